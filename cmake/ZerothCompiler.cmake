@@ -1,0 +1,24 @@
+# Flags of every target. The numeric contract (docs/numerics.md) forbids any freedom in floating point: no contraction
+# of a*b+c into an FMA unless the source says so, no reassociation, IEEE division and square root.
+function(zeroth_compile_options target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Werror -ffp-contract=off -fno-fast-math -fno-math-errno)
+  target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR})
+  if(ZEROTH_SANITIZE)
+    target_compile_options(${target} PRIVATE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    target_link_options(${target} PUBLIC -fsanitize=address,undefined)
+  endif()
+  if(ZEROTH_TSAN)
+    target_compile_options(${target} PRIVATE -fsanitize=thread -fno-omit-frame-pointer)
+    target_link_options(${target} PUBLIC -fsanitize=thread)
+  endif()
+  if(ZEROTH_FUZZ)
+    target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
+endfunction()
+
+set(CMAKE_CXX_FLAGS_RELEASE "-O3 -g1 -DNDEBUG")
+
+find_program(ccache_program ccache)
+if(ccache_program)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${ccache_program})
+endif()

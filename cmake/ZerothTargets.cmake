@@ -1,0 +1,48 @@
+# zeroth_library(NAME DEPENDS a b): the static library zeroth_NAME from NAME/*.cc (and one level of subfolders).
+# A folder that needs more than that keeps a NAME/library.cmake, which is included with `target` set.
+function(zeroth_library name)
+  cmake_parse_arguments(ARG "" "" "DEPENDS" ${ARGN})
+  set(target zeroth_${name})
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${name}/*.cc)
+  add_library(${target} STATIC ${sources})
+  zeroth_compile_options(${target})
+  foreach(dep IN LISTS ARG_DEPENDS)
+    target_link_libraries(${target} PUBLIC zeroth_${dep})
+  endforeach()
+  if(name STREQUAL "core")
+    target_link_libraries(${target} PUBLIC nlohmann_json::nlohmann_json Threads::Threads)
+  endif()
+  if(EXISTS ${PROJECT_SOURCE_DIR}/${name}/library.cmake)
+    include(${PROJECT_SOURCE_DIR}/${name}/library.cmake)
+  endif()
+endfunction()
+
+# zeroth_test(NAME LIBRARIES ...): one doctest program per folder of tests/, registered with ctest case by case of its
+# suites so that a failure names its part.
+function(zeroth_test name)
+  cmake_parse_arguments(ARG "" "" "LIBRARIES" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${name}/*_test.cc)
+  if(NOT sources)
+    return()
+  endif()
+  add_executable(test_${name} ${sources} ${PROJECT_SOURCE_DIR}/tests/main.cc)
+  zeroth_compile_options(test_${name})
+  target_link_libraries(test_${name} PRIVATE ${ARG_LIBRARIES} doctest::doctest)
+  foreach(source IN LISTS sources)
+    get_filename_component(stem ${source} NAME_WE)
+    add_test(NAME ${name}/${stem} COMMAND test_${name} --source-file=*/${stem}.cc
+             WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+    set_tests_properties(${name}/${stem} PROPERTIES TIMEOUT 900)
+  endforeach()
+endfunction()
+
+# zeroth_fuzzer(NAME SOURCE LIBRARIES ...): a libFuzzer target; built only with ZEROTH_FUZZ and clang.
+function(zeroth_fuzzer name source)
+  if(NOT ZEROTH_FUZZ)
+    return()
+  endif()
+  add_executable(fuzz_${name} ${source})
+  zeroth_compile_options(fuzz_${name})
+  target_link_libraries(fuzz_${name} PRIVATE ${ARGN})
+  target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+endfunction()

@@ -1,0 +1,101 @@
+// The policy: one decoder definition, driven by PolicyConfig, that serves sampling and training alike.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/trajectory.h"
+#include "kernels/head.h"
+#include "policy/config.h"
+#include "policy/parameters.h"
+
+namespace zeroth {
+
+// Rows of one forward call: tokens of any number of sequences, in any mix of prefill, decode and packed training.
+// Keys and values of every row are written to the cache (at the slots of `writes`) before any row attends.
+struct ForwardBatch {
+  std::span<const TokenId> tokens;              // [m]
+  std::span<const int32_t> positions;           // [m] absolute
+  std::span<const int32_t> sequence;            // [m] index of the row's sequence
+  std::span<const int32_t> page_table;          // pages of all sequences, flattened
+  std::span<const int32_t> page_begin;          // [sequences + 1]
+  std::span<const kernels::KvWrite> writes;     // at least one per row
+};
+
+// Paged key/value cache of all layers; page p is the same page in every layer. Who owns which page is the caller's
+// business (rollout/ for the engine, rl/ for packed training). Not thread safe.
+class KvCache {
+ public:
+  KvCache(const PolicyConfig& config, int64_t pages);
+  ~KvCache();
+  int64_t pages() const;
+  int64_t bytes() const;
+  kernels::KvPages layer(int layer) const;
+  void copy_page(int32_t from, int32_t to);  // all layers; for a partial page that a child takes over
+  void zero();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// What backward needs of one forward call; reusable, keeps its memory.
+class Activations;
+
+// Statistics of one forward call, added up over calls until reset.
+struct RouterStats {
+  std::vector<std::vector<int64_t>> load;  // [moe layer][expert] routed choices
+};
+
+// Thread safety: const methods may run beside each other on different caches; the others need exclusive access.
+class Policy {
+ public:
+  // Reads a Hugging Face directory (config.json, safetensors, sharded or not). A tensor that is missing, unexpected, of
+  // the wrong shape or not finite is an Error with its name. float32, float16 and bfloat16 files are widened to float32.
+  static std::unique_ptr<Policy> load(const std::filesystem::path& dir);
+  // Random weights: normal(0, initializer_range), norms one, biases zero; a pure function of config and seed.
+  static std::unique_ptr<Policy> init(const PolicyConfig& config, uint64_t seed);
+  ~Policy();
+
+  const PolicyConfig& config() const;
+  Parameters& parameters();              // float32 masters, one flat buffer
+  const Parameters& parameters() const;
+  // Makes the current parameters the ones that forward uses (packs them) and names them.
+  void publish(WeightsVersion version);
+  WeightsVersion version() const;
+
+  // hidden [m, width] after the final norm. With `save`, backward may follow. `stats` and `experts` (uint8 ids
+  // [m, moe layers, top_k]) may be null.
+  void forward(const ForwardBatch& batch, KvCache& cache, float* hidden, Activations* save = nullptr,
+               RouterStats* stats = nullptr, uint8_t* experts = nullptr) const;
+  // Adds to grads (flat, laid out like parameters()) the gradient of <dhidden, hidden>. dhidden [m, width] is overwritten.
+  // aux_coef > 0 adds the load-balancing loss of Switch/OLMoE (E * sum f_e P_e) over the batch.
+  void backward(const ForwardBatch& batch, const KvCache& cache, Activations& saved, float* dhidden,
+                std::span<float> grads, float aux_coef = 0) const;
+
+  // Head operations on hidden rows; see kernels/head.h. Gradients of the head go to the right place of `grads` (also
+  // when the embedding is tied).
+  void logprobs(const float* hidden, int64_t m, const int32_t* target, const float* temperature,
+                std::span<const kernels::KeptSet> kept, float* logprob, float* entropy) const;
+  void sample(const float* hidden, int64_t m, const kernels::SampleParams* params, const StreamKey* keys,
+              const uint32_t* position, int32_t* token, float* logprob, float* entropy,
+              std::vector<int32_t>* kept) const;
+  void logprobs_backward(const float* hidden, int64_t m, const int32_t* target, const float* temperature,
+                         std::span<const kernels::KeptSet> kept, const float* dlogprob, const float* dentropy,
+                         float* dhidden, std::span<float> grads) const;
+  void logits(const float* hidden, int64_t m, float* out) const;  // [m, vocab]; tests and checks only
+
+  // Writes config.json and safetensors (sharded above 5 GB) that transformers loads. The directory must exist; files are
+  // written and synced one by one (the caller renames the directory).
+  void save(const std::filesystem::path& dir) const;
+
+ private:
+  Policy();
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace zeroth

@@ -1,0 +1,43 @@
+// Text <-> token ids. Byte-level BPE (tokenizer.json, exact over PCRE2) and SentencePiece (tokenizer.model).
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/trajectory.h"
+
+namespace zeroth {
+
+// Immutable after loading; const methods are thread safe and bounded in time by their input.
+class Tokenizer {
+ public:
+  // Reads the tokenizer of a Hugging Face directory: tokenizer.json, vocab.json + merges.txt, or tokenizer.model, with
+  // special ids from generation_config.json / tokenizer_config.json / config.json. Malformed files are Errors that name
+  // file and field.
+  static std::unique_ptr<Tokenizer> load(const std::filesystem::path& dir);
+  virtual ~Tokenizer() = default;
+
+  // Special tokens that appear in the text are matched when `special` is set. No begin-of-text token is added.
+  virtual std::vector<TokenId> encode(std::string_view text, bool special = true) const = 0;
+  // Invalid UTF-8 (a cut byte sequence) is kept as bytes. Special tokens are left out when skip_special.
+  virtual std::string decode(std::span<const TokenId> ids, bool skip_special = true) const = 0;
+  virtual std::string token_bytes(TokenId id) const = 0;  // raw bytes of one token, as decode would append them
+  virtual int vocab_size() const = 0;
+
+  // Ids that end a sequence (may be empty), and the begin-of-text id (-1: none).
+  const std::vector<TokenId>& eos_ids() const { return eos_; }
+  TokenId bos_id() const { return bos_; }
+  // Files that make up this tokenizer, copied beside every checkpoint.
+  const std::vector<std::filesystem::path>& files() const { return files_; }
+
+ protected:
+  std::vector<TokenId> eos_;
+  TokenId bos_ = -1;
+  std::vector<std::filesystem::path> files_;
+};
+
+}  // namespace zeroth

@@ -1,0 +1,86 @@
+// Generation: prompts in, groups of samples out.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "core/trajectory.h"
+#include "policy/policy.h"
+#include "policy/tokenizer.h"
+
+namespace zeroth {
+
+struct SamplingConfig {
+  double temperature = 1.0;
+  int top_k = 0;
+  double top_p = 1.0;
+  double min_p = 0.0;
+  int max_tokens = 256;
+  std::vector<std::string> stop;  // stop strings: generation ends when the decoded text contains one
+  template <class V>
+  void fields(V& v) {
+    v("temperature", temperature, "softmax temperature; 0 = greedy", Range{0, 100});
+    v("top_k", top_k, "keep the k most likely tokens; 0 = all", Range{0, 1 << 20});
+    v("top_p", top_p, "keep the most likely tokens up to this mass; 1 = all", Range{1e-6, 1});
+    v("min_p", min_p, "drop tokens below this share of the best one's probability; 0 = none", Range{0, 1});
+    v("max_tokens", max_tokens, "longest completion in tokens", Range{1, 1 << 20});
+    v("stop", stop, "strings that end a completion");
+  }
+};
+
+struct EngineConfig {
+  int max_batch = 256;         // sequences decoded together
+  int64_t cache_pages = 0;     // pages of 16 tokens; 0 = as many as max_batch full sequences need, within cache_mb
+  int cache_mb = 1024;         // memory bound of the cache
+  int prefill_chunk = 512;     // prompt tokens per forward call
+  bool record_experts = false; // keep routed expert ids per token
+  template <class V>
+  void fields(V& v) {
+    v("max_batch", max_batch, "sequences decoded together", Range{1, 65536});
+    v("cache_pages", cache_pages, "KV pages of 16 tokens; 0 = what max_batch needs", Range{0, 1e9});
+    v("cache_mb", cache_mb, "memory bound of the KV cache in MiB", Range{1, 1 << 20});
+    v("prefill_chunk", prefill_chunk, "prompt tokens per forward call", Range{1, 1 << 20});
+    v("record_experts", record_experts, "keep the routed expert ids of every token");
+  }
+};
+
+// One prompt and the samples wanted of it. Sample i draws from key {seed, step, problem, first_sample + i}.
+struct GenerationRequest {
+  std::vector<TokenId> prompt;
+  uint64_t seed = 0;
+  uint32_t step = 0;
+  uint32_t problem = 0;
+  uint32_t first_sample = 0;
+  int samples = 1;
+  SamplingConfig sampling;
+};
+
+struct EngineStats {
+  int64_t prompt_tokens = 0, sampled_tokens = 0, forward_calls = 0, preemptions = 0;
+  double seconds = 0;
+};
+
+// A trace depends only on (weights, prompt, key, sampling): not on max_batch, cache size, chunking, preemption or what
+// else is generated. Not thread safe.
+class Engine {
+ public:
+  Engine(const Policy& policy, const Tokenizer* tokenizer, const EngineConfig& config);
+  ~Engine();
+
+  // Blocks until every sample has finished. done(request, sample index within it, sample) is called as samples finish,
+  // in a deterministic order; may be null. When `stop` becomes true, generation ends at the next step boundary and
+  // unfinished samples come back as FinishReason::kAborted.
+  // Prompts longer than the cache or empty are Errors. tokenizer may be null (no text, no stop strings).
+  std::vector<std::vector<Sample>> generate(const std::vector<GenerationRequest>& requests,
+                                            const std::atomic<bool>* stop = nullptr,
+                                            const std::function<void(int request, int sample, const Sample&)>& done = {});
+  const EngineStats& stats() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace zeroth
