@@ -9,8 +9,9 @@ namespace zeroth {
 // Exit codes of the command line (docs/cli.md).
 enum class ExitCode { kOk = 0, kFailed = 1, kUsage = 2 };
 
-// Says what went wrong, with the offending value, and how to fix it. Everything that a user can cause is thrown as this
-// type and printed by cli/main.cc as one message; any other exception is a defect.
+// Says what went wrong, with the offending value, and how to fix it. Everything that a user can
+// cause is thrown as this type and printed by cli/main.cc as one message; any other exception is a
+// defect.
 class Error : public std::runtime_error {
  public:
   Error(ExitCode code, const std::string& what, const std::string& fix)

@@ -10,17 +10,20 @@
 
 namespace zeroth {
 
-// Reads a whole file of at most `max_bytes`. Throws Error naming the path when it is missing, unreadable or larger.
+// Reads a whole file of at most `max_bytes`. Throws Error naming the path when it is missing,
+// unreadable or larger.
 std::string read_file(const std::filesystem::path& path, uint64_t max_bytes = uint64_t{1} << 31);
 
-// Replaces `path` by `content` so that a crash at any moment leaves the old file or the new one, never a mixture:
-// written to a temporary name beside it, fsync, rename, fsync of the folder. Throws Error on a full or read-only disk.
+// Replaces `path` by `content` so that a crash at any moment leaves the old file or the new one,
+// never a mixture: written to a temporary name beside it, fsync, rename, fsync of the folder.
+// Throws Error on a full or read-only disk.
 void write_file_atomic(const std::filesystem::path& path, std::string_view content);
 
 // fsync of a file or a folder. Throws Error with the path.
 void sync_path(const std::filesystem::path& path);
 
-// A new file that is written in pieces; bytes count only after close(). Throws Error with path and errno text.
+// A new file that is written in pieces; bytes count only after close(). Throws Error with path and
+// errno text.
 class FileWriter {
  public:
   explicit FileWriter(const std::filesystem::path& path, bool append = false);
@@ -53,7 +56,8 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-// Holds `folder`/lock for the life of the object; a second process gets an Error that names the first one's pid.
+// Holds `folder`/lock for the life of the object; a second process gets an Error that names the
+// first one's pid.
 class FolderLock {
  public:
   explicit FolderLock(const std::filesystem::path& folder);
@@ -65,8 +69,9 @@ class FolderLock {
   int fd_ = -1;
 };
 
-// Calls line(text, number) for each line of a text file (number from 1, without the line feed; a last line without one
-// counts too). Lines over max_line bytes are an Error. Files ending in .gz are decompressed.
+// Calls line(text, number) for each line of a text file (number from 1, without the line feed; a
+// last line without one counts too). Lines over max_line bytes are an Error. Files ending in .gz
+// are decompressed.
 void for_each_line(const std::filesystem::path& path,
                    const std::function<void(std::string_view text, int64_t number)>& line,
                    size_t max_line = size_t{64} << 20);

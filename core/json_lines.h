@@ -10,11 +10,13 @@
 
 namespace zeroth {
 
-// Calls row(object, line_number) for each line that is not blank; malformed lines throw Error naming file and line.
+// Calls row(object, line_number) for each line that is not blank; malformed lines throw Error
+// naming file and line.
 void for_each_json_line(const std::filesystem::path& path,
                         const std::function<void(const Json& row, int64_t line)>& row);
 
-// Appends objects to a file. A half-written last line (crash) is cut off when the file is opened again.
+// Appends objects to a file. A half-written last line (crash) is cut off when the file is opened
+// again.
 class JsonLinesWriter {
  public:
   explicit JsonLinesWriter(const std::filesystem::path& path);

@@ -1,6 +1,6 @@
-// Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011,
-// section 3.3). A draw is a pure function of (key, counter), so no state has to be saved, and the order in which
-// workers, batches or threads ask cannot change a sample.
+// Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as
+// 1, 2, 3", SC 2011, section 3.3). A draw is a pure function of (key, counter), so no state has to
+// be saved, and the order in which workers, batches or threads ask cannot change a sample.
 #pragma once
 
 #include <array>
@@ -11,8 +11,8 @@ namespace zeroth {
 // The raw block cipher: 128 random bits for a 64-bit key and a 128-bit counter.
 std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 2> key, std::array<uint32_t, 4> counter);
 
-// Names one stream of draws: a sample of a problem at a training step of a seeded run. The position of a token inside
-// the sample is the counter within the stream.
+// Names one stream of draws: a sample of a problem at a training step of a seeded run. The position
+// of a token inside the sample is the counter within the stream.
 struct StreamKey {
   uint64_t seed = 0;
   uint32_t step = 0;
@@ -27,8 +27,8 @@ uint32_t random_bits(const StreamKey& key, uint32_t position, int word = 0);
 // Uniform in [0, 1): 24 random bits / 2^24, exact in float.
 float random_uniform(const StreamKey& key, uint32_t position, int word = 0);
 
-// A sequential view of one stream for code that draws many numbers (corpora, initialisation, shuffles).
-// Not thread safe; copy it to fork.
+// A sequential view of one stream for code that draws many numbers (corpora, initialisation,
+// shuffles). Not thread safe; copy it to fork.
 class Rng {
  public:
   explicit Rng(const StreamKey& key) : key_(key) {}

@@ -13,11 +13,12 @@ namespace zeroth {
 
 using TokenId = int32_t;
 
-// Counts optimizer updates since the base checkpoint; 0 is the base itself. Every sampled token carries the version of
-// the weights that produced it.
+// Counts optimizer updates since the base checkpoint; 0 is the base itself. Every sampled token
+// carries the version of the weights that produced it.
 using WeightsVersion = int64_t;
 
-// One task instance. `id` is stable across runs of the same task; `meta` is the task's own data for grading.
+// One task instance. `id` is stable across runs of the same task; `meta` is the task's own data for
+// grading.
 struct Problem {
   std::string task;    // name of the task that made it
   std::string id;      // unique within the task
@@ -32,38 +33,55 @@ const char* to_string(FinishReason reason);  // "stop", "length", "aborted"
 // Why a reward has its value. kNone only before grading.
 // A broken checker is kCheckerError: it is counted, masked from the loss, and never a zero.
 enum class Reason {
-  kNone, kCorrect, kWrong, kNoAnswer, kParseError, kIllegal, kFormatOk, kFormatBad, kTruncated, kTimeout,
-  kSandboxKilled, kRuntimeError, kOverBudget, kBadGold, kCheckerError, kShaped
+  kNone,
+  kCorrect,
+  kWrong,
+  kNoAnswer,
+  kParseError,
+  kIllegal,
+  kFormatOk,
+  kFormatBad,
+  kTruncated,
+  kTimeout,
+  kSandboxKilled,
+  kRuntimeError,
+  kOverBudget,
+  kBadGold,
+  kCheckerError,
+  kShaped
 };
 const char* to_string(Reason reason);  // "correct", "wrong", "no_answer", ...
 
 // One part of a reward.
 struct Verdict {
-  std::string name;       // reward function, for example "accuracy" or "format"
-  double score = 0;       // usually [0, 1]
-  double weight = 1;      // contribution to Sample::reward is score * weight
+  std::string name;   // reward function, for example "accuracy" or "format"
+  double score = 0;   // usually [0, 1]
+  double weight = 1;  // contribution to Sample::reward is score * weight
   Reason reason = Reason::kNone;
   std::string extracted;  // the answer that was graded, at most 4 KiB
-  Json info;              // facts of the checker (tries, illegal tries, ...); numbers are averaged into metrics
+  Json info;  // facts of the checker (tries, illegal tries, ...); numbers are averaged into metrics
 };
 
 // One completion with everything that was known when it was sampled.
 struct Sample {
-  StreamKey key;                      // names its random draws; the sample can be regenerated from it
-  std::vector<TokenId> tokens;        // sampled ids, end-of-text included when it was sampled
-  std::vector<float> logprobs;        // [tokens] behaviour log-prob at the sampling temperature, natural log
-  std::vector<float> entropies;       // [tokens] entropy of the sampling distribution in nats
-  std::vector<int32_t> kept_ids;      // flattened kept sets of truncated sampling (top-k, top-p, min-p); else empty
+  StreamKey key;                // names its random draws; the sample can be regenerated from it
+  std::vector<TokenId> tokens;  // sampled ids, end-of-text included when it was sampled
+  std::vector<float>
+      logprobs;  // [tokens] behaviour log-prob at the sampling temperature, natural log
+  std::vector<float> entropies;  // [tokens] entropy of the sampling distribution in nats
+  std::vector<int32_t>
+      kept_ids;  // flattened kept sets of truncated sampling (top-k, top-p, min-p); else empty
   std::vector<int32_t> kept_offsets;  // [tokens + 1] when kept_ids is used; else empty
-  std::vector<uint8_t> experts;       // [tokens, moe layers, top-k] routed expert ids, when requested; else empty
-  WeightsVersion version = 0;         // weights that sampled it
+  std::vector<uint8_t>
+      experts;  // [tokens, moe layers, top-k] routed expert ids, when requested; else empty
+  WeightsVersion version = 0;  // weights that sampled it
   FinishReason finish = FinishReason::kStop;
-  std::string text;                   // decoded tokens, stop string and end-of-text left out
+  std::string text;  // decoded tokens, stop string and end-of-text left out
 
-  std::vector<Verdict> verdicts;      // by grading
-  double reward = 0;                  // sum of score * weight
-  bool masked = false;                // checker error, aborted, or truncated with overlong masking: no loss
-  double advantage = 0;               // by assign_advantages
+  std::vector<Verdict> verdicts;  // by grading
+  double reward = 0;              // sum of score * weight
+  bool masked = false;   // checker error, aborted, or truncated with overlong masking: no loss
+  double advantage = 0;  // by assign_advantages
 };
 
 // All samples of one problem at one step.

@@ -1,0 +1,201 @@
+#include "core/files.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+
+#include "core/error.h"
+
+namespace zeroth {
+namespace {
+
+[[noreturn]] void fail_errno(const std::string& action, const std::filesystem::path& path) {
+  const int error = errno;
+  std::string fix = "check that the path is right and that you may use it";
+  if (error == ENOSPC || error == EDQUOT)
+    fix = "free space on that disk, then start again; what was written before is kept";
+  if (error == EROFS || error == EACCES) fix = "choose a folder that you may write to";
+  fail("cannot " + action + " " + path.string() + ": " + std::strerror(error), fix);
+}
+
+struct Descriptor {
+  int fd;
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+  }
+};
+
+void write_all(int fd, const char* data, size_t bytes, const std::filesystem::path& path) {
+  while (bytes > 0) {
+    const ssize_t n = ::write(fd, data, bytes);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail_errno("write", path);
+    data += n;
+    bytes -= static_cast<size_t>(n);
+  }
+}
+
+}  // namespace
+
+std::string read_file(const std::filesystem::path& path, uint64_t max_bytes) {
+  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (file.fd < 0) fail_errno("open", path);
+  struct stat info;
+  if (::fstat(file.fd, &info) != 0) fail_errno("read", path);
+  if (S_ISDIR(info.st_mode))
+    fail("cannot read " + path.string() + ": it is a folder", "name a file");
+  std::string content;
+  const auto too_large = [&] {
+    fail(path.string() + " is larger than " + std::to_string(max_bytes) + " bytes",
+         "is it the right file?");
+  };
+  if (static_cast<uint64_t>(info.st_size) > max_bytes) too_large();
+  content.reserve(static_cast<size_t>(info.st_size));
+  char buffer[1 << 16];
+  for (;;) {
+    const ssize_t n = ::read(file.fd, buffer, sizeof(buffer));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail_errno("read", path);
+    if (n == 0) return content;
+    content.append(buffer, static_cast<size_t>(n));
+    if (content.size() > max_bytes) too_large();
+  }
+}
+
+void sync_path(const std::filesystem::path& path) {
+  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (file.fd < 0) fail_errno("open", path);
+  if (::fsync(file.fd) != 0) fail_errno("sync", path);
+}
+
+void write_file_atomic(const std::filesystem::path& path, std::string_view content) {
+  std::filesystem::path temporary = path;
+  temporary += ".tmp." + std::to_string(::getpid());
+  try {
+    FileWriter writer(temporary);
+    writer.write(content);
+    writer.close();
+    if (::rename(temporary.c_str(), path.c_str()) != 0) fail_errno("rename a new file to", path);
+  } catch (...) {
+    ::unlink(temporary.c_str());
+    throw;
+  }
+  sync_path(path.has_parent_path() ? path.parent_path() : std::filesystem::path("."));
+}
+
+FileWriter::FileWriter(const std::filesystem::path& path, bool append) : path_(path) {
+  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | (append ? O_APPEND : O_TRUNC), 0644);
+  if (fd_ < 0) fail_errno("create", path);
+  if (append) {
+    struct stat info;
+    if (::fstat(fd_, &info) == 0) size_ = static_cast<uint64_t>(info.st_size);
+  }
+}
+
+FileWriter::~FileWriter() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void FileWriter::write(const void* data, size_t bytes) {
+  write_all(fd_, static_cast<const char*>(data), bytes, path_);
+  size_ += bytes;
+}
+
+void FileWriter::sync() {
+  if (::fsync(fd_) != 0) fail_errno("sync", path_);
+}
+
+void FileWriter::close() {
+  if (fd_ < 0) return;
+  sync();
+  const int fd = fd_;
+  fd_ = -1;
+  if (::close(fd) != 0) fail_errno("close", path_);
+}
+
+MappedFile::MappedFile(const std::filesystem::path& path) {
+  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (file.fd < 0) fail_errno("open", path);
+  struct stat info;
+  if (::fstat(file.fd, &info) != 0) fail_errno("read", path);
+  if (!S_ISREG(info.st_mode))
+    fail("cannot map " + path.string() + ": it is not a regular file", "name a file");
+  size_ = static_cast<size_t>(info.st_size);
+  if (size_ == 0) return;
+  void* data = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.fd, 0);
+  if (data == MAP_FAILED) fail_errno("map", path);
+  data_ = static_cast<const std::byte*>(data);
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+FolderLock::FolderLock(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / "lock";
+  fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd_ < 0) fail_errno("create", path);
+  if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+    char owner[32] = {};
+    const ssize_t n = ::pread(fd_, owner, sizeof(owner) - 1, 0);
+    ::close(fd_);
+    fd_ = -1;
+    fail("another process" + (n > 0 ? " (pid " + std::string(owner) + ")" : std::string()) +
+             " is using " + folder.string(),
+         "wait for it to end, stop it, or choose another folder with --out");
+  }
+  const std::string pid = std::to_string(::getpid());
+  if (::ftruncate(fd_, 0) != 0 || ::pwrite(fd_, pid.data(), pid.size(), 0) < 0)
+    fail_errno("write", path);
+}
+
+FolderLock::~FolderLock() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void for_each_line(const std::filesystem::path& path,
+                   const std::function<void(std::string_view, int64_t)>& line, size_t max_line) {
+  // gzread passes plain files through, so one reader serves both.
+  if (std::filesystem::is_directory(path))
+    fail("cannot read " + path.string() + ": it is a folder", "name a file");
+  std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "rb"), gzclose);
+  if (!file) fail_errno("open", path);
+  std::string pending;
+  int64_t number = 0;
+  char buffer[1 << 16];
+  for (;;) {
+    const int n = gzread(file.get(), buffer, sizeof(buffer));
+    if (n < 0) {
+      int code = 0;
+      fail("cannot read " + path.string() + ": " + gzerror(file.get(), &code),
+           "is the file damaged or cut short?");
+    }
+    if (n == 0) break;
+    std::string_view rest(buffer, static_cast<size_t>(n));
+    while (!rest.empty()) {
+      const size_t end = rest.find('\n');
+      pending.append(rest.substr(0, end));
+      if (pending.size() > max_line) {
+        fail(path.string() + ":" + std::to_string(number + 1) + ": line is longer than " +
+                 std::to_string(max_line) + " bytes",
+             "is it a text file with one record a line?");
+      }
+      if (end == std::string_view::npos) break;
+      line(pending, ++number);
+      pending.clear();
+      rest.remove_prefix(end + 1);
+    }
+  }
+  if (gzeof(file.get()) == 0)
+    fail("cannot read " + path.string() + ": it ends too early", "is the file cut short?");
+  if (!pending.empty()) line(pending, ++number);
+}
+
+}  // namespace zeroth
