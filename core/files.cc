@@ -193,8 +193,11 @@ void for_each_line(const std::filesystem::path& path,
       rest.remove_prefix(end + 1);
     }
   }
-  if (gzeof(file.get()) == 0)
+  int code = Z_OK;
+  gzerror(file.get(), &code);
+  if (code != Z_OK && code != Z_STREAM_END) {
     fail("cannot read " + path.string() + ": it ends too early", "is the file cut short?");
+  }
   if (!pending.empty()) line(pending, ++number);
 }
 
