@@ -11,21 +11,28 @@ namespace zeroth {
 struct ParameterInfo {
   std::string name;            // Hugging Face tensor name
   std::vector<int64_t> shape;  // row-major
-  int64_t offset = 0;          // in floats, a multiple of 16
+  int64_t offset = 0;          // in floats, a multiple of 16 unless glued
   int64_t count = 0;
-  bool trainable = true;       // false: buffers such as e_score_correction_bias
-  bool decay = false;          // weight decay applies (matrices, not norms or biases)
+  bool trainable = true;  // false: buffers such as e_score_correction_bias
+  bool decay = false;     // weight decay applies (matrices, not norms or biases)
+  bool glued = false;     // starts where the one before ends: both are one fused matrix
 };
+
+// Sets counts and offsets in order; returns the length of the buffer in floats.
+int64_t place(std::vector<ParameterInfo>& infos);
 
 class Parameters {
  public:
-  explicit Parameters(std::vector<ParameterInfo> infos);  // sets the offsets
+  // Sets counts and offsets; values start as zeros. Throws Error when there is not enough memory.
+  explicit Parameters(std::vector<ParameterInfo> infos);
   std::span<float> values() { return values_; }
   std::span<const float> values() const { return values_; }
   const std::vector<ParameterInfo>& infos() const { return infos_; }
   const ParameterInfo& info(const std::string& name) const;  // throws Error when absent
   std::span<float> view(const ParameterInfo& info);
   std::span<const float> view(const ParameterInfo& info) const;
+  // Optimizers leave the others alone (a frozen router, for example). Throws Error when absent.
+  void set_trainable(const std::string& name, bool trainable);
 
  private:
   std::vector<ParameterInfo> infos_;

@@ -1,4 +1,5 @@
-// The policy: one decoder definition, driven by PolicyConfig, that serves sampling and training alike.
+// The policy: one decoder definition, driven by PolicyConfig, that serves sampling and training
+// alike.
 #pragma once
 
 #include <filesystem>
@@ -14,19 +15,20 @@
 
 namespace zeroth {
 
-// Rows of one forward call: tokens of any number of sequences, in any mix of prefill, decode and packed training.
-// Keys and values of every row are written to the cache (at the slots of `writes`) before any row attends.
+// Rows of one forward call: tokens of any number of sequences, in any mix of prefill, decode and
+// packed training. Keys and values of every row are written to the cache (at the slots of `writes`)
+// before any row attends.
 struct ForwardBatch {
-  std::span<const TokenId> tokens;              // [m]
-  std::span<const int32_t> positions;           // [m] absolute
-  std::span<const int32_t> sequence;            // [m] index of the row's sequence
-  std::span<const int32_t> page_table;          // pages of all sequences, flattened
-  std::span<const int32_t> page_begin;          // [sequences + 1]
-  std::span<const kernels::KvWrite> writes;     // at least one per row
+  std::span<const TokenId> tokens;           // [m]
+  std::span<const int32_t> positions;        // [m] absolute
+  std::span<const int32_t> sequence;         // [m] index of the row's sequence
+  std::span<const int32_t> page_table;       // pages of all sequences, flattened
+  std::span<const int32_t> page_begin;       // [sequences + 1]
+  std::span<const kernels::KvWrite> writes;  // at least one per row
 };
 
-// Paged key/value cache of all layers; page p is the same page in every layer. Who owns which page is the caller's
-// business (rollout/ for the engine, rl/ for packed training). Not thread safe.
+// Paged key/value cache of all layers; page p is the same page in every layer. Who owns which page
+// is the caller's business (rollout/ for the engine, rl/ for packed training). Not thread safe.
 class KvCache {
  public:
   KvCache(const PolicyConfig& config, int64_t pages);
@@ -34,7 +36,8 @@ class KvCache {
   int64_t pages() const;
   int64_t bytes() const;
   kernels::KvPages layer(int layer) const;
-  void copy_page(int32_t from, int32_t to);  // all layers; for a partial page that a child takes over
+  // All layers; for a partial page that a child takes over.
+  void copy_page(int32_t from, int32_t to);
   void zero();
 
  private:
@@ -42,55 +45,88 @@ class KvCache {
   std::unique_ptr<Impl> impl_;
 };
 
-// What backward needs of one forward call; reusable, keeps its memory.
-class Activations;
+// What backward needs of one forward call. Reusable: it keeps its memory for the next call. Belongs
+// to one forward and its backward at a time.
+class Activations {
+ public:
+  enum class Mode {
+    kFull,        // everything that backward cannot cheaply recompute
+    kCheckpoint,  // the input of every layer; backward runs each layer's forward again (gradients
+                  // are equal bit for bit)
+  };
+  explicit Activations(Mode mode = Mode::kFull);
+  ~Activations();
+  Mode mode() const;
+  int64_t bytes() const;  // memory held now
+  struct Impl;
+  Impl& impl() { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
 
 // Statistics of one forward call, added up over calls until reset.
 struct RouterStats {
   std::vector<std::vector<int64_t>> load;  // [moe layer][expert] routed choices
 };
 
-// Thread safety: const methods may run beside each other on different caches; the others need exclusive access.
+struct SaveOptions {
+  bool bfloat16 = false;                 // rounds to nearest even; default float32, lossless
+  uint64_t shard_bytes = 5'000'000'000;  // larger checkpoints become several files with an index
+};
+
+// Thread safety: const methods may run beside each other on different caches; the others need
+// exclusive access.
 class Policy {
  public:
-  // Reads a Hugging Face directory (config.json, safetensors, sharded or not). A tensor that is missing, unexpected, of
-  // the wrong shape or not finite is an Error with its name. float32, float16 and bfloat16 files are widened to float32.
+  // Reads a Hugging Face directory (config.json, safetensors, sharded or not). A tensor that is
+  // missing, unexpected, of the wrong shape or not finite is an Error with its name. float32,
+  // float16, bfloat16 and block-scaled float8 (e4m3) are widened to float32. Published as version
+  // 0, like init.
   static std::unique_ptr<Policy> load(const std::filesystem::path& dir);
-  // Random weights: normal(0, initializer_range), norms one, biases zero; a pure function of config and seed.
+  // Random weights: normal(0, initializer_range), norms one, biases zero; a pure function of config
+  // and seed.
   static std::unique_ptr<Policy> init(const PolicyConfig& config, uint64_t seed);
   ~Policy();
 
   const PolicyConfig& config() const;
-  Parameters& parameters();              // float32 masters, one flat buffer
+  Parameters& parameters();  // float32 masters, one flat buffer
   const Parameters& parameters() const;
   // Makes the current parameters the ones that forward uses (packs them) and names them.
   void publish(WeightsVersion version);
   WeightsVersion version() const;
 
-  // hidden [m, width] after the final norm. With `save`, backward may follow. `stats` and `experts` (uint8 ids
-  // [m, moe layers, top_k]) may be null.
-  void forward(const ForwardBatch& batch, KvCache& cache, float* hidden, Activations* save = nullptr,
-               RouterStats* stats = nullptr, uint8_t* experts = nullptr) const;
-  // Adds to grads (flat, laid out like parameters()) the gradient of <dhidden, hidden>. dhidden [m, width] is overwritten.
-  // aux_coef > 0 adds the load-balancing loss of Switch/OLMoE (E * sum f_e P_e) over the batch.
+  // hidden [m, width] after the final norm. With `save`, backward may follow. `stats` and `experts`
+  // (uint8 ids [m, moe layers, top_k]) may be null.
+  void forward(const ForwardBatch& batch, KvCache& cache, float* hidden,
+               Activations* save = nullptr, RouterStats* stats = nullptr,
+               uint8_t* experts = nullptr) const;
+  // Adds to grads (flat, laid out like parameters()) the gradient of <dhidden, hidden>. dhidden [m,
+  // width] is overwritten. `batch`, the cache and the parameters must be those of the forward call,
+  // unchanged; keys of earlier calls are constants. aux_coef > 0 adds the gradient of the balancing
+  // loss aux_coef * E sum_e f_e P_e over all rows and MoE layers of the batch: f_e choices of
+  // expert e a row, P_e its mean share of the scores (Fedus et al., "Switch Transformers", 2021,
+  // equations 4 to 6, with f over all k choices as OLMoE has it).
   void backward(const ForwardBatch& batch, const KvCache& cache, Activations& saved, float* dhidden,
                 std::span<float> grads, float aux_coef = 0) const;
 
-  // Head operations on hidden rows; see kernels/head.h. Gradients of the head go to the right place of `grads` (also
-  // when the embedding is tied).
+  // Head operations on hidden rows; see kernels/head.h. Gradients of the head go to the right place
+  // of `grads` (also when the embedding is tied).
   void logprobs(const float* hidden, int64_t m, const int32_t* target, const float* temperature,
                 std::span<const kernels::KeptSet> kept, float* logprob, float* entropy) const;
-  void sample(const float* hidden, int64_t m, const kernels::SampleParams* params, const StreamKey* keys,
-              const uint32_t* position, int32_t* token, float* logprob, float* entropy,
-              std::vector<int32_t>* kept) const;
-  void logprobs_backward(const float* hidden, int64_t m, const int32_t* target, const float* temperature,
-                         std::span<const kernels::KeptSet> kept, const float* dlogprob, const float* dentropy,
-                         float* dhidden, std::span<float> grads) const;
-  void logits(const float* hidden, int64_t m, float* out) const;  // [m, vocab]; tests and checks only
+  void sample(const float* hidden, int64_t m, const kernels::SampleParams* params,
+              const StreamKey* keys, const uint32_t* position, int32_t* token, float* logprob,
+              float* entropy, std::vector<int32_t>* kept) const;
+  void logprobs_backward(const float* hidden, int64_t m, const int32_t* target,
+                         const float* temperature, std::span<const kernels::KeptSet> kept,
+                         const float* dlogprob, const float* dentropy, float* dhidden,
+                         std::span<float> grads) const;
+  void logits(const float* hidden, int64_t m,
+              float* out) const;  // [m, vocab]; tests and checks only
 
-  // Writes config.json and safetensors (sharded above 5 GB) that transformers loads. The directory must exist; files are
-  // written and synced one by one (the caller renames the directory).
-  void save(const std::filesystem::path& dir) const;
+  // Writes config.json and safetensors (sharded above 5 GB) that transformers loads. The directory
+  // must exist; files are written and synced one by one (the caller renames the directory).
+  void save(const std::filesystem::path& dir, const SaveOptions& options = {}) const;
 
  private:
   Policy();
