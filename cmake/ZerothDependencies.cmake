@@ -13,3 +13,17 @@ if(DOCTEST_INCLUDE)
   add_library(doctest::doctest INTERFACE IMPORTED)
   target_include_directories(doctest::doctest SYSTEM INTERFACE ${DOCTEST_INCLUDE})
 endif()
+
+# The oracle of the operator tests: LibTorch as unpacked by scripts/setup --test. Own imported target, because the wheel's
+# own config demands a CUDA toolkit even for the CPU.
+if(ZEROTH_TORCH_ORACLE)
+  set(ZEROTH_TORCH "${PROJECT_SOURCE_DIR}/.deps/torch-2.11.0" CACHE PATH "LibTorch folder (include/, lib/)")
+  if(NOT EXISTS ${ZEROTH_TORCH}/lib/libtorch_cpu.so)
+    message(FATAL_ERROR "No LibTorch in ${ZEROTH_TORCH}: run scripts/setup --test")
+  endif()
+  add_library(torch_oracle INTERFACE IMPORTED)
+  target_include_directories(torch_oracle SYSTEM INTERFACE ${ZEROTH_TORCH}/include
+                                                           ${ZEROTH_TORCH}/include/torch/csrc/api/include)
+  target_link_libraries(torch_oracle INTERFACE ${ZEROTH_TORCH}/lib/libtorch_cpu.so ${ZEROTH_TORCH}/lib/libc10.so)
+  target_link_options(torch_oracle INTERFACE -Wl,-rpath,${ZEROTH_TORCH}/lib)
+endif()

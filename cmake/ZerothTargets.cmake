@@ -36,7 +36,7 @@ function(zeroth_test name)
     get_filename_component(stem ${source} NAME_WE)
     add_test(NAME ${name}/${stem} COMMAND test_${name} --source-file=*/${stem}.cc
              WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-    set_tests_properties(${name}/${stem} PROPERTIES TIMEOUT 900)
+    set_tests_properties(${name}/${stem} PROPERTIES TIMEOUT 900 LABELS unit)
   endforeach()
 endfunction()
 
