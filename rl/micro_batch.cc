@@ -1,0 +1,95 @@
+#include "rl/micro_batch.h"
+
+namespace zeroth {
+namespace {
+
+// Rows that a sample adds to a call besides its group's shared prompt.
+int64_t sample_rows(const Sample& sample) { return static_cast<int64_t>(sample.tokens.size()); }
+
+// The last prompt token is repeated in front of every sample so that each response row predicts one
+// token.
+int64_t prompt_rows(const Group& group) {
+  return static_cast<int64_t>(group.prompt_tokens.size()) - 1;
+}
+
+int64_t group_rows(const Group& group) {
+  int64_t rows = prompt_rows(group);
+  for (const Sample& sample : group.samples) {
+    if (has_loss(sample)) rows += sample_rows(sample);
+  }
+  return rows;
+}
+
+}  // namespace
+
+std::vector<SliceList> plan_micro_batches(std::span<const Group* const> groups,
+                                          int64_t max_tokens) {
+  std::vector<SliceList> calls;
+  int64_t room = 0;
+  const auto open_call = [&] {
+    calls.emplace_back();
+    room = max_tokens;
+  };
+  for (const Group* group : groups) {
+    GroupSlice* slice = nullptr;
+    const int64_t whole = group_rows(*group);
+    if (!calls.empty() && whole > room && whole <= max_tokens) open_call();
+    for (const Sample& sample : group->samples) {
+      if (!has_loss(sample)) continue;
+      const int64_t rows = sample_rows(sample) + (slice == nullptr ? prompt_rows(*group) : 0);
+      if (calls.empty() || (rows > room && !calls.back().empty())) {
+        open_call();
+        slice = nullptr;
+      }
+      if (slice == nullptr) {
+        calls.back().push_back({group, {}});
+        slice = &calls.back().back();
+        room -= prompt_rows(*group);
+      }
+      slice->samples.push_back(&sample);
+      room -= sample_rows(sample);
+    }
+  }
+  return calls;
+}
+
+void MicroBatch::build(const SliceList& slices, double temperature) {
+  packed_.clear();
+  samples_.clear();
+  target_.clear();
+  kept_.clear();
+  bool truncated = false;
+  std::vector<std::vector<TokenId>> inputs;
+  std::vector<std::span<const TokenId>> children;
+  for (const GroupSlice& slice : slices) {
+    const std::vector<TokenId>& prompt = slice.group->prompt_tokens;
+    inputs.clear();
+    children.clear();
+    for (const Sample* sample : slice.samples) {
+      std::vector<TokenId> input{prompt.back()};
+      input.insert(input.end(), sample->tokens.begin(), sample->tokens.end() - 1);
+      inputs.push_back(std::move(input));
+      samples_.push_back({sample, static_cast<int64_t>(target_.size()), sample_rows(*sample)});
+      target_.insert(target_.end(), sample->tokens.begin(), sample->tokens.end());
+      truncated = truncated || !sample->kept_offsets.empty();
+    }
+    for (const auto& input : inputs) children.emplace_back(input);
+    packed_.add_group(std::span(prompt).first(prompt.size() - 1), children);
+  }
+  packed_.finish();
+  temperature_.assign(target_.size(), static_cast<float>(temperature));
+  if (!truncated) return;
+  for (const Row& row : samples_) {
+    const Sample& sample = *row.sample;
+    for (int64_t t = 0; t < row.count; ++t) {
+      if (sample.kept_offsets.empty()) {
+        kept_.emplace_back();
+        continue;
+      }
+      const int32_t begin = sample.kept_offsets[t], end = sample.kept_offsets[t + 1];
+      kept_.emplace_back(sample.kept_ids.data() + begin, static_cast<size_t>(end - begin));
+    }
+  }
+}
+
+}  // namespace zeroth

@@ -1,0 +1,56 @@
+// Cuts a mini-batch of groups into forward calls of bounded size and lays each out.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/trajectory.h"
+#include "policy/packing.h"
+
+namespace zeroth {
+
+// Some samples of one group; every sample of it that has a loss is in exactly one slice.
+struct GroupSlice {
+  const Group* group = nullptr;
+  std::vector<const Sample*> samples;
+};
+
+// Slices that go through the policy in one call.
+using SliceList = std::vector<GroupSlice>;
+
+// Whether a sample takes part in the loss at all.
+inline bool has_loss(const Sample& sample) { return !sample.masked && !sample.tokens.empty(); }
+
+// Greedy in order: a call holds at most `max_tokens` rows, but at least one sample. A group is kept
+// together when it fits (its prompt is then computed once), else spread over several calls.
+std::vector<SliceList> plan_micro_batches(std::span<const Group* const> groups, int64_t max_tokens);
+
+// One forward call with the loss tokens of its samples. Row r of the response block predicts
+// target[r].
+class MicroBatch {
+ public:
+  struct Row {
+    const Sample* sample = nullptr;
+    int64_t first = 0, count = 0;  // within the response block
+  };
+
+  void build(const SliceList& slices, double temperature);
+
+  const PackedBatch& packed() const { return packed_; }
+  const std::vector<Row>& samples() const { return samples_; }  // in row order
+  int64_t responses() const { return static_cast<int64_t>(target_.size()); }
+  const std::vector<int32_t>& target() const { return target_; }
+  const std::vector<float>& temperature() const { return temperature_; }
+  // Kept sets of truncated sampling, one per response row, or empty.
+  std::span<const kernels::KeptSet> kept() const { return kept_; }
+
+ private:
+  PackedBatch packed_;
+  std::vector<Row> samples_;
+  std::vector<int32_t> target_;
+  std::vector<float> temperature_;
+  std::vector<kernels::KeptSet> kept_;
+};
+
+}  // namespace zeroth

@@ -1,0 +1,76 @@
+// AdamW over the flat parameters, global-norm clipping, learning-rate schedules.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+#include "policy/parameters.h"
+
+namespace zeroth {
+
+struct OptimizerConfig {
+  double lr = 1e-4;
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double eps = 1e-15;
+  double weight_decay = 0;
+  double max_grad_norm = 1;
+  int64_t warmup_steps = 0;
+  std::string schedule = "constant";
+  double decay_from = 0;
+  double min_lr_ratio = 0;
+
+  template <class V>
+  void fields(V& v) {
+    v("lr", lr, "peak learning rate", Range{0, 1});
+    v("beta1", beta1, "decay of the first moment", Range{0, 0.999999});
+    v("beta2", beta2, "decay of the second moment", Range{0, 0.999999});
+    v("eps", eps, "added to the root of the second moment", Range{0, 1});
+    v("weight_decay", weight_decay, "decoupled weight decay of matrices", Range{0, 1});
+    v("max_grad_norm", max_grad_norm, "gradients are scaled down to this global norm; 0 = never",
+      Range{0, 1e9});
+    v("warmup_steps", warmup_steps, "steps of linear warm-up from 0", Range{0, 1e9});
+    v("schedule", schedule, "course of the learning rate after warm-up",
+      Choice{{"constant", "linear", "cosine"}});
+    v("decay_from", decay_from, "share of the steps after which linear and cosine decay begin",
+      Range{0, 1});
+    v("min_lr_ratio", min_lr_ratio, "where the decay ends, as a share of lr", Range{0, 1});
+  }
+};
+
+// Learning rate of update `step` (from 0) of `total`: lr (step + 1) / warmup_steps while step <
+// warmup_steps; then lr until max(warmup_steps, decay_from * total), then down to min_lr_ratio * lr
+// at the last step.
+double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total);
+
+// Owns the moments. Not thread safe.
+class AdamW {
+ public:
+  // Parameters that are not trainable keep their values.
+  AdamW(const Parameters& parameters, const OptimizerConfig& config);
+
+  // One update with learning rate `lr`. Returns the global norm of the trainable gradients before
+  // clipping; when it is not finite nothing is changed. `grads` is laid out like the parameters.
+  double step(Parameters& parameters, std::span<const float> grads, double lr);
+
+  int64_t steps() const { return steps_; }
+  // For checkpoints: both moments, laid out like the parameters, and the number of updates made.
+  std::span<float> first_moment() { return m_; }
+  std::span<float> second_moment() { return v_; }
+  void set_steps(int64_t steps) { steps_ = steps; }
+
+ private:
+  struct Block {
+    int64_t begin = 0, end = 0;  // in floats
+    bool decay = false;
+  };
+  OptimizerConfig config_;
+  std::vector<Block> blocks_;  // maximal runs of trainable parameters that share the decay
+  std::vector<float> m_, v_;
+  int64_t steps_ = 0;
+};
+
+}  // namespace zeroth

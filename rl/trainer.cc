@@ -1,0 +1,307 @@
+#include "rl/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <numeric>
+#include <unordered_map>
+
+#include "core/error.h"
+#include "rl/micro_batch.h"
+
+namespace zeroth {
+namespace {
+
+// Keeps these random blocks apart from the ones that sampling draws with the same seed.
+constexpr uint32_t kShuffleStream = 0x73687566;
+
+// Fisher-Yates; the order is a function of (seed, step, epoch).
+std::vector<const Group*> dealt(const std::vector<Group>& groups, uint64_t seed, int64_t step,
+                                int epoch, bool shuffle) {
+  std::vector<const Group*> order;
+  for (const Group& group : groups) order.push_back(&group);
+  if (!shuffle) return order;
+  Rng rng(
+      StreamKey{seed, static_cast<uint32_t>(step), static_cast<uint32_t>(epoch), kShuffleStream});
+  for (size_t i = order.size(); i > 1; --i)
+    std::swap(order[i - 1], order[rng.below(static_cast<uint32_t>(i))]);
+  return order;
+}
+
+int64_t loss_tokens(const Group& group) {
+  int64_t tokens = 0;
+  for (const Sample& sample : group.samples) {
+    if (has_loss(sample)) tokens += static_cast<int64_t>(sample.tokens.size());
+  }
+  return tokens;
+}
+
+double max_violation(const RouterStats& stats) {
+  double worst = 0;
+  for (const auto& load : stats.load) {
+    const int64_t total = std::accumulate(load.begin(), load.end(), int64_t{0});
+    if (total == 0) continue;
+    const double mean = static_cast<double>(total) / static_cast<double>(load.size());
+    worst = std::max(worst,
+                     static_cast<double>(*std::max_element(load.begin(), load.end())) / mean - 1);
+  }
+  return worst;
+}
+
+// The tensors that choose experts, in any family.
+Parameters& with_frozen_router(Parameters& parameters, bool freeze) {
+  for (const ParameterInfo& info : parameters.infos()) {
+    const bool router = info.name.ends_with(".mlp.gate.weight") ||
+                        info.name.ends_with(".block_sparse_moe.gate.weight");
+    if (router) parameters.set_trainable(info.name, !freeze);
+  }
+  return parameters;
+}
+
+}  // namespace
+
+struct Trainer::Impl {
+  Policy& policy;
+  std::unique_ptr<Policy> reference;
+  TrainerConfig config;
+  LossConfig loss;
+  OptimizerConfig schedule;
+  uint64_t seed = 0;
+  int64_t total_steps = 0, max_tokens = 0;
+  double temperature = 1;
+  AdamW optimizer;
+
+  std::vector<float> grads;
+  std::unique_ptr<KvCache> cache;
+  Activations activations;
+  RouterStats router;
+  MicroBatch batch;
+  std::vector<float> hidden, logprob, entropy, dlogprob, dentropy, dhidden;
+  std::vector<double> gradient;
+  // Log-probs under the reference, of every sample that has a loss in this step.
+  std::unordered_map<const Sample*, std::vector<float>> reference_logprobs;
+  // Tokens that top_entropy_quantile keeps; empty map = all.
+  std::unordered_map<const Sample*, std::vector<uint8_t>> kept_tokens;
+
+  Impl(Policy& p, std::unique_ptr<Policy> r, const TrainerConfig& c, const LossConfig& l,
+       const OptimizerConfig& o)
+      : policy(p),
+        reference(std::move(r)),
+        config(c),
+        loss(l),
+        schedule(o),
+        optimizer(with_frozen_router(p.parameters(), !c.train_router), o),
+        grads(p.parameters().values().size()) {}
+
+  // A constant group moves the weights only through the KL or the entropy bonus.
+  bool has_signal(const Group& group) const {
+    return (!group.zero_variance || loss.beta > 0 || loss.entropy_coef > 0) &&
+           loss_tokens(group) > 0;
+  }
+
+  void need_cache(const Policy& of, int64_t pages) {
+    if (cache && cache->pages() >= pages) return;
+    cache = nullptr;  // free the old one first
+    cache = std::make_unique<KvCache>(of.config(), pages + pages / 4);
+  }
+
+  void forward(const Policy& of, const SliceList& slices, bool save) {
+    batch.build(slices, temperature);
+    const PackedBatch& packed = batch.packed();
+    need_cache(of, packed.pages());
+    const size_t width = of.config().width;
+    hidden.resize(packed.rows() * width);
+    of.forward(packed.view(), *cache, hidden.data(), save ? &activations : nullptr,
+               save ? &router : nullptr);
+    logprob.resize(batch.responses());
+    entropy.resize(batch.responses());
+    of.logprobs(hidden.data() + packed.first_response_row() * width, batch.responses(),
+                batch.target().data(), batch.temperature().data(), batch.kept(), logprob.data(),
+                entropy.data());
+  }
+
+  void score_reference(std::span<const Group* const> groups) {
+    reference_logprobs.clear();
+    for (const SliceList& slices : plan_micro_batches(groups, config.micro_batch_tokens)) {
+      forward(*reference, slices, false);
+      for (const MicroBatch::Row& row : batch.samples()) {
+        reference_logprobs[row.sample].assign(logprob.begin() + row.first,
+                                              logprob.begin() + row.first + row.count);
+      }
+    }
+  }
+
+  // Keeps the share of highest entropy among the step's tokens, by the entropies of sampling (arXiv
+  // 2506.01939).
+  double choose_tokens(std::span<const Group* const> groups) {
+    kept_tokens.clear();
+    std::vector<float> all;
+    const auto each = [&](const auto& use) {
+      for (const Group* group : groups) {
+        for (const Sample& sample : group->samples) {
+          if (has_loss(sample)) use(sample);
+        }
+      }
+    };
+    each([&](const Sample& s) { all.insert(all.end(), s.entropies.begin(), s.entropies.end()); });
+    if (all.empty()) return 0;
+    const auto drop =
+        static_cast<size_t>((1 - loss.top_entropy_quantile) * static_cast<double>(all.size()));
+    std::nth_element(all.begin(), all.begin() + drop, all.end());
+    const float threshold = all[drop];
+    double kept = 0;
+    each([&](const Sample& s) {
+      auto& keep = kept_tokens[&s];
+      for (float h : s.entropies) {
+        keep.push_back(h >= threshold);
+        kept += keep.back();
+      }
+    });
+    return kept;
+  }
+
+  LossScope scope_of(std::span<const Group* const> groups, double step_tokens) {
+    LossScope scope;
+    for (const Group* group : groups) {
+      scope.tokens += static_cast<double>(loss_tokens(*group));
+      scope.samples += static_cast<double>(
+          std::count_if(group->samples.begin(), group->samples.end(), has_loss));
+    }
+    scope.step_tokens = step_tokens / config.mini_batches;
+    scope.max_tokens = static_cast<double>(max_tokens);
+    scope.entropy_tokens = scope.tokens;
+    if (loss.top_entropy_quantile < 1) scope.entropy_tokens = choose_tokens(groups);
+    return scope;
+  }
+
+  // Loss and gradient by log-prob and entropy of the batch that forward() left.
+  void differentiate(const LossScope& scope, bool first, StepReport& report) {
+    dlogprob.resize(logprob.size());
+    dentropy.assign(loss.entropy_coef > 0 ? logprob.size() : 0, 0);
+    const double by_entropy = entropy_gradient(loss, scope);
+    for (const MicroBatch::Row& row : batch.samples()) {
+      const Sample& sample = *row.sample;
+      SampleTerms terms;
+      terms.logprob = std::span(logprob).subspan(row.first, row.count);
+      terms.old_logprob = sample.logprobs;
+      terms.advantage = sample.advantage;
+      if (loss.beta > 0) terms.ref_logprob = reference_logprobs.at(&sample);
+      if (loss.top_entropy_quantile < 1) terms.keep = kept_tokens.at(&sample);
+      gradient.resize(row.count);
+      sample_loss(loss, scope, terms, gradient, report.stats);
+      for (int64_t t = 0; t < row.count; ++t) {
+        const int64_t at = row.first + t;
+        dlogprob[at] = static_cast<float>(gradient[t]);
+        if (!dentropy.empty() && (terms.keep.empty() || terms.keep[t]))
+          dentropy[at] = static_cast<float>(by_entropy);
+        report.entropy_sum += entropy[at];
+        if (!first) continue;
+        const double difference = std::abs(static_cast<double>(logprob[at]) - sample.logprobs[t]);
+        report.logp_difference_mean += difference;  // a sum until the step ends
+        report.logp_difference_max = std::max(report.logp_difference_max, difference);
+      }
+    }
+  }
+
+  void backward(double aux_coef) {
+    const PackedBatch& packed = batch.packed();
+    const size_t width = policy.config().width;
+    const size_t head = packed.first_response_row() * width;
+    dhidden.resize(hidden.size());
+    std::fill(dhidden.begin(), dhidden.begin() + head, 0.0f);
+    policy.logprobs_backward(hidden.data() + head, batch.responses(), batch.target().data(),
+                             batch.temperature().data(), batch.kept(), dlogprob.data(),
+                             dentropy.empty() ? nullptr : dentropy.data(), dhidden.data() + head,
+                             grads);
+    policy.backward(packed.view(), *cache, activations, dhidden.data(), grads,
+                    static_cast<float>(aux_coef));
+  }
+
+  // One optimizer update from a mini-batch. Returns false when the gradient was not finite.
+  bool mini_batch(std::span<const Group* const> groups, double step_tokens, bool first,
+                  StepReport& report) {
+    std::vector<const Group*> informative;
+    for (const Group* group : groups) {
+      if (has_signal(*group)) informative.push_back(group);
+    }
+    if (informative.empty()) return true;
+    const LossScope scope = scope_of(groups, step_tokens);
+    const auto calls = plan_micro_batches(informative, config.micro_batch_tokens);
+    double rows_total = 0;
+    for (const Group* group : informative) rows_total += static_cast<double>(loss_tokens(*group));
+    std::fill(grads.begin(), grads.end(), 0.0f);
+    for (const SliceList& slices : calls) {
+      forward(policy, slices, true);
+      differentiate(scope, first, report);
+      backward(config.router_aux_coef * static_cast<double>(batch.responses()) / rows_total);
+      report.forward_rows += batch.packed().rows();
+    }
+    report.grad_norm = optimizer.step(policy.parameters(), grads, report.learning_rate);
+    if (!std::isfinite(report.grad_norm)) return false;
+    ++report.updates;
+    policy.publish(policy.version());
+    return true;
+  }
+
+  StepReport update(const std::vector<Group>& groups, int64_t step);
+};
+
+StepReport Trainer::Impl::update(const std::vector<Group>& groups, int64_t step) {
+  const auto start = std::chrono::steady_clock::now();
+  StepReport report;
+  report.learning_rate = zeroth::learning_rate(schedule, step, total_steps);
+  router.load.clear();
+  double step_tokens = 0;
+  for (const Group& group : groups) step_tokens += static_cast<double>(loss_tokens(group));
+  if (loss.beta > 0) {
+    if (config.reference_refresh > 0 && step > 0 && step % config.reference_refresh == 0) {
+      const auto now = policy.parameters().values();
+      std::copy(now.begin(), now.end(), reference->parameters().values().begin());
+      reference->publish(step);
+    }
+    score_reference(dealt(groups, seed, step, 0, false));
+  }
+  double first_tokens = 0;
+  for (int epoch = 0; epoch < config.inner_epochs; ++epoch) {
+    const auto order = dealt(groups, seed, step, epoch, config.mini_batches > 1);
+    for (int part = 0; part < config.mini_batches; ++part) {
+      const size_t begin = order.size() * part / config.mini_batches;
+      const size_t end = order.size() * (part + 1) / config.mini_batches;
+      const bool first = report.updates == 0 && first_tokens == 0;
+      const bool good =
+          mini_batch(std::span(order).subspan(begin, end - begin), step_tokens, first, report);
+      if (first) first_tokens = report.stats.tokens;
+      if (!good) epoch = config.inner_epochs;  // ends both loops
+      if (!good) break;
+    }
+  }
+  if (first_tokens > 0) report.logp_difference_mean /= first_tokens;
+  report.max_vio = max_violation(router);
+  if (std::isfinite(report.grad_norm)) policy.publish(step + 1);
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return report;
+}
+
+Trainer::Trainer(Policy& policy, std::unique_ptr<Policy> reference, const TrainerConfig& config,
+                 const LossConfig& loss, const OptimizerConfig& optimizer, uint64_t seed,
+                 int64_t total_steps, int64_t max_tokens, double temperature)
+    : impl_(std::make_unique<Impl>(policy, std::move(reference), config, loss, optimizer)) {
+  impl_->seed = seed;
+  impl_->total_steps = total_steps;
+  impl_->max_tokens = max_tokens;
+  impl_->temperature = temperature;
+  if (temperature <= 0) {
+    fail_usage("sampling.temperature is " + std::to_string(temperature) +
+                   ": greedy samples of a group are all equal",
+               "train with a temperature above 0, for example 1");
+  }
+}
+
+Trainer::~Trainer() = default;
+StepReport Trainer::update(const std::vector<Group>& groups, int64_t step) {
+  return impl_->update(groups, step);
+}
+AdamW& Trainer::optimizer() { return impl_->optimizer; }
+Policy* Trainer::reference() { return impl_->reference.get(); }
+
+}  // namespace zeroth

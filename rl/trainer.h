@@ -1,0 +1,80 @@
+// The update: groups with advantages in, changed weights out. Algorithm-blind but for rl/loss.h.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/trajectory.h"
+#include "policy/policy.h"
+#include "rl/loss.h"
+#include "rl/optimizer.h"
+
+namespace zeroth {
+
+struct TrainerConfig {
+  int inner_epochs = 1;
+  int mini_batches = 1;
+  int64_t micro_batch_tokens = 8192;
+  bool train_router = true;
+  double router_aux_coef = 0;
+  int64_t reference_refresh = 0;
+
+  template <class V>
+  void fields(V& v) {
+    v("inner_epochs", inner_epochs, "passes over the samples of a step", Range{1, 1000});
+    v("mini_batches", mini_batches, "optimizer updates per pass; groups are dealt at random",
+      Range{1, 100000});
+    v("micro_batch_tokens", micro_batch_tokens, "most rows of one forward and backward call",
+      Range{16, 1e9});
+    v("train_router", train_router, "false keeps the routers of experts at their initial values");
+    v("router_aux_coef", router_aux_coef, "weight of the load-balancing loss; 0 = off",
+      Range{0, 100});
+    v("reference_refresh", reference_refresh,
+      "every so many steps the reference becomes the current policy; 0 = never", Range{0, 1e9});
+  }
+};
+
+// What one step did. Means are over what was computed; see docs of the fields in rl/loss.h.
+struct StepReport {
+  LossStats stats;         // added up over all updates of the step
+  double entropy_sum = 0;  // of the trained distribution, over stats.tokens
+  double learning_rate = 0;
+  double grad_norm = 0;  // of the last update, before clipping
+  int updates = 0;       // optimizer updates made
+  // |log-prob in training - log-prob at sampling| over the first mini-batch, before anything was
+  // updated. The same kernels compute both, so on-policy both numbers are exactly 0.
+  double logp_difference_mean = 0, logp_difference_max = 0;
+  double max_vio = 0;  // max over layers of max load / mean load - 1; 0 for a dense policy
+  int64_t forward_rows = 0;
+  double seconds = 0;
+};
+
+// Owns optimizer, gradients, reference policy and caches; the policy outlives it. Not thread safe.
+class Trainer {
+ public:
+  // `total_steps` and `max_tokens` (longest completion) come from the run's config; `temperature`
+  // (> 0) is that of sampling. `reference` must be given exactly when loss.beta > 0.
+  Trainer(Policy& policy, std::unique_ptr<Policy> reference, const TrainerConfig& config,
+          const LossConfig& loss, const OptimizerConfig& optimizer, uint64_t seed,
+          int64_t total_steps, int64_t max_tokens, double temperature);
+  ~Trainer();
+
+  // One step: inner_epochs x mini_batches updates from the groups, whose advantages are assigned
+  // and whose log-probs are those of sampling; then publishes version `step` + 1. Groups without
+  // loss or signal are counted, not computed. A gradient that is not finite leaves the weights as
+  // they were before that update, and ends the step with grad_norm = that value. Deterministic: the
+  // same groups in the same order give the same bits with any thread count.
+  StepReport update(const std::vector<Group>& groups, int64_t step);
+
+  AdamW& optimizer();
+  // The reference policy; null when loss.beta is 0.
+  Policy* reference();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace zeroth
