@@ -18,8 +18,9 @@ struct ParameterInfo {
   bool glued = false;     // starts where the one before ends: both are one fused matrix
 };
 
-// Sets counts and offsets in order; returns the length of the buffer in floats.
-int64_t place(std::vector<ParameterInfo>& infos);
+// Puts one parameter behind others that end at `end`: sets its count and offset, returns the new
+// end.
+int64_t place(ParameterInfo& info, int64_t end);
 
 class Parameters {
  public:
