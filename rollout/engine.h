@@ -18,24 +18,25 @@ struct SamplingConfig {
   double top_p = 1.0;
   double min_p = 0.0;
   int max_tokens = 256;
-  std::vector<std::string> stop;  // stop strings: generation ends when the decoded text contains one
+  std::vector<std::string> stop;  // generation ends when the decoded text contains one
   template <class V>
   void fields(V& v) {
     v("temperature", temperature, "softmax temperature; 0 = greedy", Range{0, 100});
     v("top_k", top_k, "keep the k most likely tokens; 0 = all", Range{0, 1 << 20});
     v("top_p", top_p, "keep the most likely tokens up to this mass; 1 = all", Range{1e-6, 1});
-    v("min_p", min_p, "drop tokens below this share of the best one's probability; 0 = none", Range{0, 1});
+    v("min_p", min_p, "drop tokens below this share of the best one's probability; 0 = none",
+      Range{0, 1});
     v("max_tokens", max_tokens, "longest completion in tokens", Range{1, 1 << 20});
     v("stop", stop, "strings that end a completion");
   }
 };
 
 struct EngineConfig {
-  int max_batch = 256;         // sequences decoded together
-  int64_t cache_pages = 0;     // pages of 16 tokens; 0 = as many as max_batch full sequences need, within cache_mb
-  int cache_mb = 1024;         // memory bound of the cache
-  int prefill_chunk = 512;     // prompt tokens per forward call
-  bool record_experts = false; // keep routed expert ids per token
+  int max_batch = 256;          // sequences decoded together
+  int64_t cache_pages = 0;      // of 16 tokens; 0 = what max_batch sequences need, within cache_mb
+  int cache_mb = 1024;          // memory bound of the cache
+  int prefill_chunk = 512;      // prompt tokens per forward call
+  bool record_experts = false;  // keep routed expert ids per token
   template <class V>
   void fields(V& v) {
     v("max_batch", max_batch, "sequences decoded together", Range{1, 65536});
@@ -46,7 +47,8 @@ struct EngineConfig {
   }
 };
 
-// One prompt and the samples wanted of it. Sample i draws from key {seed, step, problem, first_sample + i}.
+// One prompt and the samples wanted of it. Sample i draws token t with key {seed, step, problem,
+// first_sample + i} at position t (from 0). Temperature 0 ignores top_k, top_p and min_p.
 struct GenerationRequest {
   std::vector<TokenId> prompt;
   uint64_t seed = 0;
@@ -57,25 +59,37 @@ struct GenerationRequest {
   SamplingConfig sampling;
 };
 
+// Sums over the life of an engine.
 struct EngineStats {
-  int64_t prompt_tokens = 0, sampled_tokens = 0, forward_calls = 0, preemptions = 0;
-  double seconds = 0;
+  int64_t prompt_tokens = 0;  // rows of prompts, and of sequences computed again after preemption
+  int64_t sampled_tokens = 0;
+  int64_t forward_calls = 0;
+  int64_t preemptions = 0;
+  double seconds = 0;  // inside generate()
 };
 
-// A trace depends only on (weights, prompt, key, sampling): not on max_batch, cache size, chunking, preemption or what
-// else is generated. Not thread safe.
+// Continuous batching over a paged cache. A trace depends only on (weights, prompt, key, sampling):
+// not on max_batch, cache size, chunking, preemption or what else is generated. Not thread safe;
+// several engines may share one Policy.
 class Engine {
  public:
+  // policy and tokenizer must outlive the engine. tokenizer may be null: then samples have no text,
+  // stop strings are an Error, and no token ends a sample before max_tokens.
   Engine(const Policy& policy, const Tokenizer* tokenizer, const EngineConfig& config);
   ~Engine();
 
-  // Blocks until every sample has finished. done(request, sample index within it, sample) is called as samples finish,
-  // in a deterministic order; may be null. When `stop` becomes true, generation ends at the next step boundary and
-  // unfinished samples come back as FinishReason::kAborted.
-  // Prompts longer than the cache or empty are Errors. tokenizer may be null (no text, no stop strings).
-  std::vector<std::vector<Sample>> generate(const std::vector<GenerationRequest>& requests,
-                                            const std::atomic<bool>* stop = nullptr,
-                                            const std::function<void(int request, int sample, const Sample&)>& done = {});
+  // Blocks until every sample has finished; result [request][sample]. A sample ends with an
+  // end-of-text token or a stop string (kStop), or at max_tokens or the end of the policy's context
+  // (kLength). Sample::experts[t] are those of the row that token t was drawn from.
+  // done(request, sample index within it, sample) is called as samples finish, in an order that
+  // depends on the arguments only; may be null. When `stop` becomes true, generation ends before
+  // the next forward call; unfinished samples keep their tokens, come back as
+  // FinishReason::kAborted, and done is not called for them. Errors, before any work: an empty
+  // prompt, a token outside the vocabulary, a prompt that fills the context, a prompt and
+  // max_tokens that exceed the whole cache, sampling out of range.
+  std::vector<std::vector<Sample>> generate(
+      const std::vector<GenerationRequest>& requests, const std::atomic<bool>* stop = nullptr,
+      const std::function<void(int request, int sample, const Sample&)>& done = {});
   const EngineStats& stats() const;
 
  private:

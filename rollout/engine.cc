@@ -1,0 +1,137 @@
+#include "rollout/engine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <string>
+
+#include "core/error.h"
+#include "rollout/generation.h"
+#include "rollout/scheduler.h"
+
+namespace zeroth {
+namespace {
+
+void check_config(const EngineConfig& config, const PolicyConfig& model) {
+  const auto check = [](const char* name, int64_t value, int64_t least) {
+    if (value >= least) return;
+    fail_usage(std::string("engine: ") + name + " is " + std::to_string(value),
+               "use at least " + std::to_string(least));
+  };
+  check("max_batch", config.max_batch, 1);
+  check("cache_pages", config.cache_pages, 0);
+  check("cache_mb", config.cache_mb, 1);
+  check("prefill_chunk", config.prefill_chunk, 1);
+  if (config.record_experts && model.router.experts > 256) {
+    fail_usage("engine: record_experts keeps an expert id in one byte, but the policy has " +
+                   std::to_string(model.router.experts) + " experts",
+               "leave record_experts off");
+  }
+}
+
+}  // namespace
+
+// What lives as long as the engine: the cache and the scratch memory of a step.
+struct Engine::Impl {
+  Impl(const Policy& policy_in, const Tokenizer* tokenizer_in, const EngineConfig& config_in)
+      : policy(policy_in), tokenizer(tokenizer_in), config(config_in) {
+    check_config(config, policy.config());
+    const int64_t page_bytes = KvCache(policy.config(), 1).bytes();
+    const int64_t wanted = std::max<int64_t>(1, config.cache_pages);
+    max_pages = std::min<int64_t>((int64_t{config.cache_mb} << 20) / page_bytes,
+                                  std::numeric_limits<int32_t>::max());
+    if (max_pages < wanted) {
+      fail_usage("engine: " + std::to_string(wanted) + " cache pages of " +
+                     std::to_string(page_bytes) +
+                     " bytes exceed cache_mb = " + std::to_string(config.cache_mb),
+                 "raise cache_mb, or lower cache_pages (0 = as many as fit)");
+    }
+    if (config.cache_pages > 0) max_pages = config.cache_pages;
+  }
+
+  // Pages for one generate(). The cache grows when these requests can use more than it has; nothing
+  // in it is needed after a generate().
+  int64_t reserve(const Generation& generation) {
+    generation.check_fits(max_pages,
+                          config.cache_pages > 0 ? "raise cache_pages" : "raise cache_mb");
+    const int64_t pages = std::min(max_pages, generation.useful_pages(config.max_batch));
+    if (cache == nullptr || cache->pages() < pages) {
+      cache.reset();  // never two caches at once
+      cache = std::make_unique<KvCache>(policy.config(), pages);
+    }
+    return pages;
+  }
+
+  void step(Scheduler& scheduler, Generation& generation, const Generation::Done& done) {
+    const StepPlan& plan = scheduler.plan();
+    for (const auto& [from, to] : plan.copies) cache->copy_page(from, to);
+    if (!plan.tokens.empty()) forward(plan);
+    generation.gather(plan, hidden.data(), experts.data(), draws);
+    if (!plan.draws.empty()) sample();
+    generation.record(plan, draws, experts.data(), outcomes, done);
+    scheduler.commit(outcomes);
+    stats.sampled_tokens += static_cast<int64_t>(plan.draws.size());
+    stats.prompt_tokens += plan.prefill_rows;
+  }
+
+  void forward(const StepPlan& plan) {
+    const PolicyConfig& model = policy.config();
+    const size_t rows = plan.tokens.size();
+    hidden.resize(std::max(hidden.size(), rows * model.width));
+    if (config.record_experts) {
+      const size_t row_bytes = size_t(model.moe_layers()) * model.router.top_k;
+      experts.resize(std::max(experts.size(), rows * row_bytes));
+    }
+    const ForwardBatch batch{plan.tokens,     plan.positions,  plan.sequence,
+                             plan.page_table, plan.page_begin, plan.writes};
+    policy.forward(batch, *cache, hidden.data(), nullptr, nullptr,
+                   experts.empty() ? nullptr : experts.data());
+    ++stats.forward_calls;
+  }
+
+  void sample() {
+    policy.sample(draws.hidden.data(), static_cast<int64_t>(draws.keys.size()), draws.params.data(),
+                  draws.keys.data(), draws.positions.data(), draws.tokens.data(),
+                  draws.logprobs.data(), draws.entropies.data(),
+                  draws.truncated ? draws.kept.data() : nullptr);
+  }
+
+  const Policy& policy;
+  const Tokenizer* tokenizer;
+  EngineConfig config;
+  int64_t max_pages = 0;
+  std::unique_ptr<KvCache> cache;
+  std::vector<float> hidden;     // [rows of the step, width]
+  std::vector<uint8_t> experts;  // [rows of the step, moe layers, top-k]
+  DrawBatch draws;
+  std::vector<Outcome> outcomes;
+  EngineStats stats;
+};
+
+Engine::Engine(const Policy& policy, const Tokenizer* tokenizer, const EngineConfig& config)
+    : impl_(std::make_unique<Impl>(policy, tokenizer, config)) {}
+
+Engine::~Engine() = default;
+
+std::vector<std::vector<Sample>> Engine::generate(
+    const std::vector<GenerationRequest>& requests, const std::atomic<bool>* stop,
+    const std::function<void(int request, int sample, const Sample&)>& done) {
+  const auto begin = std::chrono::steady_clock::now();
+  Generation generation(requests, impl_->policy.config(), impl_->tokenizer,
+                        impl_->config.record_experts);
+  const int64_t pages = impl_->reserve(generation);
+  Scheduler scheduler({pages, impl_->config.max_batch, impl_->config.prefill_chunk});
+  generation.start(scheduler, impl_->policy.version());
+  while (!scheduler.done() && (stop == nullptr || !stop->load(std::memory_order_relaxed))) {
+    impl_->step(scheduler, generation, done);
+  }
+  generation.abort();
+  impl_->stats.preemptions += scheduler.preemptions();
+  impl_->stats.seconds +=
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return generation.take();
+}
+
+const EngineStats& Engine::stats() const { return impl_->stats; }
+
+}  // namespace zeroth

@@ -1,0 +1,216 @@
+#include "rollout/generation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <numeric>
+#include <string>
+
+#include "core/error.h"
+
+namespace zeroth {
+namespace {
+
+kernels::SampleParams to_params(const SamplingConfig& sampling) {
+  kernels::SampleParams params;
+  params.temperature = static_cast<float>(sampling.temperature);
+  if (sampling.temperature == 0) return params;  // the best token is in every kept set
+  params.top_k = sampling.top_k;
+  params.top_p = static_cast<float>(sampling.top_p);
+  params.min_p = static_cast<float>(sampling.min_p);
+  return params;
+}
+
+void check_sampling(const SamplingConfig& sampling, const std::string& who) {
+  const auto check = [&](const char* name, double value, double lo, double hi) {
+    if (value >= lo && value <= hi) return;  // false for NaN
+    fail_usage(who + ": " + name + " is " + std::to_string(value),
+               "use a value from " + std::to_string(lo) + " to " + std::to_string(hi));
+  };
+  check("temperature", sampling.temperature, 0, 100);
+  check("top_k", sampling.top_k, 0, 1 << 20);
+  check("top_p", sampling.top_p, 1e-6, 1);
+  check("min_p", sampling.min_p, 0, 1);
+  check("max_tokens", sampling.max_tokens, 1, 1 << 20);
+}
+
+}  // namespace
+
+Generation::Generation(const std::vector<GenerationRequest>& requests, const PolicyConfig& model,
+                       const Tokenizer* tokenizer, bool record_experts)
+    : requests_(requests), model_(model), tokenizer_(tokenizer) {
+  if (record_experts) expert_row_ = size_t(model.moe_layers()) * model.router.top_k;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const GenerationRequest& request = requests[i];
+    check(request, i);
+    const int room = model.max_position - static_cast<int>(request.prompt.size());
+    max_tokens_.push_back(std::min(request.sampling.max_tokens, room));
+    params_.push_back(to_params(request.sampling));
+    stops_.emplace_back(request.sampling.stop);
+  }
+}
+
+void Generation::check(const GenerationRequest& request, size_t index) const {
+  const std::string who = "request " + std::to_string(index);
+  check_sampling(request.sampling, who);
+  if (request.prompt.empty()) {
+    fail_usage(who + ": the prompt has no tokens", "begin with the begin-of-text token or a text");
+  }
+  if (request.prompt.size() >= static_cast<size_t>(model_.max_position)) {
+    fail_usage(who + ": the prompt has " + std::to_string(request.prompt.size()) +
+                   " tokens, which leaves no room in the policy's context of " +
+                   std::to_string(model_.max_position),
+               "shorten the prompt");
+  }
+  if (request.samples < 0) {
+    fail_usage(who + ": samples is " + std::to_string(request.samples), "use 0 or more");
+  }
+  for (const TokenId token : request.prompt) {
+    if (token >= 0 && token < model_.vocab_size) continue;
+    fail_usage(who + ": prompt token " + std::to_string(token) +
+                   " is not in the policy's vocabulary of " + std::to_string(model_.vocab_size),
+               "use the tokenizer that belongs to the checkpoint");
+  }
+  if (!request.sampling.stop.empty() && tokenizer_ == nullptr) {
+    fail_usage(who + ": stop strings need a tokenizer", "leave stop out");
+  }
+}
+
+int64_t Generation::useful_pages(int max_batch) const {
+  // A sequence owns what lies behind the full pages of its prompt, and the scheduler wants a page
+  // in reserve for each; the prompt's pages are shared.
+  std::vector<std::pair<int64_t, int64_t>> own;  // pages of one sequence, sequences
+  std::vector<int64_t> shared;
+  for (size_t i = 0; i < requests_.size(); ++i) {
+    const int64_t length = static_cast<int64_t>(requests_[i].prompt.size());
+    const int64_t full = length / kernels::kPageTokens;
+    own.emplace_back(Scheduler::pages_needed(length, max_tokens_[i] + 1) - full + 1,
+                     requests_[i].samples);
+    shared.push_back(full + 1);
+  }
+  std::sort(own.begin(), own.end(), std::greater<>());
+  std::sort(shared.begin(), shared.end(), std::greater<>());
+  int64_t pages = 0;
+  int64_t left = max_batch;
+  for (const auto& [each, sequences] : own) {
+    const int64_t taken = std::min<int64_t>(left, sequences);
+    pages += each * taken;
+    left -= taken;
+  }
+  const size_t prompts = std::min<size_t>(shared.size(), max_batch);
+  return std::accumulate(shared.begin(), shared.begin() + prompts, pages);
+}
+
+void Generation::check_fits(int64_t pages, const std::string& advice) const {
+  for (size_t i = 0; i < requests_.size(); ++i) {
+    const int64_t length = static_cast<int64_t>(requests_[i].prompt.size());
+    const int64_t needed = Scheduler::pages_needed(length, max_tokens_[i]);
+    if (needed <= pages || requests_[i].samples == 0) continue;
+    fail_usage("request " + std::to_string(i) + ": a prompt of " + std::to_string(length) +
+                   " tokens with max_tokens = " + std::to_string(max_tokens_[i]) + " needs " +
+                   std::to_string(needed) + " cache pages of " +
+                   std::to_string(kernels::kPageTokens) + " tokens, but the cache has " +
+                   std::to_string(pages),
+               advice + ", or lower max_tokens, or shorten the prompt");
+  }
+}
+
+void Generation::start(Scheduler& scheduler, WeightsVersion version) {
+  prompt_rows_.resize(requests_.size());
+  samples_.resize(requests_.size());
+  for (size_t i = 0; i < requests_.size(); ++i) {
+    const GenerationRequest& request = requests_[i];
+    scheduler.add(request.prompt, request.samples);
+    samples_[i].resize(request.samples);
+    for (int s = 0; s < request.samples; ++s) {
+      Sample& sample = samples_[i][s];
+      sample.key = {request.seed, request.step, request.problem,
+                    request.first_sample + static_cast<uint32_t>(s)};
+      sample.version = version;
+      if (params_[i].truncated()) sample.kept_offsets.push_back(0);
+      live_.push_back({static_cast<int>(i), s, false, CompletionText(tokenizer_, stops_[i])});
+    }
+  }
+}
+
+void Generation::gather(const StepPlan& plan, const float* hidden, const uint8_t* experts,
+                        DrawBatch& batch) {
+  const size_t width = model_.width;
+  for (const auto& [request, row] : plan.prompt_rows) {
+    const float* from = hidden + row * width;
+    prompt_rows_[request].hidden.assign(from, from + width);
+    const uint8_t* ids = experts + row * expert_row_;
+    if (expert_row_ > 0) prompt_rows_[request].experts.assign(ids, ids + expert_row_);
+  }
+  const size_t m = plan.draws.size();
+  batch.hidden.resize(m * width);
+  batch.params.resize(m);
+  batch.keys.resize(m);
+  batch.positions.resize(m);
+  batch.tokens.resize(m);
+  batch.logprobs.resize(m);
+  batch.entropies.resize(m);
+  batch.truncated = false;
+  for (size_t i = 0; i < m; ++i) {
+    const Draw& draw = plan.draws[i];
+    const float* from =
+        draw.row < 0 ? prompt_rows_[draw.request].hidden.data() : hidden + draw.row * width;
+    std::memcpy(&batch.hidden[i * width], from, width * sizeof(float));
+    const Sample& sample = samples_[draw.request][live_[draw.sequence].sample];
+    batch.params[i] = params_[draw.request];
+    batch.keys[i] = sample.key;
+    batch.positions[i] = static_cast<uint32_t>(sample.tokens.size());
+    batch.truncated |= batch.params[i].truncated();
+  }
+  batch.kept.resize(batch.truncated ? m : 0);
+  for (auto& kept : batch.kept) kept.clear();
+}
+
+void Generation::record(const StepPlan& plan, const DrawBatch& batch, const uint8_t* experts,
+                        std::vector<Outcome>& outcomes, const Done& done) {
+  outcomes.clear();
+  for (size_t i = 0; i < plan.draws.size(); ++i) {
+    const Draw& draw = plan.draws[i];
+    Live& live = live_[draw.sequence];
+    const uint8_t* ids =
+        draw.row < 0 ? prompt_rows_[draw.request].experts.data() : experts + draw.row * expert_row_;
+    const bool finished = append(live, batch, i, ids);
+    outcomes.push_back({batch.tokens[i], finished});
+    if (finished && done) {
+      done(live.request, live.sample, samples_[live.request][live.sample]);
+    }
+  }
+}
+
+bool Generation::append(Live& live, const DrawBatch& batch, size_t row, const uint8_t* experts) {
+  Sample& sample = samples_[live.request][live.sample];
+  sample.tokens.push_back(batch.tokens[row]);
+  sample.logprobs.push_back(batch.logprobs[row]);
+  sample.entropies.push_back(batch.entropies[row]);
+  sample.experts.insert(sample.experts.end(), experts, experts + expert_row_);
+  if (!sample.kept_offsets.empty()) {
+    const std::vector<int32_t>& kept = batch.kept[row];
+    sample.kept_ids.insert(sample.kept_ids.end(), kept.begin(), kept.end());
+    sample.kept_offsets.push_back(static_cast<int32_t>(sample.kept_ids.size()));
+  }
+  const bool stopped = live.text.append(batch.tokens[row]);
+  if (!stopped && static_cast<int>(sample.tokens.size()) < max_tokens_[live.request]) return false;
+  finish(live, stopped ? FinishReason::kStop : FinishReason::kLength);
+  return true;
+}
+
+void Generation::finish(Live& live, FinishReason reason) {
+  Sample& sample = samples_[live.request][live.sample];
+  sample.finish = reason;
+  sample.text = live.text.text(sample.tokens);
+  live.finished = true;
+}
+
+void Generation::abort() {
+  for (Live& live : live_) {
+    if (!live.finished) finish(live, FinishReason::kAborted);
+  }
+}
+
+}  // namespace zeroth

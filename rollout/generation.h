@@ -1,0 +1,84 @@
+// The state of one Engine::generate() call: requests, samples so far, and the rows that wait.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "kernels/head.h"
+#include "policy/config.h"
+#include "policy/tokenizer.h"
+#include "rollout/completion_text.h"
+#include "rollout/engine.h"
+#include "rollout/scheduler.h"
+
+namespace zeroth {
+
+// The arguments and results of one Policy::sample call; m = keys.size().
+struct DrawBatch {
+  std::vector<float> hidden;  // [m, width]
+  std::vector<kernels::SampleParams> params;
+  std::vector<StreamKey> keys;
+  std::vector<uint32_t> positions;  // of the token inside its sample
+  std::vector<TokenId> tokens;
+  std::vector<float> logprobs, entropies;
+  std::vector<std::vector<int32_t>> kept;
+  bool truncated = false;  // some row has a kept set
+};
+
+// Not thread safe. `requests` and the tokenizer must outlive it.
+class Generation {
+ public:
+  // Checks every request; Errors name the request, the field, the value and the limit.
+  Generation(const std::vector<GenerationRequest>& requests, const PolicyConfig& model,
+             const Tokenizer* tokenizer, bool record_experts);
+
+  // Pages that max_batch sequences of these requests can use at once.
+  int64_t useful_pages(int max_batch) const;
+  // Throws Error when a sequence cannot fit into `pages` pages by itself; `advice` ends the
+  // message.
+  void check_fits(int64_t pages, const std::string& advice) const;
+
+  // Hands all sequences to the scheduler and makes room for their samples.
+  void start(Scheduler& scheduler, WeightsVersion version);
+
+  // After the forward call of a step (hidden [rows, width], experts [rows, moe layers, top-k]):
+  // keeps the last rows of finished prompts, then lays out what has to be drawn.
+  void gather(const StepPlan& plan, const float* hidden, const uint8_t* experts, DrawBatch& batch);
+  // Books the draws; outcomes are for Scheduler::commit. Calls done for each sample that finished.
+  using Done = std::function<void(int request, int sample, const Sample&)>;
+  void record(const StepPlan& plan, const DrawBatch& batch, const uint8_t* experts,
+              std::vector<Outcome>& outcomes, const Done& done);
+  // Marks what has not finished as aborted.
+  void abort();
+
+  std::vector<std::vector<Sample>> take() { return std::move(samples_); }
+
+ private:
+  struct PromptRow {
+    std::vector<float> hidden;
+    std::vector<uint8_t> experts;
+  };
+  struct Live {
+    int request, sample;
+    bool finished = false;
+    CompletionText text;
+  };
+
+  void check(const GenerationRequest& request, size_t index) const;
+  bool append(Live& live, const DrawBatch& batch, size_t row, const uint8_t* experts);
+  void finish(Live& live, FinishReason reason);
+
+  const std::vector<GenerationRequest>& requests_;
+  const PolicyConfig& model_;
+  const Tokenizer* tokenizer_;
+  size_t expert_row_ = 0;        // bytes of routed ids per token; 0: not recorded
+  std::vector<int> max_tokens_;  // per request, cut at the context length
+  std::vector<kernels::SampleParams> params_;
+  std::vector<StopStrings> stops_;
+  std::vector<PromptRow> prompt_rows_;
+  std::vector<Live> live_;  // by the scheduler's sequence index
+  std::vector<std::vector<Sample>> samples_;
+};
+
+}  // namespace zeroth
