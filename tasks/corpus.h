@@ -1,5 +1,6 @@
-// Procedural text for pretraining a base checkpoint. Only `zeroth pretrain` may use it: reinforcement learning never
-// sees a document (rl/train_loop does not link to it; a test guards that).
+// Procedural text for pretraining a base checkpoint. Only `zeroth pretrain` may use it:
+// reinforcement learning never sees a document (rl/train_loop does not link to it; a test guards
+// that).
 #pragma once
 
 #include <memory>

@@ -13,8 +13,8 @@ namespace zeroth {
 
 enum class Split { kTrain, kHeldOut };
 
-// Deterministic and immutable: problem(split, i) is always the same problem; train and held-out are disjoint by
-// construction. Const methods are thread safe.
+// Deterministic and immutable: problem(split, i) is always the same problem; train and held-out are
+// disjoint by construction. Const methods are thread safe.
 class Task {
  public:
   virtual ~Task() = default;
@@ -22,17 +22,20 @@ class Task {
   // Number of distinct indices of a split; procedural tasks may return a very large number.
   virtual int64_t size(Split split) const = 0;
   virtual Problem problem(Split split, int64_t index) const = 0;
-  // Grades one completion: a Verdict per reward, in a fixed order, never throwing on model text and always bounded in
-  // time. `finish` tells truncation apart. A broken checker gives Reason::kCheckerError.
+  // Grades one completion: a Verdict per reward, in a fixed order, never throwing on model text and
+  // always bounded in time. `finish` tells truncation apart. A broken checker gives
+  // Reason::kCheckerError.
   virtual std::vector<Verdict> grade(const Problem& problem, std::string_view completion,
                                      FinishReason finish) const = 0;
   // Strings that end a completion of this task (besides end-of-text).
   virtual std::vector<std::string> stop_strings() const { return {}; }
-  // Key by which problems are dependent (Countdown: the multiset of numbers); intervals cluster by it.
+  // Key by which problems are dependent (Countdown: the multiset of numbers); intervals cluster by
+  // it.
   virtual std::string cluster(const Problem& problem) const { return problem.id; }
 };
 
-// Makes the task `name` with its options; unknown names and options are usage Errors that name the nearest one.
+// Makes the task `name` with its options; unknown names and options are usage Errors that name the
+// nearest one.
 std::unique_ptr<Task> make_task(const std::string& name, const Json& options);
 // "name" or "name:key=value,key=value" (values as JSON or bare words), as in `zeroth eval --task`.
 std::unique_ptr<Task> make_task(const std::string& spec);

@@ -1,0 +1,75 @@
+#include "tasks/options.h"
+
+namespace zeroth {
+namespace {
+
+constexpr std::string_view kQuestion = "{question}";
+
+constexpr std::string_view kR1Zero =
+    "The following is a conversation between a User and an Assistant. The User asks a question and "
+    "the Assistant "
+    "solves it. The Assistant first works through the problem in its mind and only then gives the "
+    "answer. The "
+    "reasoning stands between <think> and </think> and the answer between <answer> and </answer>, "
+    "that is, <think> "
+    "reasoning here </think> <answer> answer here </answer>. User: {question}. Assistant:";
+
+constexpr std::string_view kChatMl =
+    "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n";
+
+std::string template_text(const std::string& name) {
+  if (name == "bare") return std::string(kQuestion);
+  if (name == "plain") return std::string(kQuestion) + "\n";
+  if (name == "r1_zero") return std::string(kR1Zero);
+  if (name == "r1_zero_think") return std::string(kR1Zero) + " <think>";
+  if (name == "chatml") return std::string(kChatMl);
+  if (name.find(kQuestion) == std::string::npos) {
+    fail_usage("template \"" + name + "\" is no known name and does not contain {question}",
+               "use bare, plain, r1_zero, r1_zero_think, chatml, or a text with {question}");
+  }
+  return name;
+}
+
+}  // namespace
+
+std::string ResponseOptions::render(std::string_view question) const {
+  std::string text = template_text(prompt_template);
+  // Only the template's own place is filled: a question that contains "{question}" stays as it is.
+  text.replace(text.find(kQuestion), kQuestion.size(), question);
+  return text;
+}
+
+bool ResponseOptions::think_opened() const {
+  return trim(template_text(prompt_template)).ends_with("<think>");
+}
+
+FormatRules ResponseOptions::format_rules() const {
+  return {.think_opened = think_opened(),
+          .empty_think = allow_empty_think,
+          .stopped_at_answer = stop_at_answer};
+}
+
+std::vector<std::string> ResponseOptions::stop_strings() const {
+  if (!stop_at_answer) return {};
+  return {"</answer>"};
+}
+
+uint64_t stable_hash(std::string_view key) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (const char c : key) {
+    hash ^= static_cast<unsigned char>(c);
+    hash *= 0x100000001b3u;
+  }
+  // FNV's low bits are weak; the finaliser of MurmurHash3 spreads every input bit over all of them.
+  hash ^= hash >> 33;
+  hash *= 0xff51afd7ed558ccdu;
+  hash ^= hash >> 33;
+  hash *= 0xc4ceb9fe1a85ec53u;
+  return hash ^ (hash >> 33);
+}
+
+bool is_held_out(std::string_view key, int every) {
+  return every > 0 && stable_hash(key) % static_cast<uint64_t>(every) == 0;
+}
+
+}  // namespace zeroth

@@ -1,0 +1,54 @@
+// What every text task shares: how the question is put, how the response is read, what the parts
+// weigh.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/config.h"
+#include "rewards/format.h"
+
+namespace zeroth {
+
+// Prompt templates by name; any other text is a template itself and must contain "{question}".
+//   bare           the question alone
+//   plain          the question and a line feed
+//   r1_zero        a conversation that asks for <think> and <answer> blocks, ending with
+//   "Assistant:" r1_zero_think  the same, with the opening <think> already there chatml         one
+//   user turn in ChatML, ending where the assistant starts
+struct ResponseOptions {
+  std::string prompt_template = "plain";
+  double accuracy_weight = 1;
+  double format_weight = 0.1;
+  bool stop_at_answer = false;
+  bool allow_empty_think = true;
+
+  template <class V>
+  void fields(V& v) {
+    v("template", prompt_template,
+      "bare, plain, r1_zero, r1_zero_think, chatml, or a text with {question}");
+    v("accuracy_weight", accuracy_weight, "weight of the accuracy reward", Range{-1000, 1000});
+    v("format_weight", format_weight, "weight of the format reward", Range{-1000, 1000});
+    v("stop_at_answer", stop_at_answer,
+      "end a completion at </answer> (for models without an end-of-text habit)");
+    v("allow_empty_think", allow_empty_think, "an empty think block is well formed");
+  }
+
+  // The prompt for a question. Throws a usage Error when the template lacks {question}.
+  std::string render(std::string_view question) const;
+  // True when the rendered prompt ends with an opening <think>.
+  bool think_opened() const;
+  FormatRules format_rules() const;
+  std::vector<std::string> stop_strings() const;
+};
+
+// 64 bits of `key` (FNV-1a with a final mix): the same on every machine and in every version,
+// because splits hang on it.
+uint64_t stable_hash(std::string_view key);
+
+// The split of a problem by the hash of what makes it one: one key in `every` is held out; 0 holds
+// none out.
+bool is_held_out(std::string_view key, int every);
+
+}  // namespace zeroth
