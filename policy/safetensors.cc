@@ -298,16 +298,15 @@ uint16_t to_bfloat16(float value) {
   return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
 }
 
-void write_safetensors(const std::filesystem::path& path, std::span<const TensorToWrite> tensors,
-                       bool bfloat16) {
+void write_safetensors(const std::filesystem::path& path, std::span<const TensorToWrite> tensors) {
   Json header = Json::object();
   header["__metadata__"] = {{"format", "pt"}};  // transformers refuses files without it
-  const uint64_t value_bytes = bfloat16 ? 2 : 4;
   uint64_t at = 0;
   for (const TensorToWrite& tensor : tensors) {
-    const uint64_t end = at + tensor.values.size() * value_bytes;
-    header[tensor.name] = {
-        {"dtype", bfloat16 ? "BF16" : "F32"}, {"shape", tensor.shape}, {"data_offsets", {at, end}}};
+    const uint64_t end = at + tensor.bytes();
+    header[tensor.name] = {{"dtype", tensor.bfloat16 ? "BF16" : "F32"},
+                           {"shape", tensor.shape},
+                           {"data_offsets", {at, end}}};
     at = end;
   }
   std::string text = header.dump();
@@ -318,7 +317,7 @@ void write_safetensors(const std::filesystem::path& path, std::span<const Tensor
   out.write(text);
   std::vector<uint16_t> narrow;
   for (const TensorToWrite& tensor : tensors) {
-    if (!bfloat16) {
+    if (!tensor.bfloat16) {
       out.write(tensor.values.data(), tensor.values.size_bytes());
       continue;
     }

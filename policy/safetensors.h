@@ -63,14 +63,15 @@ uint16_t to_bfloat16(float value);
 // Bytes of one value of the given safetensors type name, 0 when unknown.
 int dtype_bytes(std::string_view name);
 
-// Writes one file: tensors in the given order, header padded to 8 bytes. `values` is called tensor
-// by tensor.
+// Writes one file: tensors in the given order, the header padded to 8 bytes, and syncs it. Throws
+// Error on a full disk.
 struct TensorToWrite {
   std::string name;
   std::vector<int64_t> shape;
   std::span<const float> values;
+  bool bfloat16 = false;  // else float32
+  uint64_t bytes() const { return values.size() * (bfloat16 ? 2 : 4); }
 };
-void write_safetensors(const std::filesystem::path& path, std::span<const TensorToWrite> tensors,
-                       bool bfloat16);
+void write_safetensors(const std::filesystem::path& path, std::span<const TensorToWrite> tensors);
 
 }  // namespace zeroth
