@@ -1,0 +1,182 @@
+// `zeroth sample`: completions of one prompt.
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <numeric>
+
+#include "cli/commands.h"
+#include "core/config.h"
+#include "core/files.h"
+#include "policy/policy.h"
+#include "policy/tokenizer.h"
+#include "rollout/engine.h"
+
+namespace zeroth {
+namespace {
+
+struct SampleOptions {
+  std::string model;
+  std::string prompt;
+  std::string prompt_file;
+  bool bos = false;
+  int n = 1;
+  int batch = 64;
+  uint64_t seed = 0;
+  int cache_mb = 1024;
+  SamplingConfig sampling;
+  bool json = false;
+  template <class V>
+  void fields(V& v) {
+    v("model", model, "folder of the checkpoint");
+    v("prompt", prompt, "text to continue");
+    v("prompt_file", prompt_file, "file whose whole content is the prompt");
+    v("bos", bos, "put the begin-of-text token before the prompt");
+    v("n", n, "completions", Range{1, 1 << 24});
+    v("batch", batch, "completions decoded together; never changes them", Range{1, 65536});
+    v("seed", seed, "names the random draws");
+    v("cache_mb", cache_mb, "memory bound of the KV cache in MiB", Range{1, 1 << 20});
+    sampling.fields(v);
+    v("json", json, "print one JSON object a completion");
+  }
+};
+
+std::atomic<bool> interrupted{false};
+
+void on_interrupt(int) { interrupted.store(true, std::memory_order_relaxed); }
+
+std::vector<TokenId> prompt_tokens(const SampleOptions& options, const Tokenizer& tokenizer) {
+  std::string text = options.prompt;
+  if (!options.prompt_file.empty()) {
+    if (!text.empty()) {
+      fail_usage("zeroth sample: both --prompt and --prompt-file are given", "give one of them");
+    }
+    text = read_file(options.prompt_file, uint64_t{1} << 28);
+  }
+  std::vector<TokenId> tokens = tokenizer.encode(text);
+  if (options.bos) {
+    if (tokenizer.bos_id() < 0) {
+      fail_usage("zeroth sample: --bos, but this tokenizer has no begin-of-text token",
+                 "leave --bos out");
+    }
+    tokens.insert(tokens.begin(), tokenizer.bos_id());
+  }
+  if (tokens.empty()) fail_usage("zeroth sample: the prompt is empty", "give --prompt TEXT");
+  return tokens;
+}
+
+void print_json(int index, const Sample& sample) {
+  Json row;
+  row["index"] = index;
+  row["ids"] = sample.tokens;
+  row["text"] = sample.text;
+  row["logprobs"] = sample.logprobs;
+  row["finish"] = to_string(sample.finish);
+  // A completion may end inside a character: its bytes become U+FFFD.
+  const std::string line = row.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::printf("%s\n", line.c_str());
+}
+
+// What the policy writes must not steer the terminal.
+std::string printable(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    const unsigned char byte = static_cast<unsigned char>(c);
+    if ((byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7f) {
+      char escaped[8];
+      std::snprintf(escaped, sizeof escaped, "\\x%02x", byte);
+      out += escaped;
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+void print_text(int index, const Sample& sample, bool terminal) {
+  const bool colour = terminal && std::getenv("NO_COLOR") == nullptr;
+  const double total = std::accumulate(sample.logprobs.begin(), sample.logprobs.end(), 0.0);
+  std::printf("%s# %d: %zu tokens, %s, log-probability %.2f%s\n", colour ? "\033[2m" : "", index,
+              sample.tokens.size(), to_string(sample.finish), total, colour ? "\033[0m" : "");
+  const std::string text = terminal ? printable(sample.text) : sample.text;
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::printf("\n");
+}
+
+// Prints samples in order of their index as soon as all before them are done.
+class InOrder {
+ public:
+  InOrder(int n, bool json) : ready_(n), json_(json) {}
+
+  void add(int index, const Sample& sample) {
+    ready_[index] = true;
+    waiting_.emplace_back(index, sample);
+    while (next_ < static_cast<int>(ready_.size()) && ready_[next_]) print_next();
+  }
+
+ private:
+  void print_next() {
+    const auto it = std::find_if(waiting_.begin(), waiting_.end(),
+                                 [&](const auto& entry) { return entry.first == next_; });
+    json_ ? print_json(next_, it->second) : print_text(next_, it->second, isatty(STDOUT_FILENO));
+    std::fflush(stdout);
+    waiting_.erase(it);
+    ++next_;
+  }
+
+  std::vector<char> ready_;
+  std::vector<std::pair<int, Sample>> waiting_;
+  bool json_;
+  int next_ = 0;
+};
+
+}  // namespace
+
+int run_sample(const Args& args) {
+  SampleOptions options;
+  if (std::find(args.begin(), args.end(), "--help") != args.end()) {
+    std::printf("usage: zeroth sample --model DIR --prompt TEXT [options]\n\n%s",
+                config_help(options).c_str());
+    return 0;
+  }
+  const Args rest = parse_flags(options, args, "sample");
+  if (!rest.empty()) {
+    fail_usage("zeroth sample: unexpected argument \"" + rest[0] + "\"",
+               "quote the prompt: --prompt \"TEXT\"");
+  }
+  if (options.model.empty()) {
+    fail_usage("zeroth sample: no --model", "give the folder of a checkpoint, --model DIR");
+  }
+  const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::load(options.model);
+  GenerationRequest request;
+  request.prompt = prompt_tokens(options, *tokenizer);
+  request.seed = options.seed;
+  request.samples = options.n;
+  request.sampling = options.sampling;
+  const std::unique_ptr<Policy> policy = Policy::load(options.model);
+
+  EngineConfig config;
+  config.max_batch = options.batch;
+  config.cache_mb = options.cache_mb;
+  Engine engine(*policy, tokenizer.get(), config);
+  const auto previous = std::signal(SIGINT, on_interrupt);
+  InOrder printer(options.n, options.json);
+  const auto samples =
+      engine.generate({request}, &interrupted,
+                      [&](int, int index, const Sample& sample) { printer.add(index, sample); });
+  std::signal(SIGINT, previous);
+  for (int i = 0; i < options.n; ++i) {
+    if (samples[0][i].finish == FinishReason::kAborted) printer.add(i, samples[0][i]);
+  }
+  const EngineStats& stats = engine.stats();
+  std::fprintf(stderr, "%lld tokens in %.2f s, %.0f tokens/s%s\n",
+               static_cast<long long>(stats.sampled_tokens), stats.seconds,
+               static_cast<double>(stats.sampled_tokens) / std::max(stats.seconds, 1e-9),
+               interrupted ? "; interrupted, some completions are incomplete" : "");
+  return 0;
+}
+
+}  // namespace zeroth

@@ -1,0 +1,288 @@
+// The engine's promise, tested with == on bytes: a trace depends only on weights, prompt, key and
+// sampling, and its log-probs are those of one teacher-forced forward call.
+#include "rollout/engine.h"
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <random>
+
+#include "core/error.h"
+#include "core/parallel.h"
+#include "kernels/ops.h"
+#include "policy/packing.h"
+#include "tests/rollout/tiny_models.h"
+
+namespace zeroth {
+namespace {
+
+template <class T>
+bool same_bytes(const std::vector<T>& a, const std::vector<T>& b) {
+  return a.size() == b.size() &&
+         (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
+}
+
+bool same(const Sample& a, const Sample& b) {
+  return a.key == b.key && a.tokens == b.tokens && same_bytes(a.logprobs, b.logprobs) &&
+         same_bytes(a.entropies, b.entropies) && a.kept_ids == b.kept_ids &&
+         a.kept_offsets == b.kept_offsets && a.experts == b.experts && a.version == b.version &&
+         a.finish == b.finish && a.text == b.text;
+}
+
+using Results = std::vector<std::vector<Sample>>;
+
+bool same(const Results& a, const Results& b) {
+  if (a.size() != b.size()) return false;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (a[i].size() != b[i].size()) return false;
+    for (size_t s = 0; s < a[i].size(); ++s) {
+      if (!same(a[i][s], b[i][s])) return false;
+    }
+  }
+  return true;
+}
+
+// Prompts of lengths around page boundaries; every way to sample.
+std::vector<GenerationRequest> mixed_requests() {
+  std::mt19937 random(21);
+  std::vector<GenerationRequest> requests;
+  for (const int length : {1, 7, 15, 16, 17, 32, 45, 64}) {
+    GenerationRequest request;
+    request.prompt.resize(length);
+    for (TokenId& token : request.prompt) token = static_cast<TokenId>(2 + random() % 90);
+    request.seed = 99;
+    request.problem = static_cast<uint32_t>(requests.size());
+    request.samples = 1 + length % 5;
+    request.sampling.max_tokens = 10 + length % 30;
+    switch (requests.size() % 4) {
+      case 0:
+        break;
+      case 1:
+        request.sampling.temperature = 0.7;
+        request.sampling.top_k = 12;
+        break;
+      case 2:
+        request.sampling.temperature = 1.4;
+        request.sampling.top_p = 0.8;
+        request.sampling.min_p = 0.02;
+        break;
+      default:
+        request.sampling.temperature = 0;
+        request.sampling.top_k = 3;  // ignored by greedy
+    }
+    requests.push_back(request);
+  }
+  requests[2].sampling.stop = {"ab", "q"};
+  return requests;
+}
+
+Results run(const Policy& policy, const std::vector<GenerationRequest>& requests,
+            EngineConfig config = {}, EngineStats* stats = nullptr) {
+  const LetterTokenizer tokenizer;
+  Engine engine(policy, &tokenizer, config);
+  Results results = engine.generate(requests);
+  if (stats != nullptr) *stats = engine.stats();
+  return results;
+}
+
+const std::vector<std::string> kKinds = {"dense", "moe", "latent"};
+
+TEST_CASE("samples are the same for every batch size") {
+  for (const std::string& kind : kKinds) {
+    CAPTURE(kind);
+    const auto policy = tiny_policy(kind);
+    const auto requests = mixed_requests();
+    const Results reference = run(*policy, requests);
+    for (int batch = 1; batch <= 65; batch += kind == "moe" ? 1 : 13) {
+      CAPTURE(batch);
+      EngineConfig config;
+      config.max_batch = batch;
+      CHECK(same(run(*policy, requests, config), reference));
+    }
+  }
+}
+
+TEST_CASE("samples are the same for every prefill chunk, cache size and thread count") {
+  const int threads = num_threads();
+  for (const std::string& kind : kKinds) {
+    CAPTURE(kind);
+    const auto policy = tiny_policy(kind);
+    const auto requests = mixed_requests();
+    const Results reference = run(*policy, requests);
+    EngineConfig config;
+    for (const int chunk : {1, 2, 5, 15, 16, 17, 31, 64, 100}) {
+      CAPTURE(chunk);
+      config.prefill_chunk = chunk;
+      CHECK(same(run(*policy, requests, config), reference));
+    }
+    for (const int pages : {6, 7, 9, 14, 30}) {
+      CAPTURE(pages);
+      config.prefill_chunk = 11 * pages;
+      config.cache_pages = pages;
+      EngineStats stats;
+      CHECK(same(run(*policy, requests, config, &stats), reference));
+      if (pages == 9) CHECK(stats.preemptions > 0);
+    }
+    for (const int count : {1, 2, 4}) {
+      CAPTURE(count);
+      set_num_threads(count);
+      CHECK(same(run(*policy, requests), reference));
+    }
+    set_num_threads(threads);
+  }
+}
+
+TEST_CASE("samples are the same on every instruction set") {
+  const std::string best = kernels::isa();
+  for (const std::string& kind : kKinds) {
+    const auto requests = mixed_requests();
+    Results reference;
+    for (const std::string& isa : kernels::supported_isas()) {
+      CAPTURE(kind);
+      CAPTURE(isa);
+      kernels::set_isa(isa);
+      // Weights may be packed for the instruction set, so the policy is made anew.
+      const Results results = run(*tiny_policy(kind), requests);
+      if (reference.empty()) reference = results;
+      CHECK(same(results, reference));
+    }
+    kernels::set_isa(best);
+  }
+}
+
+TEST_CASE("samples do not depend on company, order or group") {
+  const auto policy = tiny_policy("moe");
+  const auto requests = mixed_requests();
+  const Results reference = run(*policy, requests);
+  std::vector<GenerationRequest> reversed(requests.rbegin(), requests.rend());
+  Results back = run(*policy, reversed);
+  std::reverse(back.begin(), back.end());
+  CHECK(same(back, reference));
+  // Alone, with a prompt of its own: shared and private prompts give the same bits.
+  for (size_t i = 0; i < requests.size(); ++i) {
+    for (int s = 0; s < requests[i].samples; ++s) {
+      GenerationRequest single = requests[i];
+      single.samples = 1;
+      single.first_sample = static_cast<uint32_t>(s);
+      CHECK(same(run(*policy, {single})[0][0], reference[i][s]));
+    }
+  }
+  // A larger group begins with the smaller one.
+  GenerationRequest large = requests[4];
+  large.samples = 20;
+  const Results more = run(*policy, {large});
+  for (int s = 0; s < requests[4].samples; ++s) CHECK(same(more[0][s], reference[4][s]));
+}
+
+TEST_CASE("keys name the draws") {
+  const auto policy = tiny_policy("dense");
+  GenerationRequest request;
+  request.prompt = {5, 6, 7};
+  request.samples = 4;
+  request.sampling.max_tokens = 20;
+  const Results base = run(*policy, {request});
+  CHECK(base[0][0].tokens != base[0][1].tokens);
+  for (uint32_t GenerationRequest::*field :
+       {&GenerationRequest::step, &GenerationRequest::problem, &GenerationRequest::first_sample}) {
+    GenerationRequest other = request;
+    other.*field = 1000;
+    CHECK(run(*policy, {other})[0][0].tokens != base[0][0].tokens);
+  }
+  GenerationRequest shifted = request;
+  shifted.first_sample = 2;
+  CHECK(same(run(*policy, {shifted})[0][0], base[0][2]));
+}
+
+// Statistics of a completion from one forward call over prompt and completion together.
+struct Forced {
+  std::vector<float> logprobs, entropies;
+  std::vector<uint8_t> experts;
+};
+
+Forced teacher_force(const Policy& policy, const GenerationRequest& request, const Sample& sample) {
+  std::vector<TokenId> tokens = request.prompt;
+  tokens.insert(tokens.end(), sample.tokens.begin(), sample.tokens.end() - 1);
+  PackedBatch packed;
+  packed.add(tokens);
+  packed.finish();
+  const PolicyConfig& model = policy.config();
+  KvCache cache(model, packed.pages());
+  std::vector<float> hidden(packed.rows() * model.width);
+  const size_t expert_row = size_t(model.moe_layers()) * model.router.top_k;
+  std::vector<uint8_t> experts(packed.rows() * expert_row + 1);
+  policy.forward(packed.view(), cache, hidden.data(), nullptr, nullptr,
+                 expert_row > 0 ? experts.data() : nullptr);
+  const size_t first = request.prompt.size() - 1;
+  const size_t m = sample.tokens.size();
+  Forced forced{std::vector<float>(m), std::vector<float>(m), {}};
+  const bool greedy = request.sampling.temperature == 0;
+  const float temperature = greedy ? 1.0f : static_cast<float>(request.sampling.temperature);
+  const std::vector<float> temperatures(m, temperature);
+  std::vector<kernels::KeptSet> kept;
+  for (size_t t = 0; t + 1 < sample.kept_offsets.size(); ++t) {
+    const int32_t* ids = sample.kept_ids.data();
+    kept.emplace_back(ids + sample.kept_offsets[t], ids + sample.kept_offsets[t + 1]);
+  }
+  policy.logprobs(&hidden[first * model.width], static_cast<int64_t>(m), sample.tokens.data(),
+                  temperatures.data(), kept, forced.logprobs.data(), forced.entropies.data());
+  forced.experts.assign(experts.begin() + first * expert_row,
+                        experts.begin() + (first + m) * expert_row);
+  return forced;
+}
+
+TEST_CASE("sampled log-probs are those of a teacher-forced forward") {
+  for (const std::string& kind : kKinds) {
+    CAPTURE(kind);
+    const auto policy = tiny_policy(kind);
+    const auto requests = mixed_requests();
+    EngineConfig config;
+    config.record_experts = true;
+    config.cache_pages = 12;
+    config.prefill_chunk = 13;
+    const Results results = run(*policy, requests, config);
+    for (size_t i = 0; i < requests.size(); ++i) {
+      for (const Sample& sample : results[i]) {
+        const Forced forced = teacher_force(*policy, requests[i], sample);
+        CHECK(same_bytes(forced.logprobs, sample.logprobs));
+        CHECK(same_bytes(forced.entropies, sample.entropies));
+        CHECK(forced.experts == sample.experts);
+        const bool truncated = !sample.kept_offsets.empty();
+        CHECK(truncated == (i % 4 == 1 || i % 4 == 2));
+      }
+    }
+  }
+}
+
+TEST_CASE("the equality check has teeth") {
+  // One float of one weight, one bit away: some log-prob must differ.
+  const auto policy = tiny_policy("moe");
+  auto other = tiny_policy("moe");
+  float& weight = other->parameters().values()[12345];
+  weight = std::nextafter(weight, 10.0f);
+  other->publish(0);
+  const auto requests = mixed_requests();
+  CHECK_FALSE(same(run(*policy, requests), run(*other, requests)));
+  Sample a = run(*policy, {requests[0]})[0][0];
+  Sample b = a;
+  b.logprobs.back() = std::nextafter(b.logprobs.back(), 0.0f);
+  CHECK_FALSE(same(a, b));
+}
+
+TEST_CASE("samples carry the version that drew them, and new weights draw others") {
+  auto policy = tiny_policy("dense");
+  const auto requests = mixed_requests();
+  const LetterTokenizer tokenizer;
+  Engine engine(*policy, &tokenizer, {});
+  const Results before = engine.generate(requests);
+  CHECK(before[0][0].version == 0);
+  for (float& value : policy->parameters().values()) value *= 1.05f;
+  policy->publish(7);
+  const Results after = engine.generate(requests);
+  CHECK(after[0][0].version == 7);
+  CHECK_FALSE(same_bytes(after[7][0].logprobs, before[7][0].logprobs));
+  // The cache of earlier weights has left nothing behind.
+  CHECK(same(run(*policy, requests), after));
+}
+
+}  // namespace
+}  // namespace zeroth
