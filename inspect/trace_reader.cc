@@ -27,6 +27,7 @@ struct TraceReader::Impl {
     state = {};
     groups.clear();
     annotations.clear();
+    vocabulary.clear();
     last.reset();
     ++generation;
   }
@@ -57,7 +58,7 @@ struct TraceReader::Impl {
         run_info = Json::parse(payload(entry));
         break;
       case RecordKind::kVocabulary:
-        vocabulary = decode_vocabulary(payload(entry));
+        if (vocabulary.empty()) vocabulary = decode_vocabulary(payload(entry));
         break;
       case RecordKind::kGroup:
         groups.push_back(entry);

@@ -104,7 +104,9 @@ TraceWriter::TraceWriter(const fs::path& folder, const Json& run_info, Vocabular
   impl_->reopen();
   const size_t have = impl_->entries.size();
   if (have < 1) impl_->write(RecordKind::kRun, 0, 0, GroupSource::kTrain, run_info.dump());
-  if (have < 2) {
+  // Every text of the stream depends on the vocabulary, so it stands there twice: one damaged byte
+  // must not cost it.
+  for (size_t copies = have < 1 ? 0 : have - 1; copies < 2; ++copies) {
     impl_->write(RecordKind::kVocabulary, 0, 0, GroupSource::kTrain,
                  encode_vocabulary(impl_->vocabulary));
   }
