@@ -1,0 +1,206 @@
+// The one matrix product: a register tile of up to 12 rows x 32 columns, one FMA chain per output
+// in ascending k. How many rows or panels share a tile changes only which outputs are computed
+// beside each other, never a chain.
+#pragma once
+
+#include "kernels/cpu/table.h"
+#include "kernels/cpu/vec.h"
+
+namespace zeroth::kernels::ZEROTH_VEC_NAMESPACE {
+
+// `columns` counts from the tile's first column and may exceed the tile.
+struct Micro {
+  const float* a;
+  int64_t a_row, a_k;
+  const float* b;
+  int64_t b_k, b_panel;  // distance between k, and between the 32-column panels of a tile
+  float* c;
+  int64_t c_row;
+  int64_t k, columns;
+  const float* bias;
+  Accumulate accumulate;
+};
+
+// Lanes of the vector that starts at `column` of a tile of `columns`.
+ZEROTH_INLINE Mask columns_mask(int64_t columns, int64_t column) {
+  const int64_t left = columns - column;
+  return first(left >= kLanes ? kLanes : left > 0 ? static_cast<int>(left) : 0);
+}
+
+template <int kRows, int kVecs>
+__attribute__((noinline)) void micro(const Micro& t) {
+  static_assert(kRows * kVecs <= kMaxAccumulators || kRows == 1);
+  Vec acc[kRows][kVecs];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 16
+    for (int v = 0; v < kVecs; ++v) acc[r][v] = splat(0.0f);
+  if (t.accumulate == Accumulate::kContinue) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kVecs; ++v) {
+      const Mask mask = columns_mask(t.columns, v * kLanes);
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) acc[r][v] = load_masked(t.c + r * t.c_row + v * kLanes, mask);
+    }
+  }
+  const float* a = t.a;
+  const float* b = t.b;
+  const int64_t a_row = t.a_row, a_k = t.a_k, b_k = t.b_k, b_panel = t.b_panel;
+  for (int64_t k = t.k; k > 0; --k) {
+    Vec bv[kVecs];
+#pragma GCC unroll 16
+    for (int v = 0; v < kVecs; ++v) bv[v] = load(b + (v / 2) * b_panel + (v % 2) * kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const Vec x = splat(a[r * a_row]);
+#pragma GCC unroll 16
+      for (int v = 0; v < kVecs; ++v) acc[r][v] = fma(x, bv[v], acc[r][v]);
+    }
+    a += a_k;
+    b += b_k;
+  }
+#pragma GCC unroll 16
+  for (int v = 0; v < kVecs; ++v) {
+    const Mask mask = columns_mask(t.columns, v * kLanes);
+    float* c = t.c + v * kLanes;
+    if (t.accumulate == Accumulate::kAdd) {
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r)
+        acc[r][v] = add(load_masked(c + r * t.c_row, mask), acc[r][v]);
+    }
+    if (t.bias) {
+      const Vec bias = load_masked(t.bias + v * kLanes, mask);
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) acc[r][v] = add(acc[r][v], bias);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) store_masked(c + r * t.c_row, acc[r][v], mask);
+  }
+}
+
+using MicroFunction = void (*)(const Micro&);
+
+// Rows of a tile of one vector of columns.
+inline constexpr int kNarrowRows = kMaxAccumulators < kRowTile ? kMaxAccumulators : kRowTile;
+
+template <int kRows, int kVecs>
+constexpr MicroFunction micro_of() {
+  if constexpr (kRows * kVecs <= kMaxAccumulators) return micro<kRows, kVecs>;
+  return nullptr;
+}
+
+struct MicroTable {
+  MicroFunction f[kRowTile + 1][2];  // by rows, and columns 16 or 32
+};
+inline constexpr MicroTable kMicro = {{
+    {nullptr, nullptr},
+    {micro_of<1, 1>(), micro_of<1, 2>()},
+    {micro_of<2, 1>(), micro_of<2, 2>()},
+    {micro_of<3, 1>(), micro_of<3, 2>()},
+    {micro_of<4, 1>(), micro_of<4, 2>()},
+    {micro_of<5, 1>(), micro_of<5, 2>()},
+    {micro_of<6, 1>(), micro_of<6, 2>()},
+    {micro_of<7, 1>(), micro_of<7, 2>()},
+    {micro_of<8, 1>(), micro_of<8, 2>()},
+    {micro_of<9, 1>(), micro_of<9, 2>()},
+    {micro_of<10, 1>(), micro_of<10, 2>()},
+    {micro_of<11, 1>(), micro_of<11, 2>()},
+    {micro_of<12, 1>(), micro_of<12, 2>()},
+}};
+
+// All rows against up to 32 columns. Instruction sets with few registers take 16 columns at a time.
+inline void gemm_panel(Micro t, int64_t m) {
+  constexpr bool kWide = kMaxAccumulators >= 2 * kRowTile;
+  const float* a = t.a;
+  for (int64_t column = 0; column < t.columns; column += kLanes) {
+    const bool wide = kWide && t.columns > kLanes;
+    const int64_t most = wide ? kRowTile : kNarrowRows;
+    const int64_t tiles = (m + most - 1) / most;
+    Micro part = t;
+    part.b = t.b + column;
+    part.columns = wide ? t.columns : (t.columns - column < kLanes ? t.columns - column : kLanes);
+    part.bias = t.bias ? t.bias + column : nullptr;
+    for (int64_t i = 0, row = 0; i < tiles; ++i) {
+      const int64_t rows = (m - row + (tiles - i) - 1) / (tiles - i);  // of about equal height
+      part.a = a + row * t.a_row;
+      part.c = t.c + column + row * t.c_row;
+      kMicro.f[rows][wide ? 1 : 0](part);
+      row += rows;
+    }
+    if (wide) return;
+  }
+}
+
+inline void gemm(const GemmArgs& g) {
+  Micro t;
+  t.a = g.a;
+  t.a_row = g.a_row;
+  t.a_k = g.a_k;
+  t.b_k = kPanelColumns;
+  t.b_panel = g.panel;
+  t.c_row = g.c_row;
+  t.k = g.k;
+  t.accumulate = g.accumulate;
+  int64_t column = 0;
+  const auto at = [&](int64_t col) {
+    t.b = g.b + col / kPanelColumns * g.panel;
+    t.c = g.c + col;
+    t.columns = g.columns - col;
+    t.bias = g.bias ? g.bias + col : nullptr;
+  };
+  // One row: four panels at a time keep enough loads and chains in flight to stream the weights.
+  if (g.m == 1) {
+    constexpr int kVecs = kMaxAccumulators >= 24 ? 8 : 4;
+    constexpr int kColumns = kVecs * kLanes;
+    for (; column + kColumns - kPanelColumns < g.columns; column += kColumns) {
+      at(column);
+      micro<1, kVecs>(t);
+    }
+  }
+  if constexpr (kMaxAccumulators >= 24) {
+    if (g.m >= 2 && g.m <= 5) {
+      for (; column + 32 < g.columns; column += 64) {
+        at(column);
+        if (g.m == 2) micro<2, 4>(t);
+        if (g.m == 3) micro<3, 4>(t);
+        if (g.m == 4) micro<4, 4>(t);
+        if (g.m == 5) micro<5, 4>(t);
+      }
+    }
+  }
+  for (; column < g.columns; column += kPanelColumns) {
+    at(column);
+    if (t.columns > kPanelColumns) t.columns = kPanelColumns;
+    gemm_panel(t, g.m);
+  }
+}
+
+inline void gemm_pack_b(const float* b, int64_t ldb, int64_t k, int64_t columns, float* panel) {
+  if (columns >= kPanelColumns) {
+    for (int64_t i = 0; i < k; ++i, b += ldb, panel += kPanelColumns) {
+      const Vec lo = load(b), hi = load(b + kLanes);
+      store(panel, lo);
+      store(panel + kLanes, hi);
+    }
+    return;
+  }
+  for (int64_t i = 0; i < k; ++i, b += ldb, panel += kPanelColumns) {
+    store(panel, load_masked(b, columns_mask(columns, 0)));
+    store(panel + kLanes, load_masked(b + kLanes, columns_mask(columns, kLanes)));
+  }
+}
+
+// Panel [k][32] from `rows` rows of a [out, in] matrix.
+inline void pack_weight(const float* w, int64_t ldw, int64_t rows, int64_t k, float* panel) {
+  constexpr int64_t kBlock = 16;  // one cache line of every row at a time
+  for (int64_t k0 = 0; k0 < k; k0 += kBlock) {
+    const int64_t end = k0 + kBlock < k ? k0 + kBlock : k;
+    for (int64_t i = k0; i < end; ++i) {
+      float* to = panel + i * kPanelColumns;
+      for (int64_t r = 0; r < rows; ++r) to[r] = w[r * ldw + i];
+      for (int64_t r = rows; r < kPanelColumns; ++r) to[r] = 0.0f;
+    }
+  }
+}
+
+}  // namespace zeroth::kernels::ZEROTH_VEC_NAMESPACE

@@ -1,0 +1,14 @@
+# One source compiled once per instruction set into a namespace of its own; kernels/dispatch.cc chooses at run time.
+file(GLOB kernel_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/cpu/*.cc)
+target_sources(${target} PRIVATE ${kernel_sources})
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/kernels/cpu/avx2.cc PROPERTIES COMPILE_OPTIONS
+    "-mavx2;-mfma")
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/kernels/cpu/avx512.cc PROPERTIES COMPILE_OPTIONS
+    "-mavx512f;-mavx512dq;-mavx512bw;-mavx512vl;-mfma;-mprefer-vector-width=512;-Wno-uninitialized;-Wno-maybe-uninitialized")
+  target_compile_definitions(${target} PRIVATE ZEROTH_X86_64)
+else()
+  get_target_property(all_sources ${target} SOURCES)
+  list(FILTER all_sources EXCLUDE REGEX "kernels/cpu/avx")
+  set_target_properties(${target} PROPERTIES SOURCES "${all_sources}")
+endif()

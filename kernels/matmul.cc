@@ -1,0 +1,265 @@
+// Matrix products: cuts the outputs into tasks of about equal work and runs them on the pool. A
+// task owns its outputs and computes each one's whole chain, so how the outputs are cut never shows
+// in the result.
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/parallel.h"
+#include "kernels/packed_matrix.h"
+
+namespace zeroth::kernels {
+namespace {
+
+// FMA vectors that one core does in about 4 microseconds: less is not worth a second thread.
+constexpr int64_t kSmallTask = 12'000;
+// Floats of A or of a B panel that should stay in the second-level cache while they are reused.
+constexpr int64_t kCacheFloats = 96 * 1024;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+struct Task {
+  int64_t group, row, rows, column, columns;
+};
+
+// Cuts group g's outputs [rows, columns] into blocks of at most `row_limit` rows (a multiple of the
+// register tile keeps tiles full) so that a task is near `target` FMA vectors.
+void cut(std::vector<Task>& tasks, int64_t group, int64_t rows, int64_t columns, int64_t k,
+         int64_t row_limit, int64_t target) {
+  if (rows <= 0 || columns <= 0) return;
+  const int64_t panels = ceil_div(columns, kPanelColumns);
+  // Few panels: more row blocks, or some threads would have nothing to do.
+  const int64_t wanted =
+      std::min(ceil_div(rows, kRowTile), ceil_div(2 * rows * k * panels, target));
+  const int64_t row_blocks = std::max(ceil_div(rows, row_limit), ceil_div(wanted, panels));
+  const int64_t block = ceil_div(ceil_div(rows, row_blocks), kRowTile) * kRowTile;
+  for (int64_t row = 0; row < rows; row += block) {
+    const int64_t count = std::min(block, rows - row);
+    const int64_t work = std::max<int64_t>(1, 2 * count * k);  // of one panel
+    const int64_t width = std::clamp<int64_t>(target / work, 1, panels);
+    const int64_t pieces = ceil_div(panels, width);
+    for (int64_t i = 0; i < pieces; ++i) {
+      const int64_t from = panels * i / pieces * kPanelColumns;
+      const int64_t to = std::min(columns, panels * (i + 1) / pieces * kPanelColumns);
+      tasks.push_back({group, row, count, from, to - from});
+    }
+  }
+}
+
+int64_t target_of(int64_t total) { return std::max(kSmallTask, total / (8 * num_threads())); }
+
+template <class Body>
+void run(const std::vector<Task>& tasks, int64_t total, const Body& body) {
+  // One task a chunk: the pool's counter balances them.
+  const int64_t count = static_cast<int64_t>(tasks.size());
+  const int64_t grain = total < 2 * kSmallTask ? count : 1;
+  parallel_for(count, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) body(tasks[i]);
+  });
+}
+
+// Rows whose distance is a large power of two fall into few cache sets; such a block of A is copied
+// with a padded distance before it is used against many panels.
+const float* spread_rows(const float* a, int64_t* lda, int64_t rows, int64_t k, int64_t columns) {
+  if (*lda % 512 != 0 || rows < 8 || columns < 4 * kPanelColumns) return a;
+  const int64_t ld = (k + 15) / 16 * 16 + 16;
+  float* copy = thread_scratch(Slot::kRows, rows * ld);
+  for (int64_t i = 0; i < rows; ++i) std::copy_n(a + i * *lda, k, copy + i * ld);
+  *lda = ld;
+  return copy;
+}
+
+int64_t row_limit_for(int64_t k) {
+  return std::clamp<int64_t>(kCacheFloats / std::max<int64_t>(1, k) / kRowTile * kRowTile,
+                             4 * kRowTile, 1024);
+}
+
+// Forward product of each group: y rows = x rows W^T.
+void multiply(const float* x, int64_t ldx, std::span<const int64_t> offsets,
+              std::span<const PackedMatrix* const> weights, const float* bias, float* y,
+              int64_t ldy) {
+  thread_local std::vector<Task> tasks;
+  tasks.clear();
+  int64_t total = 0;
+  for (size_t g = 0; g < weights.size(); ++g) {
+    const PackedMatrix::Impl& w = *weights[g]->impl();
+    total += 2 * (offsets[g + 1] - offsets[g]) * ceil_div(w.out, kPanelColumns) * w.in;
+  }
+  const int64_t target = target_of(total);
+  for (size_t g = 0; g < weights.size(); ++g) {
+    const PackedMatrix::Impl& w = *weights[g]->impl();
+    cut(tasks, static_cast<int64_t>(g), offsets[g + 1] - offsets[g], w.out, w.in,
+        row_limit_for(w.in), target);
+  }
+  const Table& isa = table();
+  run(tasks, total, [&, weights, offsets](const Task& t) {
+    const PackedMatrix::Impl& w = *weights[t.group]->impl();
+    const int64_t row = offsets[t.group] + t.row;
+    int64_t lda = ldx;
+    const float* a = spread_rows(x + row * ldx, &lda, t.rows, w.in, t.columns);
+    isa.gemm({a, lda, 1, w.panels.data() + t.column / kPanelColumns * w.panel_size(),
+              w.panel_size(), y + row * ldy + t.column, ldy, t.rows, w.in, t.columns,
+              bias ? bias + t.column : nullptr, Accumulate::kStart});
+  });
+}
+
+}  // namespace
+
+PackedMatrix::PackedMatrix() : impl_(std::make_unique<Impl>()) {}
+PackedMatrix::~PackedMatrix() = default;
+PackedMatrix::PackedMatrix(PackedMatrix&&) noexcept = default;
+PackedMatrix& PackedMatrix::operator=(PackedMatrix&&) noexcept = default;
+int64_t PackedMatrix::out() const { return impl_->out; }
+int64_t PackedMatrix::in() const { return impl_->in; }
+
+void PackedMatrix::pack(const float* w, int64_t out, int64_t in, int64_t ldw) {
+  if (!impl_) impl_ = std::make_unique<Impl>();
+  impl_->out = out;
+  impl_->in = in;
+  float* panels = impl_->panels.reserve(impl_->panel_count() * impl_->panel_size());
+  const Table& isa = table();
+  parallel_for(impl_->panel_count(), std::max<int64_t>(1, 16'384 / impl_->panel_size()),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t p = begin; p < end; ++p) {
+                   const int64_t row = p * kPanelColumns;
+                   isa.pack_weight(w + row * ldw, ldw, std::min<int64_t>(kPanelColumns, out - row),
+                                   in, panels + p * impl_->panel_size());
+                 }
+               });
+}
+
+void linear(const float* x, int64_t ldx, const PackedMatrix& w, const float* bias, float* y,
+            int64_t ldy, int64_t m) {
+  const int64_t offsets[2] = {0, m};
+  const PackedMatrix* const weights[1] = {&w};
+  multiply(x, ldx, offsets, weights, bias, y, ldy);
+}
+
+void grouped_linear(const float* x, int64_t ldx, std::span<const int64_t> offsets,
+                    std::span<const PackedMatrix* const> weights, float* y, int64_t ldy) {
+  multiply(x, ldx, offsets, weights, nullptr, y, ldy);
+}
+
+namespace {
+
+// dx rows = (accumulate ? dx : 0) + dy rows W, W [out, in] row-major; the reduction runs over `out`
+// ascending, in blocks whose partial chain is stored and continued.
+void backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
+                    std::span<const float* const> w, int64_t ldw, float* dx, int64_t lddx,
+                    int64_t out, int64_t in, bool accumulate) {
+  constexpr int64_t kBlock = 1024;
+  thread_local std::vector<Task> tasks;
+  tasks.clear();
+  const int64_t total = 2 * (offsets.back() - offsets.front()) * ceil_div(in, kPanelColumns) * out;
+  const int64_t target = target_of(total);
+  for (size_t g = 0; g < w.size(); ++g) {
+    cut(tasks, static_cast<int64_t>(g), offsets[g + 1] - offsets[g], in, out,
+        row_limit_for(std::min(out, kBlock)), target);
+  }
+  const Table& isa = table();
+  run(tasks, total, [&, offsets, w](const Task& t) {
+    const int64_t row = offsets[t.group] + t.row;
+    float* panel = thread_scratch(Slot::kPanel, std::min(out, kBlock) * kPanelColumns);
+    float* sums = nullptr;
+    if (accumulate && out > kBlock) sums = thread_scratch(Slot::kOperator, t.rows * kPanelColumns);
+    for (int64_t column = t.column; column < t.column + t.columns; column += kPanelColumns) {
+      const int64_t width = std::min<int64_t>(kPanelColumns, t.column + t.columns - column);
+      float* c = dx + row * lddx + column;
+      for (int64_t k = 0; k < out; k += kBlock) {
+        const int64_t depth = std::min(kBlock, out - k);
+        isa.gemm_pack_b(w[t.group] + k * ldw + column, ldw, depth, width, panel);
+        // A chain that is added to dx in the end is built beside it.
+        float* to = sums ? sums : c;
+        const int64_t ld = sums ? kPanelColumns : lddx;
+        const Accumulate how = k > 0                 ? Accumulate::kContinue
+                               : accumulate && !sums ? Accumulate::kAdd
+                                                     : Accumulate::kStart;
+        isa.gemm(
+            {dy + row * lddy + k, lddy, 1, panel, 0, to, ld, t.rows, depth, width, nullptr, how});
+      }
+      if (sums) {
+        for (int64_t i = 0; i < t.rows; ++i)
+          isa.add(c + i * lddx, sums + i * kPanelColumns, c + i * lddx, width);
+      }
+    }
+  });
+}
+
+// dw [out, in] += dy^T x over the rows of each group: chunks of kReductionChunk rows, each a chain
+// from +0 in ascending row order, added to dw one after the other.
+void backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
+                     std::span<const int64_t> offsets, std::span<float* const> dw, int64_t lddw,
+                     int64_t out, int64_t in) {
+  constexpr int64_t kRows =
+      8 * kRowTile;  // of dw in a task: what one packing of a panel of x serves
+  thread_local std::vector<Task> tasks;
+  tasks.clear();
+  const int64_t total = 2 * (offsets.back() - offsets.front()) * ceil_div(in, kPanelColumns) * out;
+  const int64_t target = target_of(total);
+  for (size_t g = 0; g < dw.size(); ++g) {
+    const int64_t m = offsets[g + 1] - offsets[g];
+    if (m > 0) cut(tasks, static_cast<int64_t>(g), out, in, m, kRows, target);
+  }
+  const Table& isa = table();
+  run(tasks, total, [&, offsets, dw](const Task& t) {
+    float* panel = thread_scratch(Slot::kPanel, kReductionChunk * (kPanelColumns + t.rows));
+    float* columns = panel + kReductionChunk * kPanelColumns;  // dy of the chunk, [chunk][t.rows]
+    for (int64_t begin = offsets[t.group]; begin < offsets[t.group + 1]; begin += kReductionChunk) {
+      const int64_t depth = std::min<int64_t>(kReductionChunk, offsets[t.group + 1] - begin);
+      for (int64_t i = 0; i < depth; ++i)
+        std::copy_n(dy + (begin + i) * lddy + t.row, t.rows, columns + i * t.rows);
+      for (int64_t column = t.column; column < t.column + t.columns; column += kPanelColumns) {
+        const int64_t width = std::min<int64_t>(kPanelColumns, t.column + t.columns - column);
+        isa.gemm_pack_b(x + begin * ldx + column, ldx, depth, width, panel);
+        isa.gemm({columns, 1, t.rows, panel, 0, dw[t.group] + t.row * lddw + column, lddw, t.rows,
+                  depth, width, nullptr, Accumulate::kAdd});
+      }
+    }
+  });
+}
+
+}  // namespace
+
+void linear_backward_input(const float* dy, int64_t lddy, const float* w, int64_t ldw, float* dx,
+                           int64_t lddx, int64_t m, int64_t out, int64_t in, bool accumulate) {
+  const int64_t offsets[2] = {0, m};
+  const float* const weights[1] = {w};
+  backward_input(dy, lddy, offsets, weights, ldw, dx, lddx, out, in, accumulate);
+}
+
+void linear_backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx, float* dw,
+                            int64_t lddw, float* dbias, int64_t m, int64_t out, int64_t in) {
+  const int64_t offsets[2] = {0, m};
+  float* const gradients[1] = {dw};
+  backward_weight(dy, lddy, x, ldx, offsets, gradients, lddw, out, in);
+  if (!dbias) return;
+  const Table& isa = table();
+  constexpr int64_t kColumns = 64;
+  parallel_for(ceil_div(out, kColumns), ceil_div(16'384, kColumns * std::max<int64_t>(1, m)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t block = begin; block < end; ++block) {
+                   const int64_t column = block * kColumns,
+                                 width = std::min(kColumns, out - column);
+                   for (int64_t from = 0; from < m; from += kReductionChunk) {
+                     float sums[kColumns] = {};
+                     const int64_t to = std::min<int64_t>(m, from + kReductionChunk);
+                     for (int64_t row = from; row < to; ++row)
+                       isa.add(sums, dy + row * lddy + column, sums, width);
+                     isa.add(dbias + column, sums, dbias + column, width);
+                   }
+                 }
+               });
+}
+
+void grouped_backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
+                            std::span<const float* const> w, float* dx, int64_t lddx, int64_t out,
+                            int64_t in) {
+  backward_input(dy, lddy, offsets, w, in, dx, lddx, out, in, false);
+}
+
+void grouped_backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
+                             std::span<const int64_t> offsets, std::span<float* const> dw,
+                             int64_t out, int64_t in) {
+  backward_weight(dy, lddy, x, ldx, offsets, dw, in, out, in);
+}
+
+}  // namespace zeroth::kernels

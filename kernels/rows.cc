@@ -1,0 +1,112 @@
+// Operators on rows, cut over the pool by rows (or by columns where rows meet in one sum).
+#include <algorithm>
+#include <cstring>
+
+#include "core/parallel.h"
+#include "kernels/cpu/table.h"
+#include "kernels/ops.h"
+#include "kernels/scratch.h"
+
+namespace zeroth::kernels {
+namespace {
+
+// Floats that one thread passes over in a few microseconds.
+constexpr int64_t kSmall = 16'384;
+
+int64_t rows_at_least(int64_t floats_per_row) {
+  return std::max<int64_t>(1, kSmall / std::max<int64_t>(1, floats_per_row));
+}
+
+}  // namespace
+
+void rms_norm(const float* x, int64_t ldx, const float* weight, float eps, float* y, int64_t ldy,
+              float* inv_rms, int64_t m, int64_t width) {
+  const Table& isa = table();
+  parallel_for(m, rows_at_least(width), [&](int64_t begin, int64_t end) {
+    isa.rms_norm(x + begin * ldx, ldx, weight, eps, y + begin * ldy, ldy,
+                 inv_rms ? inv_rms + begin : nullptr, end - begin, width);
+  });
+}
+
+void rms_norm_backward(const float* dy, int64_t lddy, const float* x, int64_t ldx,
+                       const float* weight, const float* inv_rms, float* dx, int64_t lddx,
+                       float* dweight, int64_t m, int64_t width, bool accumulate) {
+  // The weight's gradient is summed by chunks of kReductionChunk rows, which no number of threads
+  // changes.
+  const Table& isa = table();
+  const int64_t chunks = (m + kReductionChunk - 1) / kReductionChunk;
+  float* partial = thread_scratch(Slot::kOperator, chunks * width);
+  std::fill_n(partial, chunks * width, 0.0f);
+  parallel_for(chunks, std::max<int64_t>(1, rows_at_least(2 * width) / kReductionChunk),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t c = begin; c < end; ++c) {
+                   const int64_t row = c * kReductionChunk,
+                                 count = std::min<int64_t>(kReductionChunk, m - row);
+                   isa.rms_norm_backward(dy + row * lddy, lddy, x + row * ldx, ldx, weight,
+                                         inv_rms + row, dx + row * lddx, lddx, partial + c * width,
+                                         count, width, accumulate);
+                 }
+               });
+  for (int64_t c = 0; c < chunks; ++c) isa.add(dweight, partial + c * width, dweight, width);
+}
+
+void add(const float* a, const float* b, float* y, int64_t n) {
+  const Table& isa = table();
+  parallel_for(n, kSmall, [&](int64_t begin, int64_t end) {
+    isa.add(a + begin, b + begin, y + begin, end - begin);
+  });
+}
+
+void swiglu(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int64_t width) {
+  const Table& isa = table();
+  parallel_for(m, rows_at_least(4 * width), [&](int64_t begin, int64_t end) {
+    isa.swiglu(gu + begin * ldgu, ldgu, y + begin * ldy, ldy, end - begin, width);
+  });
+}
+
+void swiglu_backward(const float* dy, int64_t lddy, const float* gu, int64_t ldgu, float* dgu,
+                     int64_t lddgu, int64_t m, int64_t width) {
+  const Table& isa = table();
+  parallel_for(m, rows_at_least(6 * width), [&](int64_t begin, int64_t end) {
+    isa.swiglu_backward(dy + begin * lddy, lddy, gu + begin * ldgu, ldgu, dgu + begin * lddgu,
+                        lddgu, end - begin, width);
+  });
+}
+
+void rope(float* x, int64_t ldx, int64_t head_stride, const int32_t* positions, const float* cos,
+          const float* sin, int64_t m, int heads, int dim, bool interleaved, bool inverse) {
+  const Table& isa = table();
+  parallel_for(m, rows_at_least(2 * heads * dim), [&](int64_t begin, int64_t end) {
+    isa.rope(x + begin * ldx, ldx, head_stride, positions + begin, cos, sin, end - begin, heads,
+             dim, interleaved, inverse);
+  });
+}
+
+void embedding(const float* table, int64_t width, const int32_t* ids, float* out, int64_t m) {
+  parallel_for(m, rows_at_least(width), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      std::memcpy(out + i * width, table + ids[i] * width,
+                  static_cast<size_t>(width) * sizeof(float));
+  });
+}
+
+void embedding_backward(const float* dy, const int32_t* ids, float* dtable, int64_t m,
+                        int64_t width, int64_t vocab) {
+  (void)vocab;
+  // Rows of equal ids meet, so the cut is by columns: each thread adds its columns of all rows in
+  // order.
+  constexpr int64_t kColumns = 16;
+  const Table& isa = kernels::table();
+  const int64_t blocks = (width + kColumns - 1) / kColumns;
+  parallel_for(blocks, std::max<int64_t>(1, kSmall / std::max<int64_t>(1, m * kColumns)),
+               [&](int64_t begin, int64_t end) {
+                 const int64_t column = begin * kColumns,
+                               count = std::min(width, end * kColumns) - column;
+                 for (int64_t i = 0; i < m; ++i) {
+                   float* to = dtable + ids[i] * width + column;
+                   isa.add(to, dy + i * width + column, to, count);
+                 }
+               });
+}
+
+}  // namespace zeroth::kernels
