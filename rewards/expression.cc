@@ -60,7 +60,6 @@ class Evaluator {
       const bool fine = operand_next ? operand(token, &operand_next) : follow(token, &operand_next);
       if (!fine) break;
     }
-    if (failed()) out_.value = {};
     return std::move(out_);
   }
 

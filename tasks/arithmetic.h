@@ -13,6 +13,8 @@ struct ArithmeticOptions : ResponseOptions {
   uint64_t seed = 0;
   double process_weight = 0;
 
+  ArithmeticOptions() { prompt_template = "bare"; }  // the question ends with '='
+
   template <class V>
   void fields(V& v) {
     v("digits", digits, "operands have 1 to this many digits", Range{1, 9});
