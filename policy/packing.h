@@ -51,6 +51,9 @@ class PackedBatch {
     int parent = -1;                // sequence whose pages come first
     int64_t begin = 0, length = 0;  // in tokens_in_
   };
+  int append(std::span<const TokenId> tokens, bool prompt, int parent);
+  void lay_pages(int sequence);
+
   std::vector<TokenId> tokens_in_;
   std::vector<Entry> entries_;
   std::vector<Segment> segments_;

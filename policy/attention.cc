@@ -1,0 +1,189 @@
+// Standard attention: grouped queries, optional biases, query/key norms and clipping.
+#include <algorithm>
+#include <cstring>
+
+#include "core/parallel.h"
+#include "policy/decoder.h"
+
+namespace zeroth {
+namespace {
+
+using namespace kernels;
+
+// Widths of a row of the fused projection [q | k | v].
+struct Widths {
+  int64_t q, kv, qk, all;
+  explicit Widths(const PolicyConfig& c)
+      : q(int64_t{c.heads} * c.head_dim),
+        kv(int64_t{c.kv_heads} * c.head_dim),
+        qk(q + kv),
+        all(q + 2 * kv) {}
+};
+
+// Calls part(first column, norm weight index 0 = q / 1 = k, width, index of inv_rms) for every part
+// that is normalised on its own.
+template <class Part>
+void for_each_normed(const PolicyConfig& c, const Part& part) {
+  const Widths w(c);
+  if (c.qk_norm == QkNorm::kWholeWidth) {
+    part(int64_t{0}, 0, w.q, 0);
+    part(w.q, 1, w.kv, 1);
+    return;
+  }
+  for (int h = 0; h < c.heads + c.kv_heads; ++h) {
+    part(int64_t{h} * c.head_dim, h < c.heads ? 0 : 1, int64_t{c.head_dim}, h);
+  }
+}
+
+void clamp_rows(float* x, int64_t ld, int64_t m, int64_t width, float bound) {
+  parallel_for(m, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      for (float* v = x + i * ld; v < x + i * ld + width; ++v) *v = std::clamp(*v, -bound, bound);
+    }
+  });
+}
+
+// Clipped values pass no gradient.
+void clamp_rows_backward(const float* clamped, int64_t ld, float* dx, int64_t lddx, int64_t m,
+                         int64_t width, float bound) {
+  parallel_for(m, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      for (int64_t j = 0; j < width; ++j) {
+        const float v = clamped[i * ld + j];
+        if (v <= -bound || v >= bound) dx[i * lddx + j] = 0;
+      }
+    }
+  });
+}
+
+// Queries and keys as attention sees them, except for rotation: normed and clipped into scratch, or
+// where they were projected. `inv` is null when only the values are wanted again.
+float* prepare_qk(const Pass& pass, int layer, LayerState& state, float* inv, int64_t* ld) {
+  const PolicyConfig& c = pass.config;
+  const PublishedLayer& l = pass.model.layers[layer];
+  const Widths w(c);
+  const int64_t m = pass.rows;
+  float* qkv = state.qkv.data();
+  *ld = w.all;
+  if (c.qk_norm == QkNorm::kNone) return qkv;
+  float* qk = pass.scratch.qk.get(m * w.qk);
+  *ld = w.qk;
+  for_each_normed(c, [&](int64_t column, int which, int64_t width, int index) {
+    const std::vector<float>& weight = which == 0 ? l.q_norm : l.k_norm;
+    rms_norm(qkv + column, w.all, weight.data(), c.norm_eps, qk + column, w.qk,
+             inv ? inv + index * m : nullptr, m, width);
+  });
+  if (c.clip_qkv > 0) clamp_rows(qk, w.qk, m, w.qk, c.clip_qkv);
+  return qk;
+}
+
+void rotate(const Pass& pass, float* qk, int64_t ld, bool inverse) {
+  const PolicyConfig& c = pass.config;
+  rope(qk, ld, c.head_dim, pass.batch.positions.data(), pass.rope.cos.data(), pass.rope.sin.data(),
+       pass.rows, c.heads + c.kv_heads, c.head_dim, c.rope.interleaved, inverse);
+}
+
+void zero_rows(float* x, int64_t ld, int64_t m, int64_t width) {
+  parallel_for(m, 256, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) std::memset(x + i * ld, 0, width * sizeof(float));
+  });
+}
+
+}  // namespace
+
+AttentionRows attention_rows(const Pass& pass, int layer) {
+  return {pass.batch.sequence, pass.batch.positions, pass.batch.page_table, pass.batch.page_begin,
+          pass.config.window[layer]};
+}
+
+void attend(const Pass& pass, int layer, const float* q, int64_t ldq, LayerState& state,
+            float* out) {
+  const PolicyConfig& c = pass.config;
+  const int64_t m = pass.rows, width = int64_t{c.heads} * c.v_dim();
+  float* attended = state.attention.get(m * width);
+  attention(q, ldq, pass.cache.layer(layer), attention_rows(pass, layer), c.attention_scale(),
+            c.heads, attended, width, state.lse.get(m * c.heads));
+  pass.model.layers[layer].o(attended, width, out, c.width, m);
+}
+
+void attend_backward(const Pass& pass, int layer, const float* q, int64_t ldq, LayerState& state,
+                     const float* dout, float* dq, int64_t lddq, float* dk, int64_t lddk, float* dv,
+                     int64_t lddv) {
+  const PolicyConfig& c = pass.config;
+  Scratch& s = pass.scratch;
+  const int64_t m = pass.rows, width = int64_t{c.heads} * c.v_dim();
+  float* dattention = s.dattention.get(m * width);
+  linear_backward(pass, pass.layout.layers[layer].o, dout, c.width, state.attention.data(), width,
+                  dattention, width, false);
+
+  const KvPages cache = pass.cache.layer(layer);
+  KvPages dcache = cache;
+  dcache.k = s.dcache_k.get(pass.cache.pages() * cache.k_page());
+  dcache.v = s.dcache_v.get(pass.cache.pages() * cache.v_page());
+  const std::vector<int32_t>& pages = s.pages;
+  parallel_for(static_cast<int64_t>(pages.size()), 16, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      std::memset(dcache.k + pages[i] * cache.k_page(), 0, cache.k_page() * sizeof(float));
+      std::memset(dcache.v + pages[i] * cache.v_page(), 0, cache.v_page() * sizeof(float));
+    }
+  });
+  kernels::attention_backward(q, ldq, cache, attention_rows(pass, layer), c.attention_scale(),
+                              c.heads, state.attention.data(), width, state.lse.data(), dattention,
+                              width, dq, lddq, dcache);
+  zero_rows(dk, lddk, m, int64_t{cache.kv_heads} * cache.k_dim);
+  zero_rows(dv, lddv, m, int64_t{cache.kv_heads} * cache.v_dim);
+  kv_write_backward(dcache, pass.batch.writes, dk, lddk, dv, lddv);
+}
+
+void attention_forward(const Pass& pass, int layer, const float* normed, LayerState& state,
+                       float* out) {
+  const PolicyConfig& c = pass.config;
+  const Widths w(c);
+  const int64_t m = pass.rows;
+  float* qkv = state.qkv.get(m * w.all);
+  pass.model.layers[layer].qkv(normed, c.width, qkv, w.all, m);
+  int64_t ld = 0;
+  float* qk = prepare_qk(pass, layer, state, state.inv_qk.get(m * (c.heads + c.kv_heads)), &ld);
+  float* v = qkv + w.qk;
+  if (c.clip_qkv > 0) clamp_rows(v, w.all, m, w.kv, c.clip_qkv);
+  rotate(pass, qk, ld, false);
+  if (pass.write_cache) {
+    kv_write(pass.cache.layer(layer), pass.batch.writes, qk + w.q, ld, v, w.all);
+  }
+  attend(pass, layer, qk, ld, state, out);
+}
+
+void attention_backward(const Pass& pass, int layer, const float* normed, LayerState& state,
+                        const float* dout, float* dnormed) {
+  const PolicyConfig& c = pass.config;
+  const LayerLayout& layout = pass.layout.layers[layer];
+  const PublishedLayer& l = pass.model.layers[layer];
+  const Widths w(c);
+  const int64_t m = pass.rows;
+  const bool normed_qk = c.qk_norm != QkNorm::kNone;
+  int64_t ld = 0;
+  float* qk = prepare_qk(pass, layer, state, nullptr, &ld);
+  if (normed_qk) rotate(pass, qk, ld, false);
+
+  float* dqkv = pass.scratch.dqkv.get(m * w.all);
+  float* dqk = normed_qk ? pass.scratch.dqk.get(m * w.qk) : dqkv;
+  attend_backward(pass, layer, qk, ld, state, dout, dqk, ld, dqk + w.q, ld, dqkv + w.qk, w.all);
+  rotate(pass, dqk, ld, true);
+  if (c.clip_qkv > 0) {
+    prepare_qk(pass, layer, state, nullptr, &ld);  // before rotation
+    clamp_rows_backward(qk, ld, dqk, ld, m, w.qk, c.clip_qkv);
+    clamp_rows_backward(state.qkv.data() + w.qk, w.all, dqkv + w.qk, w.all, m, w.kv, c.clip_qkv);
+  }
+  if (normed_qk) {
+    for_each_normed(c, [&](int64_t column, int which, int64_t width, int index) {
+      const std::vector<float>& weight = which == 0 ? l.q_norm : l.k_norm;
+      float* dweight = pass.grads + (which == 0 ? layout.q_norm : layout.k_norm);
+      rms_norm_backward(dqk + column, w.qk, state.qkv.data() + column, w.all, weight.data(),
+                        state.inv_qk.data() + index * m, dqkv + column, w.all, dweight, m, width,
+                        false);
+    });
+  }
+  linear_backward(pass, layout.qkv, dqkv, w.all, normed, c.width, dnormed, c.width, false);
+}
+
+}  // namespace zeroth

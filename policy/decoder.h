@@ -1,0 +1,157 @@
+// Inside of policy/: the packed weights, the activations, and the passes over the layers. Every
+// function here works for one layer of any family; which blocks run is decided by what the layout
+// holds.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "kernels/ops.h"
+#include "policy/buffer.h"
+#include "policy/config.h"
+#include "policy/layout.h"
+#include "policy/policy.h"
+#include "policy/rope_table.h"
+
+namespace zeroth {
+
+// A published matrix with its bias.
+struct Linear {
+  kernels::PackedMatrix weight;
+  std::vector<float> bias;
+  void publish(const Matrix& matrix, const float* parameters);
+  void operator()(const float* x, int64_t ldx, float* y, int64_t ldy, int64_t m) const;
+};
+
+struct PublishedMlp {
+  Linear gate_up, down;
+  void publish(const GatedMlp& mlp, const float* parameters);
+};
+
+struct PublishedLayer {
+  std::vector<float> input_norm, post_norm, q_norm, k_norm, q_latent_norm, kv_latent_norm;
+  std::vector<float> selection_bias;
+  Linear o, qkv, q_in, q_up, kv_in, kv_up, router, shared_gate;
+  PublishedMlp mlp, shared;
+  std::vector<PublishedMlp> experts;
+  std::vector<const kernels::PackedMatrix*> expert_gate_up, expert_down;
+};
+
+struct PublishedModel {
+  std::vector<float> embedding, final_norm;
+  std::vector<PublishedLayer> layers;
+  kernels::PackedMatrix head;
+};
+
+// What the backward pass of one layer reads.
+struct LayerState {
+  Floats inv_input, inv_post;         // [m]
+  Floats x_mid;                       // [m, width] after attention
+  Floats qkv;                         // [m, q + 2 kv] rotated unless normed (then as projected)
+  Floats inv_qk;                      // [heads + kv_heads, m], or [2, m] for whole-width norms
+  Floats q_latent, kv_latent;         // [m, q_rank], [m, kv_rank + rope_dim]
+  Floats inv_latent;                  // [2, m]
+  Floats q;                           // [m, heads * k_dim] latent attention, rotated
+  Floats attention;                   // [m, heads * v_dim]
+  Floats lse;                         // [m, heads]
+  Floats gate_up;                     // [m or m * top_k, 2 * width of the MLP]
+  Floats scores, expert_weights;      // [m, experts], [m, top_k]
+  Ints expert_ids;                    // [m, top_k]
+  std::vector<int64_t> offsets;       // [experts + 1]
+  std::vector<int32_t> order;         // [m * top_k] choices sorted by expert
+  Floats shared_gate_up;              // [m, 2 * shared_width]
+  Floats shared_score, shared_scale;  // [m] sigmoid gate: score, weight
+  int64_t bytes() const;
+};
+
+struct Activations::Impl {
+  Mode mode = Mode::kFull;
+  int64_t rows = 0;  // of the last forward, 0: none
+  std::vector<Floats>
+      x;  // [layers + 1] of [m, width]: input of every layer, input of the final norm
+  std::vector<LayerState> layers;  // kFull: one per layer; kCheckpoint: one for all
+  Floats inv_final;
+  std::vector<int64_t> choices;  // [experts] over all layers
+};
+
+// Memory of one call that nobody needs afterwards. Names say the largest use.
+struct Scratch {
+  LayerState layer;
+  Floats x, normed, qk, out, mlp_out, act, gathered, kv, k, v, latent, router_logits;
+  Ints ids;
+  // backward
+  Floats dx, dnormed, dqkv, dqk, dk, dv, dkv, dlatent, dlatent_normed, dattention, dact, dgate_up;
+  Floats dgathered, dweights, dlogits, dcache_k, dcache_v;
+  std::vector<int32_t> pages;  // of the batch, each once
+};
+
+// One call: which rows, against which cache, with which memory.
+struct Pass {
+  const PolicyConfig& config;
+  const Layout& layout;
+  const PublishedModel& model;
+  const ForwardBatch& batch;
+  const KvCache& cache;
+  int64_t rows;
+  bool write_cache;
+  const RopeTable::Rows& rope;
+  Scratch& scratch;
+  // backward only
+  const float* parameters = nullptr;
+  float* grads = nullptr;
+};
+
+// --- one layer
+// ---------------------------------------------------------------------------------------------------
+// x_out may be x_in.
+void layer_forward(const Pass& pass, int layer, const float* x_in, LayerState& state, float* x_out);
+// dx [m, width]: gradient of the layer's output on entry, of its input on return.
+// aux: [experts] gradient of the balancing loss by a row's share of expert e, or null.
+void layer_backward(const Pass& pass, int layer, const float* x_in, LayerState& state, float* dx,
+                    const float* aux);
+
+// --- blocks: `normed` [m, width] in, `out` [m, width] out; backward gives dnormed (overwritten)
+// ------------------
+void attention_forward(const Pass& pass, int layer, const float* normed, LayerState& state,
+                       float* out);
+void attention_backward(const Pass& pass, int layer, const float* normed, LayerState& state,
+                        const float* dout, float* dnormed);
+void latent_attention_forward(const Pass& pass, int layer, const float* normed, LayerState& state,
+                              float* out);
+void latent_attention_backward(const Pass& pass, int layer, const float* normed, LayerState& state,
+                               const float* dout, float* dnormed);
+void moe_forward(const Pass& pass, int layer, const float* normed, LayerState& state, float* out);
+void moe_backward(const Pass& pass, int layer, const float* normed, LayerState& state,
+                  const float* dout, float* dnormed, const float* aux);
+// gate_up [m, 2 * width] is kept for backward.
+void mlp_forward(const Pass& pass, const PublishedMlp& mlp, const float* normed, float* gate_up,
+                 float* out);
+// row_weights [m] (null: ones) multiplied the MLP's output; then dweights [m] is set.
+void mlp_backward(const Pass& pass, const GatedMlp& mlp, const float* normed, const float* gate_up,
+                  const float* dout, const float* row_weights, float* dweights, float* dnormed,
+                  bool accumulate);
+
+// With weights w: dweights = <act, dact>, then act *= w and dact *= w, row by row. The weight of
+// row i is weights[order[i]] (order null: weights[i]). This is how a weighted sum of MLP outputs is
+// differentiated without keeping the outputs: act and the gradient of the unweighted act are at
+// hand anyway (Guo et al., "SonicMoE", 2025).
+void weigh_rows(float* act, float* dact, const int32_t* order, const float* weights,
+                float* dweights, int64_t m, int64_t width);
+
+// --- shared by the blocks
+// ----------------------------------------------------------------------------------------
+kernels::AttentionRows attention_rows(const Pass& pass, int layer);
+// Attention from q [m, heads * k_dim] over the cache into state.attention, then the output
+// projection.
+void attend(const Pass& pass, int layer, const float* q, int64_t ldq, LayerState& state,
+            float* out);
+// Backward of attend: dq (=), dk and dv (=) of the rows of this batch.
+void attend_backward(const Pass& pass, int layer, const float* q, int64_t ldq, LayerState& state,
+                     const float* dout, float* dq, int64_t lddq, float* dk, int64_t lddk, float* dv,
+                     int64_t lddv);
+// Gradients of y = x W^T + b: adds to the weight's place in grads; dx (= or +=) unless null.
+void linear_backward(const Pass& pass, const Matrix& matrix, const float* dy, int64_t lddy,
+                     const float* x, int64_t ldx, float* dx, int64_t lddx, bool accumulate);
+
+}  // namespace zeroth

@@ -1,0 +1,67 @@
+#include <cstring>
+
+#include "core/error.h"
+#include "policy/buffer.h"
+#include "policy/policy.h"
+
+namespace zeroth {
+
+struct KvCache::Impl {
+  int64_t pages = 0;
+  int layers = 0;
+  kernels::KvPages shape;  // without pointers
+  Floats k, v;             // [layers][pages][page]
+};
+
+KvCache::KvCache(const PolicyConfig& config, int64_t pages) : impl_(std::make_unique<Impl>()) {
+  impl_->pages = pages;
+  impl_->layers = config.layers;
+  impl_->shape.kv_heads = config.cache_heads();
+  impl_->shape.k_dim = config.k_dim();
+  impl_->shape.v_dim = config.v_dim();
+  try {
+    impl_->k.get(config.layers * pages * impl_->shape.k_page());
+    impl_->v.get(config.layers * pages * impl_->shape.v_page());
+  } catch (const std::bad_alloc&) {
+    const int64_t page = impl_->shape.k_page() + impl_->shape.v_page();
+    fail("not enough memory for a key/value cache of " + std::to_string(pages) + " pages (" +
+             std::to_string(config.layers * pages * page >> 18) + " MiB)",
+         "lower the cache size or the batch");
+  }
+  zero();
+}
+
+KvCache::~KvCache() = default;
+
+int64_t KvCache::pages() const { return impl_->pages; }
+
+int64_t KvCache::bytes() const {
+  const int64_t page = impl_->shape.k_page() + impl_->shape.v_page();
+  return impl_->layers * impl_->pages * page * static_cast<int64_t>(sizeof(float));
+}
+
+kernels::KvPages KvCache::layer(int layer) const {
+  kernels::KvPages out = impl_->shape;
+  out.k = impl_->k.data() + layer * impl_->pages * out.k_page();
+  out.v = impl_->v.data() + layer * impl_->pages * out.v_page();
+  return out;
+}
+
+void KvCache::copy_page(int32_t from, int32_t to) {
+  for (int l = 0; l < impl_->layers; ++l) {
+    const kernels::KvPages pages = layer(l);
+    const int64_t k = pages.k_page(), v = pages.v_page();
+    std::memcpy(pages.k + to * k, pages.k + from * k, k * sizeof(float));
+    std::memcpy(pages.v + to * v, pages.v + from * v, v * sizeof(float));
+  }
+}
+
+// Slots that were never written are multiplied by zero weights, which must not meet a NaN pattern.
+void KvCache::zero() {
+  if (impl_->pages == 0) return;
+  const kernels::KvPages& shape = impl_->shape;
+  std::memset(impl_->k.data(), 0, impl_->layers * impl_->pages * shape.k_page() * sizeof(float));
+  std::memset(impl_->v.data(), 0, impl_->layers * impl_->pages * shape.v_page() * sizeof(float));
+}
+
+}  // namespace zeroth

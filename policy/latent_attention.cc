@@ -1,0 +1,165 @@
+// Multi-head latent attention (DeepSeek-V2, section 2.1), expanded form: keys and values of every
+// head are made from the latent before they go to the cache, so that attention itself is the
+// standard operator.
+#include <cstring>
+
+#include "core/parallel.h"
+#include "policy/decoder.h"
+
+namespace zeroth {
+namespace {
+
+using namespace kernels;
+
+// The reference classes build these two norms with their default, whatever rms_norm_eps says.
+constexpr float kLatentEps = 1e-6f;
+
+struct Widths {
+  int64_t heads, nope, rope, v, k, q_rank, kv_rank, q_all, kv_up, kv_in;
+  explicit Widths(const PolicyConfig& c)
+      : heads(c.heads),
+        nope(c.latent.nope_dim),
+        rope(c.latent.rope_dim),
+        v(c.latent.v_dim),
+        k(nope + rope),
+        q_rank(c.latent.q_rank),
+        kv_rank(c.latent.kv_rank),
+        q_all(heads * k),
+        kv_up(heads * (nope + v)),
+        kv_in(kv_rank + rope) {}
+};
+
+void rotate(const Pass& pass, float* x, int64_t ld, int64_t stride, int heads, bool inverse) {
+  const PolicyConfig& c = pass.config;
+  rope(x, ld, stride, pass.batch.positions.data(), pass.rope.cos.data(), pass.rope.sin.data(),
+       pass.rows, heads, c.latent.rope_dim, c.rope.interleaved, inverse);
+}
+
+// k [m, heads, nope | rope] and v [m, heads, v] from kv [m, heads, nope | v] and the shared rotated
+// part.
+void expand(const Widths& w, const float* kv, const float* rope_part, int64_t ld, float* k,
+            float* v, int64_t m) {
+  parallel_for(m, 32, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      for (int64_t h = 0; h < w.heads; ++h) {
+        const float* from = kv + i * w.kv_up + h * (w.nope + w.v);
+        float* key = k + (i * w.heads + h) * w.k;
+        std::memcpy(key, from, w.nope * sizeof(float));
+        std::memcpy(key + w.nope, rope_part + i * ld, w.rope * sizeof(float));
+        std::memcpy(v + (i * w.heads + h) * w.v, from + w.nope, w.v * sizeof(float));
+      }
+    }
+  });
+}
+
+// The transpose of expand: drope is summed over heads in ascending order.
+void collapse(const Widths& w, const float* dk, const float* dv, float* dkv, float* drope,
+              int64_t ld, int64_t m) {
+  parallel_for(m, 32, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      float* shared = drope + i * ld;
+      std::memset(shared, 0, w.rope * sizeof(float));
+      for (int64_t h = 0; h < w.heads; ++h) {
+        float* to = dkv + i * w.kv_up + h * (w.nope + w.v);
+        const float* key = dk + (i * w.heads + h) * w.k;
+        std::memcpy(to, key, w.nope * sizeof(float));
+        std::memcpy(to + w.nope, dv + (i * w.heads + h) * w.v, w.v * sizeof(float));
+        for (int64_t j = 0; j < w.rope; ++j) shared[j] += key[w.nope + j];
+      }
+    }
+  });
+}
+
+}  // namespace
+
+void latent_attention_forward(const Pass& pass, int layer, const float* normed, LayerState& state,
+                              float* out) {
+  const PolicyConfig& c = pass.config;
+  const PublishedLayer& l = pass.model.layers[layer];
+  const Widths w(c);
+  const int64_t m = pass.rows;
+  Scratch& s = pass.scratch;
+  float* inv = state.inv_latent.get(2 * m);
+
+  float* q = state.q.get(m * w.q_all);
+  if (w.q_rank > 0) {
+    float* latent = state.q_latent.get(m * w.q_rank);
+    float* latent_normed = s.latent.get(m * w.q_rank);
+    l.q_in(normed, c.width, latent, w.q_rank, m);
+    rms_norm(latent, w.q_rank, l.q_latent_norm.data(), kLatentEps, latent_normed, w.q_rank, inv, m,
+             w.q_rank);
+    l.q_up(latent_normed, w.q_rank, q, w.q_all, m);
+  } else {
+    l.q_in(normed, c.width, q, w.q_all, m);
+  }
+  rotate(pass, q + w.nope, w.q_all, w.k, c.heads, false);
+
+  float* latent = state.kv_latent.get(m * w.kv_in);
+  l.kv_in(normed, c.width, latent, w.kv_in, m);
+  rotate(pass, latent + w.kv_rank, w.kv_in, w.rope, 1, false);
+  float* latent_normed = s.latent.get(m * w.kv_rank);
+  rms_norm(latent, w.kv_in, l.kv_latent_norm.data(), kLatentEps, latent_normed, w.kv_rank, inv + m,
+           m, w.kv_rank);
+  if (pass.write_cache) {
+    float* kv = s.kv.get(m * w.kv_up);
+    float* k = s.k.get(m * w.q_all);
+    float* v = s.v.get(m * w.heads * w.v);
+    l.kv_up(latent_normed, w.kv_rank, kv, w.kv_up, m);
+    expand(w, kv, latent + w.kv_rank, w.kv_in, k, v, m);
+    kv_write(pass.cache.layer(layer), pass.batch.writes, k, w.q_all, v, w.heads * w.v);
+  }
+  attend(pass, layer, q, w.q_all, state, out);
+}
+
+void latent_attention_backward(const Pass& pass, int layer, const float* normed, LayerState& state,
+                               const float* dout, float* dnormed) {
+  const PolicyConfig& c = pass.config;
+  const LayerLayout& layout = pass.layout.layers[layer];
+  const PublishedLayer& l = pass.model.layers[layer];
+  const Widths w(c);
+  const int64_t m = pass.rows;
+  Scratch& s = pass.scratch;
+  const float* inv = state.inv_latent.data();
+
+  float* dq = s.dqkv.get(m * w.q_all);
+  float* dk = s.dk.get(m * w.q_all);
+  float* dv = s.dv.get(m * w.heads * w.v);
+  attend_backward(pass, layer, state.q.data(), w.q_all, state, dout, dq, w.q_all, dk, w.q_all, dv,
+                  w.heads * w.v);
+
+  // Keys and values.
+  float* dkv = s.dkv.get(m * w.kv_up);
+  float* dlatent = s.dlatent.get(m * w.kv_in);
+  collapse(w, dk, dv, dkv, dlatent + w.kv_rank, w.kv_in, m);
+  rotate(pass, dlatent + w.kv_rank, w.kv_in, w.rope, 1, true);
+  const float* latent = state.kv_latent.data();
+  float* latent_normed = s.latent.get(m * w.kv_rank);
+  float* dlatent_normed = s.dlatent_normed.get(m * w.kv_rank);
+  rms_norm(latent, w.kv_in, l.kv_latent_norm.data(), kLatentEps, latent_normed, w.kv_rank, nullptr,
+           m, w.kv_rank);
+  linear_backward(pass, layout.kv_up, dkv, w.kv_up, latent_normed, w.kv_rank, dlatent_normed,
+                  w.kv_rank, false);
+  rms_norm_backward(dlatent_normed, w.kv_rank, latent, w.kv_in, l.kv_latent_norm.data(), inv + m,
+                    dlatent, w.kv_in, pass.grads + layout.kv_latent_norm, m, w.kv_rank, false);
+  linear_backward(pass, layout.kv_in, dlatent, w.kv_in, normed, c.width, dnormed, c.width, false);
+
+  // Queries.
+  rotate(pass, dq + w.nope, w.q_all, w.k, c.heads, true);
+  if (w.q_rank == 0) {
+    linear_backward(pass, layout.q_in, dq, w.q_all, normed, c.width, dnormed, c.width, true);
+    return;
+  }
+  latent = state.q_latent.data();
+  latent_normed = s.latent.get(m * w.q_rank);
+  dlatent_normed = s.dlatent_normed.get(m * w.q_rank);
+  dlatent = s.dlatent.get(m * w.q_rank);
+  rms_norm(latent, w.q_rank, l.q_latent_norm.data(), kLatentEps, latent_normed, w.q_rank, nullptr,
+           m, w.q_rank);
+  linear_backward(pass, layout.q_up, dq, w.q_all, latent_normed, w.q_rank, dlatent_normed, w.q_rank,
+                  false);
+  rms_norm_backward(dlatent_normed, w.q_rank, latent, w.q_rank, l.q_latent_norm.data(), inv,
+                    dlatent, w.q_rank, pass.grads + layout.q_latent_norm, m, w.q_rank, false);
+  linear_backward(pass, layout.q_in, dlatent, w.q_rank, normed, c.width, dnormed, c.width, true);
+}
+
+}  // namespace zeroth

@@ -1,0 +1,358 @@
+#include "policy/policy.h"
+
+#include <algorithm>
+#include <mutex>
+#include <string>
+
+#include "core/error.h"
+#include "core/parallel.h"
+#include "policy/checkpoint.h"
+#include "policy/decoder.h"
+
+namespace zeroth {
+
+Activations::Activations(Mode mode) : impl_(std::make_unique<Impl>()) { impl_->mode = mode; }
+
+Activations::~Activations() = default;
+
+Activations::Mode Activations::mode() const { return impl_->mode; }
+
+int64_t Activations::bytes() const {
+  int64_t n = impl_->inv_final.bytes();
+  for (const Floats& x : impl_->x) n += x.bytes();
+  for (const LayerState& layer : impl_->layers) n += layer.bytes();
+  return n;
+}
+
+struct Policy::Impl {
+  PolicyConfig config;
+  Layout layout;
+  Parameters parameters;
+  PublishedModel model;
+  RopeTable rope;
+  WeightsVersion version = 0;
+
+  // Concurrent calls take one scratch each; a finished call leaves it for the next.
+  mutable std::mutex mutex;
+  mutable std::vector<std::unique_ptr<Scratch>> idle;
+
+  explicit Impl(const PolicyConfig& c)
+      : config(c),
+        layout(make_layout(c)),
+        parameters(layout.infos),
+        rope(c.rope, c.rope_dim(), c.max_position) {
+    model.layers.resize(c.layers);
+  }
+};
+
+namespace {
+
+class ScratchLease {
+ public:
+  ScratchLease(std::mutex& mutex, std::vector<std::unique_ptr<Scratch>>& idle)
+      : mutex_(mutex), idle_(idle) {
+    std::lock_guard lock(mutex_);
+    if (!idle_.empty()) {
+      scratch_ = std::move(idle_.back());
+      idle_.pop_back();
+    }
+    if (!scratch_) scratch_ = std::make_unique<Scratch>();
+  }
+  ~ScratchLease() {
+    std::lock_guard lock(mutex_);
+    idle_.push_back(std::move(scratch_));
+  }
+  Scratch& operator*() { return *scratch_; }
+
+ private:
+  std::mutex& mutex_;
+  std::vector<std::unique_ptr<Scratch>>& idle_;
+  std::unique_ptr<Scratch> scratch_;
+};
+
+void publish_vector(std::vector<float>& out, const float* parameters, int64_t offset, int64_t n) {
+  if (offset >= 0) out.assign(parameters + offset, parameters + offset + n);
+}
+
+void publish_layer(const PolicyConfig& c, const LayerLayout& from, const float* p,
+                   PublishedLayer& to) {
+  const bool per_head = c.qk_norm == QkNorm::kPerHead;
+  publish_vector(to.input_norm, p, from.input_norm, c.width);
+  publish_vector(to.post_norm, p, from.post_norm, c.width);
+  publish_vector(to.q_norm, p, from.q_norm, per_head ? c.head_dim : c.heads * c.head_dim);
+  publish_vector(to.k_norm, p, from.k_norm, per_head ? c.head_dim : c.kv_heads * c.head_dim);
+  publish_vector(to.q_latent_norm, p, from.q_latent_norm, c.latent.q_rank);
+  publish_vector(to.kv_latent_norm, p, from.kv_latent_norm, c.latent.kv_rank);
+  publish_vector(to.selection_bias, p, from.selection_bias, c.router.experts);
+  to.o.publish(from.o, p);
+  to.qkv.publish(from.qkv, p);
+  to.q_in.publish(from.q_in, p);
+  to.q_up.publish(from.q_up, p);
+  to.kv_in.publish(from.kv_in, p);
+  to.kv_up.publish(from.kv_up, p);
+  to.router.publish(from.router, p);
+  to.shared_gate.publish(from.shared_gate, p);
+  to.mlp.publish(from.mlp, p);
+  to.shared.publish(from.shared, p);
+  to.experts.resize(from.experts.size());
+  to.expert_gate_up.clear();
+  to.expert_down.clear();
+  for (size_t e = 0; e < from.experts.size(); ++e) {
+    to.experts[e].publish(from.experts[e], p);
+    to.expert_gate_up.push_back(&to.experts[e].gate_up.weight);
+    to.expert_down.push_back(&to.experts[e].down.weight);
+  }
+}
+
+[[noreturn]] void fail_batch(const std::string& what) { fail("forward: " + what, ""); }
+
+// A wrong index would read or write memory that is not ours, so every call is checked; it costs
+// next to nothing.
+void check_batch(const PolicyConfig& c, const ForwardBatch& batch, int64_t cache_pages) {
+  const int64_t m = static_cast<int64_t>(batch.tokens.size());
+  const int64_t sequences = static_cast<int64_t>(batch.page_begin.size()) - 1;
+  if (batch.positions.size() != batch.tokens.size() ||
+      batch.sequence.size() != batch.tokens.size() || sequences < 0) {
+    fail_batch("tokens, positions and sequence differ in length, or page_begin is empty");
+  }
+  for (int64_t s = 0; s < sequences; ++s) {
+    if (batch.page_begin[s] < 0 || batch.page_begin[s] > batch.page_begin[s + 1]) {
+      fail_batch("page_begin descends at sequence " + std::to_string(s));
+    }
+  }
+  if (batch.page_begin[sequences] > static_cast<int64_t>(batch.page_table.size())) {
+    fail_batch("page_begin ends behind page_table");
+  }
+  for (const int32_t page : batch.page_table) {
+    if (page < 0 || page >= cache_pages) {
+      fail_batch("page " + std::to_string(page) + " of " + std::to_string(cache_pages));
+    }
+  }
+  for (int64_t i = 0; i < m; ++i) {
+    const int32_t token = batch.tokens[i], position = batch.positions[i], s = batch.sequence[i];
+    if (token < 0 || token >= c.vocab_size) {
+      fail("token id " + std::to_string(token) + " is outside the vocabulary of " +
+               std::to_string(c.vocab_size),
+           "use the tokenizer that belongs to the model");
+    }
+    if (position < 0 || position >= c.max_position) {
+      fail("position " + std::to_string(position) + " is outside the model's context of " +
+               std::to_string(c.max_position) + " tokens (max_position_embeddings)",
+           "shorten the prompt or lower max_tokens");
+    }
+    if (s < 0 || s >= sequences) fail_batch("row of sequence " + std::to_string(s));
+    if (batch.page_begin[s + 1] - batch.page_begin[s] <= position / kernels::kPageTokens) {
+      fail_batch("sequence " + std::to_string(s) + " has no page for position " +
+                 std::to_string(position));
+    }
+  }
+  for (const kernels::KvWrite& write : batch.writes) {
+    if (write.row < 0 || write.row >= m || write.slot < 0 ||
+        write.slot >= cache_pages * kernels::kPageTokens) {
+      fail_batch("write of row " + std::to_string(write.row) + " to slot " +
+                 std::to_string(write.slot));
+    }
+  }
+}
+
+int64_t positions_used(const ForwardBatch& batch) {
+  int32_t last = 0;
+  for (const int32_t position : batch.positions) last = std::max(last, position);
+  return int64_t{last} + 1;
+}
+
+void count_choices(const LayerState& state, int64_t* counts) {
+  for (size_t e = 0; e + 1 < state.offsets.size(); ++e) {
+    counts[e] += state.offsets[e + 1] - state.offsets[e];
+  }
+}
+
+}  // namespace
+
+Policy::Policy() = default;
+Policy::~Policy() = default;
+
+std::unique_ptr<Policy> Policy::load(const std::filesystem::path& dir) {
+  if (!std::filesystem::is_directory(dir)) {
+    fail_usage("no model directory at " + dir.string(),
+               "give a folder with config.json and safetensors weights");
+  }
+  const PolicyConfig config = PolicyConfig::from_file(dir / "config.json");
+  const Checkpoint checkpoint(dir, config);
+  std::unique_ptr<Policy> policy(new Policy);
+  policy->impl_ = std::make_unique<Impl>(config);
+  checkpoint.read(policy->impl_->parameters);
+  policy->publish(0);
+  return policy;
+}
+
+std::unique_ptr<Policy> Policy::init(const PolicyConfig& config, uint64_t seed) {
+  std::unique_ptr<Policy> policy(new Policy);
+  policy->impl_ = std::make_unique<Impl>(config);
+  initialize(config, seed, policy->impl_->parameters);
+  policy->publish(0);
+  return policy;
+}
+
+const PolicyConfig& Policy::config() const { return impl_->config; }
+Parameters& Policy::parameters() { return impl_->parameters; }
+const Parameters& Policy::parameters() const { return impl_->parameters; }
+WeightsVersion Policy::version() const { return impl_->version; }
+
+void Policy::publish(WeightsVersion version) {
+  const PolicyConfig& c = impl_->config;
+  const Layout& layout = impl_->layout;
+  const float* p = impl_->parameters.values().data();
+  PublishedModel& model = impl_->model;
+  publish_vector(model.embedding, p, layout.embedding, int64_t{c.vocab_size} * c.width);
+  publish_vector(model.final_norm, p, layout.final_norm, c.width);
+  parallel_for(c.layers + 1, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t l = begin; l < end; ++l) {
+      if (l < c.layers) {
+        publish_layer(c, layout.layers[l], p, model.layers[l]);
+      } else {
+        model.head.pack(p + layout.head.weight, layout.head.out, layout.head.in, layout.head.in);
+      }
+    }
+  });
+  impl_->version = version;
+}
+
+void Policy::forward(const ForwardBatch& batch, KvCache& cache, float* hidden, Activations* save,
+                     RouterStats* stats, uint8_t* experts) const {
+  const PolicyConfig& c = impl_->config;
+  check_batch(c, batch, cache.pages());
+  const int64_t m = static_cast<int64_t>(batch.tokens.size()), width = c.width;
+  if (m == 0) return;
+  const int64_t moe_layers = c.moe_layers(), top_k = c.router.top_k;
+  if (experts && c.router.experts > 256) {
+    fail("routed experts of a model with " + std::to_string(c.router.experts) +
+             " experts do not fit in a byte",
+         "do not record experts for this model");
+  }
+  ScratchLease lease(impl_->mutex, impl_->idle);
+  Scratch& scratch = *lease;
+  const std::shared_ptr<const RopeTable::Rows> rope = impl_->rope.rows(positions_used(batch));
+  const Pass pass{c, impl_->layout, impl_->model, batch, cache, m, true, *rope, scratch};
+
+  Activations::Impl* kept = save ? &save->impl() : nullptr;
+  const bool full = kept && kept->mode == Activations::Mode::kFull;
+  if (kept) {
+    kept->rows = m;
+    kept->x.resize(c.layers + 1);
+    kept->layers.resize(full ? c.layers : 1);
+    kept->choices.assign(c.router.experts, 0);
+  }
+  if (stats && stats->load.empty()) {
+    stats->load.assign(moe_layers, std::vector<int64_t>(c.router.experts, 0));
+  }
+  const auto stream = [&](int layer) {
+    return kept ? kept->x[layer].get(m * width) : scratch.x.get(m * width);
+  };
+  float* x = stream(0);
+  kernels::embedding(impl_->model.embedding.data(), width, batch.tokens.data(), x, m);
+  for (int l = 0, moe = 0; l < c.layers; ++l) {
+    LayerState& state = full ? kept->layers[l] : kept ? kept->layers[0] : scratch.layer;
+    float* next = stream(l + 1);
+    layer_forward(pass, l, x, state, next);
+    x = next;
+    if (!c.sparse[l]) continue;
+    if (kept) count_choices(state, kept->choices.data());
+    if (stats) count_choices(state, stats->load[moe].data());
+    if (experts) {
+      const int32_t* ids = state.expert_ids.data();
+      for (int64_t i = 0; i < m; ++i) {
+        for (int64_t j = 0; j < top_k; ++j) {
+          experts[(i * moe_layers + moe) * top_k + j] = static_cast<uint8_t>(ids[i * top_k + j]);
+        }
+      }
+    }
+    ++moe;
+  }
+  kernels::rms_norm(x, width, impl_->model.final_norm.data(), c.norm_eps, hidden, width,
+                    kept ? kept->inv_final.get(m) : nullptr, m, width);
+}
+
+void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activations& saved,
+                      float* dhidden, std::span<float> grads, float aux_coef) const {
+  const PolicyConfig& c = impl_->config;
+  Activations::Impl& kept = saved.impl();
+  const int64_t m = static_cast<int64_t>(batch.tokens.size()), width = c.width;
+  if (kept.rows != m) {
+    fail("backward of " + std::to_string(m) + " rows after a forward of " +
+             std::to_string(kept.rows),
+         "call backward with the batch and activations of the last forward");
+  }
+  if (grads.size() != impl_->parameters.values().size()) {
+    fail("the gradient buffer has " + std::to_string(grads.size()) + " values for " +
+             std::to_string(impl_->parameters.values().size()) + " parameters",
+         "make it as long as parameters().values()");
+  }
+  kept.rows = 0;  // layer inputs are overwritten below
+  if (m == 0) return;
+  ScratchLease lease(impl_->mutex, impl_->idle);
+  Scratch& s = *lease;
+  s.pages.assign(batch.page_table.begin(), batch.page_table.end());
+  std::sort(s.pages.begin(), s.pages.end());
+  s.pages.erase(std::unique(s.pages.begin(), s.pages.end()), s.pages.end());
+  const std::shared_ptr<const RopeTable::Rows> rope = impl_->rope.rows(positions_used(batch));
+  const Pass pass{
+      c,           impl_->layout, impl_->model, batch, cache,
+      m,           false,         *rope,        s,     impl_->parameters.values().data(),
+      grads.data()};
+
+  std::vector<float> aux;
+  if (aux_coef > 0 && c.is_moe()) {
+    const double rows = static_cast<double>(m) * c.moe_layers();
+    for (const int64_t n : kept.choices) {
+      aux.push_back(static_cast<float>(aux_coef * c.router.experts * (n / rows) / rows));
+    }
+  }
+  float* dx = s.dx.get(m * width);
+  kernels::rms_norm_backward(dhidden, width, kept.x[c.layers].data(), width,
+                             impl_->model.final_norm.data(), kept.inv_final.data(), dx, width,
+                             grads.data() + impl_->layout.final_norm, m, width, false);
+  const bool full = kept.mode == Activations::Mode::kFull;
+  for (int l = c.layers - 1; l >= 0; --l) {
+    LayerState& state = kept.layers[full ? l : 0];
+    // The recomputed layer's output is not wanted: it goes where the next layer's spent input was.
+    if (!full) layer_forward(pass, l, kept.x[l].data(), state, kept.x[l + 1].data());
+    layer_backward(pass, l, kept.x[l].data(), state, dx, aux.empty() ? nullptr : aux.data());
+  }
+  kernels::embedding_backward(dx, batch.tokens.data(), grads.data() + impl_->layout.embedding, m,
+                              width, c.vocab_size);
+}
+
+void Policy::logprobs(const float* hidden, int64_t m, const int32_t* target,
+                      const float* temperature, std::span<const kernels::KeptSet> kept,
+                      float* logprob, float* entropy) const {
+  kernels::head_logprobs(hidden, impl_->config.width, impl_->model.head, target, temperature, kept,
+                         logprob, entropy, nullptr, m);
+}
+
+void Policy::sample(const float* hidden, int64_t m, const kernels::SampleParams* params,
+                    const StreamKey* keys, const uint32_t* position, int32_t* token, float* logprob,
+                    float* entropy, std::vector<int32_t>* kept) const {
+  kernels::head_sample(hidden, impl_->config.width, impl_->model.head, params, keys, position,
+                       token, logprob, entropy, kept, m);
+}
+
+void Policy::logprobs_backward(const float* hidden, int64_t m, const int32_t* target,
+                               const float* temperature, std::span<const kernels::KeptSet> kept,
+                               const float* dlogprob, const float* dentropy, float* dhidden,
+                               std::span<float> grads) const {
+  const int64_t width = impl_->config.width, head = impl_->layout.head.weight;
+  kernels::head_backward(hidden, width, impl_->model.head, impl_->parameters.values().data() + head,
+                         target, temperature, kept, dlogprob, dentropy, dhidden, width,
+                         grads.data() + head, m);
+}
+
+void Policy::logits(const float* hidden, int64_t m, float* out) const {
+  kernels::head_logits(hidden, impl_->config.width, impl_->model.head, out, m);
+}
+
+void Policy::save(const std::filesystem::path& dir, const SaveOptions& options) const {
+  write_checkpoint(dir, impl_->config, impl_->parameters, options);
+}
+
+}  // namespace zeroth
