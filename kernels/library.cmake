@@ -1,5 +1,6 @@
 # One source compiled once per instruction set into a namespace of its own; kernels/dispatch.cc chooses at run time.
-file(GLOB kernel_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/cpu/*.cc)
+file(GLOB kernel_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/cpu/*.cc
+     ${PROJECT_SOURCE_DIR}/kernels/reference/*.cc)
 target_sources(${target} PRIVATE ${kernel_sources})
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set_source_files_properties(${PROJECT_SOURCE_DIR}/kernels/cpu/avx2.cc PROPERTIES COMPILE_OPTIONS

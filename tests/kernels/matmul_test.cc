@@ -1,0 +1,217 @@
+#include "kernel_test.h"
+#include "kernels/cpu/table.h"
+
+namespace zeroth::kernels {
+namespace {
+
+Values run_linear(const Values& x, const PackedMatrix& w, const Values& bias, int64_t m) {
+  Values y(m * w.out(), NAN);
+  linear(x.data(), w.in(), w, bias.empty() ? nullptr : bias.data(), y.data(), w.out(), m);
+  return y;
+}
+
+PackedMatrix packed(const Values& w, int64_t out, int64_t in) {
+  PackedMatrix p;
+  p.pack(w.data(), out, in, in);
+  return p;
+}
+
+TEST_CASE("linear equals the reference and has the same bits everywhere") {
+  struct Shape {
+    int64_t m, out, in;
+  };
+  for (const Shape& s : {Shape{1, 1, 1},
+                         {1, 33, 17},
+                         {3, 7, 5},
+                         {5, 100, 64},
+                         {13, 32, 192},
+                         {64, 96, 48},
+                         {70, 130, 512},
+                         {1, 520, 64},
+                         {2, 300, 33},
+                         {40, 16, 100},
+                         {200, 8, 64}}) {
+    CAPTURE(s.m);
+    CAPTURE(s.out);
+    CAPTURE(s.in);
+    const Values x = random_values(s.m * s.in, 1), w = random_values(s.out * s.in, 2),
+                 bias = random_values(s.out, 3);
+    const Values y = everywhere([&] { return run_linear(x, packed(w, s.out, s.in), bias, s.m); });
+    CHECK(difference(y, reference::linear(x, w, bias, s.m, s.out, s.in)) < 2e-6);
+  }
+}
+
+TEST_CASE("linear is one chain of fused multiply-adds in ascending order") {
+  const int64_t m = 3, out = 41, in = 77;
+  const Values x = random_values(m * in, 1), w = random_values(out * in, 2);
+  Values expected(m * out);
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t j = 0; j < out; ++j) {
+      float sum = 0;
+      for (int64_t k = 0; k < in; ++k) sum = std::fma(x[i * in + k], w[j * in + k], sum);
+      expected[i * out + j] = sum;
+    }
+  CHECK(same_bits(run_linear(x, packed(w, out, in), {}, m), expected));
+}
+
+TEST_CASE("a row of linear does not depend on the other rows") {
+  for (const auto& [out, in] : {std::pair<int64_t, int64_t>{100, 64}, {7, 512}, {320, 192}}) {
+    const Values x = random_values(65 * in, 1), w = random_values(out * in, 2);
+    const PackedMatrix p = packed(w, out, in);
+    CHECK(rows_are_pure(65, out, [&](std::span<const int32_t> rows) {
+      return run_linear(pick_rows(x, in, rows), p, {}, static_cast<int64_t>(rows.size()));
+    }));
+  }
+}
+
+TEST_CASE("the harness sees a kernel whose reduction is split by the number of rows") {
+  const int64_t out = 24, in = 64;
+  const Values x = random_values(65 * in, 1), w = random_values(out * in, 2);
+  const auto split_by_batch = [&](std::span<const int32_t> rows) {
+    // What a library does that splits the reduction when there are few rows.
+    const int64_t parts = rows.size() < 16 ? 2 : 1;
+    const Values picked = pick_rows(x, in, rows);
+    Values y(rows.size() * out);
+    for (size_t i = 0; i < rows.size(); ++i)
+      for (int64_t j = 0; j < out; ++j)
+        for (int64_t part = 0; part < parts; ++part) {
+          float sum = 0;
+          for (int64_t k = in * part / parts; k < in * (part + 1) / parts; ++k)
+            sum = std::fma(picked[i * in + k], w[j * in + k], sum);
+          y[i * out + j] += sum;
+        }
+    return y;
+  };
+  CHECK_FALSE(rows_are_pure(65, out, split_by_batch));
+}
+
+TEST_CASE("large products cut into many tasks keep the chain of a single row") {
+  const int64_t m = 700, out = 200, in = 520;
+  const Values x = random_values(m * in, 1), w = random_values(out * in, 2);
+  const PackedMatrix p = packed(w, out, in);
+  const Values y = run_linear(x, p, {}, m);
+  for (int64_t row : {0, 13, 255, 256, 699}) {
+    const int32_t r = static_cast<int32_t>(row);
+    CHECK(same_bits(std::span(y).subspan(row * out, out),
+                    run_linear(pick_rows(x, in, std::span(&r, 1)), p, {}, 1)));
+  }
+}
+
+TEST_CASE("linear respects row distances and writes nothing else") {
+  const int64_t m = 9, out = 37, in = 50, ldx = 61, ldy = 45;
+  const Values x = random_values(m * ldx, 1), w = random_values(out * in, 2);
+  Values dense, y(m * ldy, 7.0f);
+  for (int64_t i = 0; i < m; ++i)
+    dense.insert(dense.end(), x.begin() + i * ldx, x.begin() + i * ldx + in);
+  const PackedMatrix p = packed(w, out, in);
+  linear(x.data(), ldx, p, nullptr, y.data(), ldy, m);
+  const Values expected = run_linear(dense, p, {}, m);
+  for (int64_t i = 0; i < m; ++i) {
+    CHECK(same_bits(std::span(y).subspan(i * ldy, out), std::span(expected).subspan(i * out, out)));
+    for (int64_t j = out; j < ldy; ++j) CHECK(y[i * ldy + j] == 7.0f);
+  }
+}
+
+TEST_CASE("no rows, no work") {
+  const Values w = random_values(64, 1);
+  const PackedMatrix p = packed(w, 8, 8);
+  linear(nullptr, 8, p, nullptr, nullptr, 8, 0);
+  Values dw(64, 2.0f);
+  linear_backward_weight(nullptr, 8, nullptr, 8, dw.data(), 8, nullptr, 0, 8, 8);
+  CHECK(dw == Values(64, 2.0f));
+}
+
+TEST_CASE("grouped products equal one product per group, empty and skewed groups too") {
+  const int64_t out = 70, in = 48;
+  const std::vector<int64_t> offsets = {0, 40, 40, 41, 60, 60};
+  const int64_t groups = static_cast<int64_t>(offsets.size()) - 1, m = offsets.back();
+  std::vector<Values> w;
+  std::vector<PackedMatrix> p(groups);
+  std::vector<const PackedMatrix*> pointers;
+  std::vector<const float*> raw;
+  for (int64_t g = 0; g < groups; ++g) {
+    w.push_back(random_values(out * in, 10 + g));
+    p[g].pack(w[g].data(), out, in, in);
+  }
+  for (int64_t g = 0; g < groups; ++g) {
+    pointers.push_back(&p[g]);
+    raw.push_back(w[g].data());
+  }
+  const Values x = random_values(m * in, 1), dy = random_values(m * out, 2);
+  const Values y = everywhere([&] {
+    Values result(m * out);
+    grouped_linear(x.data(), in, offsets, pointers, result.data(), out);
+    return result;
+  });
+  const Values dx = everywhere([&] {
+    Values result(m * in);
+    grouped_backward_input(dy.data(), out, offsets, raw, result.data(), in, out, in);
+    return result;
+  });
+  const Values dw = everywhere([&] {
+    Values result(groups * out * in, 0.5f);
+    std::vector<float*> targets;
+    for (int64_t g = 0; g < groups; ++g) targets.push_back(result.data() + g * out * in);
+    grouped_backward_weight(dy.data(), out, x.data(), in, offsets, targets, out, in);
+    return result;
+  });
+  for (int64_t g = 0; g < groups; ++g) {
+    const int64_t from = offsets[g], rows = offsets[g + 1] - from;
+    Values one_y(rows * out), one_dx(rows * in), one_dw(out * in, 0.5f);
+    linear(x.data() + from * in, in, p[g], nullptr, one_y.data(), out, rows);
+    linear_backward_input(dy.data() + from * out, out, w[g].data(), in, one_dx.data(), in, rows,
+                          out, in, false);
+    linear_backward_weight(dy.data() + from * out, out, x.data() + from * in, in, one_dw.data(), in,
+                           nullptr, rows, out, in);
+    CHECK(same_bits(std::span(y).subspan(from * out, rows * out), one_y));
+    CHECK(same_bits(std::span(dx).subspan(from * in, rows * in), one_dx));
+    CHECK(same_bits(std::span(dw).subspan(g * out * in, out * in), one_dw));
+  }
+}
+
+TEST_CASE("backward products equal the reference and have the same bits everywhere") {
+  struct Shape {
+    int64_t m, out, in;
+  };
+  for (const Shape& s :
+       {Shape{1, 5, 3}, {40, 33, 50}, {300, 40, 70}, {9, 1100, 40}, {600, 100, 36}}) {
+    CAPTURE(s.m);
+    CAPTURE(s.out);
+    CAPTURE(s.in);
+    const Values dy = random_values(s.m * s.out, 1), x = random_values(s.m * s.in, 2),
+                 w = random_values(s.out * s.in, 3);
+    const Values start = random_values(std::max({s.m * s.in, s.out * s.in, s.out}), 4);
+    for (bool accumulate : {false, true}) {
+      const Values dx = everywhere([&] {
+        Values result(start.begin(), start.begin() + s.m * s.in);
+        linear_backward_input(dy.data(), s.out, w.data(), s.in, result.data(), s.in, s.m, s.out,
+                              s.in, accumulate);
+        return result;
+      });
+      auto expected = reference::product(doubles(dy), doubles(w), s.m, s.out, s.in);
+      for (size_t i = 0; accumulate && i < expected.size(); ++i) expected[i] += start[i];
+      CHECK(difference(dx, expected) < 2e-6);
+    }
+    const Values dwb = everywhere([&] {
+      Values dw(start.begin(), start.begin() + s.out * s.in),
+          dbias(start.begin(), start.begin() + s.out);
+      linear_backward_weight(dy.data(), s.out, x.data(), s.in, dw.data(), s.in, dbias.data(), s.m,
+                             s.out, s.in);
+      dw.insert(dw.end(), dbias.begin(), dbias.end());
+      return dw;
+    });
+    const auto dyt = reference::transpose(doubles(dy), s.m, s.out);
+    auto expected = reference::product(dyt, doubles(x), s.out, s.m, s.in);
+    for (int64_t i = 0; i < s.out * s.in; ++i) expected[i] += start[i];
+    CHECK(difference(std::span(dwb).first(s.out * s.in), expected) < 2e-6);
+    reference::Doubles bias(s.out);
+    for (int64_t j = 0; j < s.out; ++j) {
+      bias[j] = start[j];
+      for (int64_t i = 0; i < s.m; ++i) bias[j] += dy[i * s.out + j];
+    }
+    CHECK(difference(std::span(dwb).subspan(s.out * s.in), bias) < 2e-6);
+  }
+}
+
+}  // namespace
+}  // namespace zeroth::kernels
