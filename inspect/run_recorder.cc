@@ -10,7 +10,10 @@
 
 #include "core/error.h"
 #include "core/json_lines.h"
+#include "core/parallel.h"
 #include "inspect/progress.h"
+#include "inspect/scanners.h"
+#include "inspect/step_stats.h"
 #include "inspect/tensorboard.h"
 #include "inspect/terminal.h"
 
@@ -173,12 +176,14 @@ struct RunRecorder::Impl {
   TensorBoardWriter tensorboard;
   std::unique_ptr<TraceWriter> traces;
   ProgressLine progress;
+  SampleScanner scanner;
 
   Impl(const fs::path& dir, RecorderOptions with)
       : run_dir(dir),
         options(std::move(with)),
         tensorboard(dir / "tb"),
-        progress(STDERR_FILENO, options.record.progress) {
+        progress(STDERR_FILENO, options.record.progress),
+        scanner(options.task) {
     metrics = std::make_unique<JsonLinesWriter>(metrics_path());
     if (options.record.traces) {
       traces = std::make_unique<TraceWriter>(dir / "traces", options.run_info, options.vocabulary);
@@ -192,6 +197,20 @@ struct RunRecorder::Impl {
     const RecordConfig& record = options.record;
     return traces && (step <= 1 || step % record.trace_every == 0) &&
            (record.trace_groups == 0 || group < record.trace_groups);
+  }
+
+  // Scans on all threads, sums in order, so that the sums do not depend on the threads.
+  Json scan(const std::vector<Group>& groups) const {
+    if (!options.record.scan || groups.empty()) return Json::object();
+    std::vector<std::vector<SampleScan>> scans(groups.size());
+    parallel_for(static_cast<int64_t>(groups.size()), 1, [&](int64_t begin, int64_t end) {
+      for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
+        scans[i] = scanner.scan(groups[i]);
+      }
+    });
+    StepStats stats;
+    for (size_t i = 0; i < groups.size(); ++i) stats.add(groups[i], scans[i]);
+    return scan_metrics(stats, scanner.lists(), scanner.scanners());
   }
 
   void append(int64_t step, GroupSource source, const std::vector<Group>& groups) {
@@ -219,8 +238,10 @@ void RunRecorder::truncate_to(int64_t step) {
 
 void RunRecorder::record(int64_t step, const Json& metrics, const std::vector<Group>& groups) {
   impl_->append(step, GroupSource::kTrain, groups);
-  impl_->metrics->write(row_of(step, metrics));
-  impl_->tensorboard.write(step, unix_time(), scalars_of(metrics));
+  Json all = metrics;
+  all.update(impl_->scan(groups));
+  impl_->metrics->write(row_of(step, all));
+  impl_->tensorboard.write(step, unix_time(), scalars_of(all));
   impl_->progress.show(progress_of(step, impl_->options.total_steps, metrics, groups));
   const int every = impl_->options.record.print_every;
   if (every > 0 && step % every == 0 && !groups.empty()) note(group_text(step, groups.front()));
