@@ -30,7 +30,7 @@ constexpr int kMaxVocab = 1 << 24;
 constexpr int kMaxLayers = 4096;
 constexpr int kMaxExperts = 4096;
 
-using Keys = std::initializer_list<const char*>;
+using Keys = std::vector<const char*>;
 
 // Typed access to an object of the file. Keys are tried in order (new and old spellings); null
 // counts as absent, as it does in the Python classes that write these files.
