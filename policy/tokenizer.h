@@ -1,4 +1,5 @@
-// Text <-> token ids. Byte-level BPE (tokenizer.json, exact over PCRE2) and SentencePiece (tokenizer.model).
+// Text <-> token ids. Byte-level BPE (tokenizer.json, exact over PCRE2) and SentencePiece
+// (tokenizer.model).
 #pragma once
 
 #include <filesystem>
@@ -12,21 +13,33 @@
 
 namespace zeroth {
 
+enum class TokenizerFormat { kBytePairs, kSentencePiece };
+
 // Immutable after loading; const methods are thread safe and bounded in time by their input.
 class Tokenizer {
  public:
-  // Reads the tokenizer of a Hugging Face directory: tokenizer.json, vocab.json + merges.txt, or tokenizer.model, with
-  // special ids from generation_config.json / tokenizer_config.json / config.json. Malformed files are Errors that name
-  // file and field.
+  // Reads the tokenizer of a Hugging Face directory: tokenizer.json, vocab.json + merges.txt, or
+  // tokenizer.model, with special ids from generation_config.json / tokenizer_config.json /
+  // config.json (the first of these that names any). Malformed files are Errors that name file and
+  // field, and so are rules that this reader does not know.
   static std::unique_ptr<Tokenizer> load(const std::filesystem::path& dir);
   virtual ~Tokenizer() = default;
 
-  // Special tokens that appear in the text are matched when `special` is set. No begin-of-text token is added.
+  // Special tokens that appear in the text are matched when `special` is set. No begin-of-text
+  // token is added.
   virtual std::vector<TokenId> encode(std::string_view text, bool special = true) const = 0;
-  // Invalid UTF-8 (a cut byte sequence) is kept as bytes. Special tokens are left out when skip_special.
+  // Invalid UTF-8 (a cut byte sequence) is kept as bytes. Special tokens are left out when
+  // skip_special.
   virtual std::string decode(std::span<const TokenId> ids, bool skip_special = true) const = 0;
-  virtual std::string token_bytes(TokenId id) const = 0;  // raw bytes of one token, as decode would append them
-  virtual int vocab_size() const = 0;
+  // Raw bytes of one token, as decode would append them in the middle of a text.
+  virtual std::string token_bytes(TokenId id) const = 0;
+  virtual int vocab_size() const = 0;  // largest id + 1
+  // The token as its vocabulary spells it ("Ġhello", "▁hello", "<0x0A>"); empty for an unknown id.
+  virtual std::string token_text(TokenId id) const { return token_bytes(id); }
+  // The token of that spelling, -1: none.
+  virtual TokenId token_id(std::string_view spelling) const;
+
+  virtual TokenizerFormat format() const { return TokenizerFormat::kBytePairs; }
 
   // Ids that end a sequence (may be empty), and the begin-of-text id (-1: none).
   const std::vector<TokenId>& eos_ids() const { return eos_; }
@@ -35,6 +48,9 @@ class Tokenizer {
   const std::vector<std::filesystem::path>& files() const { return files_; }
 
  protected:
+  // Sets eos_ and bos_ from the configs in `dir` where those name any.
+  void read_special_ids(const std::filesystem::path& dir);
+
   std::vector<TokenId> eos_;
   TokenId bos_ = -1;
   std::vector<std::filesystem::path> files_;
