@@ -153,6 +153,7 @@ std::vector<Verdict> ArithmeticTask::grade(const Problem& problem, std::string_v
   process.weight = options_.process_weight;
   accuracy.info = std::move(process.info);
   process.info = Json::object();
+  add_thinking_facts(!trim(parts.think).empty(), accuracy.score == 1, accuracy.info);
 
   Verdict format = check_format(completion, rules, finish);
   format.weight = options_.format_weight;

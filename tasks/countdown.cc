@@ -223,6 +223,8 @@ std::vector<Verdict> CountdownTask::grade(const Problem& problem, std::string_vi
   accuracy.info.update(
       countdown_facts(parse_countdown_trace(parts.think, numbers), target, accuracy.score == 1));
 
+  add_thinking_facts(!trim(parts.think).empty(), accuracy.score == 1, accuracy.info);
+
   Verdict format = check_format(completion, rules, finish);
   format.weight = options_.format_weight;
   return {std::move(accuracy), std::move(format)};

@@ -102,6 +102,7 @@ std::vector<Verdict> NumberTask::grade(const Problem& problem, std::string_view 
   if (accuracy.reason == Reason::kNoAnswer && finish == FinishReason::kLength)
     accuracy.reason = Reason::kTruncated;
   accuracy.weight = options_.accuracy_weight;
+  add_thinking_facts(!trim(parts.think).empty(), accuracy.score == 1, accuracy.info);
   Verdict format = check_format(completion, rules, finish);
   format.weight = options_.format_weight;
   return {std::move(accuracy), std::move(format)};

@@ -54,6 +54,13 @@ std::vector<std::string> ResponseOptions::stop_strings() const {
   return {"</answer>"};
 }
 
+void add_thinking_facts(bool thinks, bool right, Json& info) {
+  info["thinks"] = thinks ? 1 : 0;
+  info["direct"] = thinks ? 0 : 1;
+  info["thinks_right"] = thinks && right ? 1 : 0;
+  info["direct_right"] = !thinks && right ? 1 : 0;
+}
+
 uint64_t stable_hash(std::string_view key) {
   uint64_t hash = 0xcbf29ce484222325u;
   for (const char c : key) {

@@ -43,6 +43,10 @@ struct ResponseOptions {
   std::vector<std::string> stop_strings() const;
 };
 
+// Adds the facts "thinks", "direct", "thinks_right" and "direct_right" (0 or 1): accuracy with and
+// without thinking, whose difference decides whether training makes thinking grow or die out.
+void add_thinking_facts(bool thinks, bool right, Json& info);
+
 // 64 bits of `key` (FNV-1a with a final mix): the same on every machine and in every version,
 // because splits hang on it.
 uint64_t stable_hash(std::string_view key);

@@ -138,7 +138,8 @@ std::vector<Verdict> ParityTask::grade(const Problem& problem, std::string_view 
   format.reason = well_formed                       ? Reason::kFormatOk
                   : finish == FinishReason::kLength ? Reason::kTruncated
                                                     : Reason::kFormatBad;
-  accuracy.info = {{"long", thinks ? 1 : 0}, {"chain", length}, {"chain_right", right}};
+  accuracy.info = {{"chain", length}, {"chain_right", right}};
+  add_thinking_facts(thinks, accuracy.score == 1, accuracy.info);
   return {std::move(accuracy), std::move(format)};
 }
 

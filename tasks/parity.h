@@ -29,7 +29,7 @@ struct ParityOptions {
 
 // Prompt "0110=": d bits and '='. Answer: the text after the thinking, or the whole completion when
 // it does not think, must be "0" or "1". Format: "y", or "<think>z1..zd</think>y" with d bits.
-// problem.meta holds {"bits": "0110"}. Facts: long (1 when it thinks), chain (bits in the
+// problem.meta holds {"bits": "0110"}. Facts: chain (bits in the
 // thinking), chain_right (running parities that are right).
 class ParityTask : public Task {
  public:

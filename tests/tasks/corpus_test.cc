@@ -169,7 +169,7 @@ TEST_CASE("parity corpus: share, chain and answer") {
     const auto verdicts = task->grade(p, doc.response, FinishReason::kStop);
     CHECK(verdicts[0].score == 1);
     CHECK(verdicts[1].score == 1);
-    if (verdicts[0].info["long"] == 1) {
+    if (verdicts[0].info["thinks"] == 1) {
       ++thinking;
       CHECK(verdicts[0].info["chain_right"] == 12);
     }

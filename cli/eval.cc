@@ -1,0 +1,132 @@
+// `zeroth eval`: accuracy of a checkpoint on held-out problems.
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <memory>
+
+#include "cli/commands.h"
+#include "core/config.h"
+#include "core/files.h"
+#include "policy/policy.h"
+#include "policy/tokenizer.h"
+#include "rl/evaluate.h"
+#include "rollout/engine.h"
+
+namespace zeroth {
+namespace {
+
+struct EvalCommand {
+  std::string model;
+  std::string task = "countdown";
+  int64_t n = 512;
+  int samples = 1;
+  uint64_t seed = 0;
+  std::string split = "held_out";
+  std::string save;
+  SamplingConfig sampling;
+  int batch = 256;
+  int cache_mb = 1024;
+  bool json = false;
+  template <class V>
+  void fields(V& v) {
+    v("model", model, "folder of the checkpoint");
+    v("task", task, "NAME or NAME:key=value,..; see zeroth task list");
+    v("n", n, "problems", Range{1, 1e9});
+    v("samples", samples, "completions of each problem (K)", Range{1, 65536});
+    v("seed", seed, "names the random draws");
+    v("split", split, "problems to use", Choice{{"held_out", "train"}});
+    v("save", save, "write every completion with its verdicts to this JSONL file");
+    sampling.fields(v);
+    v("batch", batch, "completions decoded together; never changes them", Range{1, 65536});
+    v("cache_mb", cache_mb, "memory bound of the KV cache in MiB", Range{1, 1 << 20});
+    v("json", json, "print one JSON object");
+  }
+};
+
+std::atomic<bool> interrupted{false};
+void on_interrupt(int) { interrupted.store(true, std::memory_order_relaxed); }
+
+Json row_of(const Group& group, const Sample& sample) {
+  Json verdicts = Json::array();
+  for (const Verdict& verdict : sample.verdicts) {
+    verdicts.push_back({{"name", verdict.name},
+                        {"score", verdict.score},
+                        {"reason", to_string(verdict.reason)},
+                        {"extracted", verdict.extracted},
+                        {"info", verdict.info}});
+  }
+  return {{"problem", group.problem.id},    {"prompt", group.problem.prompt},
+          {"sample", sample.key.sample},    {"text", sample.text},
+          {"tokens", sample.tokens.size()}, {"finish", to_string(sample.finish)},
+          {"reward", sample.reward},        {"verdicts", verdicts}};
+}
+
+}  // namespace
+
+int run_eval(const Args& args) {
+  EvalCommand command;
+  if (std::find(args.begin(), args.end(), "--help") != args.end()) {
+    std::printf("usage: zeroth eval --model DIR --task NAME[:k=v,..] [options]\n\n%s",
+                config_help(command).c_str());
+    return 0;
+  }
+  const Args rest = parse_flags(command, args, "eval");
+  if (!rest.empty())
+    fail_usage("zeroth eval: unexpected argument \"" + rest[0] + "\"", "see zeroth eval --help");
+  if (command.model.empty()) fail_usage("zeroth eval: no model", "give --model DIR");
+  const std::unique_ptr<Task> task = make_task(command.task);
+  const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::load(command.model);
+  const std::unique_ptr<Policy> policy = Policy::load(command.model);
+  EngineConfig engine_config;
+  engine_config.max_batch = command.batch;
+  engine_config.cache_mb = command.cache_mb;
+  Engine engine(*policy, tokenizer.get(), engine_config);
+
+  EvalOptions options;
+  options.n = command.n;
+  options.samples = command.samples;
+  options.sampling = command.sampling;
+  options.seed = command.seed;
+  options.split = command.split == "train" ? Split::kTrain : Split::kHeldOut;
+  options.stop = &interrupted;
+  std::unique_ptr<FileWriter> file;
+  if (!command.save.empty()) {
+    file = std::make_unique<FileWriter>(command.save);
+    options.on_group = [&](const Group& group) {
+      for (const Sample& sample : group.samples) {
+        // A completion may hold bytes that are no UTF-8: they become U+FFFD.
+        file->write(row_of(group, sample).dump(-1, ' ', false, Json::error_handler_t::replace) +
+                    "\n");
+      }
+    };
+  }
+  const bool terminal = isatty(STDERR_FILENO) != 0;
+  if (terminal) {
+    options.on_progress = [](int64_t done, int64_t total) {
+      if (done % 16 == 0 || done == total) {
+        std::fprintf(stderr, "\r%lld of %lld samples%s", static_cast<long long>(done),
+                     static_cast<long long>(total), done == total ? "\n" : "");
+      }
+    };
+  }
+  const int64_t available = task->size(options.split);
+  if (options.n > available) {
+    std::fprintf(stderr, "the split has %lld problems, all of them are used\n",
+                 static_cast<long long>(available));
+  }
+  const auto previous = std::signal(SIGINT, on_interrupt);
+  const EvalReport report = evaluate(engine, *tokenizer, *task, options);
+  std::signal(SIGINT, previous);
+  if (file) file->close();
+  if (command.json) {
+    std::printf("%s\n", report.to_json().dump().c_str());
+  } else {
+    std::fputs(report.to_text().c_str(), stdout);
+  }
+  return 0;
+}
+
+}  // namespace zeroth

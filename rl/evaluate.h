@@ -1,0 +1,37 @@
+// Samples held-out problems and grades them: `zeroth eval`, the demo, and evaluation during a run.
+#pragma once
+
+#include <atomic>
+#include <functional>
+
+#include "policy/tokenizer.h"
+#include "rollout/engine.h"
+#include "tasks/evaluation.h"
+#include "tasks/task.h"
+
+namespace zeroth {
+
+struct EvalOptions {
+  int64_t n = 512;          // problems, the first n of the split; all when it has fewer
+  int samples = 1;          // completions of each
+  SamplingConfig sampling;  // the task's stop strings are added
+  uint64_t seed = 0;        // names the draws
+  Split split = Split::kHeldOut;
+  // Called with every graded group, in the order of the problems; may be null.
+  std::function<void(const Group&)> on_group;
+  // Called with finished and wanted samples; may be null.
+  std::function<void(int64_t done, int64_t total)> on_progress;
+  // When it becomes true, evaluation ends early with an Error.
+  const std::atomic<bool>* stop = nullptr;
+};
+
+// The step in the keys of evaluation draws: no training step has it, and it is the same for every
+// checkpoint, so that two checkpoints are compared on common random numbers.
+inline constexpr uint32_t kEvaluationStep = UINT32_MAX;
+
+// Blocks. The report depends only on weights, task and options, not on batching. Throws Error when
+// the split is empty or a prompt does not fit.
+EvalReport evaluate(Engine& engine, const Tokenizer& tokenizer, const Task& task,
+                    const EvalOptions& options);
+
+}  // namespace zeroth

@@ -1,0 +1,207 @@
+#include "tasks/evaluation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <map>
+
+namespace zeroth {
+namespace {
+
+double mean(const std::vector<double>& values) {
+  double sum = 0;
+  for (const double value : values) sum += value;
+  return values.empty() ? 0 : sum / static_cast<double>(values.size());
+}
+
+bool has_verdict(const Sample& sample) {
+  if (sample.finish == FinishReason::kAborted || sample.verdicts.empty()) return false;
+  return std::none_of(sample.verdicts.begin(), sample.verdicts.end(), [](const Verdict& v) {
+    return v.reason == Reason::kCheckerError || v.reason == Reason::kBadGold;
+  });
+}
+
+const Verdict& accuracy_of(const Sample& sample) {
+  for (const Verdict& verdict : sample.verdicts) {
+    if (verdict.name == "accuracy") return verdict;
+  }
+  return sample.verdicts.front();
+}
+
+void add_to(Json& sums, const std::string& key, double value) {
+  sums[key] = sums.value(key, 0.0) + value;
+}
+
+}  // namespace
+
+double pass_at_k(int n, int c, int k) {
+  if (n - c < k) return 1;
+  // C(n-c, k) / C(n, k) = prod_{i = n-c+1..n} (1 - k / i), which neither overflows nor cancels.
+  double none = 1;
+  for (int i = n - c + 1; i <= n; ++i) none *= 1 - static_cast<double>(k) / i;
+  return 1 - none;
+}
+
+Interval clustered_interval(std::span<const double> values, std::span<const std::string> clusters) {
+  if (values.empty()) return {};
+  const auto count = static_cast<double>(values.size());
+  double p = 0;
+  for (const double value : values) p += value;
+  p /= count;
+  std::map<std::string, double> residuals;
+  for (size_t i = 0; i < values.size(); ++i) residuals[clusters[i]] += values[i] - p;
+  const auto groups = static_cast<double>(residuals.size());
+  double variance = 0;
+  for (const auto& [name, sum] : residuals) variance += sum * sum;
+  if (groups > 1) variance *= groups / (groups - 1) / (count * count);
+  const double binomial = p * (1 - p);
+  const bool degenerate = groups < 2 || variance < 1e-15 || binomial < 1e-15;
+  const double n = degenerate ? groups : binomial / variance;
+  constexpr double kZ = 1.959963984540054;  // 97.5% quantile of the standard normal
+  const double centre = (p + kZ * kZ / (2 * n)) / (1 + kZ * kZ / n);
+  const double half =
+      kZ / (1 + kZ * kZ / n) * std::sqrt(std::max(0.0, binomial) / n + kZ * kZ / (4 * n * n));
+  return {std::max(0.0, centre - half), std::min(1.0, centre + half)};
+}
+
+double majority_score(std::span<const std::string> answers, std::span<const double> scores) {
+  struct Votes {
+    int count = 0;
+    double score = 0;
+  };
+  std::map<std::string, Votes> votes;
+  int most = 0;
+  for (size_t i = 0; i < answers.size(); ++i) {
+    if (answers[i].empty()) continue;
+    Votes& of = votes[answers[i]];
+    ++of.count;
+    of.score += scores[i];
+    most = std::max(most, of.count);
+  }
+  double sum = 0;
+  int tied = 0;
+  for (const auto& [answer, of] : votes) {
+    if (of.count < most) continue;
+    ++tied;
+    sum += of.score / of.count;
+  }
+  return tied == 0 ? 0 : sum / tied;
+}
+
+void Evaluation::add(const Group& group, const std::string& cluster) {
+  std::vector<std::string> answers;
+  std::vector<double> scores;
+  int right = 0;
+  for (const Sample& sample : group.samples) {
+    ++samples_;
+    if (!has_verdict(sample)) continue;
+    const Verdict& accuracy = accuracy_of(sample);
+    answers.push_back(accuracy.extracted);
+    scores.push_back(accuracy.score);
+    right += accuracy.score >= 1;
+    tokens_ += static_cast<int64_t>(sample.tokens.size());
+    truncated_ += sample.finish == FinishReason::kLength;
+    for (const Verdict& verdict : sample.verdicts) {
+      if (&verdict != &accuracy) add_to(sums_, verdict.name, verdict.score);
+      for (const auto& [key, value] : verdict.info.items()) {
+        if (value.is_number()) add_to(sums_, key, value.get<double>());
+      }
+    }
+  }
+  const int valid = static_cast<int>(scores.size());
+  valid_ += valid;
+  largest_ = std::max(largest_, static_cast<int>(group.samples.size()));
+  if (valid == 0) return;
+  shares_.push_back(static_cast<double>(right) / valid);
+  scores_.push_back(mean(scores));
+  majorities_.push_back(majority_score(answers, scores));
+  clusters_.push_back(cluster);
+  counts_.push_back(valid);
+  rights_.push_back(right);
+}
+
+EvalReport Evaluation::report() const {
+  EvalReport report;
+  report.task = task_;
+  report.n = static_cast<int64_t>(shares_.size());
+  report.samples = largest_;
+  report.pass_at_1 = mean(shares_);
+  report.avg_at_K = mean(scores_);
+  report.cons_at_K = mean(majorities_);
+  report.ci95 = clustered_interval(shares_, clusters_);
+  std::map<std::string, int> distinct;
+  for (const std::string& cluster : clusters_) distinct[cluster] = 1;
+  report.clusters = static_cast<int64_t>(distinct.size());
+  const double valid = std::max<double>(1, static_cast<double>(valid_));
+  report.mean_length = static_cast<double>(tokens_) / valid;
+  report.truncated = static_cast<double>(truncated_) / valid;
+  report.errors =
+      samples_ == 0 ? 0 : static_cast<double>(samples_ - valid_) / static_cast<double>(samples_);
+
+  const auto pass = [&](int k) {
+    std::vector<double> values;
+    // A problem that lost samples to errors is asked for as many as it has.
+    for (size_t i = 0; i < counts_.size(); ++i) {
+      values.push_back(pass_at_k(counts_[i], rights_[i], std::min(k, counts_[i])));
+    }
+    return mean(values);
+  };
+  report.pass_at_K = pass(std::max(1, largest_));
+  report.pass_curve = Json::object();
+  for (int k = 2; k < largest_; k *= 2) report.pass_curve["pass@" + std::to_string(k)] = pass(k);
+
+  report.facts = Json::object();
+  for (const auto& [key, sum] : sums_.items()) {
+    report.facts[key] = sum.get<double>() / valid;
+    const std::string right = key + "_right";
+    if (sums_.contains(right) && sum.get<double>() > 0) {
+      report.facts[key + "_accuracy"] = sums_[right].get<double>() / sum.get<double>();
+    }
+  }
+  return report;
+}
+
+Json EvalReport::to_json() const {
+  Json json = {{"task", task},
+               {"n", n},
+               {"samples", samples},
+               {"pass@1", pass_at_1},
+               {"pass@K", pass_at_K},
+               {"avg@K", avg_at_K},
+               {"cons@K", cons_at_K},
+               {"ci95", {ci95.lo, ci95.hi}},
+               {"mean_length", mean_length},
+               {"truncated", truncated},
+               {"errors", errors},
+               {"clusters", clusters}};
+  json.update(pass_curve);
+  if (samples > 1) {
+    const std::string k = std::to_string(samples);
+    json["pass@" + k] = pass_at_K;
+    json["avg@" + k] = avg_at_K;
+    json["cons@" + k] = cons_at_K;
+  }
+  json["facts"] = facts;
+  return json;
+}
+
+std::string EvalReport::to_text() const {
+  char line[256];
+  std::snprintf(line, sizeof line, "%s: %lld problems (%lld clusters) x %d samples\n", task.c_str(),
+                static_cast<long long>(n), static_cast<long long>(clusters), samples);
+  std::string text = line;
+  std::snprintf(line, sizeof line, "  pass@1 %.3f  [%.3f, %.3f]   pass@%d %.3f   cons@%d %.3f\n",
+                pass_at_1, ci95.lo, ci95.hi, samples, pass_at_K, samples, cons_at_K);
+  text += line;
+  std::snprintf(line, sizeof line,
+                "  mean length %.1f tokens, truncated %.3f, checker errors %.3f\n", mean_length,
+                truncated, errors);
+  text += line;
+  for (const auto& [key, value] : facts.items()) {
+    std::snprintf(line, sizeof line, "  %-24s %.3f\n", key.c_str(), value.get<double>());
+    text += line;
+  }
+  return text;
+}
+
+}  // namespace zeroth
