@@ -2,13 +2,16 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <exception>
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
@@ -27,12 +30,21 @@ int default_threads() {
   }
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1u, std::thread::hardware_concurrency());
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::clamp(CPU_COUNT(&set), 1, 256);
+  return static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 256u));
 }
 
-// Workers sleep on a condition variable after a short spin: decoding enters a parallel region every
-// few microseconds, and waking a sleeping thread costs more than such a region.
+inline void pause_core() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Decoding enters a parallel region every few microseconds, so workers spin for a moment before
+// they sleep, and a region never waits for a worker that has not joined it: on a busy machine the
+// caller does the work alone rather than wait for a thread that the system has put aside.
 class Pool {
  public:
   explicit Pool(int threads) : threads_(threads) {
@@ -41,34 +53,47 @@ class Pool {
   ~Pool() {
     {
       std::lock_guard lock(mutex_);
-      quit_ = true;
-      epoch_.fetch_add(1);
+      quit_.store(true);
     }
     wake_.notify_all();
     for (std::thread& worker : workers_) worker.join();
   }
   int threads() const { return threads_; }
 
-  void run(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
+  // False when another thread's region is running.
+  bool run(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
+    std::unique_lock region(region_, std::try_to_lock);
+    if (!region) return false;
     n_ = n;
-    // Four chunks a thread balance uneven bodies without losing much to bookkeeping.
-    chunk_ = std::max(grain, (n + 4 * threads_ - 1) / (4 * threads_));
+    // Eight chunks a thread balance uneven bodies without losing much to bookkeeping.
+    chunk_ = std::max(grain, (n + 8 * threads_ - 1) / (8 * threads_));
     body_ = &body;
-    next_.store(0, std::memory_order_relaxed);
     error_ = nullptr;
-    pending_.store(threads_ - 1, std::memory_order_relaxed);
-    {
-      std::lock_guard lock(mutex_);
-      epoch_.fetch_add(1, std::memory_order_release);
+    next_.store(0, std::memory_order_relaxed);
+    epoch_ += kEpoch;
+    state_.store(epoch_ |
+                 kOpen);  // sequentially consistent, as is the look at sleepers_ (see work())
+    if (sleepers_.load() > 0) {
+      { std::lock_guard lock(mutex_); }
+      wake_.notify_all();
     }
-    wake_.notify_all();
     drain();
-    while (pending_.load(std::memory_order_acquire) != 0) __builtin_ia32_pause();
-    if (error_) std::rethrow_exception(error_);
+    state_.fetch_and(~kOpen, std::memory_order_acq_rel);
+    for (int spins = 0; (state_.load(std::memory_order_acquire) & kInside) != 0; ++spins) {
+      if (spins < 4096) {
+        pause_core();
+      } else {
+        sched_yield();
+      }
+    }
+    body_ = nullptr;
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+    return true;
   }
 
  private:
-  static constexpr int kSpins = 4000;
+  // state_: number of the region, whether workers may still join it, workers inside.
+  static constexpr uint64_t kInside = 0xffff, kOpen = 0x10000, kEpoch = 0x20000;
 
   void drain() {
     for (;;) {
@@ -84,35 +109,62 @@ class Pool {
     }
   }
 
+  static bool joinable(uint64_t state, uint64_t seen) {
+    return (state & kOpen) != 0 && state / kEpoch != seen;
+  }
+
+  // Spins for about 50 microseconds. False: nothing to join yet.
+  bool spin(uint64_t seen) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(50);
+    do {
+      for (int i = 0; i < 32; ++i) {
+        if (joinable(state_.load(std::memory_order_relaxed), seen)) return true;
+        pause_core();
+      }
+    } while (std::chrono::steady_clock::now() < until);
+    return false;
+  }
+
+  void sleep(uint64_t seen) {
+    std::unique_lock lock(mutex_);
+    sleepers_.fetch_add(1);
+    // Either this look sees the region that run() opened, or run() sees this sleeper.
+    wake_.wait(lock, [&] { return quit_.load() || joinable(state_.load(), seen); });
+    sleepers_.fetch_sub(1);
+  }
+
   void work() {
+    inside_ = true;  // regions that a body opens run inline
     uint64_t seen = 0;
     for (;;) {
-      for (int i = 0; i < kSpins && epoch_.load(std::memory_order_acquire) == seen; ++i)
-        __builtin_ia32_pause();
-      if (epoch_.load(std::memory_order_acquire) == seen) {
-        std::unique_lock lock(mutex_);
-        wake_.wait(lock, [&] { return epoch_.load(std::memory_order_acquire) != seen; });
+      if (!spin(seen)) sleep(seen);
+      if (quit_.load()) return;
+      uint64_t state = state_.load(std::memory_order_relaxed);
+      while (joinable(state, seen)) {
+        if (!state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel)) continue;
+        seen = state / kEpoch;
+        drain();
+        state_.fetch_sub(1, std::memory_order_acq_rel);
+        break;
       }
-      seen = epoch_.load(std::memory_order_acquire);
-      if (quit_) return;
-      inside_ = true;
-      drain();
-      inside_ = false;
-      pending_.fetch_sub(1, std::memory_order_release);
     }
   }
 
   const int threads_;
   std::vector<std::thread> workers_;
-  std::mutex mutex_;
+  std::mutex region_;  // held by the thread whose region runs
+  std::mutex mutex_;   // sleeping, and error_
   std::condition_variable wake_;
-  std::atomic<uint64_t> epoch_{0};
-  std::atomic<int> pending_{0};
-  std::atomic<int64_t> next_{0};
-  int64_t n_ = 0, chunk_ = 1;
+  std::atomic<bool> quit_{false};
+  std::atomic<int> sleepers_{0};
+  alignas(64) std::atomic<uint64_t> state_{0};
+  alignas(64) std::atomic<int64_t> next_{0};
+  // Of the open region; written while no worker is inside.
+  alignas(64) int64_t n_ = 0;
+  int64_t chunk_ = 1;
   const std::function<void(int64_t, int64_t)>* body_ = nullptr;
+  uint64_t epoch_ = 0;
   std::exception_ptr error_;
-  bool quit_ = false;
 
  public:
   static thread_local bool inside_;
@@ -142,7 +194,7 @@ void parallel_for(int64_t n, int64_t grain, const std::function<void(int64_t, in
     Inside() { Pool::inside_ = true; }
     ~Inside() { Pool::inside_ = false; }
   } inside;
-  threads.run(n, std::max<int64_t>(1, grain), body);
+  if (!threads.run(n, std::max<int64_t>(1, grain), body)) body(0, n);
 }
 
 }  // namespace zeroth

@@ -188,14 +188,18 @@ struct PageSets {
   std::vector<int64_t> row_begin;   // [sets + 1]
   std::vector<int32_t> pages;       // page ids, by set
   std::vector<int64_t> page_begin;  // [sets + 1]
+  std::vector<int32_t> filled;      // by entry of `pages`: tokens that some row sees
   std::vector<int32_t> local;       // by page_table entry: index of the page within its set
 };
 
 PageSets find_sets(const AttentionRows& rows) {
   const int64_t sequences = static_cast<int64_t>(rows.page_begin.size()) - 1;
-  std::vector<int32_t> used(sequences, 0);  // pages in use
-  for (size_t i = 0; i < rows.sequence.size(); ++i)
-    used[rows.sequence[i]] = std::max(used[rows.sequence[i]], rows.position[i] / kPageTokens + 1);
+  std::vector<int32_t> length(sequences, 0), used(sequences, 0);  // tokens and pages in use
+  for (size_t i = 0; i < rows.sequence.size(); ++i) {
+    const int32_t s = rows.sequence[i];
+    length[s] = std::max(length[s], rows.position[i] + 1);
+    used[s] = (length[s] + kPageTokens - 1) / kPageTokens;
+  }
   int32_t page_count = 0;
   for (int32_t page : rows.page_table) page_count = std::max(page_count, page + 1);
   std::vector<int32_t> parent(page_count, -1);
@@ -211,13 +215,14 @@ PageSets find_sets(const AttentionRows& rows) {
     }
   PageSets sets;
   std::vector<int32_t> set_of(page_count, -1), position(page_count, -1);
-  std::vector<std::vector<int32_t>> set_rows, set_pages;
+  std::vector<std::vector<int32_t>> set_rows, set_pages, set_filled;
   for (size_t i = 0; i < rows.sequence.size(); ++i) {
     const int32_t r = root(rows.page_table[rows.page_begin[rows.sequence[i]]]);
     if (set_of[r] < 0) {
       set_of[r] = static_cast<int32_t>(set_rows.size());
       set_rows.emplace_back();
       set_pages.emplace_back();
+      set_filled.emplace_back();
     }
     set_rows[set_of[r]].push_back(static_cast<int32_t>(i));
   }
@@ -229,7 +234,10 @@ PageSets find_sets(const AttentionRows& rows) {
       if (position[page] < 0) {
         position[page] = static_cast<int32_t>(set_pages[set].size());
         set_pages[set].push_back(page);
+        set_filled[set].push_back(0);
       }
+      int32_t& filled = set_filled[set][position[page]];
+      filled = std::max(filled, std::min(kPageTokens, length[s] - j * kPageTokens));
       sets.local[entry] = position[page];
     }
   sets.row_begin.push_back(0);
@@ -237,6 +245,7 @@ PageSets find_sets(const AttentionRows& rows) {
   for (size_t s = 0; s < set_rows.size(); ++s) {
     sets.rows.insert(sets.rows.end(), set_rows[s].begin(), set_rows[s].end());
     sets.pages.insert(sets.pages.end(), set_pages[s].begin(), set_pages[s].end());
+    sets.filled.insert(sets.filled.end(), set_filled[s].begin(), set_filled[s].end());
     sets.row_begin.push_back(static_cast<int64_t>(sets.rows.size()));
     sets.page_begin.push_back(static_cast<int64_t>(sets.pages.size()));
   }
@@ -276,8 +285,10 @@ struct Backward {
     std::fill_n(k_rows, pages * k_size, 0.0f);
     for (int64_t p = 0; p < pages; ++p) {
       const int64_t id = sets.pages[sets.page_begin[set] + p];
+      // Tokens that no row sees stay zero: their weight is zero, and what their slots hold must not
+      // matter.
       table().transpose(cache.k + id * cache.k_page() + k_offset, kPageTokens, cache.k_dim,
-                        kPageTokens, k_rows + p * k_size, kd);
+                        sets.filled[sets.page_begin[set] + p], k_rows + p * k_size, kd);
       table().transpose(cache.v + id * cache.v_page() + v_offset, cache.v_dim, kPageTokens,
                         cache.v_dim, v_columns + p * v_size, kPageTokens);
     }
