@@ -19,6 +19,11 @@ GenerationRequest request_of(int prompt, int samples, int max_tokens) {
   return request;
 }
 
+std::vector<Sample> group_of(Engine& engine, const GenerationRequest& request,
+                             const std::atomic<bool>* stop = nullptr) {
+  return engine.generate({request}, stop)[0];
+}
+
 std::string error_of(const Policy& policy, const GenerationRequest& request,
                      EngineConfig config = {}) {
   const LetterTokenizer tokenizer;
@@ -42,7 +47,7 @@ TEST_CASE("a completion ends at end-of-text, at a stop string or at the limit") 
   GenerationRequest request = request_of(5, 64, 40);
   request.sampling.temperature = 3;
   int ends[3] = {};
-  for (const Sample& sample : engine.generate({request})[0]) {
+  for (const Sample& sample : group_of(engine, request)) {
     ++ends[static_cast<int>(sample.finish)];
     const bool eos = sample.tokens.back() == 1;
     CHECK(eos == (sample.finish == FinishReason::kStop));
@@ -56,7 +61,7 @@ TEST_CASE("a completion ends at end-of-text, at a stop string or at the limit") 
 
   request.sampling.stop = {"e", "zz"};
   int stopped = 0;
-  for (const Sample& sample : engine.generate({request})[0]) {
+  for (const Sample& sample : group_of(engine, request)) {
     CHECK_FALSE(contains(sample.text, "e"));
     CHECK_FALSE(contains(sample.text, "zz"));
     const std::string all = tokenizer.decode(sample.tokens, true);
@@ -106,7 +111,7 @@ TEST_CASE("the stop flag ends at a step boundary and keeps what there is") {
   for (int s = 0; s < 3; ++s) CHECK(cut[0][s].tokens == whole[0][s].tokens);
 
   stop = true;
-  for (const Sample& sample : engine.generate({request_of(9, 3, 5)}, &stop)[0]) {
+  for (const Sample& sample : group_of(engine, request_of(9, 3, 5), &stop)) {
     CHECK(sample.finish == FinishReason::kAborted);
     CHECK(sample.tokens.empty());
   }

@@ -73,6 +73,10 @@ std::vector<GenerationRequest> mixed_requests() {
     requests.push_back(request);
   }
   requests[2].sampling.stop = {"ab", "q"};
+  // Easy to admit and long to finish: small caches must preempt it.
+  requests.back().prompt.resize(5);
+  requests.back().samples = 8;
+  requests.back().sampling.max_tokens = 70;
   return requests;
 }
 
@@ -115,14 +119,16 @@ TEST_CASE("samples are the same for every prefill chunk, cache size and thread c
       config.prefill_chunk = chunk;
       CHECK(same(run(*policy, requests, config), reference));
     }
-    for (const int pages : {6, 7, 9, 14, 30}) {
+    int64_t preemptions = 0;
+    for (const int pages : {6, 7, 9, 12, 14, 20, 30}) {
       CAPTURE(pages);
       config.prefill_chunk = 11 * pages;
       config.cache_pages = pages;
       EngineStats stats;
       CHECK(same(run(*policy, requests, config, &stats), reference));
-      if (pages == 9) CHECK(stats.preemptions > 0);
+      preemptions += stats.preemptions;
     }
+    CHECK(preemptions > 0);  // else the small caches tested nothing
     for (const int count : {1, 2, 4}) {
       CAPTURE(count);
       set_num_threads(count);

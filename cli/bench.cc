@@ -1,0 +1,239 @@
+// `zeroth bench`: how fast this machine samples and trains, beside what it could do at best.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+
+#include "cli/commands.h"
+#include "core/config.h"
+#include "core/parallel.h"
+#include "kernels/limits.h"
+#include "policy/policy.h"
+#include "rl/trainer.h"
+#include "rollout/engine.h"
+#include "rollout/roofline.h"
+
+namespace zeroth {
+namespace {
+
+struct BenchOptions {
+  std::string model;
+  std::string config;
+  std::vector<int> batch = {1, 8, 64};
+  int prompt_tokens = 32;
+  int tokens = 128;
+  int prompts = 16;
+  int samples = 16;
+  double seconds = 2;
+  bool decode_only = false;
+  bool json = false;
+  template <class V>
+  void fields(V& v) {
+    v("model", model, "folder of a checkpoint");
+    v("config", config, "Hugging Face config.json; weights are random");
+    v("batch", batch, "sequences decoded together, one measurement each", Range{1, 65536});
+    v("prompt_tokens", prompt_tokens, "length of the prompts", Range{1, 1 << 20});
+    v("tokens", tokens, "tokens sampled per sequence", Range{1, 1 << 20});
+    v("prompts", prompts, "prompts of the GRPO step", Range{1, 1 << 20});
+    v("samples", samples, "samples per prompt of the GRPO step", Range{1, 1 << 20});
+    v("seconds", seconds, "measure each decode batch for at least this long", Range{0, 3600});
+    v("decode_only", decode_only, "leave out training and the GRPO step");
+    v("json", json, "print one JSON object");
+  }
+};
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double peak_rss_mb() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024;
+}
+
+GenerationRequest make_request(const PolicyConfig& model, const BenchOptions& options, int index,
+                               int samples) {
+  GenerationRequest request;
+  Rng rng(17, static_cast<uint32_t>(index));
+  for (int i = 0; i < options.prompt_tokens; ++i) {
+    request.prompt.push_back(static_cast<TokenId>(rng.below(model.vocab_size)));
+  }
+  request.problem = static_cast<uint32_t>(index);
+  request.samples = samples;
+  request.sampling.max_tokens = options.tokens;
+  return request;
+}
+
+class Bench {
+ public:
+  Bench(Policy& policy, const BenchOptions& options)
+      : policy_(policy),
+        options_(options),
+        roofline_(policy.config()),
+        context_(options.prompt_tokens + options.tokens / 2.0) {}
+
+  Json run() {
+    const ParameterCounts counts = count_parameters(policy_.config());
+    limits_ = kernels::measure_limits();
+    peak_ = limits_.gflops * 1e9;
+    Json out;
+    out["parameters"] = counts.total;
+    out["active_parameters"] = counts.active;
+    out["threads"] = num_threads();
+    out["isa"] = kernels::isa();
+    out["gemm_peak_gflops"] = limits_.gflops;
+    out["read_bandwidth_gbs"] = limits_.read_gbs;
+    out["cache_bandwidth_gbs"] = limits_.cache_gbs;
+    out["cache_mb"] = limits_.cache_mb;
+    out["decode"] = Json::array();
+    for (const int batch : options_.batch) out["decode"].push_back(decode(batch));
+    if (!options_.decode_only) step(out);
+    out["peak_rss_mb"] = peak_rss_mb();
+    return out;
+  }
+
+ private:
+  // Every sequence continues one shared prompt; its few prefill rows count as time. The fastest of
+  // several runs stands, as the limits are the fastest of several runs too.
+  Json decode(int batch) {
+    std::fprintf(stderr, "decode, batch %d\n", batch);
+    EngineConfig config;
+    config.max_batch = batch;
+    Engine engine(policy_, nullptr, config);
+    const GenerationRequest request = make_request(policy_.config(), options_, 0, batch);
+    const double begin = now();
+    double best = 1e300;
+    do {
+      const double start = now();
+      engine.generate({request});
+      best = std::min(best, now() - start);
+    } while (now() - begin < options_.seconds);
+    // What fits into the last-level cache is read from there: memory is not its limit.
+    const double bytes = roofline_.decode_bytes(batch, context_);
+    const bool cached = bytes <= limits_.cache_mb * 1048576;
+    const MachineLimits machine{peak_, (cached ? limits_.cache_gbs : limits_.read_gbs) * 1e9};
+    const double rate = batch * double(options_.tokens) / best;
+    const double limit = roofline_.decode_limit(machine, batch, context_);
+    Json row;
+    row["batch"] = batch;
+    row["tokens_per_s"] = rate;
+    row["fraction_of_limit"] = rate / limit;
+    row["limit_tokens_per_s"] = limit;
+    row["step_mb"] = bytes / 1e6;
+    row["read_from"] = cached ? "cache" : "memory";
+    return row;
+  }
+
+  std::vector<Group> sample_groups() {
+    std::vector<GenerationRequest> requests;
+    for (int i = 0; i < options_.prompts; ++i) {
+      requests.push_back(make_request(policy_.config(), options_, i, options_.samples));
+    }
+    EngineConfig config;
+    config.max_batch = std::min(options_.prompts * options_.samples, 256);
+    Engine engine(policy_, nullptr, config);
+    auto samples = engine.generate(requests);
+    std::vector<Group> groups(requests.size());
+    for (size_t i = 0; i < groups.size(); ++i) {
+      groups[i].prompt_tokens = requests[i].prompt;
+      groups[i].samples = std::move(samples[i]);
+      for (size_t s = 0; s < groups[i].samples.size(); ++s) {
+        groups[i].samples[s].advantage = s % 2 == 0 ? 1 : -1;  // every sample is trained on
+      }
+    }
+    return groups;
+  }
+
+  // A whole GRPO step on made-up rewards; the second one is measured, when all memory is warm.
+  void step(Json& out) {
+    std::fprintf(stderr, "GRPO step, %d prompts x %d samples x %d tokens\n", options_.prompts,
+                 options_.samples, options_.tokens);
+    OptimizerConfig optimizer;
+    optimizer.lr = 1e-6;
+    Trainer trainer(policy_, nullptr, TrainerConfig{}, LossConfig{}, optimizer, 1, 2,
+                    options_.tokens, 1.0);
+    trainer.update(sample_groups(), 0);
+    const double start = now();
+    const std::vector<Group> groups = sample_groups();
+    const double sampled = now();
+    const StepReport report = trainer.update(groups, 1);
+    const double end = now();
+    const double tokens = double(options_.prompts) * options_.samples * options_.tokens;
+    const double rows = tokens + double(options_.prompts) * options_.prompt_tokens;
+    out["train"]["tokens_per_s"] = rows / (end - sampled);
+    out["train"]["mfu"] = rows * roofline_.train_flops(context_) / (end - sampled) / peak_;
+    Json& step = out["step"];
+    step["prompts"] = options_.prompts;
+    step["samples"] = options_.samples;
+    step["tokens"] = options_.tokens;
+    step["seconds"] = end - start;
+    step["sample_seconds"] = sampled - start;
+    step["train_seconds"] = end - sampled;
+    step["tokens_per_s"] = tokens / (end - start);
+    step["logp_difference_max"] = report.logp_difference_max;
+  }
+
+  Policy& policy_;
+  const BenchOptions& options_;
+  Roofline roofline_;
+  kernels::Limits limits_;
+  double peak_ = 0;  // FLOP/s
+  double context_;   // mean number of positions that a sampled token sees
+};
+
+void print_table(const Json& out) {
+  const auto number = [](const Json& value) { return value.get<double>(); };
+  std::printf("parameters            %.1f M, %.1f M active\n", number(out["parameters"]) / 1e6,
+              number(out["active_parameters"]) / 1e6);
+  std::printf("matrix product peak   %.0f GFLOP/s, %d threads, %s\n",
+              number(out["gemm_peak_gflops"]), out["threads"].get<int>(),
+              out["isa"].get<std::string>().c_str());
+  std::printf("read bandwidth        %.1f GB/s, %.1f GB/s in a cache of %.0f MiB\n\n",
+              number(out["read_bandwidth_gbs"]), number(out["cache_bandwidth_gbs"]),
+              number(out["cache_mb"]));
+  std::printf("decode  batch   tokens/s    limit   share\n");
+  for (const Json& row : out["decode"]) {
+    std::printf("        %5d  %9.0f  %7.0f  %5.1f%%\n", row["batch"].get<int>(),
+                number(row["tokens_per_s"]), number(row["limit_tokens_per_s"]),
+                100 * number(row["fraction_of_limit"]));
+  }
+  if (out.contains("step")) {
+    const Json& step = out["step"];
+    std::printf("\ntrain   %.0f tokens/s, %.1f%% of the peak (MFU)\n",
+                number(out["train"]["tokens_per_s"]), 100 * number(out["train"]["mfu"]));
+    std::printf(
+        "step    %d x %d x %d tokens in %.2f s (sampling %.2f, update %.2f): %.0f tokens/s\n",
+        step["prompts"].get<int>(), step["samples"].get<int>(), step["tokens"].get<int>(),
+        number(step["seconds"]), number(step["sample_seconds"]), number(step["train_seconds"]),
+        number(step["tokens_per_s"]));
+  }
+  std::printf("\npeak memory %.0f MiB\n", number(out["peak_rss_mb"]));
+}
+
+}  // namespace
+
+int run_bench(const Args& args) {
+  BenchOptions options;
+  if (std::find(args.begin(), args.end(), "--help") != args.end()) {
+    std::printf("usage: zeroth bench (--model DIR | --config FILE) [options]\n\n%s",
+                config_help(options).c_str());
+    return 0;
+  }
+  const Args rest = parse_flags(options, args, "bench");
+  if (!rest.empty() || options.model.empty() == options.config.empty()) {
+    fail_usage(rest.empty() ? "zeroth bench: give one of --model and --config"
+                            : "zeroth bench: unexpected argument \"" + rest[0] + "\"",
+               "zeroth bench --model DIR, or --config FILE for random weights");
+  }
+  const std::unique_ptr<Policy> policy =
+      options.model.empty() ? Policy::init(PolicyConfig::from_file(options.config), 1)
+                            : Policy::load(options.model);
+  const Json out = Bench(*policy, options).run();
+  options.json ? static_cast<void>(std::printf("%s\n", out.dump().c_str())) : print_table(out);
+  return 0;
+}
+
+}  // namespace zeroth
