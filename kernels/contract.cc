@@ -26,7 +26,7 @@ attention value: (chain over visible positions ascending from +0 of fma(e, v, ac
 router scores: softmax or sigmoid of the logits; selection by score + bias, ties to the lowest index; group score is the best or the sum of the two best biased scores; ids ascending
 router weights: score, divided by the sum of the chosen scores in ascending id order (+ 0x1.79ca1p-67 for sigmoid) when normalised; times scale
 experts: stable by row; combine = chain over slots ascending from +0 of fma(weight, y, acc)
-head: z = logit * (1 / temperature); largest; d = z - largest; e = exp(d); lane sums of e, lane chains of fma(e, d, acc); trees; lse = largest + log(sum); entropy = log(sum) - moment / sum; logprob = z - lse
+head: z = logit * (1 / temperature); largest; d = z - largest; e = exp(d); vector j of the row goes to accumulators j mod 4: sum of e, chain of fma(e, d, acc); (a0+a1)+(a2+a3); trees; lse = largest + log(sum); entropy = log(sum) - moment / sum; logprob = z - lse
 truncation: top-k by logit, ties to the lowest id; then top-p of the rest's mass, most likely first; then min-p of p_max; kept logits in ascending id order take the place of the row
 sampling: weights exp(z - largest); blocks of 64 ids, lane sums over vectors ascending, tree, added in binary64; first block, then first id in it, whose cumulative weight exceeds uniform * total
 uniform: Philox4x32-10, key and counter of core/rng.h, upper 24 bits / 2^24

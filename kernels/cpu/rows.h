@@ -195,20 +195,35 @@ inline void sigmoid_row(const float* x, float* y, int64_t n) {
       n, [&](int64_t i, int lanes) { store_part(y + i, sigmoid(load_part(x + i, lanes)), lanes); });
 }
 
+// Vector j of the row goes to accumulators j % 4: shorter chains, so better sums of long rows.
 inline RowStatistics row_statistics(const float* logits, int64_t n, float scale) {
   const Vec by = splat(scale), zero = splat(0.0f);
   const float largest = largest_of(logits, n, by);
   const Vec shift = splat(largest);
-  Vec sum = zero, moment = zero;
-  for_lanes(n, [&](int64_t i, int lanes) {
-    const Vec z = sub(mul(load_part(logits + i, lanes), by), shift);
-    Vec e = exp(z);
-    if (lanes < kLanes) e = select(first(lanes), e, zero);
-    sum = add(sum, e);
-    moment = fma(e, z, moment);
-  });
-  const float total = sum_lanes(sum), log_total = log(total);
-  return {largest, largest + log_total, log_total - sum_lanes(moment) / total};
+  Vec sum[4] = {zero, zero, zero, zero}, moment[4] = {zero, zero, zero, zero};
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes)
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      const Vec z = sub(mul(load(logits + i + j * kLanes), by), shift);
+      const Vec e = exp(z);
+      sum[j] = add(sum[j], e);
+      moment[j] = fma(e, z, moment[j]);
+    }
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    const int64_t left = n - i - j * kLanes;
+    if (left <= 0) break;
+    const int lanes = left < kLanes ? static_cast<int>(left) : kLanes;
+    const Vec z = sub(mul(load_first(logits + i + j * kLanes, lanes), by), shift);
+    const Vec e = select(first(lanes), exp(z), zero);
+    sum[j] = add(sum[j], e);
+    moment[j] = fma(e, z, moment[j]);
+  }
+  const float total = sum_lanes(add(add(sum[0], sum[1]), add(sum[2], sum[3])));
+  const float first_moment = sum_lanes(add(add(moment[0], moment[1]), add(moment[2], moment[3])));
+  const float log_total = log(total);
+  return {largest, largest + log_total, log_total - first_moment / total};
 }
 
 inline void row_exp(const float* logits, int64_t n, float scale, float largest, float* weights) {
