@@ -1,0 +1,122 @@
+#include "cli/grade_code.h"
+
+#include <cstdio>
+
+#include "cli/commands.h"
+#include "core/files.h"
+
+namespace zeroth {
+
+CodeOptions CodeGradingOptions::code_options() const {
+  CodeOptions options;
+  options.limits.wall_seconds = time_limit;
+  options.limits.memory_bytes = int64_t{memory_mb} << 20;
+  options.partial_credit = partial_credit;
+  return options;
+}
+
+std::vector<CodeRow> read_code_rows(const std::filesystem::path& path, SandboxPool& pool) {
+  std::vector<CodeRow> rows;
+  for_each_line(path, [&](std::string_view text, int64_t number) {
+    if (text.find_first_not_of(" \t\r") == std::string_view::npos) return;
+    const std::string where = path.string() + ":" + std::to_string(number);
+    CodeRow row;
+    row.text = std::string(text);
+    const Json json = parse_json(text, where);
+    const char* id_names[] = {"id", "task_id"};
+    row.id = std::to_string(number);
+    for (const char* name : id_names) {
+      if (json.is_object() && json.contains(name)) {
+        row.id = json[name].dump();
+        break;
+      }
+    }
+    rows.push_back(std::move(row));
+  });
+  std::vector<std::string> texts;
+  for (const CodeRow& row : rows) texts.push_back(row.text);
+  std::vector<LoadedTests> loaded = load_code_tests(texts, pool);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    rows[i].tests = std::move(loaded[i].tests);
+    if (!loaded[i].error.empty()) {
+      rows[i].error = path.string() + ", row " + rows[i].id + ": " + loaded[i].error;
+    } else {
+      rows[i].program = program_of_row(rows[i].text);
+    }
+  }
+  return rows;
+}
+
+std::vector<CodeVerdict> grade_rows(const std::vector<CodeRow>& rows, const CodeOptions& options,
+                                    SandboxPool& pool) {
+  std::vector<CodeSubmission> submissions;
+  std::vector<size_t> places;
+  std::vector<CodeVerdict> verdicts(rows.size());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (!rows[i].error.empty()) {
+      verdicts[i].reason = Reason::kBadGold;
+      verdicts[i].detail = rows[i].error;
+      continue;
+    }
+    submissions.push_back({rows[i].program, &rows[i].tests});
+    places.push_back(i);
+  }
+  const std::vector<CodeVerdict> graded = grade_code(submissions, options, pool);
+  for (size_t i = 0; i < graded.size(); ++i) verdicts[places[i]] = graded[i];
+  return verdicts;
+}
+
+namespace {
+
+struct GradeCodeFlags : CodeGradingOptions {
+  std::string in, kind = "code";
+  bool help = false;
+  template <class V>
+  void fields(V& v) {
+    v("kind", kind, "what to grade", Choice{{"code"}});
+    v("in", in, "JSONL file: {\"id\",\"program\",\"tests\":{..}} or HumanEval / MBPP fields");
+    v("help", help, "show this help");
+    CodeGradingOptions::fields(v);
+  }
+};
+
+}  // namespace
+
+int run_grade_code(const Args& args) {
+  GradeCodeFlags flags;
+  const Args rest = parse_flags(flags, args, "grade");
+  if (flags.help) {
+    GradeCodeFlags defaults;
+    std::printf("usage: zeroth grade --kind code --in FILE.jsonl\n\n%s",
+                config_help(defaults).c_str());
+    return 0;
+  }
+  if (flags.in.empty() || !rest.empty())
+    fail_usage("zeroth grade --kind code takes --in FILE.jsonl",
+               "see zeroth grade --kind code --help");
+  SandboxPool pool(flags.workers);
+  const std::vector<CodeRow> rows = read_code_rows(flags.in, pool);
+  const std::vector<CodeVerdict> verdicts = grade_rows(rows, flags.code_options(), pool);
+  int faults = 0;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const CodeVerdict& verdict = verdicts[i];
+    Json line = Json::object();
+    line["id"] = Json::parse(rows[i].id, nullptr, false);
+    const bool none = verdict.reason == Reason::kCheckerError || verdict.reason == Reason::kBadGold;
+    line["score"] = none ? Json(nullptr) : Json(verdict.score);
+    line["reason"] = to_string(verdict.reason);
+    line["seconds"] = verdict.seconds;
+    line["passed"] = verdict.passed;
+    line["total"] = verdict.total;
+    line["weak"] = verdict.weak;
+    if (!verdict.detail.empty()) line["detail"] = verdict.detail;
+    std::printf("%s\n", line.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
+    faults += none;
+  }
+  if (faults > 0)
+    std::fprintf(stderr, "zeroth grade: %d rows without a verdict (bad tests or a sandbox fault)\n",
+                 faults);
+  return 0;
+}
+
+}  // namespace zeroth

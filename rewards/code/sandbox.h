@@ -1,0 +1,79 @@
+// Runs one untrusted program in fresh namespaces and gives back what it wrote.
+//
+// Layers: its own user, pid, net, mount, ipc and uts namespaces; an unprivileged uid outside them
+// (65534 when we are root, else our own); a root of tmpfs with read-only /usr, no /etc, /home,
+// /proc or /sys; no capabilities, no_new_privs and a seccomp filter; rlimits; a cgroup (v1 or v2)
+// for the tree when one is writable; a cap on output; and a wall-clock kill of the whole tree (its
+// pid 1 dies, and with it every process of the namespace).
+//
+// What it does not protect against: bugs of the kernel behind the system calls that Python needs,
+// and timing channels.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace zeroth {
+
+struct SandboxLimits {
+  double wall_seconds = 3;  // from start to SIGKILL of the tree
+  int64_t memory_bytes =
+      512 << 20;       // address space of a process, and the tree's memory where a cgroup holds
+  int processes = 64;  // processes and threads of the tree
+  int64_t output_bytes = 1 << 20;    // of each captured stream; more ends the job
+  int64_t scratch_bytes = 64 << 20;  // size of /tmp, which is the only writable folder
+  int open_files = 128;
+};
+
+struct SandboxFile {
+  std::string name;  // plain name, created in /tmp
+  std::string content;
+};
+
+struct SandboxJob {
+  std::vector<std::string> argv;  // argv[0] is an absolute path below /usr
+  std::string input;              // standard input
+  std::vector<SandboxFile> files;
+  SandboxLimits limits;
+};
+
+struct SandboxResult {
+  enum class Status {
+    kExited,          // ran to its end; see exit_code / signal
+    kTimeout,         // wall clock
+    kOutputLimit,     // wrote more than output_bytes on one stream
+    kInfrastructure,  // the sandbox itself failed: no verdict about the program; see error
+  };
+  Status status = Status::kInfrastructure;
+  int exit_code = -1;  // when exited
+  int signal = 0;      // when killed by a signal (SIGKILL also for the cgroup's memory limit)
+  bool out_of_memory = false;  // the cgroup killed it for memory
+  std::string report;          // what it wrote to descriptor 3, the private channel
+  std::string out, err;        // standard output and error, cut at output_bytes
+  std::string error;           // text for kInfrastructure
+  double seconds = 0;          // wall clock
+};
+
+// Runs the job to its end; blocks. Thread safe. The caller should be a process with a small address
+// space (SandboxPool sees to that): the child starts as a copy of it.
+SandboxResult run_sandboxed(const SandboxJob& job);
+
+// What holds on this machine.
+struct SandboxProbe {
+  struct Layer {
+    std::string name;
+    bool holds = false;
+    bool required = false;
+    std::string detail;
+  };
+  std::vector<Layer> layers;
+  std::string python;  // interpreter that jobs use, empty when none is below /usr
+  bool sufficient() const;
+  std::string text() const;  // one line a layer
+};
+
+// Tries every layer by running small jobs, once per process. Thread safe.
+const SandboxProbe& probe_sandbox();
+
+}  // namespace zeroth
