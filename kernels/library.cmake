@@ -1,4 +1,5 @@
 # One source compiled once per instruction set into a namespace of its own; kernels/dispatch.cc chooses at run time.
+target_compile_options(${target} PRIVATE -O3)
 file(GLOB kernel_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/cpu/*.cc
      ${PROJECT_SOURCE_DIR}/kernels/reference/*.cc)
 target_sources(${target} PRIVATE ${kernel_sources})
