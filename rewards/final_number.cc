@@ -101,10 +101,11 @@ Found scan_number(std::string_view text, size_t at) {
   size_t end = at;
   std::string value = scan_unsigned(text, at, &end);
   found.next = std::max(end, at + 1);
-  const size_t comma = text.substr(0, end).rfind(',');
-  if (value.empty() && comma != std::string_view::npos && comma > at) {
+  const size_t comma =
+      value.empty() ? text.substr(at, end - at).rfind(',') : std::string_view::npos;
+  if (comma != std::string_view::npos) {
     // "1,2,3" is a list: its last element stands for itself.
-    begin = comma + 1;
+    begin = at + comma + 1;
     value = scan_unsigned(text, begin, &end);
   } else if (bare_point) {
     const bool decimals_only = value.find('.') == std::string::npos && value.size() == end - at;
@@ -117,19 +118,22 @@ Found scan_number(std::string_view text, size_t at) {
   const std::string_view before = text.substr(0, begin);
   if (!before.empty() && is_letter(before.back()) && !ends_in_currency(before)) value.clear();
   // "1e5": an exponent, not a number with a unit.
-  if (end + 1 < text.size() && (text[end] == 'e' || text[end] == 'E') &&
-      (is_digit(text[end + 1]) || ((text[end + 1] == '-' || text[end + 1] == '+') &&
-                                   end + 2 < text.size() && is_digit(text[end + 2])))) {
-    value.clear();
+  if (end < text.size() && (text[end] == 'e' || text[end] == 'E')) {
+    size_t digit = end + 1;
+    if (digit < text.size() && (text[digit] == '-' || text[digit] == '+')) ++digit;
+    if (digit < text.size() && is_digit(text[digit])) {
+      value.clear();
+      while (digit < text.size() && is_digit(text[digit])) ++digit;
+      found.next = digit;
+    }
   }
-  if (end + 1 < text.size() && text[end] == '/' && is_digit(text[end + 1])) {
-    size_t second_end = end + 1;
-    const std::string second = scan_unsigned(text, end + 1, &second_end);
-    const bool more =
-        second_end + 1 < text.size() && text[second_end] == '/' && is_digit(text[second_end + 1]);
-    value = value.empty() || second.empty() || more ? "" : divide(value, second);
-    end = second_end;
-    found.next = std::max(second_end, end + 1);
+  // "7/2" is one number; a chain such as a date is none.
+  int slashes = 0;
+  while (end + 1 < text.size() && text[end] == '/' && is_digit(text[end + 1])) {
+    const size_t start = end + 1;
+    const std::string second = scan_unsigned(text, start, &end);
+    value = value.empty() || second.empty() || ++slashes > 1 ? "" : divide(value, second);
+    found.next = std::max(end, start + 1);
   }
   bool negative = false;
   if (begin > 0 && (text[begin - 1] == '$')) --begin;
