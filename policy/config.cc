@@ -356,9 +356,10 @@ void read_experts(const Reader& in, PolicyConfig& c) {
   const bool deepseek = c.is_latent();
   read_sparse_layers(in, c);
   if (c.moe_layers() == 0) return;
-  const Keys count = deepseek ? Keys{"n_routed_experts", "num_local_experts", "num_experts"}
-                              : Keys{"num_local_experts", "num_experts"};
-  c.router.experts = in.integer(count, std::nullopt, 1, kMaxExperts);
+  c.router.experts =
+      deepseek ? in.integer({"n_routed_experts", "num_local_experts", "num_experts"}, std::nullopt,
+                            1, kMaxExperts)
+               : in.integer({"num_local_experts", "num_experts"}, std::nullopt, 1, kMaxExperts);
   c.router.top_k = in.integer({"num_experts_per_tok"}, std::nullopt, 1, c.router.experts);
   const bool own_width = c.family != Family::kMixtral && c.family != Family::kOlmoe;
   c.expert_width =

@@ -1,0 +1,88 @@
+// `zeroth score`: teacher-forced log-probabilities of token sequences.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "cli/commands.h"
+#include "core/json_lines.h"
+#include "kernels/ops.h"
+#include "policy/scoring.h"
+
+namespace zeroth {
+namespace {
+
+struct ScoreOptions {
+  std::string model;
+  std::string in;
+  bool grad_norm = false;
+  int batch_tokens = 4096;
+  template <class V>
+  void fields(V& v) {
+    v("model", model, "folder of the checkpoint");
+    v("in", in, "lines {\"ids\":[..]}");
+    v("grad_norm", grad_norm, "end with the norm of the gradient of the sum of -log p");
+    v("batch_tokens", batch_tokens, "tokens a pass; never changes a log-prob", Range{1, 1 << 24});
+  }
+};
+
+std::vector<TokenId> read_ids(const Json& row, const std::string& where, int vocab_size) {
+  const auto it = row.is_object() ? row.find("ids") : row.end();
+  if (!row.is_object() || it == row.end() || !it->is_array() || it->empty()) {
+    fail(where + ": no list \"ids\" with at least one token", "write lines {\"ids\":[1,2,3]}");
+  }
+  std::vector<TokenId> ids;
+  for (const Json& id : *it) {
+    if (!id.is_number_integer() || id.get<double>() < 0 || id.get<double>() >= vocab_size) {
+      fail(where + ": token id " + id.dump().substr(0, 40) + " is outside the vocabulary of " +
+               std::to_string(vocab_size),
+           "use the tokenizer that belongs to the model");
+    }
+    ids.push_back(id.get<TokenId>());
+  }
+  return ids;
+}
+
+}  // namespace
+
+int run_score(const Args& args) {
+  ScoreOptions options;
+  if (std::find(args.begin(), args.end(), "--help") != args.end()) {
+    std::printf("usage: zeroth score --model DIR --in FILE.jsonl [--grad-norm]\n\n%s",
+                config_help(options).c_str());
+    return 0;
+  }
+  const Args rest = parse_flags(options, args, "score");
+  if (!rest.empty() || options.model.empty() || options.in.empty()) {
+    fail_usage(rest.empty() ? "zeroth score: --model or --in is missing"
+                            : "zeroth score: unexpected argument \"" + rest[0] + "\"",
+               "usage: zeroth score --model DIR --in FILE.jsonl [--grad-norm]");
+  }
+  const std::unique_ptr<Policy> policy = Policy::load(options.model);
+  std::vector<float> grads;
+  if (options.grad_norm) grads.resize(policy->parameters().values().size());
+
+  std::vector<std::vector<TokenId>> waiting;
+  int64_t tokens = 0;
+  const auto flush = [&] {
+    for (const std::vector<float>& logprobs :
+         score_sequences(*policy, waiting, grads, options.batch_tokens)) {
+      std::printf("%s\n", Json{{"logprobs", logprobs}}.dump().c_str());
+    }
+    waiting.clear();
+    tokens = 0;
+  };
+  for_each_json_line(options.in, [&](const Json& row, int64_t line) {
+    const std::string where = options.in + ":" + std::to_string(line);
+    waiting.push_back(read_ids(row, where, policy->config().vocab_size));
+    tokens += static_cast<int64_t>(waiting.back().size());
+    if (tokens >= options.batch_tokens) flush();
+  });
+  flush();
+  if (options.grad_norm) {
+    const double norm = std::sqrt(kernels::sum_squares(grads.data(), grads.size()));
+    std::printf("%s\n", Json{{"total_grad_norm", norm}}.dump().c_str());
+  }
+  return 0;
+}
+
+}  // namespace zeroth
