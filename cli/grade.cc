@@ -1,0 +1,77 @@
+#include <cstdio>
+
+#include "cli/commands.h"
+#include "core/config.h"
+#include "core/json_lines.h"
+#include "rewards/math/math_case.h"
+
+namespace zeroth {
+
+// Weak until the code grader is linked in.
+ZEROTH_COMMAND int run_grade_code(const Args& args);
+
+namespace {
+
+struct GradeFlags {
+  std::string kind = "math", in;
+  bool forms = false, help = false;
+  template <class V>
+  void fields(V& v) {
+    v("kind", kind, "what to grade: math answers or programs (see --kind code --help)", Choice{{"math", "code"}});
+    v("in", in, "JSONL file: {\"id\",\"gold\",\"pred\"} and optional targets, opts, mode, pred_gen, pred_hex");
+    v("forms", forms, "add the normal forms of both sides");
+    v("help", help, "show this help");
+  }
+};
+
+bool asks_for_code(const Args& args) {
+  for (size_t i = 0; i < args.size(); ++i) {
+    if (args[i] == "--kind=code" || (args[i] == "--kind" && i + 1 < args.size() && args[i + 1] == "code")) return true;
+  }
+  return false;
+}
+
+void print_row(const MathCase& row, const MathVerdict& verdict, bool forms) {
+  Json line = {{"id", row.id},
+               {"score", verdict.score},
+               {"extracted", verdict.extracted},
+               {"reason", to_string(verdict.reason)}};
+  if (forms) {
+    line["gold_form"] = verdict.gold_form;
+    line["pred_form"] = verdict.pred_form;
+  }
+  std::printf("%s\n", line.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
+}
+
+}  // namespace
+
+int run_grade(const Args& args) {
+  if (asks_for_code(args)) {
+    if (run_grade_code == nullptr) fail("this build has no code grader", "build with rewards/code");
+    return run_grade_code(args);
+  }
+  GradeFlags flags;
+  const Args rest = parse_flags(flags, args, "grade");
+  if (flags.help) {
+    GradeFlags defaults;
+    std::printf("usage: zeroth grade --kind math|code --in FILE.jsonl\n\n%s", config_help(defaults).c_str());
+    return 0;
+  }
+  if (flags.in.empty() || !rest.empty()) {
+    fail_usage("zeroth grade takes --kind math|code --in FILE.jsonl", "see zeroth grade --help");
+  }
+  int64_t bad_golds = 0;
+  for_each_json_line(flags.in, [&](const Json& json, int64_t number) {
+    const MathCase row = read_math_case(json, flags.in + ":" + std::to_string(number));
+    const MathVerdict verdict = grade_math(row.gold, row.pred, row.options);
+    bad_golds += verdict.reason == Reason::kBadGold;
+    print_row(row, verdict, flags.forms);
+  });
+  if (bad_golds > 0) {
+    std::fprintf(stderr, "zeroth grade: %lld golds do not parse; their rows say bad_gold and deserve no reward signal\n",
+                 static_cast<long long>(bad_golds));
+  }
+  return 0;
+}
+
+}  // namespace zeroth

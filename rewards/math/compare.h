@@ -1,0 +1,71 @@
+// Equivalence of parsed answers. `gold` decides which forms are enough (docs/math.md has the rules).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "rewards/math/evaluate.h"
+
+namespace zeroth::math {
+
+class Comparer {
+ public:
+  Comparer(Pool& pool, const MathOptions& options) : pool_(pool), options_(options), evaluator_(pool) {}
+
+  bool equivalent(Ref gold, Ref pred);
+  // The comparison ran out of steps, so "no" means "not shown".
+  bool exhausted() const { return evaluator_.exhausted() || calls_ > kMaxCalls; }
+
+ private:
+  static constexpr int kMaxCalls = 20'000;
+
+  // compare.cc
+  bool compare(Ref gold, Ref pred, int depth);
+  bool compare_unwrapped(Ref gold, Ref pred, int depth);
+  bool scalars(Ref gold, Ref pred);
+  bool numbers(Ref gold, Ref pred);
+  bool decimal_close(Ref a, Ref b);
+  bool percent_or_degree(Ref gold, Ref pred, bool* decided);
+  bool bases(Ref gold, Ref pred);
+  bool ratios(Ref gold, Ref pred);
+  bool texts(Ref gold, Ref pred);
+  bool unit_stripped(Ref gold, Ref pred);
+  std::string spelling(Ref ref) const;
+  bool is_scalar(Ref ref) const;
+  Ref match_variables(Ref gold, Ref pred);
+
+  // compare_sets.cc
+  bool collections(Ref gold, Ref pred, int depth);
+  bool unordered(std::vector<Ref> gold, std::vector<Ref> pred, int depth);
+  bool ordered(const std::vector<Ref>& gold, const std::vector<Ref>& pred, int depth);
+  bool matrices(Ref gold, Ref pred, int depth);
+  std::vector<Ref> distinct(const std::vector<Ref>& items, int depth);
+  bool same_region(Ref gold, Ref pred, bool* decided);
+  bool collect_ends(Ref ref, std::vector<Ref>* ends);
+  bool covers(Ref ref, const std::vector<Ref>& ends, size_t cell, bool* ok);
+  bool sort_ends(std::vector<Ref>* ends);
+  bool pieces(Ref gold, Ref pred, int depth);
+  Ref as_region(Ref ref);
+  Ref relation_region(Ref left, char code, Ref right, int32_t variable);
+
+  // compare_relations.cc
+  bool relations(Ref gold, Ref pred, int depth);
+  bool equations(Ref gold, Ref pred);
+  bool inequality(Ref gold_difference, Ref pred_difference, bool either_sign);
+  bool same_polynomial_zeros(Ref a, Ref b);
+  bool is_assignment(Ref ref) const;
+  bool only_names(Ref ref) const;
+  bool is_equation(Ref ref) const;
+  bool false_statement(Ref equation);
+  Ref last_term(Ref relation) const;
+  bool definitions(Ref gold, Ref pred, int depth);
+  bool solved_by(Ref equation, Ref expression);
+  std::string codes(Ref relation) const { return pool_.name(relation); }
+
+  Pool& pool_;
+  const MathOptions& options_;
+  Evaluator evaluator_;
+  int calls_ = 0;
+};
+
+}  // namespace zeroth::math

@@ -1,0 +1,327 @@
+#include "rewards/math/extract_parts.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace zeroth::math {
+
+namespace {
+
+constexpr size_t kNpos = std::string_view::npos;
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_letter(char c) { return (c | 32) >= 'a' && (c | 32) <= 'z'; }
+bool is_blank(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
+
+// A search whose position only grows, so that all calls together read the text once.
+class Finder {
+ public:
+  Finder(std::string_view text, std::string_view needle) : text_(text), needle_(needle) {}
+  size_t at_or_after(size_t pos) {
+    if (known_ == kNpos && searched_) return kNpos;
+    if (!searched_ || known_ < pos) {
+      known_ = text_.find(needle_, pos);
+      searched_ = true;
+    }
+    return known_;
+  }
+
+ private:
+  std::string_view text_, needle_;
+  size_t known_ = 0;
+  bool searched_ = false;
+};
+
+std::string_view trimmed(std::string_view text) {
+  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+bool starts_ignoring_case(std::string_view text, size_t at, std::string_view lower_word) {
+  if (at + lower_word.size() > text.size()) return false;
+  for (size_t i = 0; i < lower_word.size(); ++i) {
+    char c = text[at + i];
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 32);
+    if (c != lower_word[i]) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+size_t matching_brace(std::string_view text, size_t open) {
+  int depth = 0;
+  for (size_t i = open; i < text.size(); ++i) {
+    char c = text[i];
+    if (c == '\\') {
+      ++i;
+    } else if (c == '{') {
+      ++depth;
+    } else if (c == '}' && --depth == 0) {
+      return i;
+    }
+  }
+  return kNpos;
+}
+
+std::vector<Formula> find_formulas(std::string_view text) {
+  std::vector<Formula> out;
+  Finder double_dollar(text, "$$"), dollar(text, "$"), newline(text, "\n"), bracket(text, "\\]"), paren(text, "\\)");
+  size_t pos = 0;
+  auto take = [&](size_t inner, size_t close, size_t width) {
+    out.push_back({pos, close + width, text.substr(inner, close - inner)});
+    pos = close + width;
+  };
+  while (pos < text.size()) {
+    const void* hit = std::memchr(text.data() + pos, '$', text.size() - pos);
+    size_t next_dollar = hit == nullptr ? kNpos : static_cast<size_t>(static_cast<const char*>(hit) - text.data());
+    const void* slash_hit = std::memchr(text.data() + pos, '\\', std::min(next_dollar, text.size()) - pos);
+    size_t slash = slash_hit == nullptr ? kNpos : static_cast<size_t>(static_cast<const char*>(slash_hit) - text.data());
+    pos = std::min(slash, next_dollar);
+    if (pos == kNpos) break;
+    if (text[pos] == '\\') {
+      char next = pos + 1 < text.size() ? text[pos + 1] : '\0';
+      size_t close = next == '[' ? bracket.at_or_after(pos + 2) : next == '(' ? paren.at_or_after(pos + 2) : kNpos;
+      if (close != kNpos && close > pos + 2) {
+        take(pos + 2, close, 2);
+      } else {
+        pos += 2;  // also passes an escaped dollar
+      }
+      continue;
+    }
+    if (text.substr(pos).starts_with("$$")) {
+      size_t close = double_dollar.at_or_after(pos + 2);
+      if (close != kNpos && close > pos + 2) {
+        take(pos + 2, close, 2);
+      } else {
+        pos += 2;
+      }
+      continue;
+    }
+    // $..$ stays on one line, and "10$" is money.
+    size_t close = dollar.at_or_after(pos + 1);
+    while (close != kNpos && text[close - 1] == '\\') close = dollar.at_or_after(close + 1);
+    size_t line = newline.at_or_after(pos + 1);
+    bool money = pos > 0 && is_digit(text[pos - 1]);
+    if (close != kNpos && close > pos + 1 && !(line != kNpos && line < close) && !money) {
+      take(pos + 1, close, 1);
+    } else {
+      ++pos;
+    }
+  }
+  return out;
+}
+
+std::string joined_formulas(std::string_view text, const std::vector<Formula>& formulas, size_t last) {
+  size_t first = last;
+  while (first > 0 && last - first < 5) {
+    std::string_view between = trimmed(text.substr(formulas[first - 1].end, formulas[first].begin - formulas[first - 1].end));
+    bool joins = between == "," || between == "and" || between == "or" || between == ", and" || between == ",and" ||
+                 between == ", or" || between == ";";
+    if (!joins) break;
+    --first;
+  }
+  std::string out;
+  for (size_t i = first; i <= last; ++i) {
+    if (!out.empty()) out += ", ";
+    out += formulas[i].content;
+  }
+  return out;
+}
+
+bool only_separators_outside(std::string_view text, const std::vector<Formula>& formulas) {
+  size_t pos = 0;
+  auto harmless = [](std::string_view part) {
+    part = trimmed(part);
+    if (part.size() > 30) return false;
+    size_t letters = static_cast<size_t>(std::count_if(part.begin(), part.end(), is_letter));
+    size_t conjunction = part.find("and") != kNpos ? 3 : part.find("or") != kNpos ? 2 : 0;
+    return letters <= conjunction;
+  };
+  for (const Formula& f : formulas) {
+    if (!harmless(text.substr(pos, f.begin - pos))) return false;
+    pos = f.end;
+  }
+  std::string_view rest = text.substr(pos);
+  return formulas.empty() ? rest.size() < 400 : harmless(rest);
+}
+
+std::string without_delimiters(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
+    if (c == '\\' && i + 1 < text.size()) {
+      char next = text[i + 1];
+      if (next == '[' || next == ']' || next == '(' || next == ')') {
+        out += ' ';
+        ++i;
+        continue;
+      }
+      out += c;
+      out += next;
+      ++i;
+      continue;
+    }
+    if (c != '$') out += c;
+  }
+  return out;
+}
+
+size_t find_last_ignoring_case(std::string_view text, std::string_view lower_word, size_t from) {
+  if (text.size() < lower_word.size()) return kNpos;
+  size_t at = std::min(from, text.size() - lower_word.size());
+  while (true) {
+    if (starts_ignoring_case(text, at, lower_word)) return at;
+    if (at == 0) return kNpos;
+    --at;
+  }
+}
+
+namespace {
+
+// The rest of the sentence after an anchor, without marks of emphasis and the closing formula of few-shot prompts.
+std::string_view sentence_after(std::string_view text, size_t pos) {
+  std::string_view rest = text.substr(pos, 300);
+  size_t hope = rest.find("I hope");
+  if (hope != kNpos) rest = rest.substr(0, hope);
+  while (!rest.empty() && (is_blank(rest.front()) || rest.front() == ':' || rest.front() == '*')) rest.remove_prefix(1);
+  size_t line = rest.find('\n');
+  if (line != kNpos) rest = rest.substr(0, line);
+  for (size_t i = 0; i + 1 < rest.size(); ++i) {
+    if (rest[i] == '.' && is_blank(rest[i + 1])) {
+      rest = rest.substr(0, i);
+      break;
+    }
+  }
+  size_t tag = rest.find("<|");
+  if (tag != kNpos) rest = rest.substr(0, tag);
+  rest = trimmed(rest);
+  while (!rest.empty() && (rest.back() == '.' || rest.back() == '*' || rest.back() == '"')) rest.remove_suffix(1);
+  while (!rest.empty() && rest.front() == '"') rest.remove_prefix(1);
+  return trimmed(rest);
+}
+
+// What stands after position `pos` of an anchor: a formula that begins within `reach`, or the sentence.
+bool read_anchor(std::string_view text, const std::vector<Formula>& formulas, size_t pos, size_t reach, bool expr,
+                 bool words, std::vector<Candidate>* out) {
+  auto it = std::lower_bound(formulas.begin(), formulas.end(), pos,
+                             [](const Formula& f, size_t p) { return f.begin < p; });
+  if (it != formulas.end() && it->begin <= pos + reach) {
+    // Formulas joined after the first belong to it.
+    size_t last = static_cast<size_t>(it - formulas.begin());
+    while (last + 1 < formulas.size() && last - static_cast<size_t>(it - formulas.begin()) < 5) {
+      std::string_view between = trimmed(text.substr(formulas[last].end, formulas[last + 1].begin - formulas[last].end));
+      if (between != "," && between != "and" && between != "or" && between != ", and") break;
+      ++last;
+    }
+    std::string joined;
+    for (size_t i = static_cast<size_t>(it - formulas.begin()); i <= last; ++i) {
+      if (!joined.empty()) joined += ", ";
+      joined += formulas[i].content;
+    }
+    out->push_back({std::move(joined), false});
+    return true;
+  }
+  if (!expr) return false;
+  std::string_view sentence = sentence_after(text, pos);
+  if (sentence.empty()) return false;
+  bool digits = count_digits(sentence) > 0;
+  if (!digits && !words) return false;
+  if (count_words(sentence) < 4) out->push_back({std::string(sentence), false});
+  for (std::string& number : last_numbers(sentence)) out->push_back({std::move(number), true});
+  if (out->empty() && words) out->push_back({std::string(sentence), false});
+  return !out->empty();
+}
+
+}  // namespace
+
+void anchored_candidates(std::string_view text, const std::vector<Formula>& formulas, bool expr,
+                         std::vector<Candidate>* out) {
+  std::vector<size_t> anchors;  // from the last to the first
+  for (size_t at = find_last_ignoring_case(text, "answer"); at != kNpos && anchors.size() < 30;
+       at = at == 0 ? kNpos : find_last_ignoring_case(text, "answer", at - 1)) {
+    anchors.push_back(at);
+  }
+  // "final answer .. is X", then "answer: X", then "answer .. X".
+  for (size_t at : anchors) {
+    bool final = at >= 6 && starts_ignoring_case(text, at - 6, "final ");
+    if (!final) continue;
+    std::string_view window = text.substr(at + 6, 110);
+    window = window.substr(0, window.find("I hope"));
+    for (size_t is = window.find(" is"); is != kNpos; is = window.find(" is", is + 1)) {
+      char next = is + 3 < window.size() ? window[is + 3] : '\0';
+      if (next != ' ' && next != ':' && next != '\n') continue;
+      if (read_anchor(text, formulas, at + 6 + is + 3, 3, expr, true, out)) return;
+    }
+  }
+  for (size_t at : anchors) {
+    size_t pos = at + 6;
+    while (pos < text.size() && text[pos] == '*') ++pos;
+    if (pos < text.size() && text[pos] == ':' && read_anchor(text, formulas, pos + 1, 50, expr, true, out)) return;
+  }
+  for (size_t at : anchors) {
+    bool is = starts_ignoring_case(text, at + 6, " is");
+    if (read_anchor(text, formulas, at + (is ? 9 : 6), 50, expr, is, out)) return;
+  }
+}
+
+std::vector<std::string> last_numbers(std::string_view text) {
+  auto in_expression = [](char c) { return is_digit(c) || std::strchr(".,+-*/^() %", c) != nullptr; };
+  size_t end = text.size();
+  while (end > 0) {
+    while (end > 0 && !is_digit(text[end - 1])) --end;
+    if (end == 0) return {};
+    size_t stop = end;  // past the expression
+    while (stop < text.size() && text[stop] != '\0' && (text[stop] == ')' || text[stop] == '%' || is_digit(text[stop]))) ++stop;
+    size_t begin = end - 1;
+    while (begin > 0 && text[begin - 1] != '\0' && in_expression(text[begin - 1])) {
+      if (text[begin - 1] == ' ' && begin >= 2 && (text[begin - 2] == ',' || text[begin - 2] == '.')) break;
+      --begin;
+    }
+    std::string_view run = trimmed(text.substr(begin, stop - begin));
+    while (!run.empty() && std::strchr("+*/^),.% ", run.front()) != nullptr && !(run.front() == '.' && run.size() > 1 && is_digit(run[1]))) {
+      run.remove_prefix(1);
+    }
+    size_t tail = run.size();  // start of the last number
+    while (tail > 0 && !is_digit(run[tail - 1])) --tail;
+    while (tail > 0 && (is_digit(run[tail - 1]) || run[tail - 1] == '.' || run[tail - 1] == ',')) --tail;
+    if (tail > 0 && run[tail - 1] == '-' && (tail == 1 || !is_digit(run[tail - 2]))) --tail;
+    std::string_view number = run.substr(tail);
+    // "XDY2K" names something: a number stands after a blank, "=", "*" or a currency sign.
+    char before = begin > 0 ? text[begin - 1] : ' ';
+    bool free = begin == 0 || run.data() > text.data() + begin || is_blank(before) || before == '=' || before == '$' ||
+                static_cast<unsigned char>(before) >= 0x80 || before == ':' || before == '*' || before == '[' || before == '{';
+    if (!free) {
+      if (begin == 0) return {};
+      end = begin;
+      continue;
+    }
+    std::vector<std::string> out{std::string(run)};
+    while (!number.empty() && (number.front() == ',' || number.front() == ' ')) number.remove_prefix(1);
+    if (number != run && !number.empty()) out.emplace_back(number);
+    return out;
+  }
+  return {};
+}
+
+int count_words(std::string_view text) {
+  int words = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\\') {
+      while (i + 1 < text.size() && is_letter(text[i + 1])) ++i;
+      continue;
+    }
+    size_t begin = i;
+    while (i < text.size() && is_letter(text[i])) ++i;
+    if (i - begin >= 3) ++words;
+  }
+  return words;
+}
+
+int count_digits(std::string_view text) {
+  return static_cast<int>(std::count_if(text.begin(), text.end(), is_digit));
+}
+
+}  // namespace zeroth::math

@@ -1,0 +1,294 @@
+// Set operations, sums, products and powers.
+#include "rewards/math/parser.h"
+#include "rewards/math/parser_depth.h"
+
+namespace zeroth::math {
+
+namespace {
+
+using Kind = Token::Kind;
+
+bool is_set_like(const Pool& pool, Ref ref) {
+  switch (pool[ref].op) {
+    case Op::kInterval: case Op::kSet: case Op::kSetBuilder: case Op::kUnion: case Op::kIntersection:
+    case Op::kDifference: case Op::kSpecialSet: case Op::kTuple:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+// operand (cup | cap | setminus) operand ..; left to right. A "U" between brackets is a union.
+Ref Parser::set_expression() {
+  Ref left = additive();
+  while (left != kNoRef) {
+    Op op;
+    if (at().is(Kind::kCommand) && (at().text == "cup" || at().text == "bigcup" || at().text == "cupdot")) {
+      op = Op::kUnion;
+    } else if (at().is(Kind::kCommand) && (at().text == "cap" || at().text == "bigcap")) {
+      op = Op::kIntersection;
+    } else if (at().is(Kind::kCommand) && (at().text == "setminus" || at().text == "backslash")) {
+      op = Op::kDifference;
+    } else if (at().is(Kind::kLetter) && at().text == "U" && is_set_like(pool_, left) &&
+               at(1).is(Kind::kOpen)) {
+      op = Op::kUnion;
+    } else if (at().is(Kind::kOperator, ':') && !in_set_) {
+      ++pos_;
+      Ref right = additive();
+      if (right == kNoRef) return kNoRef;
+      std::vector<Ref> parts;
+      if (pool_.is(left, Op::kRatio)) {
+        parts = pool_.copy_children(left);
+      } else {
+        parts.push_back(left);
+      }
+      parts.push_back(right);
+      left = pool_.make(Op::kRatio, parts);
+      continue;
+    } else {
+      break;
+    }
+    ++pos_;
+    Ref right = additive();
+    if (right == kNoRef) return kNoRef;
+    left = pool_.make(op, {left, right});
+  }
+  return left;
+}
+
+Ref Parser::additive() {
+  ParserDepth guard(&depth_);
+  if (depth_ > pool_.budget().depth || pool_.full()) return kNoRef;
+  Ref left = term();
+  while (left != kNoRef && at().is(Kind::kOperator)) {
+    char op = at().ch;
+    if (op != '+' && op != '-' && op != 'P' && op != 'M') break;
+    ++pos_;
+    if (pool_.full()) return kNoRef;
+    Ref right = term();
+    if (right == kNoRef) return kNoRef;
+    if (op == '-' && is_set_like(pool_, left) && is_set_like(pool_, right) &&
+        !(pool_.is(left, Op::kTuple) && pool_.is(right, Op::kTuple))) {
+      left = pool_.make(Op::kDifference, {left, right});
+      continue;
+    }
+    if (op == '-') right = combine_mul(pool_, pool_.integer(-1), right);
+    if (op == 'P' || op == 'M') right = pool_.make(op == 'P' ? Op::kPlusMinus : Op::kMinusPlus, {right});
+    left = right == kNoRef ? kNoRef : combine_add(pool_, left, right);
+  }
+  return left;
+}
+
+// Factors joined by explicit * and /; juxtaposition binds tighter, as in 1/2x = 1/(2x).
+Ref Parser::term() {
+  Ref left = signed_factor();
+  while (left != kNoRef && at().is(Kind::kOperator)) {
+    char op = at().ch;
+    if (op != '*' && op != '/') break;
+    ++pos_;
+    Ref right = signed_factor();
+    if (right == kNoRef || pool_.full()) return kNoRef;
+    if (op == '*') {
+      left = combine_mul(pool_, left, right);
+    } else if (pool_.is(left, Op::kMatrix) || pool_.is(left, Op::kPercent)) {
+      left = combine_mul(pool_, pool_.div(pool_.integer(1), right), left);
+    } else {
+      left = pool_.div(left, right);
+    }
+  }
+  return left;
+}
+
+Ref Parser::signed_factor() {
+  bool negative = false;
+  while (at().is(Kind::kOperator, '+') || at().is(Kind::kOperator, '-')) {
+    negative ^= at().ch == '-';
+    ++pos_;
+  }
+  if (at().is(Kind::kOperator, 'P') || at().is(Kind::kOperator, 'M')) {
+    ParserDepth guard(&depth_);
+    if (depth_ > pool_.budget().depth) return kNoRef;
+    Op op = at().ch == 'P' ? Op::kPlusMinus : Op::kMinusPlus;
+    ++pos_;
+    Ref inner = signed_factor();
+    if (inner == kNoRef) return kNoRef;
+    if (negative) op = op == Op::kPlusMinus ? Op::kMinusPlus : Op::kPlusMinus;
+    return pool_.make(op, {inner});
+  }
+  Ref first = factor();
+  if (first == kNoRef) return kNoRef;
+  Ref product = juxtaposition(first);
+  if (product == kNoRef || !negative) return product;
+  return combine_mul(pool_, pool_.integer(-1), product);
+}
+
+bool Parser::starts_factor() const {
+  const Token& t = at();
+  switch (t.kind) {
+    case Kind::kLetter:
+      return !(t.text == "U" && at(1).is(Kind::kOpen) && tokens_[pos_ - 1].is(Kind::kClose));
+    case Kind::kNumber:
+      // "x2" and ") 2" are not products that people write; "2 3" is none either.
+      return false;
+    case Kind::kCommand:
+      return t.text != "cup" && t.text != "cap" && t.text != "setminus" && t.text != "backslash" &&
+             t.text != "cupdot" && t.text != "bigcup" && t.text != "pmod" && t.text != "bmod" &&
+             t.text != "mod" && t.text != "over" && t.text != "choose" && t.text != "end" &&
+             t.text != "to" && t.text != "Rightarrow" && t.text != "implies" && t.text != "iff" &&
+             t.text != "forall" && t.text != "perp" && t.text != "parallel" && t.text != "mapsto";
+    case Kind::kOpen:
+      return true;
+    case Kind::kBar:
+      return bars_open_ == 0 && !in_set_;
+    default:
+      return false;
+  }
+}
+
+// A letter or word behind a number that is its unit: "10 cm", "5\mathrm{m}".
+bool Parser::stops_for_unit(Ref so_far) const {
+  if (!at().is(Kind::kLetter) || !at().upright || !is_unit(at().text)) return false;
+  return pool_.is_number(so_far) || pool_.is_constant(so_far);
+}
+
+Ref Parser::juxtaposition(Ref first) {
+  Ref product = first;
+  while (starts_factor()) {
+    if (pool_.full()) return kNoRef;
+    if (stops_for_unit(product)) break;
+    if (pool_.is(first, Op::kPercent) && product == first && at().is(Kind::kNumber)) return kNoRef;
+    Ref next = factor();
+    if (next == kNoRef) return kNoRef;
+    bool point = pool_.is(next, Op::kTuple) && pool_.is(product, Op::kSymbol);
+    product = point ? next : combine_mul(pool_, product, next);  // "A(1,2)" names a point
+    if (product == kNoRef) return kNoRef;
+  }
+  if (at().is(Kind::kNumber)) return kNoRef;  // two values side by side are no value
+  if (at().is(Kind::kCommand) && (at().text == "bmod" || at().text == "mod")) {
+    ++pos_;
+    Ref modulus = factor();
+    if (modulus == kNoRef) return kNoRef;
+    product = pool_.function(Function::kMod, {product, modulus});
+  } else if (at().is(Kind::kCommand) && at().text == "pmod") {
+    ++pos_;
+    if (braced() == kNoRef) return kNoRef;  // a remark on the ring; the residue is the answer
+  }
+  return product;
+}
+
+Ref Parser::factor() {
+  ParserDepth guard(&depth_);
+  if (depth_ > pool_.budget().depth || pool_.full()) return kNoRef;
+  Ref base = primary();
+  return base == kNoRef ? kNoRef : postfix(base);
+}
+
+// Powers, factorials, percent and degree signs.
+Ref Parser::postfix(Ref base) {
+  while (base != kNoRef) {
+    const Token& t = at();
+    if (t.is(Kind::kOperator, '!')) {
+      ++pos_;
+      base = pool_.function(Function::kFactorial, {base});
+    } else if (t.is(Kind::kPercent)) {
+      ++pos_;
+      base = pool_.is(base, Op::kPercent) ? base : pool_.make(Op::kPercent, {base});
+    } else if (t.is(Kind::kDegree)) {
+      ++pos_;
+      base = pool_.make(Op::kDegree, {base});
+    } else if (t.is(Kind::kOperator, '^')) {
+      ++pos_;
+      Ref degree_or_power = exponent();
+      if (degree_or_power == kNoRef) return kNoRef;
+      if (pool_.is(degree_or_power, Op::kText)) {
+        const std::string& mark = pool_.name(degree_or_power);
+        if (mark == "degree") {
+          base = pool_.make(Op::kDegree, {base});
+          if (at().is(Kind::kLetter) && (at().text == "C" || at().text == "F")) ++pos_;
+        } else if (mark == "T") {
+          base = pool_.is(base, Op::kMatrix) ? transpose(pool_, base)
+                                             : pool_.pow(base, pool_.symbol("T"));
+        } else if (mark == "complement") {
+          base = pool_.make(Op::kOpaque, {base}, pool_.intern("complement"));
+        }
+        continue;  // an ordinal suffix adds nothing
+      }
+      base = combine_pow(pool_, base, degree_or_power);
+    } else if (t.is(Kind::kOperator, '_') && (pool_.is(base, Op::kMatrix) || pool_.is(base, Op::kTuple))) {
+      ++pos_;
+      raw_group();
+    } else {
+      break;
+    }
+  }
+  return base;
+}
+
+// The exponent after '^'. Text nodes stand for marks: "degree", "T", "ordinal".
+Ref Parser::exponent() {
+  const Token& t = at();
+  if (t.is(Kind::kCommand) && (t.text == "circ" || t.text == "degree")) {
+    ++pos_;
+    return pool_.text("degree");
+  }
+  if (t.is(Kind::kOpen, '{')) {
+    const Token& inner = at(1);
+    bool single = at(2).is(Kind::kClose, '}');
+    if (single && inner.is(Kind::kCommand) && (inner.text == "circ" || inner.text == "degree")) {
+      pos_ += 3;
+      return pool_.text("degree");
+    }
+    if (single && inner.is(Kind::kDegree)) {
+      pos_ += 3;
+      return pool_.text("degree");
+    }
+    bool ordinal = inner.is(Kind::kWord) ||
+                   (inner.is(Kind::kLetter) && at(2).is(Kind::kLetter) && at(3).is(Kind::kClose, '}') &&
+                    (inner.text + at(2).text == "th" || inner.text + at(2).text == "st" ||
+                     inner.text + at(2).text == "nd" || inner.text + at(2).text == "rd"));
+    if (ordinal) {
+      raw_group();
+      return pool_.text("ordinal");
+    }
+    return braced();
+  }
+  if (t.is(Kind::kWord)) {
+    ++pos_;
+    return pool_.text("ordinal");
+  }
+  if (t.is(Kind::kLetter) && t.text == "T") {
+    ++pos_;
+    return pool_.text("T");
+  }
+  if (t.is(Kind::kCommand) && (t.text == "top" || t.text == "intercal")) {
+    ++pos_;
+    return pool_.text("T");
+  }
+  if (t.is(Kind::kOperator, '-') || t.is(Kind::kOperator, '+')) {
+    bool negative = t.ch == '-';
+    ++pos_;
+    Ref inner = primary();
+    if (inner == kNoRef) return kNoRef;
+    return negative ? pool_.neg(inner) : inner;
+  }
+  if (t.is(Kind::kOperator, '\'')) return kNoRef;
+  if (t.is(Kind::kOperator, '*')) {
+    ++pos_;
+    return pool_.text("ordinal");
+  }
+  // TeX takes one digit; plain text means the whole number. Both agree on one digit.
+  Ref base = primary();
+  if (base != kNoRef && at().is(Kind::kOperator, '^')) {  // 2^3^4 is 2^(3^4)
+    ++pos_;
+    ParserDepth guard(&depth_);
+    if (depth_ > pool_.budget().depth) return kNoRef;
+    Ref upper = exponent();
+    if (upper == kNoRef || pool_.is(upper, Op::kText)) return kNoRef;
+    return pool_.pow(base, upper);
+  }
+  return base;
+}
+
+}  // namespace zeroth::math
