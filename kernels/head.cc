@@ -13,14 +13,14 @@
 namespace zeroth::kernels {
 namespace {
 
-// Floats of logits that exist at a time (8 MiB), in whole reduction chunks where the vocabulary
-// allows.
-constexpr int64_t kTileFloats = int64_t{2} << 20;
+// Floats of logits that exist at a time (32 MiB), in whole reduction chunks where the vocabulary
+// allows: every tile reads the head's weights once, and its gradient is written once per tile.
+constexpr int64_t kTileFloats = int64_t{8} << 20;
 
 int64_t tile_rows(int64_t vocab) {
   const int64_t rows = kTileFloats / vocab;
   if (rows >= kReductionChunk) return rows / kReductionChunk * kReductionChunk;
-  return std::max<int64_t>(2 * kRowTile, rows / kRowTile * kRowTile);
+  return std::max<int64_t>(8 * kRowTile, rows / kRowTile * kRowTile);
 }
 
 Floats& tile_memory() {

@@ -60,7 +60,7 @@ void run(const std::vector<Task>& tasks, int64_t total, const Body& body) {
 // Rows whose distance is a large power of two fall into few cache sets; such a block of A is copied
 // with a padded distance before it is used against many panels.
 const float* spread_rows(const float* a, int64_t* lda, int64_t rows, int64_t k, int64_t columns) {
-  if (*lda % 512 != 0 || rows < 8 || columns < 4 * kPanelColumns) return a;
+  if (*lda % 1024 != 0 || rows < 8 || columns < 4 * kPanelColumns) return a;
   const int64_t ld = (k + 15) / 16 * 16 + 16;
   float* copy = thread_scratch(Slot::kRows, rows * ld);
   for (int64_t i = 0; i < rows; ++i) std::copy_n(a + i * *lda, k, copy + i * ld);
@@ -141,70 +141,81 @@ void grouped_linear(const float* x, int64_t ldx, std::span<const int64_t> offset
 
 namespace {
 
-// dx rows = (accumulate ? dx : 0) + dy rows W, W [out, in] row-major; the reduction runs over `out`
-// ascending, in blocks whose partial chain is stored and continued.
+// dx rows = (accumulate ? dx : 0) + dy rows W, W [out, in] row-major. The reduction runs over `out`
+// ascending, in blocks whose partial chains are stored and continued. A task packs a block of W for
+// all its columns at once, so that rows of W are read in long pieces.
 void backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
                     std::span<const float* const> w, int64_t ldw, float* dx, int64_t lddx,
                     int64_t out, int64_t in, bool accumulate) {
-  constexpr int64_t kBlock = 1024;
   thread_local std::vector<Task> tasks;
   tasks.clear();
   const int64_t total = 2 * (offsets.back() - offsets.front()) * ceil_div(in, kPanelColumns) * out;
   const int64_t target = target_of(total);
   for (size_t g = 0; g < w.size(); ++g) {
     cut(tasks, static_cast<int64_t>(g), offsets[g + 1] - offsets[g], in, out,
-        row_limit_for(std::min(out, kBlock)), target);
+        row_limit_for(std::min<int64_t>(out, 1024)), target);
   }
   const Table& isa = table();
   run(tasks, total, [&, offsets, w](const Task& t) {
     const int64_t row = offsets[t.group] + t.row;
-    float* panel = thread_scratch(Slot::kPanel, std::min(out, kBlock) * kPanelColumns);
-    float* sums = nullptr;
-    if (accumulate && out > kBlock) sums = thread_scratch(Slot::kOperator, t.rows * kPanelColumns);
-    for (int64_t column = t.column; column < t.column + t.columns; column += kPanelColumns) {
-      const int64_t width = std::min<int64_t>(kPanelColumns, t.column + t.columns - column);
-      float* c = dx + row * lddx + column;
-      for (int64_t k = 0; k < out; k += kBlock) {
-        const int64_t depth = std::min(kBlock, out - k);
-        isa.gemm_pack_b(w[t.group] + k * ldw + column, ldw, depth, width, panel);
-        // A chain that is added to dx in the end is built beside it.
-        float* to = sums ? sums : c;
-        const int64_t ld = sums ? kPanelColumns : lddx;
-        const Accumulate how = k > 0                 ? Accumulate::kContinue
-                               : accumulate && !sums ? Accumulate::kAdd
+    const int64_t panels = ceil_div(t.columns, kPanelColumns);
+    const int64_t block =
+        std::min(out, std::clamp<int64_t>(kCacheFloats / (panels * kPanelColumns), 128, 1024));
+    const int64_t panel_size = block * kPanelColumns;
+    float* packed = thread_scratch(Slot::kPanel, panels * panel_size);
+    // A chain of several blocks that is added to dx in the end is built beside it.
+    const bool beside = accumulate && out > block;
+    const int64_t ld = beside ? panels * kPanelColumns : lddx;
+    float* c = beside ? thread_scratch(Slot::kOperator, t.rows * ld) : dx + row * lddx + t.column;
+    for (int64_t k = 0; k < out; k += block) {
+      const int64_t depth = std::min(block, out - k);
+      for (int64_t p = 0; p < panels; ++p) {
+        const int64_t column = p * kPanelColumns;
+        isa.gemm_pack_b(w[t.group] + k * ldw + t.column + column, ldw, depth,
+                        std::min<int64_t>(kPanelColumns, t.columns - column),
+                        packed + p * panel_size);
+      }
+      const Accumulate how = k > 0                   ? Accumulate::kContinue
+                             : accumulate && !beside ? Accumulate::kAdd
                                                      : Accumulate::kStart;
-        isa.gemm(
-            {dy + row * lddy + k, lddy, 1, panel, 0, to, ld, t.rows, depth, width, nullptr, how});
-      }
-      if (sums) {
-        for (int64_t i = 0; i < t.rows; ++i)
-          isa.add(c + i * lddx, sums + i * kPanelColumns, c + i * lddx, width);
-      }
+      isa.gemm({dy + row * lddy + k, lddy, 1, packed, panel_size, c, ld, t.rows, depth, t.columns,
+                nullptr, how});
+    }
+    if (!beside) return;
+    for (int64_t i = 0; i < t.rows; ++i) {
+      float* to = dx + (row + i) * lddx + t.column;
+      isa.add(to, c + i * ld, to, t.columns);
     }
   });
 }
 
 // dw [out, in] += dy^T x over the rows of each group: chunks of kReductionChunk rows, each a chain
-// from +0 in ascending row order, added to dw one after the other.
+// from +0 in ascending row order, added to dw one after the other. One parallel region per chunk,
+// so that the rows of a chunk are read from memory once.
 void backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
                      std::span<const int64_t> offsets, std::span<float* const> dw, int64_t lddw,
                      int64_t out, int64_t in) {
   constexpr int64_t kRows =
       8 * kRowTile;  // of dw in a task: what one packing of a panel of x serves
   thread_local std::vector<Task> tasks;
-  tasks.clear();
-  const int64_t total = 2 * (offsets.back() - offsets.front()) * ceil_div(in, kPanelColumns) * out;
-  const int64_t target = target_of(total);
-  for (size_t g = 0; g < dw.size(); ++g) {
-    const int64_t m = offsets[g + 1] - offsets[g];
-    if (m > 0) cut(tasks, static_cast<int64_t>(g), out, in, m, kRows, target);
-  }
   const Table& isa = table();
-  run(tasks, total, [&, offsets, dw](const Task& t) {
-    float* panel = thread_scratch(Slot::kPanel, kReductionChunk * (kPanelColumns + t.rows));
-    float* columns = panel + kReductionChunk * kPanelColumns;  // dy of the chunk, [chunk][t.rows]
-    for (int64_t begin = offsets[t.group]; begin < offsets[t.group + 1]; begin += kReductionChunk) {
-      const int64_t depth = std::min<int64_t>(kReductionChunk, offsets[t.group + 1] - begin);
+  const int64_t groups = static_cast<int64_t>(dw.size());
+  for (int64_t chunk = 0;; chunk += kReductionChunk) {
+    const auto begin_of = [&](int64_t g) { return offsets[g] + chunk; };
+    const auto depth_of = [&](int64_t g) {
+      return std::min<int64_t>(kReductionChunk, offsets[g + 1] - begin_of(g));
+    };
+    int64_t rows = 0;
+    for (int64_t g = 0; g < groups; ++g) rows += std::max<int64_t>(0, depth_of(g));
+    if (rows == 0) return;
+    const int64_t total = 2 * rows * ceil_div(in, kPanelColumns) * out, target = target_of(total);
+    tasks.clear();
+    for (int64_t g = 0; g < groups; ++g)
+      if (depth_of(g) > 0) cut(tasks, g, out, in, depth_of(g), kRows, target);
+    run(tasks, total, [&, dw](const Task& t) {
+      const int64_t begin = begin_of(t.group), depth = depth_of(t.group);
+      float* panel = thread_scratch(Slot::kPanel, depth * (kPanelColumns + t.rows));
+      float* columns = panel + depth * kPanelColumns;  // dy of the chunk, [depth][t.rows]
       for (int64_t i = 0; i < depth; ++i)
         std::copy_n(dy + (begin + i) * lddy + t.row, t.rows, columns + i * t.rows);
       for (int64_t column = t.column; column < t.column + t.columns; column += kPanelColumns) {
@@ -213,8 +224,8 @@ void backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
         isa.gemm({columns, 1, t.rows, panel, 0, dw[t.group] + t.row * lddw + column, lddw, t.rows,
                   depth, width, nullptr, Accumulate::kAdd});
       }
-    }
-  });
+    });
+  }
 }
 
 }  // namespace

@@ -53,15 +53,17 @@ __attribute__((noinline)) void score_pages(const float* q, int k_dim, const floa
       store(scores + r * ld + p * kPage, mul(acc[r][p], splat(scale)));
 }
 
-template <int kRows>
+template <int kRows, int kPages>
 void score_rows(const float* q, int k_dim, const float* k, int64_t k_page, const int32_t* pages,
                 int count, float scale, float* scores, int64_t ld) {
-  constexpr int kPages = beside(kRows);
   int p = 0;
   for (; p + kPages <= count; p += kPages)
     score_pages<kRows, kPages>(q, k_dim, k, k_page, pages + p, scale, scores + p * kPage, ld);
-  for (; p < count; ++p)
-    score_pages<kRows, 1>(q, k_dim, k, k_page, pages + p, scale, scores + p * kPage, ld);
+  if constexpr (kPages > 1) {
+    if (p < count)
+      score_rows<kRows, kPages / 2>(q, k_dim, k, k_page, pages + p, count - p, scale,
+                                    scores + p * kPage, ld);
+  }
 }
 
 struct ValueArgs {
@@ -147,14 +149,15 @@ __attribute__((noinline)) void value_columns(const ValueArgs& g, int column) {
   }
 }
 
-template <int kRows>
-void value_rows(const ValueArgs& g) {
-  constexpr int kVecs = beside(kRows);
-  int column = 0;
+template <int kRows, int kVecs>
+void value_rows(const ValueArgs& g, int column) {
   for (; column + kVecs * kLanes <= g.v_dim; column += kVecs * kLanes)
     value_columns<kRows, kVecs, false>(g, column);
-  for (; column + kLanes <= g.v_dim; column += kLanes) value_columns<kRows, 1, false>(g, column);
-  if (column < g.v_dim) value_columns<kRows, 1, true>(g, column);
+  if constexpr (kVecs > 1) {
+    value_rows<kRows, kVecs / 2>(g, column);
+  } else if (column < g.v_dim) {
+    value_columns<kRows, 1, true>(g, column);
+  }
 }
 
 // Turns the scores of one query vector (entry of position `origin` first) into exp(score -
@@ -191,8 +194,8 @@ template <int kRows>
 void attention_rows(const AttentionTile& t, int at, int origin, int pages, int64_t ld) {
   const int32_t* page = t.pages + origin / kPage;
   float* scores = t.scores + at * ld;
-  score_rows<kRows>(t.packed_q + int64_t{at} * t.k_dim, t.k_dim, t.k, t.k_page, page, pages,
-                    t.scale, scores, ld);
+  score_rows<kRows, beside(kRows)>(t.packed_q + int64_t{at} * t.k_dim, t.k_dim, t.k, t.k_page, page,
+                                   pages, t.scale, scores, ld);
   float inverse[kRows];
   for (int r = 0; r < kRows; ++r) {
     float largest;
@@ -200,8 +203,9 @@ void attention_rows(const AttentionTile& t, int at, int origin, int pages, int64
     inverse[r] = 1.0f / sum;
     if (t.lse[at + r]) *t.lse[at + r] = largest + log(sum);
   }
-  value_rows<kRows>({scores, ld, origin, t.pages, t.v, t.v_page, t.v_dim, t.first + at, t.last + at,
-                     t.out + at, inverse});
+  value_rows<kRows, beside(kRows)>({scores, ld, origin, t.pages, t.v, t.v_page, t.v_dim,
+                                    t.first + at, t.last + at, t.out + at, inverse},
+                                   0);
 }
 
 using AttentionRowsFunction = void (*)(const AttentionTile&, int, int, int, int64_t);
