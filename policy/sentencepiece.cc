@@ -12,6 +12,13 @@ namespace {
 constexpr std::string_view kSpace = "\xe2\x96\x81";  // U+2581, stands for a space
 constexpr size_t kMaxText = size_t{256} << 20;
 
+// Where the second word of `text` starts: at the first space behind anything else.
+size_t word_end(std::string_view text) {
+  size_t at = 0;
+  while (text.substr(at).starts_with(kSpace)) at += kSpace.size();
+  return std::min(text.find(kSpace, at), text.size());
+}
+
 }  // namespace
 
 // A stretch of the text; a merge makes the left symbol longer and the right one empty.
@@ -150,6 +157,9 @@ SentencePieceTokenizer::SentencePieceTokenizer(SentencePieceModel model, const s
       byte_ids_[byte] = id;
     }
   }
+  for (const auto& [text, id] : pieces_) {
+    if (word_end(text) != text.size()) words_are_apart_ = false;
+  }
   if (unk_ < 0) fail(source + ": no unknown piece", "fetch the file again");
   const auto control_id = [&](const std::string& piece) {
     const auto it = reserved_.find(piece);
@@ -217,8 +227,13 @@ void SentencePieceTokenizer::append_piece(std::string_view text, std::vector<Tok
 
 void SentencePieceTokenizer::encode_plain(std::string_view text, std::vector<TokenId>& ids) const {
   const std::string normalized = normalize(text);
+  std::string_view rest = normalized;
   std::vector<TokenId> part;
-  Merger(*this, normalized).run(part);
+  while (!rest.empty()) {
+    const size_t end = words_are_apart_ ? word_end(rest) : rest.size();
+    Merger(*this, rest.substr(0, end)).run(part);
+    rest.remove_prefix(end);
+  }
   ids.insert(ids.end(), part.begin(), part.end());
 }
 

@@ -52,6 +52,9 @@ class SentencePieceTokenizer : public Tokenizer {
   TextTrie control_;
   TokenId byte_ids_[256];  // -1: none
   TokenId unk_ = -1;
+  // No piece holds a space behind anything but spaces, so no merge crosses the start of a word and
+  // words can be merged one by one: the same pieces, without a heap over the whole text.
+  bool words_are_apart_ = true;
 };
 
 }  // namespace zeroth

@@ -87,11 +87,12 @@ void AddedTokens::finish(const Normalizer* normalizer) {
   // Special tokens first: of two with the same normalized form they win.
   for (const bool special : {true, false}) {
     for (size_t i = 0; i < tokens_.size(); ++i) {
-      const AddedToken& token = tokens_[i];
+      AddedToken& token = tokens_[i];
       if (token.special != special) continue;
-      std::string text = token.content;
-      if (token.normalized && normalizer != nullptr) text = normalizer->apply(text);
-      if (!text.empty()) tries_[token.normalized].add(text, static_cast<int>(i));
+      if (token.normalized && normalizer != nullptr) {
+        token.content = normalizer->apply(token.content);
+      }
+      if (!token.content.empty()) tries_[token.normalized].add(token.content, static_cast<int>(i));
     }
   }
 }

@@ -44,7 +44,8 @@ class AddedTokens {
   // Gives the token the id of `vocabulary` when that holds its content, else the next free id (as
   // the library does, whatever the file says). A token added before or without content is ignored.
   void add(const AddedToken& token, const Vocabulary& vocabulary);
-  // Builds the search; once, after the last add. `normalizer` may be null.
+  // Builds the search; once, after the last add. `normalizer` may be null; from here on the content
+  // of a token with `normalized` is its normalized form.
   void finish(const Normalizer* normalizer);
 
   // A part of a text: an added token (id >= 0) or plain text between them.
@@ -57,7 +58,7 @@ class AddedTokens {
   std::vector<Part> split(std::string_view text, bool normalized, bool special) const;
 
   const AddedToken* find(TokenId id) const;       // null: not an added token
-  TokenId id_of(std::string_view content) const;  // -1: none
+  TokenId id_of(std::string_view content) const;  // by the content that was added; -1: none
   TokenId end() const { return end_; }            // largest id + 1, 0 without tokens
 
  private:

@@ -195,7 +195,8 @@ bool is_word(CodePoint c) {
 
 bool is_numeric(CodePoint c) {
   if (c < 0x80) return c >= '0' && c <= '9';
-  return category(c)[0] == 'N';
+  const bool unicode_17 = (c >= 0x11de0 && c <= 0x11de9) || (c >= 0x16ff4 && c <= 0x16ff6);
+  return category(c)[0] == 'N' || unicode_17;
 }
 
 bool is_any_punctuation(CodePoint c) {
