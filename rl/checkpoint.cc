@@ -211,10 +211,10 @@ void save_checkpoint(const fs::path& run, int64_t step, const CheckpointSource& 
   });
 }
 
-std::optional<Checkpoint> latest_checkpoint(const fs::path& run) {
+std::optional<TrainingCheckpoint> latest_checkpoint(const fs::path& run) {
   const fs::path folder = folder_of(run);
   if (!fs::is_symlink(folder / "latest")) return std::nullopt;
-  Checkpoint checkpoint;
+  TrainingCheckpoint checkpoint;
   const int64_t named = latest_step(folder);
   const std::string fix = fs::is_directory(folder) ? other_checkpoints(folder, named) : "";
   if (named < 0) fail((folder / "latest").string() + " does not point to a folder step-N", fix);
@@ -249,7 +249,7 @@ std::optional<Checkpoint> latest_checkpoint(const fs::path& run) {
   return checkpoint;
 }
 
-void restore_trainer(const Checkpoint& checkpoint, const Policy& policy, AdamW& optimizer,
+void restore_trainer(const TrainingCheckpoint& checkpoint, const Policy& policy, AdamW& optimizer,
                      Policy* reference) {
   const Json manifest = read_json_file(checkpoint.folder / kStateFile);
   const auto recorded = manifest.at("layout").get<std::string>();

@@ -41,7 +41,7 @@ void save_checkpoint(const std::filesystem::path& run, int64_t step, const Check
                      int keep_last);
 
 // A checkpoint whose files were found whole.
-struct Checkpoint {
+struct TrainingCheckpoint {
   std::filesystem::path folder;
   int64_t step = 0;
   int64_t optimizer_steps = 0;
@@ -51,11 +51,11 @@ struct Checkpoint {
 // The checkpoint that `latest` names, after checking size and SHA-256 of every file; none when the
 // run has no checkpoint yet. A damaged one, or one of another numeric contract, is an Error that
 // names the file or both contracts.
-std::optional<Checkpoint> latest_checkpoint(const std::filesystem::path& run);
+std::optional<TrainingCheckpoint> latest_checkpoint(const std::filesystem::path& run);
 
 // Fills the optimizer and the reference (null: none expected) of a policy loaded from
 // checkpoint.folder. Throws Error when the layouts differ.
-void restore_trainer(const Checkpoint& checkpoint, const Policy& policy, AdamW& optimizer,
+void restore_trainer(const TrainingCheckpoint& checkpoint, const Policy& policy, AdamW& optimizer,
                      Policy* reference);
 
 // Deletes half-written folders and checkpoints newer than `latest` (their steps will be run again).

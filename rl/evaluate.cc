@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "core/parallel.h"
 
 namespace zeroth {
 namespace {
@@ -31,12 +30,22 @@ std::vector<Group> sample_groups(Engine& engine, const Tokenizer& tokenizer, con
   return groups;
 }
 
-void grade(const Task& task, Group& group) {
-  for (Sample& sample : group.samples) {
-    sample.verdicts = task.grade(group.problem, sample.text, sample.finish);
-    sample.reward = 0;
-    for (const Verdict& verdict : sample.verdicts) {
-      if (verdict.reason != Reason::kCheckerError) sample.reward += verdict.score * verdict.weight;
+void grade(const Task& task, std::vector<Group>& groups) {
+  std::vector<GradeRequest> requests;
+  for (const Group& group : groups) {
+    for (const Sample& sample : group.samples)
+      requests.push_back({&group.problem, sample.text, sample.finish});
+  }
+  auto verdicts = task.grade_batch(requests);
+  size_t next = 0;
+  for (Group& group : groups) {
+    for (Sample& sample : group.samples) {
+      sample.verdicts = std::move(verdicts[next++]);
+      sample.reward = 0;
+      for (const Verdict& verdict : sample.verdicts) {
+        if (verdict.reason != Reason::kCheckerError)
+          sample.reward += verdict.score * verdict.weight;
+      }
     }
   }
 }
@@ -70,9 +79,7 @@ EvalReport evaluate(Engine& engine, const Tokenizer& tokenizer, const Task& task
       fail("evaluation was interrupted after " + std::to_string(done) + " samples",
            "run it again for a result");
     }
-    parallel_for(static_cast<int64_t>(groups.size()), 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) grade(task, groups[static_cast<size_t>(i)]);
-    });
+    grade(task, groups);
     for (const Group& group : groups) {
       evaluation.add(group, task.cluster(group.problem));
       if (options.on_group) options.on_group(group);

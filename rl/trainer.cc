@@ -239,7 +239,7 @@ struct Trainer::Impl {
     report.grad_norm = optimizer.step(policy.parameters(), grads, report.learning_rate);
     if (!std::isfinite(report.grad_norm)) return false;
     ++report.updates;
-    policy.publish(policy.version());
+    policy.publish(optimizer.steps());
     return true;
   }
 
@@ -277,7 +277,6 @@ StepReport Trainer::Impl::update(const std::vector<Group>& groups, int64_t step)
   }
   if (first_tokens > 0) report.logp_difference_mean /= first_tokens;
   report.max_vio = max_violation(router);
-  if (std::isfinite(report.grad_norm)) policy.publish(step + 1);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }

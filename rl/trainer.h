@@ -62,10 +62,11 @@ class Trainer {
   ~Trainer();
 
   // One step: inner_epochs x mini_batches updates from the groups, whose advantages are assigned
-  // and whose log-probs are those of sampling; then publishes version `step` + 1. Groups without
-  // loss or signal are counted, not computed. A gradient that is not finite leaves the weights as
-  // they were before that update, and ends the step with grad_norm = that value. Deterministic: the
-  // same groups in the same order give the same bits with any thread count.
+  // and whose log-probs are those of sampling. Every update publishes its weights as version
+  // optimizer().steps(). Groups without loss or signal are counted, not computed; without any,
+  // nothing changes. A gradient that is not finite leaves the weights as they were before that
+  // update, and ends the step with grad_norm = that value. Deterministic: the same groups in the
+  // same order give the same bits with any thread count.
   StepReport update(const std::vector<Group>& groups, int64_t step);
 
   AdamW& optimizer();

@@ -1,0 +1,196 @@
+#include "rl/metrics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <map>
+
+namespace zeroth {
+namespace {
+
+// Mean, spread and range of numbers that come one by one.
+struct Tally {
+  double sum = 0, squares = 0, count = 0, lo = 0, hi = 0;
+  void add(double x) {
+    lo = count == 0 ? x : std::min(lo, x);
+    hi = count == 0 ? x : std::max(hi, x);
+    sum += x;
+    squares += x * x;
+    ++count;
+  }
+  double mean() const { return count == 0 ? 0 : sum / count; }
+  double deviation() const {
+    return count < 2 ? 0 : std::sqrt(std::max(0.0, (squares - sum * sum / count) / (count - 1)));
+  }
+};
+
+void for_each_sample(const Rollout& rollout, const std::function<void(const Sample&)>& use) {
+  for (const auto* groups : {&rollout.groups, &rollout.discarded}) {
+    for (const Group& group : *groups) {
+      for (const Sample& sample : group.samples) use(sample);
+    }
+  }
+}
+
+void add_range(Json& row, const std::string& prefix, const std::string& suffix,
+               const Tally& tally) {
+  row[prefix + "mean" + suffix] = tally.mean();
+  row[prefix + "min" + suffix] = tally.lo;
+  row[prefix + "max" + suffix] = tally.hi;
+}
+
+struct RewardTally {
+  Tally score;
+  std::map<std::string, double> reasons;
+};
+
+// Means of the rewards, reasons and facts of every sample's verdicts.
+void add_verdicts(Json& row, const Rollout& rollout) {
+  std::map<std::string, RewardTally> rewards;
+  std::map<std::string, Tally> facts;
+  for_each_sample(rollout, [&](const Sample& sample) {
+    for (const Verdict& verdict : sample.verdicts) {
+      RewardTally& reward = rewards[verdict.name];
+      if (verdict.reason != Reason::kCheckerError) reward.score.add(verdict.score);
+      ++reward.reasons[to_string(verdict.reason)];
+      if (!verdict.info.is_object()) continue;
+      for (const auto& [name, value] : verdict.info.items()) {
+        if (value.is_number()) facts[name].add(value.get<double>());
+        if (value.is_boolean()) facts[name].add(value.get<bool>());
+      }
+    }
+  });
+  for (const auto& [name, reward] : rewards) {
+    row["rewards/" + name + "/mean"] = reward.score.mean();
+    row["rewards/" + name + "/std"] = reward.score.deviation();
+    double total = 0;
+    for (const auto& [reason, count] : reward.reasons) total += count;
+    for (const auto& [reason, count] : reward.reasons)
+      row["reasons/" + name + "/" + reason] = count / total;
+  }
+  for (const auto& [name, tally] : facts) row["facts/" + name] = tally.mean();
+}
+
+double zero_std_share(const Rollout& rollout) {
+  double zero = static_cast<double>(rollout.discarded.size());
+  const auto total = static_cast<double>(rollout.groups.size() + rollout.discarded.size());
+  for (const Group& group : rollout.groups) zero += group.zero_variance;
+  return total == 0 ? 0 : zero / total;
+}
+
+// Mean over the groups of the rewards' deviation within the group, as TRL reports reward_std.
+double group_deviation(const Rollout& rollout) {
+  Tally deviations;
+  for (const auto* groups : {&rollout.groups, &rollout.discarded}) {
+    for (const Group& group : *groups) {
+      Tally rewards;
+      for (const Sample& sample : group.samples) {
+        if (!sample.masked) rewards.add(sample.reward);
+      }
+      deviations.add(group.zero_variance ? 0 : rewards.deviation());
+    }
+  }
+  return deviations.mean();
+}
+
+bool has_checker_error(const Sample& sample) {
+  return std::any_of(sample.verdicts.begin(), sample.verdicts.end(), [](const Verdict& verdict) {
+    return verdict.reason == Reason::kCheckerError;
+  });
+}
+
+double mean_entropy(const Rollout& rollout) {
+  double sum = 0, count = 0;
+  for_each_sample(rollout, [&](const Sample& sample) {
+    for (float h : sample.entropies) sum += h;
+    count += static_cast<double>(sample.entropies.size());
+  });
+  return count == 0 ? 0 : sum / count;
+}
+
+}  // namespace
+
+Json rollout_metrics(const Rollout& rollout, int max_tokens) {
+  Json row = Json::object();
+  Tally lengths, ended, rewards;
+  double samples = 0, masked = 0, errors = 0;
+  for_each_sample(rollout, [&](const Sample& sample) {
+    const auto length = static_cast<double>(sample.tokens.size());
+    lengths.add(length);
+    if (sample.finish == FinishReason::kStop) ended.add(length);
+    const bool error = has_checker_error(sample);
+    if (!error) rewards.add(sample.reward);
+    ++samples;
+    masked += sample.masked;
+    errors += error;
+  });
+  row["reward"] = rewards.mean();
+  row["reward_std"] = group_deviation(rollout);
+  row["frac_reward_zero_std"] = zero_std_share(rollout);
+  add_range(row, "completions/", "_length", lengths);
+  add_range(row, "completions/", "_terminated_length", ended);
+  row["completions/clipped_ratio"] = samples == 0 ? 0 : 1 - ended.count / samples;
+  row["completions/limit"] = max_tokens;
+  row["entropy"] = mean_entropy(rollout);
+  row["masked_share"] = samples == 0 ? 0 : masked / samples;
+  row["checker_error_share"] = samples == 0 ? 0 : errors / samples;
+  row["dynamic_sampling/rounds"] = rollout.rounds;
+  row["dynamic_sampling/discarded_groups"] = rollout.discarded.size();
+  add_verdicts(row, rollout);
+  return row;
+}
+
+Json update_metrics(const StepReport& report, const LossConfig& loss) {
+  Json row = Json::object();
+  const LossStats& stats = report.stats;
+  const double updates = std::max(1, report.updates);
+  const double tokens = std::max(1.0, stats.tokens), ratios = std::max(1.0, stats.ratios);
+  row["loss"] = stats.loss / updates;
+  row["policy_loss"] = stats.policy_loss / updates;
+  row["grad_norm"] = report.grad_norm;
+  row["learning_rate"] = report.learning_rate;
+  row["updates"] = report.updates;
+  if (loss.beta > 0) row["kl"] = stats.kl / tokens;
+  if (loss.entropy_coef > 0) row["entropy_coef"] = loss.entropy_coef;
+  const bool any = stats.ratios > 0;
+  if (loss.type == "cispo") {
+    row["cispo_clip_ratio"] = stats.clipped_high / ratios;
+  } else if (loss.type != "sapo") {
+    row["clip_ratio/low_mean"] = stats.clipped_low / ratios;
+    row["clip_ratio/low_min"] = any ? stats.clipped_low_min : 0;
+    row["clip_ratio/high_mean"] = stats.clipped_high / ratios;
+    row["clip_ratio/high_max"] = any ? stats.clipped_high_max : 0;
+    row["clip_ratio/region_mean"] = (stats.clipped_low + stats.clipped_high) / ratios;
+  }
+  if (loss.off_policy_mask_threshold > 0) {
+    row["off_policy_dropped"] = stats.off_policy_dropped / std::max(1.0, stats.samples);
+  }
+  row["sampling/sampling_logp_difference/mean"] = report.logp_difference_mean;
+  row["sampling/sampling_logp_difference/max"] = report.logp_difference_max;
+  row["sampling/importance_sampling_ratio/min"] = any ? stats.ratio_min : 1;
+  row["sampling/importance_sampling_ratio/mean"] = any ? stats.ratio / ratios : 1;
+  row["sampling/importance_sampling_ratio/max"] = any ? stats.ratio_max : 1;
+  row["moe/max_vio"] = report.max_vio;
+  row["trained_tokens"] = stats.tokens;
+  return row;
+}
+
+StepHealth step_health(const Rollout& rollout, const StepReport& report) {
+  StepHealth health;
+  double samples = 0, cut = 0, errors = 0;
+  for_each_sample(rollout, [&](const Sample& sample) {
+    ++samples;
+    cut += sample.finish == FinishReason::kLength;
+    errors += has_checker_error(sample);
+  });
+  samples = std::max(1.0, samples);
+  health.zero_std_share = zero_std_share(rollout);
+  health.entropy = mean_entropy(rollout);
+  health.truncated_share = cut / samples;
+  health.checker_error_share = errors / samples;
+  health.grad_norm = report.grad_norm;
+  health.logp_difference_max = report.logp_difference_max;
+  return health;
+}
+
+}  // namespace zeroth

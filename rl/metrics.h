@@ -1,0 +1,24 @@
+// One row of metrics.jsonl, under TRL's names where it has one.
+#pragma once
+
+#include "rl/alarms.h"
+#include "rl/loss.h"
+#include "rl/rollouts.h"
+#include "rl/trainer.h"
+
+namespace zeroth {
+
+// Facts of sampling and grading over every group drawn, discarded ones included: completions/...,
+// rewards/..., reward, reward_std, frac_reward_zero_std, reasons/REWARD/REASON (shares), facts/NAME
+// (means of the numbers in Verdict::info), entropy (of sampling), masked_share,
+// dynamic_sampling/...
+Json rollout_metrics(const Rollout& rollout, int max_tokens);
+
+// Facts of the update: loss, policy_loss, kl, clip_ratio/..., sampling/..., grad_norm,
+// learning_rate, moe/max_vio, ...
+Json update_metrics(const StepReport& report, const LossConfig& loss);
+
+// What the alarms look at.
+StepHealth step_health(const Rollout& rollout, const StepReport& report);
+
+}  // namespace zeroth

@@ -1,0 +1,253 @@
+#include "rl/pretrain.h"
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+
+#include "core/error.h"
+#include "core/files.h"
+#include "inspect/progress.h"
+#include "inspect/run_recorder.h"
+#include "policy/policy.h"
+#include "rl/checkpoint.h"
+#include "rl/run_folder.h"
+
+namespace zeroth {
+namespace {
+
+namespace fs = std::filesystem;
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+std::unique_ptr<Policy> initial_policy(const PretrainConfig& config) {
+  if (!config.model.empty()) return Policy::load(config.model);
+  return Policy::init(PolicyConfig::from_file(config.model_config), config.seed);
+}
+
+RunRecorder make_recorder(const fs::path& folder, int64_t steps) {
+  RecorderOptions options;
+  options.record.traces = false;
+  options.record.scan = false;
+  options.record.progress = false;  // its fields are those of reinforcement learning
+  options.total_steps = steps;
+  return RunRecorder(folder, std::move(options));
+}
+
+// Everything one update needs.
+class Pretrainer {
+ public:
+  Pretrainer(const PretrainConfig& config, const fs::path& folder,
+             const std::optional<TrainingCheckpoint>& from)
+      : config_(config),
+        folder_(folder),
+        tokenizer_(Tokenizer::load(
+            from ? from->folder
+                 : fs::path(config.tokenizer.empty() ? config.model : config.tokenizer))),
+        corpus_(make_corpus(config.corpus.name, config.corpus.options)),
+        policy_(from ? Policy::load(from->folder) : initial_policy(config)),
+        optimizer_(policy_->parameters(), config.optimizer),
+        batches_(*corpus_, *tokenizer_, config.seed, config.batch_tokens),
+        grads_(policy_->parameters().values().size()) {
+    if (tokenizer_->vocab_size() > policy_->config().vocab_size) {
+      fail("the tokenizer has " + std::to_string(tokenizer_->vocab_size()) +
+               " tokens, the model's vocab_size is " + std::to_string(policy_->config().vocab_size),
+           "raise vocab_size in the model's config.json");
+    }
+    if (!from) return;
+    restore_trainer(*from, *policy_, optimizer_, nullptr);
+    policy_->publish(optimizer_.steps());
+    next_document_ = from->state.at("next_document").get<int64_t>();
+    num_tokens_ = from->state.at("num_tokens").get<int64_t>();
+  }
+
+  // One update; the row of metrics without timings.
+  Json step(int64_t step) {
+    batches_.build(next_document_);
+    const double loss = differentiate();
+    const double lr = learning_rate(config_.optimizer, step, config_.steps);
+    const double norm = optimizer_.step(policy_->parameters(), grads_, lr);
+    if (!std::isfinite(norm)) {
+      fail("alarm gradient_nan stopped the run: the gradient norm at step " + std::to_string(step) +
+               " is " + std::to_string(norm) +
+               "; the update was not made and the last checkpoint is kept",
+           "lower optimizer.lr or optimizer.max_grad_norm and resume");
+    }
+    policy_->publish(optimizer_.steps());
+    num_tokens_ += batches_.packed().rows();
+    return {{"loss", loss},
+            {"grad_norm", norm},
+            {"learning_rate", lr},
+            {"loss_tokens", batches_.target().size()},
+            {"num_tokens", num_tokens_},
+            {"documents", next_document_}};
+  }
+
+  void save(int64_t step) {
+    const Json state = {{"next_document", next_document_}, {"num_tokens", num_tokens_}};
+    save_checkpoint(folder_, step, {*policy_, tokenizer_.get(), optimizer_, nullptr, state},
+                    config_.keep_last);
+  }
+
+  int64_t num_tokens() const { return num_tokens_; }
+
+ private:
+  // Gradient of the mean -log p over the batch's loss tokens; returns that mean.
+  double differentiate() {
+    const PackedBatch& packed = batches_.packed();
+    const auto width = static_cast<size_t>(policy_->config().width);
+    const auto rows = static_cast<int64_t>(batches_.target().size());
+    const size_t head = packed.first_response_row() * width;
+    if (!cache_ || cache_->pages() < packed.pages()) {
+      cache_ = nullptr;
+      cache_ = std::make_unique<KvCache>(policy_->config(), packed.pages() + packed.pages() / 4);
+    }
+    hidden_.resize(packed.rows() * width);
+    dhidden_.resize(hidden_.size());
+    logprob_.resize(rows);
+    const std::vector<float> temperature(rows, 1.0f);
+    const std::vector<float> dlogprob(rows, -1.0f / static_cast<float>(rows));
+    policy_->forward(packed.view(), *cache_, hidden_.data(), &activations_);
+    policy_->logprobs(hidden_.data() + head, rows, batches_.target().data(), temperature.data(), {},
+                      logprob_.data(), nullptr);
+    std::fill(grads_.begin(), grads_.end(), 0.0f);
+    std::fill(dhidden_.begin(), dhidden_.begin() + head, 0.0f);
+    policy_->logprobs_backward(hidden_.data() + head, rows, batches_.target().data(),
+                               temperature.data(), {}, dlogprob.data(), nullptr,
+                               dhidden_.data() + head, grads_);
+    policy_->backward(packed.view(), *cache_, activations_, dhidden_.data(), grads_,
+                      static_cast<float>(config_.router_aux_coef));
+    double sum = 0;
+    for (float logprob : logprob_) sum -= logprob;
+    return sum / static_cast<double>(rows);
+  }
+
+  const PretrainConfig& config_;
+  fs::path folder_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<Corpus> corpus_;
+  std::unique_ptr<Policy> policy_;
+  AdamW optimizer_;
+  DocumentBatches batches_;
+  std::vector<float> grads_, hidden_, dhidden_, logprob_;
+  std::unique_ptr<KvCache> cache_;
+  Activations activations_;
+  int64_t next_document_ = 0;
+  int64_t num_tokens_ = 0;
+};
+
+void print_progress(int64_t step, int64_t steps, const Json& row, double seconds_per_step) {
+  std::fprintf(
+      stderr, "step %lld/%lld  loss %.4f  grad %.3f  lr %.2e  %.1fM tokens  %.0f ms/step  eta %s\n",
+      static_cast<long long>(step), static_cast<long long>(steps), row.at("loss").get<double>(),
+      row.at("grad_norm").get<double>(), row.at("learning_rate").get<double>(),
+      row.at("num_tokens").get<double>() / 1e6, seconds_per_step * 1e3,
+      short_duration(seconds_per_step * static_cast<double>(steps - step)).c_str());
+}
+
+}  // namespace
+
+DocumentBatches::DocumentBatches(const Corpus& corpus, const Tokenizer& tokenizer, uint64_t seed,
+                                 int64_t batch_tokens)
+    : corpus_(corpus), tokenizer_(tokenizer), seed_(seed), batch_tokens_(batch_tokens) {
+  if (tokenizer.eos_ids().empty()) {
+    fail("the tokenizer names no end-of-text token, so a response would never end",
+         "give it an eos_token_id in generation_config.json");
+  }
+}
+
+std::vector<TokenId> DocumentBatches::encode(int64_t index, int64_t& prompt_tokens) const {
+  const Document document = corpus_.document(seed_, index);
+  std::vector<TokenId> tokens = tokenizer_.encode(document.prompt);
+  // Prompt and response are encoded apart, because sampling continues the prompt's own tokens.
+  prompt_tokens = static_cast<int64_t>(tokens.size());
+  const std::vector<TokenId> response = tokenizer_.encode(document.response);
+  tokens.insert(tokens.end(), response.begin(), response.end());
+  tokens.push_back(tokenizer_.eos_ids().front());
+  return tokens;
+}
+
+void DocumentBatches::build(int64_t& next) {
+  packed_.clear();
+  target_.clear();
+  int64_t used = 0;
+  for (;; ++next) {
+    int64_t prompt = 0;
+    const std::vector<TokenId> tokens = encode(next, prompt);
+    const int64_t rows = static_cast<int64_t>(tokens.size()) - 1;
+    if (rows < 1) continue;  // nothing precedes its end
+    if (used > 0 && used + rows > batch_tokens_) break;
+    used += rows;
+    // The first token has no predecessor to predict it from.
+    const int64_t first = std::max<int64_t>(prompt, 1);
+    const std::span all(tokens);
+    const std::span<const TokenId> input = all.subspan(first - 1, rows - (first - 1));
+    packed_.add_group(all.first(first - 1), std::span(&input, 1));
+    target_.insert(target_.end(), tokens.begin() + first, tokens.end());
+  }
+  packed_.finish();
+}
+
+PretrainConfig read_pretrain_config(const fs::path& file,
+                                    const std::vector<std::string>& overrides) {
+  PretrainConfig config;
+  load_config(config, read_config_file(file), file.string());
+  for (const std::string& assignment : overrides) override_config(config, assignment);
+  if (config.model.empty() == config.model_config.empty()) {
+    fail_usage(file.string() + ": give exactly one of model and model_config (model = \"" +
+                   config.model + "\", model_config = \"" + config.model_config + "\")",
+               "model_config starts from random weights, model goes on from a checkpoint");
+  }
+  if (config.model.empty() && config.tokenizer.empty()) {
+    fail_usage(file.string() + ": model_config without a tokenizer",
+               "set tokenizer to a folder with tokenizer.json");
+  }
+  return config;
+}
+
+PretrainSummary pretrain(const PretrainConfig& config, const fs::path& folder, bool resume,
+                         const std::atomic<bool>* stop) {
+  const double begin = now();
+  const FolderLock lock(make_run_folder(folder));
+  PretrainConfig copy = config;
+  const Json dump = dump_config(copy);
+  if (!resume) refuse_old_run(folder, "pretrain");
+  if (resume && holds_run(folder)) {
+    refuse_other_run(folder, dump, {"steps", "checkpoint_every", "keep_last", "print_every"});
+  }
+  const auto checkpoint = resume ? latest_checkpoint(folder) : std::nullopt;
+  Pretrainer trainer(config, folder, checkpoint);
+  write_run_config(folder, dump);
+  RunRecorder recorder = make_recorder(folder, config.steps);
+  int64_t step = checkpoint ? checkpoint->step : 0;
+  if (resume) clean_checkpoints(folder);
+  recorder.truncate_to(step - 1);
+
+  PretrainSummary summary;
+  const int64_t first = step;
+  const double start = now();
+  for (; step < config.steps && !summary.interrupted; ++step) {
+    const double step_start = now();
+    Json row = trainer.step(step);
+    summary.loss = row.at("loss").get<double>();
+    row["step_time"] = now() - step_start;
+    recorder.record(step, row, {});
+    const bool last = step + 1 == config.steps;
+    if (config.print_every > 0 && (last || (step + 1) % config.print_every == 0)) {
+      print_progress(step + 1, config.steps, row,
+                     (now() - start) / static_cast<double>(step + 1 - first));
+    }
+    summary.interrupted = stop != nullptr && *stop && !last;
+    if (last || summary.interrupted || (step + 1) % config.checkpoint_every == 0) {
+      recorder.sync();
+      trainer.save(step + 1);
+    }
+  }
+  summary.steps = step;
+  summary.num_tokens = trainer.num_tokens();
+  summary.seconds = now() - begin;
+  return summary;
+}
+
+}  // namespace zeroth

@@ -1,0 +1,107 @@
+// Next-token training of a base checkpoint on a procedural corpus: same policy, kernels, optimizer
+// and checkpoints as reinforcement learning, which never sees what is used here.
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "policy/packing.h"
+#include "policy/tokenizer.h"
+#include "rl/optimizer.h"
+#include "tasks/corpus.h"
+
+namespace zeroth {
+
+struct CorpusConfig {
+  std::string name = "countdown";
+  Json options = Json::object();
+  template <class V>
+  void fields(V& v) {
+    v("name", name, "corpus to learn");
+    v("options", options, "options of the corpus");
+  }
+};
+
+struct PretrainConfig {
+  std::string model_config;
+  std::string model;
+  std::string tokenizer;
+  CorpusConfig corpus;
+  uint64_t seed = 0;
+  int64_t steps = 1000;
+  int64_t batch_tokens = 1600;
+  double router_aux_coef = 0.01;
+  OptimizerConfig optimizer;
+  int64_t checkpoint_every = 500;
+  int keep_last = 2;
+  int64_t print_every = 20;
+
+  template <class V>
+  void fields(V& v) {
+    v("model_config", model_config,
+      "Hugging Face config.json: start from random weights of this shape");
+    v("model", model, "or start from the weights of this checkpoint folder");
+    v("tokenizer", tokenizer, "folder of the tokenizer; default: the model's");
+    v("corpus", corpus, "what is learnt");
+    v("seed", seed, "of initial weights and documents");
+    v("steps", steps, "updates", Range{1, 1e9});
+    v("batch_tokens", batch_tokens, "most input tokens of an update, prompts included",
+      Range{16, 1e9});
+    v("router_aux_coef", router_aux_coef, "weight of the load-balancing loss; 0 = off",
+      Range{0, 100});
+    v("optimizer", optimizer, "AdamW and its schedule");
+    v("checkpoint_every", checkpoint_every, "steps between checkpoints; also one at the end",
+      Range{1, 1e9});
+    v("keep_last", keep_last, "checkpoints kept; 0 = all", Range{0, 1e9});
+    v("print_every", print_every, "steps between progress lines on stderr; 0 = none",
+      Range{0, 1e9});
+  }
+};
+
+// Documents in order of their index, each a sequence of its own, whole, as many as fit. Loss falls
+// on the response and the end-of-text token behind it. A document longer than the batch is alone in
+// it.
+class DocumentBatches {
+ public:
+  // Throws Error when the tokenizer has no end-of-text token.
+  DocumentBatches(const Corpus& corpus, const Tokenizer& tokenizer, uint64_t seed,
+                  int64_t batch_tokens);
+
+  // Lays out the next batch. `next` is the index of the first document that was not used yet; it is
+  // moved.
+  void build(int64_t& next);
+  const PackedBatch& packed() const { return packed_; }
+  // One entry per response row.
+  const std::vector<int32_t>& target() const { return target_; }
+
+ private:
+  std::vector<TokenId> encode(int64_t index, int64_t& prompt_tokens) const;
+
+  const Corpus& corpus_;
+  const Tokenizer& tokenizer_;
+  uint64_t seed_;
+  int64_t batch_tokens_;
+  PackedBatch packed_;
+  std::vector<int32_t> target_;
+};
+
+struct PretrainSummary {
+  int64_t steps = 0;
+  double loss = 0;  // of the last update, nats per token
+  int64_t num_tokens = 0;
+  double seconds = 0;
+  bool interrupted = false;
+};
+
+PretrainConfig read_pretrain_config(const std::filesystem::path& file,
+                                    const std::vector<std::string>& overrides);
+
+// A new run in `folder`, or with `resume` the rest of the one that is there, ending with a
+// checkpoint. `stop` ends it after the current update, with a checkpoint. Deterministic like
+// rl/train_loop.h.
+PretrainSummary pretrain(const PretrainConfig& config, const std::filesystem::path& folder,
+                         bool resume, const std::atomic<bool>* stop = nullptr);
+
+}  // namespace zeroth

@@ -1,0 +1,135 @@
+#include "rl/rollouts.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "core/error.h"
+#include "core/parallel.h"
+#include "rl/draw.h"
+
+namespace zeroth {
+namespace {
+
+class Stopwatch {
+ public:
+  explicit Stopwatch(double& seconds)
+      : seconds_(seconds), start_(std::chrono::steady_clock::now()) {}
+  ~Stopwatch() {
+    seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  double& seconds_;
+  std::chrono::steady_clock::time_point start_;
+};
+
+}  // namespace
+
+void grade_sample(const Task& task, const Problem& problem, const OverlongConfig& overlong,
+                  int max_tokens, Sample& sample) {
+  sample.verdicts = task.grade(problem, sample.text, sample.finish);
+  if (overlong.buffer > 0) {
+    const double over = static_cast<double>(sample.tokens.size()) - (max_tokens - overlong.buffer);
+    Verdict verdict;
+    verdict.name = "overlong";
+    verdict.score = -overlong.penalty * std::clamp(over / overlong.buffer, 0.0, 1.0);
+    verdict.reason = Reason::kShaped;
+    sample.verdicts.push_back(std::move(verdict));
+  }
+  sample.reward = 0;
+  sample.masked = sample.finish == FinishReason::kAborted ||
+                  (overlong.mask && sample.finish == FinishReason::kLength);
+  for (const Verdict& verdict : sample.verdicts) {
+    if (verdict.reason == Reason::kCheckerError) {
+      sample.masked = true;
+    } else {
+      sample.reward += verdict.score * verdict.weight;
+    }
+  }
+}
+
+Rollouts::Rollouts(const RunConfig& config, const Task& task, const Tokenizer& tokenizer,
+                   Engine& engine)
+    : config_(config),
+      task_(task),
+      tokenizer_(tokenizer),
+      engine_(engine),
+      sampling_(config.sampling) {
+  for (const std::string& stop : task.stop_strings()) {
+    if (std::find(sampling_.stop.begin(), sampling_.stop.end(), stop) == sampling_.stop.end()) {
+      sampling_.stop.push_back(stop);
+    }
+  }
+  if (task.size(Split::kTrain) < 1) {
+    fail("task " + task.name() + " has no training problem", "give it data or other options");
+  }
+}
+
+std::vector<Group> Rollouts::generate(int64_t step, int64_t first_slot, int count, int64_t& draws,
+                                      Rollout& rollout) {
+  const Stopwatch watch(rollout.generate_seconds);
+  std::vector<Group> groups(count);
+  std::vector<GenerationRequest> requests(count);
+  for (int i = 0; i < count; ++i) {
+    const int64_t index = drawn_index(config_.seed, draws++, task_.size(Split::kTrain));
+    groups[i].problem = task_.problem(Split::kTrain, index);
+    groups[i].prompt_tokens = tokenizer_.encode(groups[i].problem.prompt);
+    requests[i].prompt = groups[i].prompt_tokens;
+    requests[i].seed = config_.seed;
+    requests[i].step = static_cast<uint32_t>(step);
+    requests[i].problem = static_cast<uint32_t>(first_slot + i);
+    requests[i].samples = config_.samples_per_prompt;
+    requests[i].sampling = sampling_;
+    rollout.prompt_tokens += static_cast<int64_t>(groups[i].prompt_tokens.size());
+  }
+  auto samples = engine_.generate(requests);
+  for (int i = 0; i < count; ++i) {
+    groups[i].samples = std::move(samples[i]);
+    for (const Sample& sample : groups[i].samples) {
+      rollout.sampled_tokens += static_cast<int64_t>(sample.tokens.size());
+    }
+  }
+  return groups;
+}
+
+void Rollouts::grade(std::vector<Group>& groups, Rollout& rollout) const {
+  const Stopwatch watch(rollout.grade_seconds);
+  const int64_t per_group = config_.samples_per_prompt;
+  parallel_for(static_cast<int64_t>(groups.size()) * per_group, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      Group& group = groups[i / per_group];
+      grade_sample(task_, group.problem, config_.overlong, config_.sampling.max_tokens,
+                   group.samples[i % per_group]);
+    }
+  });
+}
+
+Rollout Rollouts::collect(int64_t step, int64_t& draws) {
+  Rollout rollout;
+  std::vector<Group> constant;
+  int64_t slot = 0;
+  for (int round = 0;; ++round) {
+    const int missing = config_.prompts_per_step - static_cast<int>(rollout.groups.size());
+    std::vector<Group> drawn = generate(step, slot, missing, draws, rollout);
+    slot += missing;
+    grade(drawn, rollout);
+    assign_advantages(drawn, config_.advantage);
+    rollout.rounds = round + 1;
+    const bool filter = config_.dynamic_sampling.max_rounds > 0;
+    for (Group& group : drawn) {
+      (filter && group.zero_variance ? constant : rollout.groups).push_back(std::move(group));
+    }
+    const bool full = static_cast<int>(rollout.groups.size()) == config_.prompts_per_step;
+    if (full || round >= config_.dynamic_sampling.max_rounds) break;
+  }
+  // Still not full: the step goes on with groups that teach nothing rather than fail.
+  for (Group& group : constant) {
+    const bool full = static_cast<int>(rollout.groups.size()) == config_.prompts_per_step;
+    (full ? rollout.discarded : rollout.groups).push_back(std::move(group));
+  }
+  // Normalisation over the batch (per_reward) is over the groups that were kept.
+  assign_advantages(rollout.groups, config_.advantage);
+  return rollout;
+}
+
+}  // namespace zeroth

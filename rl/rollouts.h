@@ -1,0 +1,50 @@
+// One step's experience: draw problems, sample groups, grade them, assign advantages.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "policy/tokenizer.h"
+#include "rl/run_config.h"
+#include "rollout/engine.h"
+#include "tasks/task.h"
+
+namespace zeroth {
+
+struct Rollout {
+  std::vector<Group> groups;     // what is trained on, in the order drawn: prompts_per_step of them
+  std::vector<Group> discarded;  // groups without signal that dynamic sampling replaced
+  int rounds = 1;                // generation rounds, 1 + what dynamic sampling added
+  int64_t prompt_tokens = 0, sampled_tokens = 0;
+  double generate_seconds = 0, grade_seconds = 0;
+};
+
+// Calls on one policy, task and engine. Not thread safe; blocks until all samples are graded.
+class Rollouts {
+ public:
+  // `config`, `task`, `tokenizer` and `engine` must outlive it.
+  Rollouts(const RunConfig& config, const Task& task, const Tokenizer& tokenizer, Engine& engine);
+
+  // Draws from `draws` on (the number of problems drawn before) and moves it. The samples' keys are
+  // {seed, step, position of the problem among the draws of this step, index}.
+  Rollout collect(int64_t step, int64_t& draws);
+
+ private:
+  std::vector<Group> generate(int64_t step, int64_t first_slot, int count, int64_t& draws,
+                              Rollout& rollout);
+  void grade(std::vector<Group>& groups, Rollout& rollout) const;
+
+  const RunConfig& config_;
+  const Task& task_;
+  const Tokenizer& tokenizer_;
+  Engine& engine_;
+  SamplingConfig sampling_;  // config.sampling with the task's stop strings
+};
+
+// Verdicts, reward and mask of one sample: sum of score * weight; masked when a checker failed, the
+// sample was aborted, or it was cut off and overlong.mask is set. overlong.buffer adds the verdict
+// "overlong": with length l, limit L and buffer b, -penalty * clamp((l - (L - b)) / b, 0, 1).
+void grade_sample(const Task& task, const Problem& problem, const OverlongConfig& overlong,
+                  int max_tokens, Sample& sample);
+
+}  // namespace zeroth

@@ -1,0 +1,117 @@
+// The config of `zeroth train`: every field of a run, resolved, is RUN/config.json.
+//
+// There is no field for texts to learn from: reinforcement learning sees problems and the policy's
+// own samples only.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "inspect/run_recorder.h"
+#include "rl/advantage.h"
+#include "rl/alarms.h"
+#include "rl/evaluation_config.h"
+#include "rl/loss.h"
+#include "rl/optimizer.h"
+#include "rl/trainer.h"
+#include "rollout/engine.h"
+
+namespace zeroth {
+
+struct TaskConfig {
+  std::string name = "countdown";
+  Json options = Json::object();
+  template <class V>
+  void fields(V& v) {
+    v("name", name, "task to train on; see zeroth task list");
+    v("options", options, "options of the task");
+  }
+};
+
+// Draws other problems in place of groups whose rewards are all equal (DAPO, arXiv 2503.14476,
+// section 3.2).
+struct DynamicSamplingConfig {
+  int max_rounds = 0;
+  template <class V>
+  void fields(V& v) {
+    v("max_rounds", max_rounds,
+      "extra rounds of drawing per step; what is still missing then is left out; 0 = off",
+      Range{0, 1000});
+  }
+};
+
+// What happens to samples that reach the length limit (DAPO, section 3.4).
+struct OverlongConfig {
+  bool mask = false;
+  int buffer = 0;
+  double penalty = 1;
+  template <class V>
+  void fields(V& v) {
+    v("mask", mask, "samples cut off at max_tokens have no loss");
+    v("buffer", buffer,
+      "the last so many tokens before max_tokens are punished, linearly; 0 = none",
+      Range{0, 1 << 20});
+    v("penalty", penalty, "largest punishment, reached at max_tokens", Range{0, 1e6});
+  }
+};
+
+struct RunConfig {
+  std::string model = "models/base";
+  TaskConfig task;
+  uint64_t seed = 0;
+  int64_t steps = 100;
+  int prompts_per_step = 16;
+  int samples_per_prompt = 16;
+  SamplingConfig sampling;
+  EngineConfig engine;
+  DynamicSamplingConfig dynamic_sampling;
+  OverlongConfig overlong;
+  AdvantageConfig advantage;
+  LossConfig loss;
+  TrainerConfig trainer;
+  OptimizerConfig optimizer;
+  EvaluationConfig evaluation;
+  AlarmConfig alarms;
+  RecordConfig record;
+  int64_t checkpoint_every = 50;
+  int keep_last = 2;
+
+  template <class V>
+  void fields(V& v) {
+    v("model", model, "base checkpoint: a Hugging Face directory");
+    v("task", task, "what is trained");
+    v("seed", seed, "of every random draw");
+    v("steps", steps, "rollout and update rounds", Range{1, 1e9});
+    v("prompts_per_step", prompts_per_step, "problems per step", Range{1, 65536});
+    v("samples_per_prompt", samples_per_prompt, "completions of each problem (the group)",
+      Range{1, 65536});
+    v("sampling", sampling, "how completions are drawn");
+    v("engine", engine, "batching and memory of generation; does not change results");
+    v("dynamic_sampling", dynamic_sampling, "replacement of groups without signal");
+    v("overlong", overlong, "completions that reach the length limit");
+    v("advantage", advantage, "from rewards to advantages");
+    v("loss", loss, "policy loss");
+    v("trainer", trainer, "mini-batches, packing, router");
+    v("optimizer", optimizer, "AdamW and its schedule");
+    v("evaluation", evaluation, "held-out accuracy during the run");
+    v("alarms", alarms, "conditions that are named, and those that stop the run");
+    v("record", record, "metrics, traces, progress");
+    v("checkpoint_every", checkpoint_every,
+      "steps between checkpoints; also one at the start and the end", Range{1, 1e9});
+    v("keep_last", keep_last, "checkpoints kept; 0 = all", Range{0, 1e9});
+  }
+};
+
+// Rules that span fields; throws Error(kUsage) naming the fields, the values and the fix.
+void check_run_config(const RunConfig& config);
+
+// Reads a config file (JSON with // comments), then applies overrides "a.b=value".
+RunConfig read_run_config(const std::filesystem::path& file,
+                          const std::vector<std::string>& overrides);
+
+// Fields that a resumed run may change: those that only say how long, how fast or how visibly it
+// goes on. (The model is in the checkpoint; its path no longer matters.)
+const std::vector<std::string>& free_fields();
+
+}  // namespace zeroth

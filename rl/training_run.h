@@ -1,0 +1,69 @@
+// A run on disk and in memory: opened new or resumed, with everything the train loop calls.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "core/files.h"
+#include "inspect/run_recorder.h"
+#include "policy/policy.h"
+#include "policy/tokenizer.h"
+#include "rl/alarms.h"
+#include "rl/checkpoint.h"
+#include "rl/rollouts.h"
+#include "rl/run_config.h"
+#include "rl/trainer.h"
+#include "tasks/task.h"
+
+namespace zeroth {
+
+// What the loop counts besides steps; saved with every checkpoint.
+struct RunCounters {
+  int64_t draws = 0;       // problems drawn so far
+  int64_t num_tokens = 0;  // prompt and sampled tokens so far
+  double max_logp_difference = 0;
+};
+
+// Members in the order in which they are built; each uses those above it. Not movable.
+struct TrainingRun {
+  // A new run in `folder`, which is created and must not hold a run yet.
+  static std::unique_ptr<TrainingRun> create(const std::filesystem::path& folder,
+                                             const RunConfig& config);
+  // Goes on from the folder's latest checkpoint; metrics and traces are cut back to it. `config` is
+  // what to run from now on (usually read from RUN/config.json); fields that would make it another
+  // run are refused, see conflicting_fields. A run that died before its first checkpoint starts
+  // from the beginning. Both throw Error when another process uses the folder.
+  static std::unique_ptr<TrainingRun> resume(const std::filesystem::path& folder,
+                                             const RunConfig& config);
+
+  void save(int64_t step);
+
+  std::filesystem::path folder;
+  RunConfig config;
+  FolderLock lock;
+  int64_t first_step = 0;  // the next one to run
+  RunCounters counters;
+  std::unique_ptr<Task> task;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<Policy> policy;
+  std::unique_ptr<Trainer> trainer;
+  std::unique_ptr<Engine> engine;
+  std::unique_ptr<Rollouts> rollouts;
+  Alarms alarms;
+  std::unique_ptr<RunRecorder> recorder;
+  double peak_flops = 0;       // of this machine, measured at the start
+  double flops_per_token = 0;  // of one forward pass
+
+ private:
+  TrainingRun(const std::filesystem::path& folder, const RunConfig& config);
+  void open(const std::filesystem::path& model);
+  void restore(const TrainingCheckpoint& checkpoint);
+};
+
+// RUN/config.json of an existing run, with overrides applied. Throws Error when the folder holds no
+// run.
+RunConfig recorded_config(const std::filesystem::path& folder,
+                          const std::vector<std::string>& overrides);
+
+}  // namespace zeroth
