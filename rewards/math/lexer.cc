@@ -300,7 +300,14 @@ class Lexer {
   // Length of a thousands separator at the cursor, 0 when there is none: "{,}" or ",\!" anywhere, a comma, a blank or
   // a thin space outside brackets (inside them it separates members).
   size_t group_separator() const {
-    if (rest_starts("{,}")) return 3;
+    size_t brace = pos_;
+    while (brace < source_.size() && source_[brace] == ' ') ++brace;
+    if (brace < source_.size() && source_[brace] == '{') {  // {,} with any blanks
+      size_t end = source_.find('}', brace);
+      if (end != std::string_view::npos && end - brace < 6 && trim(source_.substr(brace + 1, end - brace - 1)) == ",") {
+        return end + 1 - pos_;
+      }
+    }
     if (rest_starts(",\\!")) {
       size_t n = 3;
       while (peek(n) == ' ') ++n;
