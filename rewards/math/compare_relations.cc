@@ -12,7 +12,8 @@ namespace zeroth::math {
 bool Comparer::is_equation(Ref ref) const {
   if (!pool_.is(ref, Op::kRelation)) return false;
   const std::string& signs = pool_.name(ref);
-  if (signs == "i" || signs == "=i") return true;  // x in S states the solution set
+  // x in S states the solution set, x = a (mod m) the residue.
+  if (signs == "i" || signs == "=i" || signs == "c") return true;
   return std::all_of(signs.begin(), signs.end(), [](char c) { return c == kEq; });
 }
 
@@ -54,6 +55,8 @@ bool Comparer::relations(Ref gold, Ref pred, int depth) {
   bool g_eq = is_equation(gold), p_eq = is_equation(pred);
   if (g_eq != p_eq) return false;
   if (g_eq) {
+    // The problem's own equation handed back is no solution of it.
+    if (is_assignment(gold) && pool_.is_constant(last_term(gold)) && !is_assignment(pred)) return false;
     if (is_assignment(gold) && is_assignment(pred)) {
       if (definitions(gold, pred, depth)) return true;
       // x = 1 is not y = 1.

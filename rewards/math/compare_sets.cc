@@ -106,9 +106,7 @@ bool Comparer::collections(Ref gold, Ref pred, int depth) {
     }
     std::vector<Ref> g = members(gold), p = members(pred);
     if (g_tuple && p_tuple) return ordered(g, p, depth);
-    // A tuple keeps its order against a bare list, but not against an explicit set.
-    if (g_tuple && options_.strict) return ordered(g, p, depth) && !pool_.is(pred, Op::kSet) ? true
-                                           : pool_.is(pred, Op::kSet) && unordered(g, p, depth);
+    if (g_tuple && options_.strict) return ordered(g, p, depth);  // a set is read in its written order
     if (unordered(g, p, depth)) return true;
   }
   bool decided = false;
@@ -283,8 +281,15 @@ Ref Comparer::as_region(Ref ref) {
   }
   if (node.op == Op::kList) {  // x < 0 or x > 2
     std::vector<Ref> kids = pool_.copy_children(ref);
-    bool all = std::all_of(kids.begin(), kids.end(), [&](Ref k) { return pool_.is(k, Op::kRelation); });
-    if (!all) return ref;
+    // Only as alternatives for one variable; equations alone are a list of values.
+    bool inequality = false, one_variable = true;
+    for (Ref kid : kids) {
+      if (!pool_.is(kid, Op::kRelation)) return ref;
+      inequality |= !is_equation(kid);
+      std::vector<int32_t> symbols = pool_.free_symbols(kid);
+      one_variable &= symbols.size() == 1 && symbols == pool_.free_symbols(kids[0]);
+    }
+    if (!inequality || !one_variable) return kNoRef;
     Ref whole = kNoRef;
     for (Ref kid : kids) {
       Ref part = as_region(kid);
@@ -332,8 +337,26 @@ Ref Comparer::as_region(Ref ref) {
   return whole;
 }
 
-// Solves left (code) right, linear in `variable`.
+// Solves left (code) right, linear in `variable`, or |linear| against a constant.
 Ref Comparer::relation_region(Ref left, char code, Ref right, int32_t variable) {
+  auto is_abs = [&](Ref ref) {
+    return pool_.is(ref, Op::kFunction) && static_cast<Function>(pool_[ref].data) == Function::kAbs;
+  };
+  if (is_abs(right) && !is_abs(left)) {
+    std::swap(left, right);
+    static constexpr std::string_view kFrom = "<>lg", kTo = "><gl";
+    size_t at = kFrom.find(code);
+    if (at != std::string_view::npos) code = kTo[at];
+  }
+  if (is_abs(left) && pool_.is_constant(right)) {
+    bool less = code == kLt || code == kLe;
+    if (!less && code != kGt && code != kGe) return kNoRef;
+    Ref inner = pool_.child(left, 0);
+    Ref upper = relation_region(inner, code, right, variable);
+    Ref lower = relation_region(pool_.neg(inner), code, right, variable);
+    if (upper == kNoRef || lower == kNoRef) return kNoRef;
+    return pool_.make(less ? Op::kIntersection : Op::kUnion, {lower, upper});
+  }
   Ref difference = pool_.sub(left, right);
   Ref at0 = pool_.substitute(difference, variable, pool_.integer(0));
   Ref at1 = at0 == kNoRef ? kNoRef : pool_.substitute(difference, variable, pool_.integer(1));

@@ -87,9 +87,9 @@ class Lexer {
   }
   bool last_is(Kind kind) const { return !tokens_.empty() && tokens_.back().kind == kind; }
 
-  // Two or more words of three letters that are no function names, or one after a number: prose, not a product.
+  // A word of three letters that is no function name, and another of two: prose, not a product.
   bool looks_like_prose() const {
-    int words = 0;
+    int words = 0, runs = 0;
     for (size_t i = 0; i < source_.size(); ++i) {
       if (source_[i] == '\\') {
         // Prose holds no commands other than text groups; skip name and group.
@@ -109,10 +109,12 @@ class Lexer {
       std::string_view run = source_.substr(begin, i - begin);
       bool spaced = (begin == 0 || is_blank(source_[begin - 1])) ||
                     (i == source_.size() || is_blank(source_[i]) || source_[i] == ',' || source_[i] == '.');
-      if (run.size() >= 3 && spaced && !is_known_name(run) && run != "and") ++words;
+      bool word = spaced && !is_known_name(run) && run != "and" && run != "or";
+      words += word && run.size() >= 3;
+      runs += word && run.size() >= 2;
       --i;
     }
-    return words >= 2;
+    return words >= 1 && runs >= 2;
   }
 
   void step() {
@@ -353,7 +355,8 @@ class Lexer {
       return;
     }
     if (text_depth_ > 0 || prose_) {
-      if (run.size() == 1) {
+      bool abbreviation = peek() == '.' && (is_letter(peek(1)) || (pos_ >= 3 && source_[pos_ - 2] == '.'));
+      if (run.size() == 1 && !abbreviation) {  // but the "p" and "m" of "p.m." are words
         push(Kind::kLetter, 0, std::string(run));
       } else {
         push(Kind::kWord, 0, std::string(run));
@@ -363,7 +366,8 @@ class Lexer {
     if (split_function(run, begin)) return;
     bool ordinal = after_digit && (run == "th" || run == "st" || run == "nd" || run == "rd");
     bool unit = run.size() >= 2 && last_is(Kind::kNumber) && is_unit(run);
-    if (run.size() >= 4 || ordinal || unit || run == "for" || run == "if" || run == "the") {
+    if (run.size() >= 4 || ordinal || unit || run == "for" || run == "if" || run == "the" ||
+        run == "no" || run == "No" || run == "NO" || run == "yes" || run == "Yes") {
       push(Kind::kWord, 0, std::string(run));
       return;
     }

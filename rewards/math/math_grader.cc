@@ -42,6 +42,40 @@ MathVerdict verdict(double score, Reason reason) {
   return v;
 }
 
+bool is_capital(char c) { return c >= 'A' && c <= 'Z'; }
+
+// The letter of a choice that is written out with its text: "(B) 42", "B. 42", "\\textbf{(B)} 42"; 0 when there is
+// none, or when a second choice follows.
+char spelled_choice(std::string_view raw) {
+  std::string text;
+  for (size_t i = 0; i < raw.size() && text.size() < 400; ++i) {
+    if (raw[i] == '\\') {  // commands of fonts and spacing
+      while (i + 1 < raw.size() && ((raw[i + 1] | 32) >= 'a' && (raw[i + 1] | 32) <= 'z')) ++i;
+      text += ' ';
+    } else if (raw[i] != '{' && raw[i] != '}' && raw[i] != '$' && raw[i] != '*') {
+      text += raw[i];
+    }
+  }
+  auto marked = [&](size_t i) {  // "(B)", or "B" at the rim of a word with a mark behind it
+    if (i >= text.size() || !is_capital(text[i])) return false;
+    bool closed = i + 1 < text.size() && (text[i + 1] == ')' || text[i + 1] == '.' || text[i + 1] == ':');
+    bool opened = i == 0 || text[i - 1] == ' ' || text[i - 1] == '(';
+    return closed && opened;
+  };
+  size_t first = text.find_first_not_of(' ');
+  if (first == std::string::npos) return 0;
+  if (text[first] == '(') ++first;
+  if (!marked(first)) return 0;
+  for (size_t i = first + 1; i < text.size(); ++i) {
+    if (marked(i)) return 0;
+  }
+  for (std::string_view word : {" or ", " and ", ", "}) {
+    size_t at = text.find(word);
+    if (at != std::string::npos && at + word.size() + 1 == text.size() && is_capital(text.back())) return 0;
+  }
+  return text[first];
+}
+
 bool is_string_only(const MathOptions& options) {
   return !options.targets.empty() &&
          std::all_of(options.targets.begin(), options.targets.end(),
@@ -85,7 +119,9 @@ MathVerdict grade_math(std::string_view gold, std::string_view completion, const
   }
   result.pred_form = math::format_expr(pool, p.parsed.ref, kShown);
   math::Comparer comparer(pool, options);
-  if (comparer.equivalent(g.parsed.ref, p.parsed.ref)) {
+  bool choice = g.raw.size() < 40 && pool.is(g.parsed.ref, math::Op::kSymbol) && pool.name(g.parsed.ref).size() == 1 &&
+                pool.name(g.parsed.ref)[0] == spelled_choice(p.raw);
+  if (choice || comparer.equivalent(g.parsed.ref, p.parsed.ref)) {
     result.score = 1;
     result.reason = Reason::kCorrect;
   } else if (comparer.exhausted() || pool.full() || p.parsed.over_budget) {

@@ -282,6 +282,7 @@ Ref Parser::element_body(size_t begin) {
   bool math_word = at().is(Kind::kWord) && !at().upright &&
                    (at(1).is(Kind::kOperator) || at(1).is(Kind::kOpen)) && !at(1).is(Kind::kOperator, ':');
   if (!math_word && !skip_leading_words(&label)) return kNoRef;
+  if (at().is(Kind::kRelation, kEq) || at().is(Kind::kRelation, kApprox)) ++pos_;  // "= 5"
   if (at_element_end()) return kNoRef;
   mark_function_definition();
   Ref value = relation_chain();
