@@ -56,7 +56,9 @@ bool Comparer::relations(Ref gold, Ref pred, int depth) {
   if (g_eq != p_eq) return false;
   if (g_eq) {
     // The problem's own equation handed back is no solution of it.
-    if (is_assignment(gold) && pool_.is_constant(last_term(gold)) && !is_assignment(pred)) return false;
+    if (pool_.is(pool_.child(gold, 0), Op::kSymbol) && pool_.is_constant(last_term(gold)) && !is_assignment(pred)) {
+      return false;
+    }
     if (is_assignment(gold) && is_assignment(pred)) {
       if (definitions(gold, pred, depth)) return true;
       // x = 1 is not y = 1.

@@ -35,6 +35,13 @@ Side read_side(math::Pool& pool, const std::vector<math::Candidate>& candidates,
   return first;
 }
 
+std::string_view trimmed(std::string_view text) {
+  const char* blanks = " \n\t\r";
+  size_t begin = text.find_first_not_of(blanks);
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(blanks) - begin + 1);
+}
+
 MathVerdict verdict(double score, Reason reason) {
   MathVerdict v;
   v.score = score;
@@ -105,7 +112,9 @@ MathVerdict grade_math(std::string_view gold, std::string_view completion, const
   Side g = read_side(pool, math::find_candidates(gold, options.targets, true), options);
   if (g.raw.empty() || (g.parsed.ref == math::kNoRef && !g.parsed.over_budget)) return verdict(0, Reason::kBadGold);
   if (!formatted) return verdict(0, Reason::kNoAnswer);
-  Side p = read_side(pool, math::find_candidates(region, options.targets, false), options);
+  // The gold itself, mark-up and all, needs no reading.
+  const bool verbatim = trimmed(region) == trimmed(gold);
+  Side p = verbatim ? g : read_side(pool, math::find_candidates(region, options.targets, false), options);
   MathVerdict result;
   result.extracted = math::valid_utf8(std::string_view(p.raw).substr(0, kShown));
   if (g.parsed.ref != math::kNoRef) result.gold_form = math::format_expr(pool, g.parsed.ref, kShown);
