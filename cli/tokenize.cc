@@ -1,7 +1,9 @@
-// `zeroth tokenize --model DIR --text T`: text to token ids and back.
+// `zeroth tokenize --model DIR --text T`: text to token ids and back; `zeroth tokenize build` makes
+// a tokenizer.
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/tokenize_build.h"
 #include "core/config.h"
 #include "core/error.h"
 #include "core/files.h"
@@ -64,6 +66,9 @@ void print_tokens(const Tokenizer& tokenizer, const std::vector<TokenId>& ids, b
 }  // namespace
 
 int run_tokenize(const Args& args) {
+  if (!args.empty() && args[0] == "build") {
+    return run_tokenize_build(Args(args.begin() + 1, args.end()));
+  }
   TokenizeOptions options;
   const auto rest = parse_flags(options, args, "tokenize");
   const std::string usage =
