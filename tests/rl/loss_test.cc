@@ -1,0 +1,246 @@
+#include "rl/loss.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "core/rng.h"
+#include "rl/loss_cases.h"
+
+using namespace zeroth;
+
+namespace {
+
+struct Batch {
+  std::vector<std::vector<float>> logprob, old_logprob, ref_logprob;
+  std::vector<std::vector<uint8_t>> keep;
+  std::vector<double> advantage;
+};
+
+Batch random_batch(uint64_t seed, bool with_keep) {
+  Rng rng(seed, 1);
+  Batch batch;
+  for (int i = 0; i < 4; ++i) {
+    const size_t n = 1 + rng.below(6);
+    std::vector<float> lp, old, ref;
+    std::vector<uint8_t> keep;
+    for (size_t t = 0; t < n; ++t) {
+      lp.push_back(static_cast<float>(-3 * rng.uniform()));
+      old.push_back(lp.back() + static_cast<float>(0.3 * rng.normal()));
+      ref.push_back(lp.back() + static_cast<float>(0.5 * rng.normal()));
+      keep.push_back(rng.chance(0.7));
+    }
+    batch.logprob.push_back(lp);
+    batch.old_logprob.push_back(old);
+    batch.ref_logprob.push_back(ref);
+    batch.keep.push_back(with_keep ? keep : std::vector<uint8_t>{});
+    batch.advantage.push_back(rng.normal());
+  }
+  return batch;
+}
+
+LossScope scope_of(const Batch& batch) {
+  LossScope scope;
+  for (const auto& row : batch.logprob) scope.tokens += static_cast<double>(row.size());
+  scope.step_tokens = 1.5 * scope.tokens;
+  scope.samples = static_cast<double>(batch.logprob.size());
+  scope.max_tokens = 9;
+  return scope;
+}
+
+LossStats evaluate(const LossConfig& config, const Batch& batch,
+                   std::vector<std::vector<double>>* gradient = nullptr) {
+  LossStats stats;
+  const LossScope scope = scope_of(batch);
+  for (size_t i = 0; i < batch.logprob.size(); ++i) {
+    std::vector<double> g(batch.logprob[i].size());
+    sample_loss(config, scope,
+                {batch.logprob[i], batch.old_logprob[i], batch.ref_logprob[i], batch.keep[i],
+                 batch.advantage[i]},
+                g, stats);
+    if (gradient != nullptr) gradient->push_back(g);
+  }
+  return stats;
+}
+
+LossConfig config_of(const std::string& type, const std::string& level) {
+  LossConfig config;
+  config.type = type;
+  config.importance_sampling = level;
+  if (type == "cispo") config.clip_high = 2;
+  return config;
+}
+
+}  // namespace
+
+TEST_CASE("recorded losses and gradients agree within 1e-6") {
+  const auto results = evaluate_loss_cases("tests/data/losses.jsonl");
+  REQUIRE(results.size() == 44);
+  for (const LossCaseResult& r : results) {
+    CAPTURE(r.id);
+    CHECK(r.loss_difference <= 1e-6);
+    CHECK(r.gradient_difference <= 1e-6);
+  }
+}
+
+TEST_CASE("the gradient is the loss's derivative, for every type, level and switch") {
+  for (const char* type : {"grpo", "bnpo", "dr_grpo", "dapo", "sapo", "luspo"}) {
+    for (const char* level : {"token", "sequence"}) {
+      for (int variant = 0; variant < 6; ++variant) {
+        CAPTURE(type);
+        CAPTURE(level);
+        CAPTURE(variant);
+        LossConfig config = config_of(type, level);
+        config.beta = variant % 2 == 1 ? 0.1 : 0;
+        config.kl_importance_weighted = variant >= 3;
+        config.delta = variant == 2 ? 1.4 : 0;
+        Batch batch = random_batch(10 + variant, variant >= 4);
+        std::vector<std::vector<double>> gradient;
+        evaluate(config, batch, &gradient);
+        for (size_t i = 0; i < batch.logprob.size(); ++i) {
+          for (size_t t = 0; t < batch.logprob[i].size(); ++t) {
+            const float at = batch.logprob[i][t];
+            const float up = at + 0x1p-9f, down = at - 0x1p-9f;
+            batch.logprob[i][t] = up;
+            const double plus = evaluate(config, batch).loss;
+            batch.logprob[i][t] = down;
+            const double minus = evaluate(config, batch).loss;
+            batch.logprob[i][t] = at;
+            const double slope = (plus - minus) / (static_cast<double>(up) - down);
+            // A clip border inside the interval spoils the difference quotient, not the gradient;
+            // it is rare, and one of the sides then agrees. The quotient's own error is of order
+            // h^2 = 4e-6.
+            CHECK(std::abs(slope - gradient[i][t]) < 2e-5);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("cispo passes the capped ratio through as a constant") {
+  LossConfig config = config_of("cispo", "token");
+  const std::vector<float> lp = {-1, -1, -1}, old = {-1, -3, -0.5f};
+  std::vector<double> gradient(3);
+  LossStats stats;
+  LossScope scope{3, 3, 1, 8, 3};
+  sample_loss(config, scope, {lp, old, {}, {}, 0.6}, gradient, stats);
+  CHECK(gradient[0] == doctest::Approx(-0.6 / 3));
+  CHECK(gradient[1] == doctest::Approx(-0.6 * 2 / 3));  // ratio e^2, capped at 2
+  CHECK(gradient[2] == doctest::Approx(-0.6 * std::exp(-0.5) / 3));
+  CHECK(stats.clipped_high == 1);
+}
+
+TEST_CASE("on-policy every clipped loss has the policy gradient -A times its token weight") {
+  const std::vector<float> lp = {-0.25f, -2, -1.5f};
+  for (const char* type : {"grpo", "bnpo", "dr_grpo", "dapo", "luspo"}) {
+    CAPTURE(type);
+    std::vector<double> gradient(3);
+    LossStats stats;
+    const LossScope scope{12, 12, 4, 10, 12};
+    sample_loss(config_of(type, "token"), scope, {lp, lp, {}, {}, -0.75}, gradient, stats);
+    const std::string name = type;
+    const double weight = name == "grpo"      ? 1 / (4.0 * 3)
+                          : name == "dr_grpo" ? 1 / 40.0
+                          : name == "luspo"   ? 0.25
+                                              : 1 / 12.0;
+    for (double g : gradient) CHECK(g == doctest::Approx(0.75 * weight).epsilon(1e-14));
+    CHECK(stats.ratio_min == 1);
+    CHECK(stats.ratio_max == 1);
+  }
+}
+
+TEST_CASE("off-policy mask drops only samples of negative advantage that drifted") {
+  LossConfig config = config_of("dapo", "token");
+  config.off_policy_mask_threshold = 0.5;
+  const std::vector<float> lp = {-2, -2}, old = {-1, -1};
+  std::vector<double> gradient(2);
+  const LossScope scope{2, 2, 1, 2, 2};
+  LossStats stats;
+  sample_loss(config, scope, {lp, old, {}, {}, -1}, gradient, stats);
+  CHECK(stats.off_policy_dropped == 1);
+  CHECK(stats.loss == 0);
+  CHECK(gradient[0] == 0);
+  sample_loss(config, scope, {lp, old, {}, {}, 1}, gradient, stats);
+  CHECK(stats.off_policy_dropped == 1);
+  CHECK(gradient[0] != 0);
+}
+
+// A policy over three symbols with logits z, one token per completion, so expectations are sums.
+namespace {
+struct Toy {
+  std::vector<double> z = {0.3, -0.2, 0.5}, ref = {0.1, 0.4, -0.3}, reward = {1, 0, 0.25};
+  static std::vector<double> softmax(const std::vector<double>& z) {
+    double sum = 0;
+    std::vector<double> p;
+    for (double x : z) sum += std::exp(x);
+    for (double x : z) p.push_back(std::exp(x) / sum);
+    return p;
+  }
+};
+}  // namespace
+
+TEST_CASE(
+    "expected GRPO gradient on an enumerable policy is (1 - 1/G) times that of the expected "
+    "reward") {
+  const Toy toy;
+  const auto p = Toy::softmax(toy.z);
+  constexpr int kGroup = 3;
+  double expected_reward = 0;
+  for (int a = 0; a < 3; ++a) expected_reward += p[a] * toy.reward[a];
+  std::vector<double> found(3);
+  for (int code = 0; code < 27; ++code) {
+    const int actions[kGroup] = {code % 3, code / 3 % 3, code / 9};
+    double mean = 0, probability = 1;
+    for (int a : actions) {
+      mean += toy.reward[a] / kGroup;
+      probability *= p[a];
+    }
+    for (int a : actions) {
+      const std::vector<float> lp = {static_cast<float>(std::log(p[a]))};
+      std::vector<double> gradient(1);
+      LossStats stats;
+      sample_loss(config_of("grpo", "token"), {kGroup, kGroup, kGroup, 1, kGroup},
+                  {lp, lp, {}, {}, toy.reward[a] - mean}, gradient, stats);
+      for (int j = 0; j < 3; ++j) found[j] += probability * gradient[0] * ((a == j) - p[j]);
+    }
+  }
+  for (int j = 0; j < 3; ++j) {
+    const double exact = p[j] * (toy.reward[j] - expected_reward);  // d E[r] / d z_j
+    CHECK(found[j] == doctest::Approx(-(1 - 1.0 / kGroup) * exact).epsilon(1e-12));
+  }
+}
+
+TEST_CASE("k3 in the loss descends KL(ref||pi); weighted by the ratio it descends KL(pi||ref)") {
+  const Toy toy;
+  const auto p = Toy::softmax(toy.z), q = Toy::softmax(toy.ref);
+  for (bool weighted : {false, true}) {
+    CAPTURE(weighted);
+    LossConfig config = config_of("grpo", "token");
+    config.beta = 1;
+    config.kl_importance_weighted = weighted;
+    std::vector<double> found(3);
+    double kl = 0;
+    for (int a = 0; a < 3; ++a) {
+      const std::vector<float> lp = {static_cast<float>(std::log(p[a]))},
+                               ref = {static_cast<float>(std::log(q[a]))};
+      std::vector<double> gradient(1);
+      LossStats stats;
+      sample_loss(config, {1, 1, 1, 1, 1}, {lp, lp, ref, {}, 0}, gradient, stats);
+      kl += p[a] * stats.kl;
+      for (int j = 0; j < 3; ++j) found[j] += p[a] * gradient[0] * ((a == j) - p[j]);
+    }
+    double reverse = 0;
+    for (int a = 0; a < 3; ++a) reverse += p[a] * std::log(p[a] / q[a]);
+    CHECK(kl == doctest::Approx(reverse).epsilon(1e-6));
+    for (int j = 0; j < 3; ++j) {
+      const double exact = weighted ? p[j] * (std::log(p[j] / q[j]) - reverse) : p[j] - q[j];
+      CHECK(found[j] == doctest::Approx(exact).epsilon(1e-6));
+    }
+  }
+}
+
+TEST_CASE("a malformed case file is named with its line") {
+  CHECK_THROWS_WITH_AS(evaluate_loss_cases("tests/data/tiny_base/generation_config.json"),
+                       doctest::Contains("generation_config.json:1"), Error);
+}

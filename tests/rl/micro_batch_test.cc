@@ -1,0 +1,104 @@
+#include "rl/micro_batch.h"
+
+#include <doctest/doctest.h>
+
+#include <map>
+
+#include "core/rng.h"
+
+using namespace zeroth;
+
+namespace {
+
+Group random_group(Rng& rng) {
+  Group group;
+  const size_t prompt = 1 + rng.below(30);
+  for (size_t i = 0; i < prompt; ++i)
+    group.prompt_tokens.push_back(static_cast<TokenId>(rng.below(100)));
+  const size_t samples = rng.below(7);
+  for (size_t i = 0; i < samples; ++i) {
+    Sample sample;
+    const size_t length = rng.below(40);  // 0 happens: aborted before the first token
+    for (size_t t = 0; t < length; ++t)
+      sample.tokens.push_back(static_cast<TokenId>(rng.below(100)));
+    sample.masked = rng.chance(0.2);
+    group.samples.push_back(sample);
+  }
+  return group;
+}
+
+}  // namespace
+
+TEST_CASE("every sample with a loss is in exactly one call, and calls keep the bound") {
+  for (uint64_t seed = 0; seed < 50; ++seed) {
+    Rng rng(seed, 0);
+    std::vector<Group> groups;
+    for (int i = 0; i < 12; ++i) groups.push_back(random_group(rng));
+    std::vector<const Group*> pointers;
+    for (const Group& group : groups) pointers.push_back(&group);
+    const int64_t bound = 20 + rng.below(150);
+    std::map<const Sample*, int> seen;
+    for (const SliceList& call : plan_micro_batches(pointers, bound)) {
+      REQUIRE(!call.empty());
+      int64_t samples = 0;
+      for (const GroupSlice& slice : call) {
+        REQUIRE(!slice.samples.empty());
+        for (const Sample* sample : slice.samples) {
+          ++seen[sample];
+          ++samples;
+          CHECK(sample >= slice.group->samples.data());
+          CHECK(sample < slice.group->samples.data() + slice.group->samples.size());
+        }
+      }
+      MicroBatch batch;
+      batch.build(call, 1.0);
+      if (samples > 1) CHECK(batch.packed().rows() <= bound);
+    }
+    for (const Group& group : groups) {
+      for (const Sample& sample : group.samples) CHECK(seen[&sample] == (has_loss(sample) ? 1 : 0));
+    }
+  }
+}
+
+TEST_CASE("a group that fits is not cut") {
+  Rng rng(3, 0);
+  std::vector<Group> groups(5);
+  for (Group& group : groups) {
+    group.prompt_tokens.assign(10, 1);
+    group.samples.resize(4);
+    for (Sample& sample : group.samples) sample.tokens.assign(10, 2);
+  }
+  std::vector<const Group*> pointers;
+  for (const Group& group : groups) pointers.push_back(&group);
+  // 9 shared prompt rows + 4 x 10 rows = 49 a group.
+  const auto calls = plan_micro_batches(pointers, 100);
+  REQUIRE(calls.size() == 3);
+  CHECK(calls[0].size() == 2);
+  CHECK(calls[2].size() == 1);
+  for (const SliceList& call : calls) {
+    for (const GroupSlice& slice : call) CHECK(slice.samples.size() == 4);
+  }
+}
+
+TEST_CASE("response rows predict the sampled tokens in order, with their kept sets") {
+  Group group;
+  group.prompt_tokens = {5, 6, 7};
+  group.samples.resize(2);
+  group.samples[0].tokens = {1, 2};
+  group.samples[1].tokens = {3};
+  group.samples[1].kept_ids = {3, 9};
+  group.samples[1].kept_offsets = {0, 2};
+  MicroBatch batch;
+  batch.build({{&group, {&group.samples[0], &group.samples[1]}}}, 0.7);
+  CHECK(batch.target() == std::vector<int32_t>{1, 2, 3});
+  CHECK(batch.packed().rows() == 2 + 2 + 1);
+  CHECK(batch.packed().first_response_row() == 2);
+  const ForwardBatch view = batch.packed().view();
+  const std::vector<TokenId> tokens(view.tokens.begin() + 2, view.tokens.end());
+  CHECK(tokens == std::vector<TokenId>{7, 1, 7});
+  REQUIRE(batch.kept().size() == 3);
+  CHECK(batch.kept()[0].empty());
+  CHECK(std::vector<int32_t>(batch.kept()[2].begin(), batch.kept()[2].end()) ==
+        std::vector<int32_t>{3, 9});
+  CHECK(batch.temperature() == std::vector<float>(3, 0.7f));
+}

@@ -1,0 +1,162 @@
+#include "rl/rollouts.h"
+
+#include <doctest/doctest.h>
+
+#include <set>
+
+#include "core/error.h"
+#include "rl/metrics.h"
+#include "support.h"
+
+using namespace zeroth;
+
+namespace {
+
+// Problem i of 40; every third one can be told apart by its samples, the others grade all alike.
+class EveryThird : public Task {
+ public:
+  std::string name() const override { return "every_third"; }
+  int64_t size(Split) const override { return 40; }
+  Problem problem(Split, int64_t index) const override {
+    return {name(), std::to_string(index), "problem " + std::to_string(index) + "=", "", {}};
+  }
+  std::vector<Verdict> grade(const Problem& problem, std::string_view completion,
+                             FinishReason) const override {
+    Verdict verdict;
+    verdict.name = "accuracy";
+    const bool varied = std::stoi(problem.id) % 3 == 0;
+    verdict.score = varied && !completion.empty() && completion[0] % 2 == 0 ? 1 : 0;
+    verdict.reason = verdict.score > 0 ? Reason::kCorrect : Reason::kWrong;
+    verdict.info = {{"length", completion.size()}, {"note", "text"}};
+    return {verdict};
+  }
+  std::string gold_completion(const Problem&) const override { return "@"; }
+};
+
+class Broken : public EveryThird {
+ public:
+  std::vector<Verdict> grade(const Problem&, std::string_view completion,
+                             FinishReason) const override {
+    Verdict verdict;
+    verdict.name = "accuracy";
+    verdict.score = 5;
+    verdict.reason =
+        !completion.empty() && completion[0] % 2 == 0 ? Reason::kCheckerError : Reason::kWrong;
+    return {verdict};
+  }
+};
+
+struct Setup {
+  explicit Setup(int rounds) {
+    config = tiny_run(kTinyBase);
+    config.overlong.buffer = 0;
+    config.samples_per_prompt = 8;
+    config.prompts_per_step = 6;
+    config.dynamic_sampling.max_rounds = rounds;
+  }
+  Rollout collect(const Task& task, int64_t step, int64_t& draws) {
+    Engine engine(*policy, tokenizer.get(), config.engine);
+    return Rollouts(config, task, *tokenizer, engine).collect(step, draws);
+  }
+  RunConfig config;
+  std::unique_ptr<Policy> policy = tiny_policy();
+  std::unique_ptr<Tokenizer> tokenizer = Tokenizer::load(kTinyBase);
+};
+
+int informative(const Rollout& rollout) {
+  int count = 0;
+  for (const Group& group : rollout.groups) count += !group.zero_variance;
+  return count;
+}
+
+}  // namespace
+
+TEST_CASE("problems are drawn without replacement across steps") {
+  Setup setup(0);
+  int64_t draws = 0;
+  std::set<std::string> seen;
+  for (int64_t step = 0; step < 6; ++step) {
+    const Rollout rollout = setup.collect(EveryThird(), step, draws);
+    CHECK(rollout.groups.size() == 6);
+    CHECK(rollout.discarded.empty());
+    for (const Group& group : rollout.groups) CHECK(seen.insert(group.problem.id).second);
+  }
+  CHECK(draws == 36);
+}
+
+TEST_CASE("dynamic sampling replaces groups without signal, up to its cap, and never fails") {
+  Setup off(0), on(20), capped(1);
+  int64_t draws = 0;
+  const Rollout plain = off.collect(EveryThird(), 0, draws);
+  REQUIRE(informative(plain) < 6);
+  draws = 0;
+  const Rollout full = on.collect(EveryThird(), 0, draws);
+  CHECK(full.groups.size() == 6);
+  CHECK(informative(full) == 6);
+  CHECK(full.rounds > 1);
+  CHECK(static_cast<int64_t>(full.groups.size() + full.discarded.size()) == draws);
+  draws = 0;
+  const Rollout partial = capped.collect(EveryThird(), 0, draws);
+  CHECK(partial.groups.size() == 6);
+  CHECK(partial.rounds == 2);
+  // What both drew is the same, sample by sample.
+  CHECK(full.groups[0].problem.id == partial.groups[0].problem.id);
+  CHECK(full.groups[0].samples[3].tokens == partial.groups[0].samples[3].tokens);
+
+  const Json row = rollout_metrics(full, 12);
+  CHECK(row.at("dynamic_sampling/discarded_groups") == full.discarded.size());
+  CHECK(row.at("frac_reward_zero_std").get<double>() ==
+        doctest::Approx(double(full.discarded.size()) /
+                        double(full.groups.size() + full.discarded.size())));
+  CHECK(row.contains("facts/length"));
+  CHECK(!row.contains("facts/note"));
+  CHECK(row.at("reasons/accuracy/wrong").get<double>() +
+            row.at("reasons/accuracy/correct").get<double>() ==
+        doctest::Approx(1));
+}
+
+TEST_CASE("a broken checker masks its samples and is counted, and is never a zero") {
+  Setup setup(0);
+  int64_t draws = 0;
+  const Rollout rollout = setup.collect(Broken(), 0, draws);
+  int errors = 0, samples = 0;
+  for (const Group& group : rollout.groups) {
+    for (const Sample& sample : group.samples) {
+      const bool error = sample.verdicts[0].reason == Reason::kCheckerError;
+      CHECK(sample.masked == error);
+      CHECK(sample.reward == (error ? 0 : 5));
+      errors += error;
+      ++samples;
+    }
+  }
+  REQUIRE(errors > 0);
+  REQUIRE(errors < samples);
+  const Json row = rollout_metrics(rollout, 12);
+  CHECK(row.at("reward") == 5);  // the mean over what could be graded
+  CHECK(row.at("checker_error_share").get<double>() == doctest::Approx(double(errors) / samples));
+  CHECK(step_health(rollout, {}).checker_error_share == doctest::Approx(double(errors) / samples));
+}
+
+TEST_CASE("overlong masking and the soft punishment") {
+  const EveryThird task;
+  const Problem problem = task.problem(Split::kTrain, 0);
+  OverlongConfig overlong;
+  overlong.buffer = 4;
+  overlong.penalty = 0.5;
+  const auto graded = [&](size_t length, FinishReason finish) {
+    Sample sample;
+    sample.tokens.assign(length, 1);
+    sample.text = "@";
+    sample.finish = finish;
+    grade_sample(task, problem, overlong, 12, sample);
+    return sample;
+  };
+  CHECK(graded(8, FinishReason::kStop).reward == 1);
+  CHECK(graded(10, FinishReason::kStop).reward == doctest::Approx(1 - 0.25));
+  CHECK(graded(12, FinishReason::kLength).reward == doctest::Approx(0.5));
+  CHECK(!graded(12, FinishReason::kLength).masked);
+  CHECK(graded(3, FinishReason::kAborted).masked);
+  overlong.mask = true;
+  CHECK(graded(12, FinishReason::kLength).masked);
+  CHECK(!graded(12, FinishReason::kStop).masked);
+}

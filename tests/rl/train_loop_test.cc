@@ -1,0 +1,253 @@
+#include "rl/train_loop.h"
+
+#include <doctest/doctest.h>
+
+#include <fstream>
+
+#include "core/error.h"
+#include "core/json_lines.h"
+#include "core/parallel.h"
+#include "rl/run_folder.h"
+#include "support.h"
+
+using namespace zeroth;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Left {
+  std::map<std::string, std::string> checkpoint, traces;
+  std::string metrics;
+  bool operator==(const Left&) const = default;
+};
+
+Left left_by(const fs::path& run) {
+  return {files_below(run / "checkpoints" / "latest" / ""), files_below(run / "traces"),
+          metrics_without_timing(run)};
+}
+
+Left run_through(const RunConfig& config, const fs::path& folder) {
+  auto run = TrainingRun::create(folder, config);
+  train(*run);
+  run.reset();
+  return left_by(folder);
+}
+
+std::vector<Json> rows_of(const fs::path& run) {
+  std::vector<Json> rows;
+  for_each_json_line(run / "metrics.jsonl", [&](const Json& row, int64_t) { rows.push_back(row); });
+  return rows;
+}
+
+}  // namespace
+
+TEST_CASE("a run: exact log-probs, learning, metrics under their names") {
+  TemporaryFolder folder;
+  RunConfig config = tiny_run(make_tiny_base(folder.path() / "base"));
+  auto run = TrainingRun::create(folder.path() / "run", config);
+  const TrainSummary summary = train(*run);
+  CHECK(summary.steps == 6);
+  CHECK(summary.max_logp_difference == 0);
+  const auto rows = rows_of(folder.path() / "run");
+  REQUIRE(rows.size() == 6);
+  for (size_t step = 0; step < rows.size(); ++step) {
+    CHECK(rows[step].at("step") == step);
+    for (const char* name : {"reward",
+                             "reward_std",
+                             "frac_reward_zero_std",
+                             "loss",
+                             "policy_loss",
+                             "grad_norm",
+                             "learning_rate",
+                             "entropy",
+                             "num_tokens",
+                             "epoch",
+                             "completions/mean_length",
+                             "completions/min_length",
+                             "completions/max_length",
+                             "completions/mean_terminated_length",
+                             "completions/clipped_ratio",
+                             "rewards/overlong/mean",
+                             "rewards/overlong/std",
+                             "clip_ratio/low_mean",
+                             "clip_ratio/high_max",
+                             "clip_ratio/region_mean",
+                             "sampling/importance_sampling_ratio/mean",
+                             "moe/max_vio"}) {
+      CAPTURE(name);
+      REQUIRE(rows[step].contains(name));
+      CHECK(rows[step].at(name).is_number());
+    }
+    CHECK(rows[step].at("sampling/sampling_logp_difference/max") == 0);
+    CHECK(rows[step].at("sampling/sampling_logp_difference/mean") == 0);
+    CHECK(rows[step].at("updates") == 1);
+    CHECK(rows[step].at("timing").contains("step_time"));
+  }
+}
+
+TEST_CASE("reward rises when there is something to learn") {
+  TemporaryFolder folder;
+  RunConfig config = tiny_run(make_tiny_base(folder.path() / "base"));
+  config.steps = 40;
+  config.prompts_per_step = 4;
+  config.samples_per_prompt = 16;
+  config.optimizer.lr = 5e-3;
+  config.checkpoint_every = 100;
+  auto run = TrainingRun::create(folder.path() / "run", config);
+  train(*run);
+  const auto rows = rows_of(folder.path() / "run");
+  const auto mean = [&](size_t from) {
+    double sum = 0;
+    for (size_t i = from; i < from + 5; ++i) sum += rows[i].at("reward").get<double>();
+    return sum / 5;
+  };
+  CHECK(mean(35) > mean(0) + 0.15);
+}
+
+TEST_CASE("same config and seed: same bytes, with any number of threads; another seed: others") {
+  TemporaryFolder folder;
+  const RunConfig config = tiny_run(make_tiny_base(folder.path() / "base"));
+  const int before = num_threads();
+  set_num_threads(1);
+  const Left one = run_through(config, folder.path() / "one");
+  CHECK(one.checkpoint.size() >= 5);
+  CHECK(!one.traces.empty());
+  set_num_threads(2);
+  CHECK(run_through(config, folder.path() / "two") == one);
+  set_num_threads(3);
+  RunConfig other_batching = config;
+  other_batching.engine.max_batch = 3;
+  CHECK(run_through(other_batching, folder.path() / "three") == one);
+  set_num_threads(before);
+  RunConfig other_seed = config;
+  other_seed.seed = 12;
+  CHECK(run_through(other_seed, folder.path() / "four").metrics != one.metrics);
+}
+
+TEST_CASE("interrupted after every step and resumed, a run ends in the same bytes") {
+  TemporaryFolder folder;
+  RunConfig config = tiny_run(make_tiny_base(folder.path() / "base"));
+  config.loss.beta = 0.02;
+  config.trainer.reference_refresh = 2;
+  config.trainer.mini_batches = 2;
+  const Left straight = run_through(config, folder.path() / "straight");
+  const fs::path broken = folder.path() / "broken";
+  const std::atomic<bool> stop{true};
+  CHECK(train(*TrainingRun::create(broken, config), &stop).interrupted);
+  // The base is not needed any more.
+  fs::remove_all(folder.path() / "base");
+  int resumed = 0;
+  for (; resumed < 20; ++resumed) {
+    auto run = TrainingRun::resume(broken, recorded_config(broken, {}));
+    CHECK(run->first_step == resumed + 1);
+    if (!train(*run, &stop).interrupted) break;
+  }
+  CHECK(resumed == 4);
+  CHECK(left_by(broken) == straight);
+}
+
+TEST_CASE("a process that dies between checkpoints leaves a run that resumes to the same bytes") {
+  TemporaryFolder folder;
+  const RunConfig config = tiny_run(make_tiny_base(folder.path() / "base"));
+  const Left straight = run_through(config, folder.path() / "straight");
+  // Three steps are recorded, the last checkpoint is of step 2; then more damage as a kill in the
+  // middle of a write.
+  const fs::path killed = folder.path() / "killed";
+  RunConfig shorter = config;
+  shorter.steps = 3;
+  {
+    auto run = TrainingRun::create(killed, shorter);
+    train(*run);
+  }
+  fs::remove(killed / "checkpoints" / "latest");
+  fs::create_directory_symlink("step-2", killed / "checkpoints" / "latest");
+  std::ofstream(killed / "metrics.jsonl", std::ios::app) << "{\"step\": 3, \"rew";
+  std::ofstream(killed / "traces" / "stream.zst", std::ios::app) << "half a record";
+  auto run = TrainingRun::resume(killed, config);  // steps may change
+  CHECK(run->first_step == 2);
+  train(*run);
+  run.reset();
+  CHECK(left_by(killed) == straight);
+}
+
+TEST_CASE("a run folder is used by one process, holds one run, and keeps its config") {
+  TemporaryFolder folder;
+  RunConfig config = tiny_run(make_tiny_base(folder.path() / "base"));
+  config.steps = 1;
+  const fs::path path = folder.path() / "run";
+  auto run = TrainingRun::create(path, config);
+  CHECK_THROWS_WITH_AS(TrainingRun::resume(path, config), doctest::Contains("another process"),
+                       Error);
+  train(*run);
+  run.reset();
+  CHECK_THROWS_WITH_AS(TrainingRun::create(path, config), doctest::Contains("--resume"), Error);
+  RunConfig other = config;
+  other.optimizer.lr = 0.5;
+  other.task.options["bits"] = 5;
+  CHECK_THROWS_WITH_AS(TrainingRun::resume(path, other), doctest::Contains("optimizer.lr"), Error);
+  CHECK_THROWS_WITH_AS(TrainingRun::resume(path, other), doctest::Contains("task.options.bits"),
+                       Error);
+  CHECK_THROWS_AS(recorded_config(folder.path() / "nothing", {}), Error);
+}
+
+TEST_CASE("alarms are recorded, and those that stop the run keep the last good checkpoint") {
+  TemporaryFolder folder;
+  RunConfig config = tiny_run(make_tiny_base(folder.path() / "base"));
+  config.overlong.buffer = 0;  // every reward is 0 now
+  config.alarms.patience = 2;
+  config.alarms.stop_on = {"all_groups_equal"};
+  const fs::path path = folder.path() / "run";
+  auto run = TrainingRun::create(path, config);
+  CHECK_THROWS_WITH_AS(train(*run), doctest::Contains("all_groups_equal"), Error);
+  run.reset();
+  const auto rows = rows_of(path);
+  REQUIRE(rows.size() == 2);
+  CHECK(!rows[0].contains("alarms"));
+  CHECK(rows[1].at("alarms") == Json{"all_groups_equal"});
+  CHECK(latest_checkpoint(path)->step == 2);
+
+  // A fault of the numbers: the weights before it stay, and no checkpoint of the faulty step
+  // appears.
+  RunConfig faulty = tiny_run(folder.path() / "base");
+  faulty.overlong.penalty = 1e308;  // beyond what a config file may say: advantages overflow
+  auto broken = TrainingRun::create(folder.path() / "nan", faulty);
+  CHECK_THROWS_WITH_AS(train(*broken), doctest::Contains("gradient_nan"), Error);
+  broken.reset();
+  CHECK(latest_checkpoint(folder.path() / "nan")->step == 0);
+}
+
+TEST_CASE("held-out evaluation is recorded beside the steps") {
+  TemporaryFolder folder;
+  RunConfig config = tiny_run(make_tiny_base(folder.path() / "base"));
+  config.steps = 3;
+  config.evaluation.every = 2;
+  config.evaluation.problems = 2;
+  const fs::path path = folder.path() / "run";
+  train(*TrainingRun::create(path, config));
+  const auto rows = rows_of(path);
+  CHECK(rows[0].contains("eval/pass@1"));
+  CHECK(!rows[1].contains("eval/pass@1"));
+  CHECK(rows[2].contains("eval/pass@1"));
+  CHECK(rows[2].contains("eval_end/pass@1"));
+}
+
+TEST_CASE("reinforcement learning never sees a document") {
+  // Only pretraining may name the corpus; a config of the trainer has no place for one.
+  for (const auto& entry : fs::directory_iterator("rl")) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("pretrain")) continue;
+    CAPTURE(name);
+    const std::string text = read_file(entry.path());
+    CHECK(text.find("corpus") == std::string::npos);
+    CHECK(text.find("Document") == std::string::npos);
+    CHECK(text.find("pretrain.h") == std::string::npos);
+  }
+  for (const char* file : {"cli/train.cc", "cli/demo.cc"}) {
+    if (!fs::exists(file)) continue;
+    CHECK(read_file(file).find("corpus") == std::string::npos);
+  }
+  RunConfig config;
+  CHECK(dump_config(config).dump().find("corpus") == std::string::npos);
+  CHECK_THROWS_WITH_AS(override_config(config, "corpus.name=\"countdown\""),
+                       doctest::Contains("corpus"), Error);
+}

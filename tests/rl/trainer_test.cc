@@ -1,0 +1,255 @@
+#include "rl/trainer.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "core/parallel.h"
+#include "rl/advantage.h"
+#include "rl/micro_batch.h"
+#include "rollout/engine.h"
+#include "support.h"
+
+using namespace zeroth;
+
+namespace {
+
+constexpr int kMaxTokens = 14;
+
+std::vector<Group> sample_groups(const Policy& policy, int groups, int samples,
+                                 const SamplingConfig& sampling) {
+  Engine engine(policy, nullptr, {});
+  std::vector<GenerationRequest> requests(groups);
+  for (int g = 0; g < groups; ++g) {
+    for (int t = 0; t < 3 + 7 * g; ++t) requests[g].prompt.push_back(40 + (t * 5 + g) % 60);
+    requests[g].problem = g;
+    requests[g].samples = samples;
+    requests[g].sampling = sampling;
+  }
+  auto drawn = engine.generate(requests);
+  std::vector<Group> result(groups);
+  for (int g = 0; g < groups; ++g) {
+    result[g].prompt_tokens = requests[g].prompt;
+    result[g].samples = std::move(drawn[g]);
+    for (Sample& sample : result[g].samples) {
+      sample.reward = sample.tokens.front() % 3 + 0.1 * (sample.tokens.back() % 2);
+    }
+  }
+  assign_advantages(result, {});
+  return result;
+}
+
+SamplingConfig sampling_of(double temperature, int top_k = 0) {
+  SamplingConfig sampling;
+  sampling.temperature = temperature;
+  sampling.top_k = top_k;
+  sampling.max_tokens = kMaxTokens;
+  return sampling;
+}
+
+struct Outcome {
+  std::vector<float> weights;
+  StepReport report;
+};
+
+Outcome train_once(const std::vector<Group>& groups, const TrainerConfig& config,
+                   const LossConfig& loss = {}, double temperature = 1,
+                   std::unique_ptr<Policy> reference = nullptr) {
+  auto policy = tiny_policy();
+  OptimizerConfig optimizer;
+  optimizer.lr = 1e-3;
+  Trainer trainer(*policy, std::move(reference), config, loss, optimizer, 9, 10, kMaxTokens,
+                  temperature);
+  Outcome outcome;
+  outcome.report = trainer.update(groups, 0);
+  outcome.weights.assign(policy->parameters().values().begin(),
+                         policy->parameters().values().end());
+  return outcome;
+}
+
+double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  double worst = 0;
+  for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(double(a[i]) - b[i]));
+  return worst;
+}
+
+}  // namespace
+
+TEST_CASE("log-probs of training equal those of sampling, bit for bit") {
+  const auto policy = tiny_policy();
+  for (const auto& [temperature, top_k] : {std::pair{1.0, 0}, {0.6, 0}, {1.0, 5}, {1.7, 3}}) {
+    CAPTURE(temperature);
+    CAPTURE(top_k);
+    const auto groups = sample_groups(*policy, 4, 5, sampling_of(temperature, top_k));
+    const Outcome outcome = train_once(groups, {}, {}, temperature);
+    CHECK(outcome.report.stats.tokens == 4 * 5 * kMaxTokens);
+    CHECK(outcome.report.logp_difference_max == 0);
+    CHECK(outcome.report.stats.ratio_min == 1);
+    CHECK(outcome.report.updates == 1);
+  }
+  // It can fail: another temperature is another distribution.
+  const auto groups = sample_groups(*policy, 1, 2, sampling_of(1.0));
+  CHECK(train_once(groups, {}, {}, 0.9).report.logp_difference_max > 0);
+}
+
+TEST_CASE("gradients of packed groups equal those of separate sequences within rounding") {
+  const auto policy = tiny_policy();
+  const auto groups = sample_groups(*policy, 3, 4, sampling_of(1));
+  // The same loss as packed: each sample alone in a call with its own prompt.
+  TrainerConfig alone;
+  alone.micro_batch_tokens = 16;
+  std::vector<Group> split;
+  for (const Group& group : groups) {
+    for (const Sample& sample : group.samples) {
+      Group single = group;
+      single.samples = {sample};
+      split.push_back(single);
+    }
+  }
+  const Outcome packed = train_once(groups, {});
+  const Outcome separate = train_once(split, alone);
+  CHECK(packed.report.grad_norm == doctest::Approx(separate.report.grad_norm).epsilon(1e-5));
+  CHECK(packed.report.stats.loss == doctest::Approx(separate.report.stats.loss).epsilon(1e-9));
+  CHECK(packed.report.forward_rows < separate.report.forward_rows);
+  // Adam's first step is lr * sign(g) for gradients well above rounding, so compare where it is not
+  // a coin toss.
+  CHECK(largest_difference(packed.weights, separate.weights) <= 2.1e-3);
+}
+
+TEST_CASE("the update is the same with 1, 2 and 4 threads, and when repeated") {
+  const auto policy = tiny_policy();
+  const auto groups = sample_groups(*policy, 4, 4, sampling_of(1));
+  TrainerConfig config;
+  config.inner_epochs = 2;
+  config.mini_batches = 2;
+  const int before = num_threads();
+  const Outcome reference = train_once(groups, config);
+  CHECK(reference.report.updates == 4);
+  for (int threads : {1, 2, 4}) {
+    CAPTURE(threads);
+    set_num_threads(threads);
+    CHECK(train_once(groups, config).weights == reference.weights);
+  }
+  set_num_threads(before);
+}
+
+TEST_CASE("groups without signal change nothing, and are not computed") {
+  const auto policy = tiny_policy();
+  auto groups = sample_groups(*policy, 3, 4, sampling_of(1));
+  const auto initial = tiny_policy();
+  const std::vector<float> weights(initial->parameters().values().begin(),
+                                   initial->parameters().values().end());
+  auto constant = groups;
+  for (Group& group : constant) {
+    for (Sample& sample : group.samples) sample.reward = 0.1f;
+  }
+  assign_advantages(constant, {});
+  const Outcome nothing = train_once(constant, {});
+  CHECK(nothing.weights == weights);
+  CHECK(nothing.report.updates == 0);
+  CHECK(nothing.report.forward_rows == 0);
+
+  // One constant group counts in the normaliser, and only there.
+  for (Sample& sample : groups[1].samples) sample.reward = 0.1f;
+  assign_advantages(groups, {});
+  std::vector<Group> without = {groups[0], groups[2]};
+  const double with_it = train_once(groups, {}).report.stats.loss,
+               alone = train_once(without, {}).report.stats.loss;
+  CHECK(with_it == doctest::Approx(alone * 2 / 3));
+}
+
+TEST_CASE("a gradient that is not finite leaves weights and version alone") {
+  const auto policy = tiny_policy();
+  auto groups = sample_groups(*policy, 2, 4, sampling_of(1));
+  groups[0].samples[0].advantage = std::numeric_limits<double>::infinity();
+  const Outcome outcome = train_once(groups, {});
+  CHECK(!std::isfinite(outcome.report.grad_norm));
+  CHECK(outcome.report.updates == 0);
+  const auto initial = tiny_policy();
+  CHECK(std::equal(outcome.weights.begin(), outcome.weights.end(),
+                   initial->parameters().values().begin()));
+}
+
+TEST_CASE("masked samples have no loss") {
+  const auto policy = tiny_policy();
+  auto groups = sample_groups(*policy, 2, 4, sampling_of(1));
+  groups[0].samples[2].masked = true;
+  assign_advantages(groups, {});
+  auto without = groups;
+  without[0].samples.erase(without[0].samples.begin() + 2);
+  const Outcome a = train_once(groups, {}), b = train_once(without, {});
+  CHECK(a.weights == b.weights);
+  CHECK(a.report.stats.tokens == b.report.stats.tokens);
+}
+
+TEST_CASE("a frozen router keeps its weights, and a trained one does not") {
+  const auto policy = tiny_policy();
+  const auto groups = sample_groups(*policy, 3, 4, sampling_of(1));
+  for (bool train : {true, false}) {
+    TrainerConfig config;
+    config.train_router = train;
+    const Outcome outcome = train_once(groups, config);
+    const auto initial = tiny_policy();
+    bool moved = false, others = false;
+    for (const ParameterInfo& info : initial->parameters().infos()) {
+      const auto before = initial->parameters().view(info);
+      const bool same =
+          std::equal(before.begin(), before.end(), outcome.weights.begin() + info.offset);
+      (info.name.ends_with("mlp.gate.weight") ? moved : others) |= !same;
+    }
+    CHECK(moved == train);
+    CHECK(others);
+  }
+}
+
+TEST_CASE("KL: zero against the policy itself, and a pull towards another reference") {
+  const auto policy = tiny_policy();
+  const auto groups = sample_groups(*policy, 2, 4, sampling_of(1));
+  LossConfig loss;
+  loss.beta = 0.1;
+  const Outcome same = train_once(groups, {}, loss, 1, tiny_policy());
+  CHECK(same.report.stats.kl == 0);
+  CHECK(same.weights == train_once(groups, {}).weights);
+  const Outcome other = train_once(groups, {}, loss, 1, tiny_policy(6));
+  CHECK(other.report.stats.kl > 0);
+  CHECK(other.weights != same.weights);
+}
+
+TEST_CASE("reference refresh makes the reference the current policy") {
+  const auto sampler = tiny_policy();
+  const auto groups = sample_groups(*sampler, 2, 4, sampling_of(1));
+  auto policy = tiny_policy();
+  TrainerConfig config;
+  config.reference_refresh = 2;
+  LossConfig loss;
+  loss.beta = 0.1;
+  Trainer trainer(*policy, tiny_policy(), config, loss, {}, 9, 10, kMaxTokens, 1);
+  CHECK(trainer.update(groups, 0).stats.kl == 0);
+  CHECK(trainer.update(groups, 1).stats.kl > 0);
+  CHECK(trainer.update(groups, 2).stats.kl == 0);
+}
+
+TEST_CASE("entropy bonus raises entropy, top_entropy_quantile keeps the right share") {
+  const auto policy = tiny_policy();
+  auto groups = sample_groups(*policy, 2, 4, sampling_of(1));
+  for (Group& group : groups) {
+    for (Sample& sample : group.samples) sample.advantage = 0;
+  }
+  LossConfig loss;
+  loss.entropy_coef = 1;
+  auto trained = tiny_policy();
+  OptimizerConfig optimizer;
+  optimizer.lr = 1e-3;
+  Trainer trainer(*trained, nullptr, {}, loss, optimizer, 9, 10, kMaxTokens, 1);
+  const double before = trainer.update(groups, 0).entropy_sum;
+  const double after = trainer.update(groups, 1).entropy_sum;
+  CHECK(after > before);
+
+  groups = sample_groups(*policy, 2, 4, sampling_of(1));
+  LossConfig top;
+  top.top_entropy_quantile = 0.2;
+  const Outcome some = train_once(groups, {}, top), all = train_once(groups, {});
+  CHECK(some.weights != all.weights);
+  CHECK(some.report.grad_norm < all.report.grad_norm);
+}
