@@ -24,7 +24,8 @@ void add_evaluation(TrainingRun& run, const std::string& prefix, Json& row) {
   options.sampling.temperature = config.temperature;
   options.seed = run.config.seed;
   const EvalReport report = evaluate(*run.engine, *run.tokenizer, *run.task, options);
-  for (const auto& [name, value] : report.to_json().items()) {
+  const Json facts = report.to_json();
+  for (const auto& [name, value] : facts.items()) {
     if (value.is_number()) row[prefix + name] = value;
   }
 }
