@@ -1,113 +1,11 @@
 // `zeroth check parity`: checkpoints against what another implementation computed from them.
-#include <algorithm>
-#include <cmath>
 #include <cstdio>
-#include <filesystem>
 
 #include "cli/commands.h"
-#include "core/config.h"
-#include "kernels/ops.h"
-#include "policy/packing.h"
-#include "policy/scoring.h"
+#include "core/error.h"
+#include "policy/parity.h"
 
 namespace zeroth {
-namespace {
-
-// Two float32 implementations that add in different orders differ by less than this on models of
-// this size.
-constexpr double kLogprobBound = 2e-4;
-constexpr double kLogitBound = 2e-4;
-constexpr double kGradBound = 1e-4;
-
-struct Differences {
-  double logprob = 0, logit = 0, grad = 0;
-  bool greedy = true;
-  bool good() const {
-    // Written so that a NaN fails.
-    return logprob <= kLogprobBound && logit <= kLogitBound && grad <= kGradBound && greedy;
-  }
-};
-
-template <class T>
-std::vector<T> numbers(const Json& row, const char* key, const std::string& where) {
-  const auto it = row.is_object() ? row.find(key) : row.end();
-  if (!row.is_object() || it == row.end() || !it->is_array()) {
-    fail(where + ": no list \"" + key + "\"", "make the file from the reference implementation");
-  }
-  std::vector<T> out;
-  for (const Json& value : *it) {
-    if (!value.is_number()) fail(where + ": \"" + key + "\" holds something that is no number");
-    out.push_back(value.get<T>());
-  }
-  return out;
-}
-
-// Keeps the larger difference, and NaN once seen.
-void widen_gap(double& gap, double a, double b) {
-  const double difference = std::fabs(a - b);
-  if (!(difference <= gap)) gap = difference;
-}
-
-double largest(const std::vector<float>& got, const std::vector<double>& expected, double gap,
-               const std::string& where) {
-  if (got.size() != expected.size()) {
-    fail(where + ": " + std::to_string(expected.size()) + " expected values for " +
-             std::to_string(got.size()),
-         "make the file from the same ids and model");
-  }
-  for (size_t i = 0; i < got.size(); ++i) widen_gap(gap, got[i], expected[i]);
-  return gap;
-}
-
-std::vector<float> last_logits(const Policy& policy, const std::vector<TokenId>& ids) {
-  PackedBatch batch;
-  batch.add(ids);
-  batch.finish();
-  KvCache cache(policy.config(), batch.pages());
-  const int64_t width = policy.config().width;
-  std::vector<float> hidden(batch.rows() * width), logits(policy.config().vocab_size);
-  policy.forward(batch.view(), cache, hidden.data());
-  policy.logits(hidden.data() + (batch.rows() - 1) * width, 1, logits.data());
-  return logits;
-}
-
-Differences compare(const std::filesystem::path& dir) {
-  const std::string where = (dir / "expected.json").string();
-  const Json expected = read_json_file(dir / "expected.json");
-  if (!expected.is_object() || !expected.contains("sequences") ||
-      !expected["sequences"].is_array()) {
-    fail(where + ": no list \"sequences\"", "make the file from the reference implementation");
-  }
-  const std::unique_ptr<Policy> policy = Policy::load(dir);
-  Differences d;
-  std::vector<std::vector<TokenId>> sequences;
-  for (const Json& row : expected["sequences"]) {
-    sequences.push_back(numbers<TokenId>(row, "ids", where));
-  }
-  std::vector<float> grads(policy->parameters().values().size());
-  const auto scores = score_sequences(*policy, sequences, grads);
-  for (size_t i = 0; i < sequences.size(); ++i) {
-    const Json& row = expected["sequences"][i];
-    d.logprob = largest(scores[i], numbers<double>(row, "logprobs", where), d.logprob, where);
-    if (row.contains("last_logits")) {
-      d.logit = largest(last_logits(*policy, sequences[i]),
-                        numbers<double>(row, "last_logits", where), d.logit, where);
-    }
-    if (row.contains("greedy")) {
-      const std::vector<TokenId> greedy = numbers<TokenId>(row, "greedy", where);
-      d.greedy = d.greedy && greedy_continuation(*policy, sequences[i],
-                                                 static_cast<int>(greedy.size())) == greedy;
-    }
-  }
-  if (expected.contains("total_grad_norm") && expected["total_grad_norm"].is_number()) {
-    const double want = expected["total_grad_norm"].get<double>();
-    const double got = std::sqrt(kernels::sum_squares(grads.data(), grads.size()));
-    widen_gap(d.grad, got / want, 1);
-  }
-  return d;
-}
-
-}  // namespace
 
 int run_check_parity(const Args& args) {
   if (args.empty() || args[0] == "--help") {
@@ -115,18 +13,24 @@ int run_check_parity(const Args& args) {
         "usage: zeroth check parity DIR..\n\nEvery DIR holds a checkpoint and expected.json "
         "(sequences of ids, logprobs, last_logits,\ngreedy; total_grad_norm). Bounds: log-probs "
         "and logits %g, gradient norm %g relative,\ngreedy ids equal.\n",
-        kLogprobBound, kGradBound);
+        kParityLogprobBound, kParityGradBound);
     return args.empty() ? static_cast<int>(ExitCode::kUsage) : 0;
   }
   bool good = true;
   for (const std::string& arg : args) {
-    const std::filesystem::path dir = arg;
-    const Differences d = compare(dir);
-    std::printf("%-28s logprob %.2e  logit %.2e  grad_norm %.2e  greedy %s  %s\n", dir.c_str(),
-                d.logprob, d.logit, d.grad, d.greedy ? "equal" : "DIFFERS",
-                d.good() ? "ok" : "FAILED");
+    ParityGap d;
+    try {
+      d = measure_parity(arg);
+    } catch (const Error& error) {
+      std::printf("%-28s FAILED: %s\n", arg.c_str(), error.what());
+      good = false;
+      continue;
+    }
+    std::printf("%-28s logprob %.2e  logit %.2e  grad_norm %.2e  greedy %s  %s\n", arg.c_str(),
+                d.logprob, d.logit, d.grad_norm, d.greedy_equal ? "equal" : "DIFFERS",
+                d.within_bounds() ? "ok" : "FAILED");
     std::fflush(stdout);
-    good = good && d.good();
+    good = good && d.within_bounds();
   }
   return good ? 0 : static_cast<int>(ExitCode::kFailed);
 }
