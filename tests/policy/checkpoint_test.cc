@@ -1,0 +1,291 @@
+#include "policy/checkpoint.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+
+#include "core/files.h"
+#include "policy/layout.h"
+#include "policy/safetensors.h"
+#include "tests/policy/support.h"
+
+using namespace zeroth;
+using namespace zeroth::test;
+
+namespace {
+
+// A checkpoint as a list that a test edits before it is written.
+struct Tensors {
+  std::vector<std::string> names;
+  std::vector<std::vector<int64_t>> shapes;
+  std::vector<std::vector<float>> values;
+
+  explicit Tensors(const Policy& policy) {
+    for (const ParameterInfo& info : policy.parameters().infos()) {
+      const auto view = policy.parameters().view(info);
+      add(info.name, info.shape, {view.begin(), view.end()});
+    }
+  }
+  void add(const std::string& name, std::vector<int64_t> shape, std::vector<float> data) {
+    names.push_back(name);
+    shapes.push_back(std::move(shape));
+    values.push_back(std::move(data));
+  }
+  size_t index(const std::string& name) const {
+    return std::find(names.begin(), names.end(), name) - names.begin();
+  }
+  std::vector<float> take(const std::string& name) {
+    const size_t i = index(name);
+    std::vector<float> out = std::move(values[i]);
+    names.erase(names.begin() + i);
+    shapes.erase(shapes.begin() + i);
+    values.erase(values.begin() + i);
+    return out;
+  }
+  void write(const std::filesystem::path& file) const {
+    std::vector<TensorToWrite> out;
+    for (size_t i = 0; i < names.size(); ++i) out.push_back({names[i], shapes[i], values[i]});
+    write_safetensors(file, out);
+  }
+};
+
+std::string load_error(const std::string& family, const std::function<void(Tensors&)>& edit) {
+  const TempDir dir;
+  const std::unique_ptr<Policy> policy = Policy::load(fixture(family));
+  Tensors tensors(*policy);
+  edit(tensors);
+  tensors.write(dir.path() / "model.safetensors");
+  std::filesystem::copy(fixture(family) / "config.json", dir.path());
+  return error_of([&] { Policy::load(dir.path()); });
+}
+
+bool same_weights(const Policy& a, const Policy& b) {
+  return same_bits(a.parameters().values(), b.parameters().values());
+}
+
+}  // namespace
+
+TEST_CASE("saving and loading keeps every bit, in one file and in shards") {
+  for (const std::string& family : kFamilies) {
+    CAPTURE(family);
+    const std::unique_ptr<Policy> policy = Policy::load(fixture(family));
+    const TempDir one, many;
+    policy->save(one.path());
+    CHECK(same_weights(*policy, *Policy::load(one.path())));
+    CHECK(read_file(one.path() / "config.json").find("\"float32\"") != std::string::npos);
+    policy->save(many.path(), {.shard_bytes = 50000});
+    CHECK(std::filesystem::exists(many.path() / "model.safetensors.index.json"));
+    CHECK_FALSE(std::filesystem::exists(many.path() / "model.safetensors"));
+    CHECK(same_weights(*policy, *Policy::load(many.path())));
+    // A single file that replaces shards must not be shadowed by their index.
+    policy->save(many.path());
+    CHECK(same_weights(*policy, *Policy::load(many.path())));
+  }
+}
+
+TEST_CASE("bfloat16 files hold rounded weights") {
+  const std::unique_ptr<Policy> policy = Policy::load(fixture("deepseek_v3"));
+  const TempDir dir;
+  policy->save(dir.path(), {.bfloat16 = true});
+  const std::unique_ptr<Policy> back = Policy::load(dir.path());
+  for (const ParameterInfo& info : policy->parameters().infos()) {
+    const auto a = policy->parameters().view(info), b = back->parameters().view(info);
+    for (size_t i = 0; i < a.size(); ++i) {
+      REQUIRE(std::fabs(a[i] - b[i]) <= std::fabs(a[i]) / 256);
+      if (!info.trainable) REQUIRE(a[i] == b[i]);
+    }
+  }
+  CHECK(read_file(dir.path() / "config.json").find("\"bfloat16\"") != std::string::npos);
+}
+
+TEST_CASE("wrong tensors are refused by name") {
+  const std::string up = "model.layers.1.mlp.experts.3.up_proj.weight";
+  CHECK(load_error("qwen3_moe", [](Tensors&) {}).empty());
+  CHECK(contains(load_error("qwen3_moe", [&](Tensors& t) { t.take(up); }), "lacks tensor '" + up));
+  CHECK(contains(load_error("qwen3_moe", [](Tensors& t) { t.add("model.extra", {1}, {0}); }),
+                 "unexpected tensor 'model.extra'"));
+  CHECK(contains(load_error("qwen3_moe",
+                            [&](Tensors& t) {
+                              t.shapes[t.index(up)] = {64, 32};
+                            }),
+                 "'" + up + "' has shape [64, 32]"));
+  for (const float bad : {NAN, INFINITY, -INFINITY}) {
+    const std::string text =
+        load_error("qwen3_moe", [&](Tensors& t) { t.values[t.index(up)][5] = bad; });
+    CHECK(contains(text, up));
+    CHECK(contains(text, "not finite, at index 5"));
+  }
+  CHECK(contains(error_of([] { Policy::load("tests/data/nowhere"); }), "no model directory"));
+  const TempDir empty;
+  std::filesystem::copy(fixture("llama") / "config.json", empty.path());
+  CHECK(contains(error_of([&] { Policy::load(empty.path()); }), "no model.safetensors"));
+}
+
+TEST_CASE("tensors that a model is known to do without are skipped and listed") {
+  const TempDir dir;
+  const std::unique_ptr<Policy> policy = Policy::load(fixture("deepseek_v3"));
+  Tensors tensors(*policy);
+  tensors.add("model.layers.2.eh_proj.weight", {2, 2}, {1, 2, 3, 4});
+  tensors.add("model.layers.0.self_attn.rotary_emb.inv_freq", {1}, {1});
+  tensors.write(dir.path() / "model.safetensors");
+  std::filesystem::copy(fixture("deepseek_v3") / "config.json", dir.path());
+  const PolicyConfig config = PolicyConfig::from_file(dir.path() / "config.json");
+  const Checkpoint checkpoint(dir.path(), config);
+  CHECK(checkpoint.report().skipped ==
+        std::vector<std::string>{"model.layers.0.self_attn.rotary_emb.inv_freq",
+                                 "model.layers.2.eh_proj.weight"});
+  CHECK(same_weights(*policy, *Policy::load(dir.path())));
+  // One layer further is nobody's.
+  CHECK(contains(load_error("deepseek_v3",
+                            [](Tensors& t) { t.add("model.layers.3.eh_proj.weight", {1}, {1}); }),
+                 "unexpected"));
+}
+
+TEST_CASE("fused expert tensors are read") {
+  for (const char* family : {"qwen3_moe", "mixtral"}) {
+    CAPTURE(family);
+    const std::unique_ptr<Policy> policy = Policy::load(fixture(family));
+    const PolicyConfig& c = policy->config();
+    const bool mixtral = c.family == Family::kMixtral;
+    Tensors tensors(*policy);
+    for (int l = 0; l < c.layers; ++l) {
+      const std::string layer = "model.layers." + std::to_string(l);
+      const std::string old_block = layer + (mixtral ? ".block_sparse_moe" : ".mlp");
+      std::vector<float> gate_up, down;
+      for (int e = 0; e < c.router.experts; ++e) {
+        const std::string expert = old_block + ".experts." + std::to_string(e) + ".";
+        for (const char* part : {mixtral ? "w1" : "gate_proj", mixtral ? "w3" : "up_proj"}) {
+          const auto values = tensors.take(expert + part + ".weight");
+          gate_up.insert(gate_up.end(), values.begin(), values.end());
+        }
+        const auto values = tensors.take(expert + (mixtral ? "w2" : "down_proj") + ".weight");
+        down.insert(down.end(), values.begin(), values.end());
+      }
+      tensors.add(layer + ".mlp.experts.gate_up_proj",
+                  {c.router.experts, 2 * c.expert_width, c.width}, gate_up);
+      tensors.add(layer + ".mlp.experts.down_proj", {c.router.experts, c.width, c.expert_width},
+                  down);
+      if (mixtral) {
+        const auto gate = tensors.take(old_block + ".gate.weight");
+        tensors.add(layer + ".mlp.gate.weight", {c.router.experts, c.width}, gate);
+      }
+    }
+    const TempDir dir;
+    tensors.write(dir.path() / "model.safetensors");
+    std::filesystem::copy(fixture(family) / "config.json", dir.path());
+    CHECK(same_weights(*policy, *Policy::load(dir.path())));
+  }
+}
+
+TEST_CASE("block-scaled float8 weights") {
+  // A hand-made file: the q projection in float8 with blocks of 48, everything else in float32.
+  const std::string name = "model.layers.0.self_attn.q_proj.weight";
+  const std::unique_ptr<Policy> policy = Policy::load(fixture("llama"));
+  const auto write = [&](const std::filesystem::path& dir, bool with_scale) {
+    Json header = Json::object();
+    std::string data;
+    const auto add = [&](const std::string& tensor, const char* dtype,
+                         const std::vector<int64_t>& shape, const void* bytes, size_t n) {
+      header[tensor] = {
+          {"dtype", dtype}, {"shape", shape}, {"data_offsets", {data.size(), data.size() + n}}};
+      data.append(static_cast<const char*>(bytes), n);
+    };
+    for (const ParameterInfo& info : policy->parameters().infos()) {
+      const auto view = policy->parameters().view(info);
+      if (info.name != name) add(info.name, "F32", info.shape, view.data(), view.size_bytes());
+    }
+    std::string eight(64 * 64, '\0');
+    for (size_t i = 0; i < eight.size(); ++i) eight[i] = static_cast<char>(0x30 + i % 16);
+    const std::vector<float> scale = {1, 2, 3, 4};
+    add(name, "F8_E4M3", {64, 64}, eight.data(), eight.size());
+    if (with_scale) add(name + "_scale_inv", "F32", {2, 2}, scale.data(), 16);
+    const std::string text = header.dump();
+    const uint64_t length = text.size();
+    std::string file(reinterpret_cast<const char*>(&length), 8);
+    write_file_atomic(dir / "model.safetensors", file + text + data);
+    Json config = read_json_file(fixture("llama") / "config.json");
+    config["quantization_config"] = {
+        {"quant_method", "fp8"}, {"fmt", "e4m3"}, {"weight_block_size", {48, 48}}};
+    write_file_atomic(dir / "config.json", config.dump());
+  };
+  const TempDir dir;
+  write(dir.path(), true);
+  const std::unique_ptr<Policy> loaded = Policy::load(dir.path());
+  const auto q = loaded->parameters().view(loaded->parameters().info(name));
+  CHECK(q[0] == 0.5f);                   // 0x30 = 2^-1, scale 1
+  CHECK(q[8] == 1.0f);                   // 0x38
+  CHECK(q[48] == 2 * 0.5f);              // next block to the right
+  CHECK(q[48 * 64] == 3 * 0.5f);         // next block below
+  CHECK(q[63 * 64 + 63] == 4 * 1.875f);  // 0x3f
+  const TempDir again;
+  loaded->save(again.path());
+  CHECK(same_weights(*loaded, *Policy::load(again.path())));
+  const TempDir without;
+  write(without.path(), false);
+  CHECK(contains(error_of([&] { Policy::load(without.path()); }), name + "_scale_inv"));
+}
+
+TEST_CASE("an index that lies is refused") {
+  const std::unique_ptr<Policy> policy = Policy::load(fixture("qwen2"));
+  const auto error_with = [&](const std::function<void(Json&)>& edit) {
+    const TempDir dir;
+    policy->save(dir.path(), {.shard_bytes = 100000});
+    const std::filesystem::path index = dir.path() / "model.safetensors.index.json";
+    Json json = read_json_file(index);
+    edit(json);
+    write_file_atomic(index, json.dump());
+    return error_of([&] { Policy::load(dir.path()); });
+  };
+  CHECK(error_with([](Json&) {}).empty());
+  CHECK(contains(error_with([](Json& j) { j.erase("weight_map"); }), "weight_map"));
+  CHECK(contains(error_with([](Json& j) { j["weight_map"]["model.norm.weight"] = "../x"; }),
+                 "no plain file name"));
+  CHECK(contains(error_with([](Json& j) { j["weight_map"]["model.norm.weight"] = 3; }),
+                 "no plain file name"));
+  CHECK(contains(error_with([](Json& j) { j["weight_map"]["nobody"] = "gone.safetensors"; }),
+                 "gone.safetensors"));
+  CHECK(contains(
+      error_with([](Json& j) { j["weight_map"]["nobody"] = j["weight_map"]["model.norm.weight"]; }),
+      "'nobody' is not in"));
+}
+
+TEST_CASE("random weights are a function of config and seed") {
+  const PolicyConfig config = PolicyConfig::from_file(fixture("deepseek_v3") / "config.json");
+  const auto a = Policy::init(config, 1), b = Policy::init(config, 1), c = Policy::init(config, 2);
+  CHECK(same_weights(*a, *b));
+  CHECK_FALSE(same_weights(*a, *c));
+  const Parameters& p = a->parameters();
+  CHECK(p.view(p.info("model.layers.0.self_attn.kv_a_layernorm.weight"))[3] == 1.0f);
+  CHECK(p.view(p.info("model.layers.1.mlp.gate.e_score_correction_bias"))[3] == 0.0f);
+  double sum = 0, squares = 0;
+  const auto embedding = p.view(p.info("model.embed_tokens.weight"));
+  for (const float w : embedding) {
+    sum += w;
+    squares += double{w} * w;
+  }
+  CHECK(std::fabs(sum / embedding.size()) < 1e-3);
+  CHECK(std::sqrt(squares / embedding.size()) == doctest::Approx(0.02).epsilon(0.05));
+}
+
+TEST_CASE("fused matrices are one run of the parameter buffer whatever their sizes") {
+  Json json = read_json_file(fixture("qwen2") / "config.json");
+  json["hidden_size"] = 36;
+  json["num_attention_heads"] = 6;
+  json["num_key_value_heads"] = 3;
+  json["intermediate_size"] = 7;
+  const Layout layout = make_layout(PolicyConfig::from_json(json, "config.json"));
+  const Parameters parameters(layout.infos);
+  const auto end_of = [&](const std::string& name) {
+    return parameters.info(name).offset + parameters.info(name).count;
+  };
+  const std::string mlp = "model.layers.1.mlp.", attention = "model.layers.1.self_attn.";
+  CHECK(parameters.info(mlp + "up_proj.weight").offset == end_of(mlp + "gate_proj.weight"));
+  CHECK(layout.layers[1].mlp.gate_up.weight == parameters.info(mlp + "gate_proj.weight").offset);
+  CHECK(parameters.info(attention + "v_proj.bias").offset == end_of(attention + "k_proj.bias"));
+  CHECK(layout.layers[1].qkv.out == 72);
+  for (const ParameterInfo& info : parameters.infos()) {
+    if (!info.glued) CHECK(info.offset % 16 == 0);
+  }
+}

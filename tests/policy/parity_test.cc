@@ -1,0 +1,30 @@
+#include "policy/parity.h"
+
+#include <doctest/doctest.h>
+
+#include "tests/policy/support.h"
+
+using namespace zeroth;
+using namespace zeroth::test;
+
+TEST_CASE("all nine families agree with the reference implementation") {
+  for (const std::string& family : kFamilies) {
+    CAPTURE(family);
+    const ParityGap gap = measure_parity(fixture(family));
+    CHECK(gap.logprob <= kParityLogprobBound);
+    CHECK(gap.logit <= kParityLogitBound);
+    CHECK(gap.grad_norm <= kParityGradBound);
+    CHECK(gap.greedy_equal);
+    CHECK(gap.within_bounds());
+  }
+}
+
+TEST_CASE("a wrong weight is out of bounds") {
+  const TempDir dir;
+  const std::unique_ptr<Policy> policy = Policy::load(fixture("qwen3_moe"));
+  Parameters& parameters = policy->parameters();
+  for (float& w : parameters.view(parameters.info("model.layers.1.mlp.gate.weight"))) w *= 1.01f;
+  policy->save(dir.path());
+  std::filesystem::copy(fixture("qwen3_moe") / "expected.json", dir.path());
+  CHECK_FALSE(measure_parity(dir.path()).within_bounds());
+}

@@ -1,0 +1,146 @@
+// Shared by the tests of policy/: fixture models, packed forwards, bit comparisons, temporary
+// folders.
+#pragma once
+
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+#include "core/rng.h"
+#include "policy/packing.h"
+#include "policy/policy.h"
+
+namespace zeroth::test {
+
+inline const std::vector<std::string> kFamilies = {"llama",   "qwen2",       "qwen3",
+                                                   "mixtral", "qwen2_moe",   "qwen3_moe",
+                                                   "olmoe",   "deepseek_v2", "deepseek_v3"};
+
+inline std::filesystem::path fixture(const std::string& family) {
+  return std::filesystem::path("tests/data/parity") / family;
+}
+
+inline std::vector<std::vector<TokenId>> fixture_sequences(const std::string& family) {
+  std::vector<std::vector<TokenId>> out;
+  const Json expected = read_json_file(fixture(family) / "expected.json");
+  for (const Json& row : expected["sequences"]) {
+    out.push_back(row["ids"].get<std::vector<TokenId>>());
+  }
+  return out;
+}
+
+struct NamedModel {
+  std::string name;
+  std::unique_ptr<Policy> policy;
+};
+
+// A random model from a fixture's config with some keys changed; weights large enough that every
+// part matters.
+inline NamedModel variant(const std::string& name, const std::string& family, const Json& changes) {
+  Json json = read_json_file(fixture(family) / "config.json");
+  json["initializer_range"] = 0.3;
+  for (const auto& [key, value] : changes.items()) json[key] = value;
+  std::unique_ptr<Policy> policy = Policy::init(PolicyConfig::from_json(json, name), 7);
+  // Norms and biases start as ones and zeros; move them so that a part which is left out shows.
+  Rng rng(11, 0);
+  Parameters& parameters = policy->parameters();
+  for (const ParameterInfo& info : parameters.infos()) {
+    if (info.shape.size() > 1) continue;
+    for (float& w : parameters.view(info)) w += static_cast<float>(0.2 * rng.normal());
+  }
+  policy->publish(0);
+  return {name, std::move(policy)};
+}
+
+// The fixtures, and what they leave out.
+inline std::vector<NamedModel> all_models() {
+  std::vector<NamedModel> out;
+  for (const std::string& family : kFamilies)
+    out.push_back({family, Policy::load(fixture(family))});
+  out.push_back(variant("llama with biases", "llama",
+                        {{"attention_bias", true}, {"mlp_bias", true}, {"intermediate_size", 90}}));
+  out.push_back(variant("olmoe clipped", "olmoe", {{"clip_qkv", 0.9}}));
+  out.push_back(variant("mixtral windowed", "mixtral", {{"sliding_window", 7}}));
+  out.push_back(variant("qwen3_moe with a dense layer", "qwen3_moe",
+                        {{"num_hidden_layers", 3}, {"mlp_only_layers", {1}}, {"head_dim", 24}}));
+  out.push_back(variant("deepseek_v2 grouped", "deepseek_v2",
+                        {{"topk_method", "group_limited_greedy"},
+                         {"n_group", 4},
+                         {"topk_group", 2},
+                         {"routed_scaling_factor", 3.5},
+                         {"n_shared_experts", 2},
+                         {"attention_bias", true}}));
+  out.push_back(variant("deepseek_v3 with YaRN", "deepseek_v3",
+                        {{"rope_interleave", false},
+                         {"rope_parameters",
+                          {{"rope_type", "yarn"},
+                           {"rope_theta", 10000.0},
+                           {"factor", 4},
+                           {"original_max_position_embeddings", 128},
+                           {"mscale", 1.0},
+                           {"mscale_all_dim", 0.7}}}}));
+  return out;
+}
+
+inline bool same_bits(std::span<const float> a, std::span<const float> b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
+}
+
+inline std::span<const float> rows(const std::vector<float>& hidden, int64_t width, int64_t first,
+                                   int64_t n) {
+  return std::span(hidden).subspan(first * width, n * width);
+}
+
+// Hidden rows of a packed batch.
+inline std::vector<float> hidden_of(const Policy& policy, const PackedBatch& batch,
+                                    Activations* save = nullptr) {
+  KvCache cache(policy.config(), batch.pages());
+  std::vector<float> hidden(batch.rows() * policy.config().width);
+  policy.forward(batch.view(), cache, hidden.data(), save);
+  return hidden;
+}
+
+// Hidden rows of one sequence on its own.
+inline std::vector<float> hidden_of(const Policy& policy, std::span<const TokenId> tokens) {
+  PackedBatch batch;
+  batch.add(tokens);
+  batch.finish();
+  return hidden_of(policy, batch);
+}
+
+class TempDir {
+ public:
+  TempDir() {
+    std::string name = (std::filesystem::temp_directory_path() / "zeroth-policy-XXXXXX").string();
+    path_ = mkdtemp(name.data());
+  }
+  ~TempDir() { std::filesystem::remove_all(path_); }
+  TempDir(const TempDir&) = delete;
+  TempDir& operator=(const TempDir&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+// The text of the Error that body throws; empty when it throws none.
+template <class Body>
+std::string error_of(const Body& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+inline bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace zeroth::test

@@ -1,0 +1,1 @@
+zeroth_fuzzer(safetensors ${PROJECT_SOURCE_DIR}/fuzz/fuzz_safetensors.cc zeroth_policy)
