@@ -13,7 +13,7 @@ lanes: 16; lane of element i is i mod 16; absent lanes of a last vector are +0 (
 tree: lane i + lane i+8, then i+4, i+2, i+1
 linear: y = chain over k ascending from +0 of fma(x[k], w[k], acc); then acc + bias
 dot: vector j of the row goes to accumulator j mod 4, acc = fma(a, b, acc) from +0; (a0+a1)+(a2+a3); tree
-exp: x clamped to [-110, 90]; t = fma(x, 0x1.715476p+0, 0x1.8p+23); n = t - 0x1.8p+23; r = fma(-n, 0x1.62e4p-1, x); r = fma(-n, 0x1.7f7d1cp-20, r); Horner by fma in r of 0x1.6b6e18p-10 0x1.122fc2p-7 0x1.555688p-5 0x1.5554a4p-3 0x1p-1 0x1p+0 0x1p+0; times 2^(n>>1), times 2^(n-(n>>1))
+exp: x clamped to [-88, 0x1.633334p+6]; t = fma(x, 0x1.715476p+0, 0x1.8p+23); n = t - 0x1.8p+23; r = fma(-n, 0x1.62e4p-1, x); r = fma(-n, 0x1.7f7d1cp-20, r); Horner by fma in r of 0x1.6b6e18p-10 0x1.122fc2p-7 0x1.555688p-5 0x1.5554a4p-3 0x1p-1 0x1p+0 0x1p+0; times the float whose exponent field is n + 127
 log: of a float in binary64 without fma: x = 2^n m, m in (0x1.6a09e667f3bcdp-1, 0x1.6a09e667f3bcdp+0]; s = (m-1)/(m+1), q = s*s; Horner in q of 2/19 2/17 2/15 2/13 2/11 2/9 2/7 2/5 2/3 2; n*ln2 + p*s; rounded to binary32
 sigmoid: 1 / (1 + exp(0-x)); silu: x / (1 + exp(0-x))
 rms_norm: mean = dot(x, x) / width; inv = 1 / sqrt(mean + eps); y = (x * inv) * weight

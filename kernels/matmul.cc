@@ -214,15 +214,12 @@ void backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
       if (depth_of(g) > 0) cut(tasks, g, out, in, depth_of(g), kRows, target);
     run(tasks, total, [&, dw](const Task& t) {
       const int64_t begin = begin_of(t.group), depth = depth_of(t.group);
-      float* panel = thread_scratch(Slot::kPanel, depth * (kPanelColumns + t.rows));
-      float* columns = panel + depth * kPanelColumns;  // dy of the chunk, [depth][t.rows]
-      for (int64_t i = 0; i < depth; ++i)
-        std::copy_n(dy + (begin + i) * lddy + t.row, t.rows, columns + i * t.rows);
+      float* panel = thread_scratch(Slot::kPanel, depth * kPanelColumns);
       for (int64_t column = t.column; column < t.column + t.columns; column += kPanelColumns) {
         const int64_t width = std::min<int64_t>(kPanelColumns, t.column + t.columns - column);
         isa.gemm_pack_b(x + begin * ldx + column, ldx, depth, width, panel);
-        isa.gemm({columns, 1, t.rows, panel, 0, dw[t.group] + t.row * lddw + column, lddw, t.rows,
-                  depth, width, nullptr, Accumulate::kAdd});
+        isa.gemm({dy + begin * lddy + t.row, 1, lddy, panel, 0, dw[t.group] + t.row * lddw + column,
+                  lddw, t.rows, depth, width, nullptr, Accumulate::kAdd});
       }
     });
   }

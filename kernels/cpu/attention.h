@@ -183,7 +183,7 @@ ZEROTH_INLINE float soften(float* scores, int origin, int first_position, int la
   Vec sum = splat(0.0f);
   for (int page = begin; page <= end; page += kPage) {
     float* at = scores + (page - origin);
-    const Vec e = exp(sub(load(at), shift));
+    const Vec e = exp_bounded(sub(load(at), shift));
     sum = add(sum, e);
     store(at, e);
   }

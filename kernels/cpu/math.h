@@ -6,15 +6,15 @@
 
 namespace zeroth::kernels::ZEROTH_VEC_NAMESPACE {
 
-// exp: x = n ln 2 + r with |r| <= ln 2 / 2 (Cody-Waite, two constants), a polynomial of degree 6 in
-// r, then two multiplications by powers of two, so that results in the denormal range are rounded
-// once. exp(0) = 1 exactly, exp(x) = +0 below -104 (so also for -inf), +inf above 88.8; NaN stays
-// NaN. Error at most 1 ulp outside denormals.
-ZEROTH_INLINE Vec exp(Vec x) {
-  // Adding 1.5 * 2^23 rounds to an integer (ties to even) and leaves it in the low bits.
-  const Vec magic = splat(12582912.0f);
-  x = larger(splat(-110.0f), x);
-  x = smaller(splat(90.0f), x);
+// exp of x <= 88.8: x = n ln 2 + r with |r| <= ln 2 / 2 (Cody-Waite, two constants), a polynomial
+// of degree 6 in r, then one multiplication by 2^n, which is +0 for n = -127. exp(0) = 1 exactly,
+// exp(x) = +0 below -87.69 (so also for -inf), +inf above 88.38; NaN stays NaN. Error at most 1
+// ulp.
+ZEROTH_INLINE Vec exp_bounded(Vec x) {
+  // Adding 1.5 * 2^23 rounds to an integer (ties to even) and leaves it in the low bits, from where
+  // a shift moves it to the exponent.
+  const Vec magic = splat(12582912.0f), one = splat(1.0f);
+  x = larger(splat(-88.0f), x);
   const Vec shifted = fma(x, splat(1.44269504088896341f), magic);
   const Vec n = sub(shifted, magic);
   Vec r = fnma(n, splat(0.693145751953125f), x);
@@ -24,15 +24,12 @@ ZEROTH_INLINE Vec exp(Vec x) {
   p = fma(p, r, splat(4.16672379e-2f));
   p = fma(p, r, splat(1.66665345e-1f));
   p = fma(p, r, splat(0.5f));
-  p = fma(p, r, splat(1.0f));
-  p = fma(p, r, splat(1.0f));
-  const Bits exponent = sub(bits_of(shifted), bits_of(magic));
-  const Bits half = shift_right<1>(exponent);
-  const Bits bias = splat_bits(127);
-  const Vec scale1 = vec_of(shift_left<23>(add(half, bias)));
-  const Vec scale2 = vec_of(shift_left<23>(add(sub(exponent, half), bias)));
-  return mul(mul(p, scale1), scale2);
+  p = fma(p, r, one);
+  p = fma(p, r, one);
+  return mul(p, vec_of(add(shift_left<23>(bits_of(shifted)), bits_of(one))));
 }
+
+ZEROTH_INLINE Vec exp(Vec x) { return exp_bounded(smaller(splat(88.8f), x)); }
 
 // 1 / (1 + exp(-x)).
 ZEROTH_INLINE Vec sigmoid(Vec x) {

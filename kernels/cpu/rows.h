@@ -179,7 +179,7 @@ inline void softmax(const float* x, float* y, int64_t n) {
   const Vec one = splat(1.0f), shift = splat(largest_of(x, n, one)), zero = splat(0.0f);
   Vec sum = zero;
   for_lanes(n, [&](int64_t i, int lanes) {
-    Vec e = exp(sub(load_part(x + i, lanes), shift));
+    Vec e = exp_bounded(sub(load_part(x + i, lanes), shift));
     if (lanes < kLanes) e = select(first(lanes), e, zero);
     sum = add(sum, e);
     store_part(y + i, e, lanes);
@@ -206,7 +206,7 @@ inline RowStatistics row_statistics(const float* logits, int64_t n, float scale)
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
       const Vec z = sub(mul(load(logits + i + j * kLanes), by), shift);
-      const Vec e = exp(z);
+      const Vec e = exp_bounded(z);
       sum[j] = add(sum[j], e);
       moment[j] = fma(e, z, moment[j]);
     }
@@ -216,7 +216,7 @@ inline RowStatistics row_statistics(const float* logits, int64_t n, float scale)
     if (left <= 0) break;
     const int lanes = left < kLanes ? static_cast<int>(left) : kLanes;
     const Vec z = sub(mul(load_first(logits + i + j * kLanes, lanes), by), shift);
-    const Vec e = select(first(lanes), exp(z), zero);
+    const Vec e = select(first(lanes), exp_bounded(z), zero);
     sum[j] = add(sum[j], e);
     moment[j] = fma(e, z, moment[j]);
   }

@@ -72,14 +72,9 @@ ZEROTH_INLINE Bits bits_of(Vec a) { return {_mm512_castps_si512(a.v)}; }
 ZEROTH_INLINE Vec vec_of(Bits a) { return {_mm512_castsi512_ps(a.v)}; }
 ZEROTH_INLINE Bits splat_bits(int32_t x) { return {_mm512_set1_epi32(x)}; }
 ZEROTH_INLINE Bits add(Bits a, Bits b) { return {_mm512_add_epi32(a.v, b.v)}; }
-ZEROTH_INLINE Bits sub(Bits a, Bits b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 template <int kBits>
 ZEROTH_INLINE Bits shift_left(Bits a) {
   return {_mm512_slli_epi32(a.v, kBits)};
-}
-template <int kBits>
-ZEROTH_INLINE Bits shift_right(Bits a) {  // arithmetic
-  return {_mm512_srai_epi32(a.v, kBits)};
 }
 // Tree: lane i with i + 8, then i + 4, i + 2, i + 1.
 ZEROTH_INLINE float sum_lanes(Vec a) {
@@ -165,16 +160,9 @@ ZEROTH_INLINE Bits splat_bits(int32_t x) { return {_mm256_set1_epi32(x), _mm256_
 ZEROTH_INLINE Bits add(Bits a, Bits b) {
   return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)};
 }
-ZEROTH_INLINE Bits sub(Bits a, Bits b) {
-  return {_mm256_sub_epi32(a.lo, b.lo), _mm256_sub_epi32(a.hi, b.hi)};
-}
 template <int kBits>
 ZEROTH_INLINE Bits shift_left(Bits a) {
   return {_mm256_slli_epi32(a.lo, kBits), _mm256_slli_epi32(a.hi, kBits)};
-}
-template <int kBits>
-ZEROTH_INLINE Bits shift_right(Bits a) {
-  return {_mm256_srai_epi32(a.lo, kBits), _mm256_srai_epi32(a.hi, kBits)};
 }
 ZEROTH_INLINE float sum_lanes(Vec a) {
   const __m256 y = _mm256_add_ps(a.lo, a.hi);
@@ -282,19 +270,10 @@ ZEROTH_INLINE Bits add(Bits a, Bits b) {
     return static_cast<int32_t>(static_cast<uint32_t>(a.v[i]) + static_cast<uint32_t>(b.v[i]));
   });
 }
-ZEROTH_INLINE Bits sub(Bits a, Bits b) {
-  return each_bits([&](int i) {
-    return static_cast<int32_t>(static_cast<uint32_t>(a.v[i]) - static_cast<uint32_t>(b.v[i]));
-  });
-}
 template <int kBits>
 ZEROTH_INLINE Bits shift_left(Bits a) {
   return each_bits(
       [&](int i) { return static_cast<int32_t>(static_cast<uint32_t>(a.v[i]) << kBits); });
-}
-template <int kBits>
-ZEROTH_INLINE Bits shift_right(Bits a) {
-  return each_bits([&](int i) { return a.v[i] >> kBits; });
 }
 ZEROTH_INLINE float sum_lanes(Vec a) {
   for (int step = 8; step > 0; step /= 2)
