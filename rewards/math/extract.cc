@@ -129,7 +129,7 @@ void bare_candidates(std::string_view region, bool expr, std::vector<Candidate>*
   std::string_view text = trimmed(region);
   bool latex = text.find('\\') != std::string_view::npos;
   if (text.size() <= 400 && (latex || count_words(text) < 4)) {
-    out->push_back({std::string(text), false});
+    out->push_back({std::string(text), false, true});
   }
   if (expr) {
     for (std::string& number : last_numbers(region)) out->push_back({std::move(number), true});

@@ -12,6 +12,7 @@ namespace zeroth::math {
 struct Candidate {
   std::string text;    // as written, any bytes
   bool plain = false;  // stood outside mathematics: number conventions of prose
+  bool prose = false;  // a sentence: words beside a number mean that the number alone may be the answer
 };
 
 // The part of a completion that may hold the answer under `format`; false when the format is broken.

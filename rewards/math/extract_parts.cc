@@ -229,7 +229,7 @@ bool read_anchor(std::string_view text, const std::vector<Formula>& formulas, si
   if (sentence.empty()) return false;
   bool digits = count_digits(sentence) > 0;
   if (!digits && !words) return false;
-  if (count_words(sentence) < 4) out->push_back({std::string(sentence), false});
+  if (count_words(sentence) < 4) out->push_back({std::string(sentence), false, true});
   for (std::string& number : last_numbers(sentence)) out->push_back({std::move(number), true});
   if (out->empty() && words) out->push_back({std::string(sentence), false});
   return !out->empty();

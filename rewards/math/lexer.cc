@@ -41,6 +41,10 @@ constexpr auto kFont = std::to_array<std::string_view>(
     {"mathbf", "mathit", "mathcal", "mathscr", "mathfrak", "boldsymbol", "bm", "pmb", "underline",
      "boxed", "fbox", "mathnormal", "underbrace", "cancel"});
 
+// Words of two or three letters that are no products of variables.
+constexpr auto kShortWords = std::to_array<std::string_view>(
+    {"for", "if", "the", "no", "No", "NO", "yes", "Yes", "YES", "not", "but"});
+
 struct Relation {
   std::string_view name;
   char code;
@@ -366,8 +370,7 @@ class Lexer {
     if (split_function(run, begin)) return;
     bool ordinal = after_digit && (run == "th" || run == "st" || run == "nd" || run == "rd");
     bool unit = run.size() >= 2 && last_is(Kind::kNumber) && is_unit(run);
-    if (run.size() >= 4 || ordinal || unit || run == "for" || run == "if" || run == "the" ||
-        run == "no" || run == "No" || run == "NO" || run == "yes" || run == "Yes") {
+    if (run.size() >= 4 || ordinal || unit || one_of(run, kShortWords)) {
       push(Kind::kWord, 0, std::string(run));
       return;
     }
@@ -504,7 +507,7 @@ class Lexer {
       push(Kind::kSeparator, 'n');
       return;
     }
-    pos_ += next == '\0' ? 1 : 2;
+    pos_ += next == '\0' || is_digit(next) ? 1 : 2;
     switch (next) {
       case '{':
         ++parens_;

@@ -18,6 +18,14 @@ struct Side {
   std::string raw;
 };
 
+// A list of words and of mathematics.
+bool mixes_words(const math::Pool& pool, math::Ref ref) {
+  if (ref == math::kNoRef || !pool.is(ref, math::Op::kList)) return false;
+  int texts = 0;
+  for (math::Ref kid : pool.children(ref)) texts += pool.is(kid, math::Op::kText);
+  return texts > 0 && texts < pool[ref].count;
+}
+
 // The first candidate that parses as mathematics, else the first at all.
 Side read_side(math::Pool& pool, const std::vector<math::Candidate>& candidates, const MathOptions& options) {
   Side first;
@@ -29,7 +37,8 @@ Side read_side(math::Pool& pool, const std::vector<math::Candidate>& candidates,
     } else {
       side.parsed = math::parse_answer(pool, math::to_ascii_latex(candidate.text), candidate.plain);
     }
-    if (side.parsed.ref != math::kNoRef && !side.parsed.as_text) return side;
+    const bool mixed = candidate.prose && mixes_words(pool, side.parsed.ref);
+    if (side.parsed.ref != math::kNoRef && !side.parsed.as_text && !mixed) return side;
     if (first.raw.empty()) first = std::move(side);
   }
   return first;

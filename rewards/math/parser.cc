@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "rewards/math/extract_parts.h"
 #include "rewards/math/parser_depth.h"
 
 namespace zeroth::math {
@@ -43,6 +44,9 @@ ParsedAnswer Parser::answer() {
       continue;
     }
     if (static_cast<int>(items.size()) > pool_.budget().set_elements || pool_.full()) return {kNoRef, true, true};
+    // "9, not 8", "x = 2k, where k ..": a clause about the answer before it.
+    bool value_before = !items.empty() && !pool_.is(items.back(), Op::kText);
+    if (value_before && at().is(Kind::kWord) && (at().text == "not" || one_of(at().text, kQualifiers))) break;
     size_t before = pos_;
     Ref item = element();
     if (item != kNoRef) {
@@ -182,8 +186,12 @@ bool Parser::skip_leading_words(std::string* label) {
 bool Parser::skip_trailing_words() {
   bool first = true;
   bool number_seen = false;
-  while (!done() && !at().is(Kind::kSeparator) && !at().is(Kind::kClose) && !at().is(Kind::kCell)) {
+  int open = 0;  // brackets opened by the remark itself
+  while (!done() && !at().is(Kind::kSeparator) && !at().is(Kind::kCell)) {
     const Token& t = at();
+    if (t.is(Kind::kClose) && open == 0) break;
+    open += t.is(Kind::kOpen);
+    open -= t.is(Kind::kClose);
     if (t.is(Kind::kWord) || (t.is(Kind::kLetter) && t.upright)) {
       if (one_of(t.text, kNegations)) return false;
       if (one_of(t.text, kQualifiers) && depth_ <= 1 && !in_set_) {
@@ -200,8 +208,6 @@ bool Parser::skip_trailing_words() {
     }
     first = false;
     ++pos_;
-    // Braces of exponents of units.
-    while (at().is(Kind::kClose, '}') && tokens_[pos_ - 1].is(Kind::kNumber)) ++pos_;
   }
   return !number_seen;
 }
@@ -287,7 +293,8 @@ Ref Parser::element_body(size_t begin) {
   mark_function_definition();
   Ref value = relation_chain();
   if (value == kNoRef) return kNoRef;
-  if (!at_element_end() && (at().is(Kind::kWord) || (at().is(Kind::kLetter) && at().upright))) {
+  bool remark = at().is(Kind::kWord) || ((at().is(Kind::kLetter) || at().is(Kind::kOpen, '(')) && at().upright);
+  if (!at_element_end() && remark) {
     if (!skip_trailing_words()) return kNoRef;
   }
   if (!label.empty() && !pool_.is(value, Op::kRelation)) {
@@ -372,6 +379,11 @@ ParsedAnswer parse_answer(Pool& pool, std::string_view source, bool plain) {
   // Emphasis marks of Markdown.
   while (source.size() >= 4 && source.starts_with("**") && source.ends_with("**")) {
     source = source.substr(2, source.size() - 4);
+  }
+  // Braces around the whole answer.
+  while (source.size() >= 2 && source.front() == '{' && source.back() == '}' &&
+         matching_brace(source, 0) == source.size() - 1) {
+    source = source.substr(1, source.size() - 2);
   }
   if (source.empty()) return {};
   thread_local std::vector<Token> tokens;

@@ -34,19 +34,6 @@ Ref Parser::set_expression() {
     } else if (at().is(Kind::kLetter) && at().text == "U" && is_set_like(pool_, left) &&
                at(1).is(Kind::kOpen)) {
       op = Op::kUnion;
-    } else if (at().is(Kind::kOperator, ':') && !in_set_) {
-      ++pos_;
-      Ref right = additive();
-      if (right == kNoRef) return kNoRef;
-      std::vector<Ref> parts;
-      if (pool_.is(left, Op::kRatio)) {
-        parts = pool_.copy_children(left);
-      } else {
-        parts.push_back(left);
-      }
-      parts.push_back(right);
-      left = pool_.make(Op::kRatio, parts);
-      continue;
     } else {
       break;
     }
@@ -81,16 +68,20 @@ Ref Parser::additive() {
   return left;
 }
 
-// Factors joined by explicit * and /; juxtaposition binds tighter, as in 1/2x = 1/(2x).
+// Factors joined by explicit *, / and the ratio sign; juxtaposition binds tighter, as in 1/2x = 1/(2x).
 Ref Parser::term() {
   Ref left = signed_factor();
   while (left != kNoRef && at().is(Kind::kOperator)) {
     char op = at().ch;
-    if (op != '*' && op != '/') break;
+    if (op != '*' && op != '/' && (op != ':' || in_set_)) break;
     ++pos_;
     Ref right = signed_factor();
     if (right == kNoRef || pool_.full()) return kNoRef;
-    if (op == '*') {
+    if (op == ':') {
+      std::vector<Ref> parts = pool_.is(left, Op::kRatio) ? pool_.copy_children(left) : std::vector<Ref>{left};
+      parts.push_back(right);
+      left = pool_.make(Op::kRatio, parts);
+    } else if (op == '*') {
       left = combine_mul(pool_, left, right);
     } else if (pool_.is(left, Op::kMatrix) || pool_.is(left, Op::kPercent)) {
       left = combine_mul(pool_, pool_.div(pool_.integer(1), right), left);
@@ -158,6 +149,7 @@ Ref Parser::juxtaposition(Ref first) {
   while (starts_factor()) {
     if (pool_.full()) return kNoRef;
     if (stops_for_unit(product)) break;
+    if (at().is(Kind::kOpen, '(') && at().upright && at(1).is(Kind::kWord)) break;  // a remark
     if (pool_.is(first, Op::kPercent) && product == first && at().is(Kind::kNumber)) return kNoRef;
     Ref next = factor();
     if (next == kNoRef) return kNoRef;
@@ -191,7 +183,8 @@ Ref Parser::postfix(Ref base) {
     const Token& t = at();
     if (t.is(Kind::kOperator, '!')) {
       ++pos_;
-      base = pool_.function(Function::kFactorial, {base});
+      bool decimal = pool_.is_number(base) && !pool_.value(base).is_integer();
+      if (!decimal) base = pool_.function(Function::kFactorial, {base});  // "1.5!" is a cheer
     } else if (t.is(Kind::kPercent)) {
       ++pos_;
       base = pool_.is(base, Op::kPercent) ? base : pool_.make(Op::kPercent, {base});
