@@ -1,0 +1,43 @@
+#include "core/files.h"
+#include "core/sha256.h"
+#include "kernel_test.h"
+#include "kernels/limits.h"
+
+namespace zeroth::kernels {
+namespace {
+
+TEST_CASE("docs/numerics.md quotes the contract word for word") {
+  const std::string doc = read_file("docs/numerics.md");
+  const std::string begin = "<!-- contract begin -->\n```\n", end = "```\n<!-- contract end -->";
+  const size_t from = doc.find(begin), to = doc.find(end);
+  REQUIRE(from != std::string::npos);
+  REQUIRE(to != std::string::npos);
+  CHECK(doc.substr(from + begin.size(), to - from - begin.size()) == contract_text());
+}
+
+TEST_CASE("the hash is that of the text") {
+  CHECK(contract_hash() == sha256_hex(contract_text()));
+  CHECK(contract_hash().size() == 64);
+}
+
+TEST_CASE("instruction sets: known names only, the portable one always") {
+  const Restore restore;
+  const auto names = supported_isas();
+  CHECK(names.back() == "portable");
+  for (const std::string& name : names) {
+    set_isa(name);
+    CHECK(isa() == name);
+  }
+  CHECK_THROWS(set_isa("sse9"));
+  CHECK_THROWS(set_isa(""));
+}
+
+TEST_CASE("limits are measured") {
+  const Limits limits = measure_limits(0.01);
+  CHECK(limits.gflops > 0);
+  CHECK(limits.read_gbs > 0);
+  CHECK(limits.cache_gbs > 0);
+}
+
+}  // namespace
+}  // namespace zeroth::kernels
