@@ -160,4 +160,12 @@ std::vector<Verdict> ArithmeticTask::grade(const Problem& problem, std::string_v
   return {std::move(accuracy), std::move(format), std::move(process)};
 }
 
+std::string ArithmeticTask::gold_completion(const Problem& problem) const {
+  const auto op = problem.meta.at("op").get<std::string>();
+  const std::string lines = scratch_lines(problem.meta.at("a").get<int64_t>(), op[0],
+                                          problem.meta.at("b").get<int64_t>());
+  return std::string(options_.think_opened() ? "" : "<think>") + lines + "</think><answer>" +
+         problem.answer + (options_.stop_at_answer ? "" : "</answer>");
+}
+
 }  // namespace zeroth

@@ -38,6 +38,7 @@ class ArithmeticTask : public Task {
   Problem problem(Split split, int64_t index) const override;
   std::vector<Verdict> grade(const Problem& problem, std::string_view completion,
                              FinishReason finish) const override;
+  std::string gold_completion(const Problem& problem) const override;
   std::vector<std::string> stop_strings() const override { return options_.stop_strings(); }
   const ArithmeticOptions& options() const { return options_; }
 

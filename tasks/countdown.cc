@@ -16,7 +16,14 @@ constexpr int64_t kMaxTable = 4096;
 constexpr int64_t kDrawnSize = int64_t{1} << 31;  // problems are named by 32-bit numbers elsewhere
 
 // Separate streams of the task seed.
-enum Stream : uint32_t { kSetOrder = 1, kTargetOrder, kNumberOrder, kTrainDraw, kHeldOutDraw };
+enum Stream : uint32_t {
+  kSetOrder = 1,
+  kTargetOrder,
+  kNumberOrder,
+  kTrainDraw,
+  kHeldOutDraw,
+  kGoldDraw
+};
 
 int64_t multisets(int count, int max_number) {
   int64_t n = 1;  // C(max_number + count - 1, count), exact at every step
@@ -232,6 +239,24 @@ std::vector<Verdict> CountdownTask::grade(const Problem& problem, std::string_vi
 
 std::string CountdownTask::cluster(const Problem& problem) const {
   return multiset_key(problem.meta.at("nums").get<std::vector<int>>());
+}
+
+std::string CountdownTask::gold_completion(const Problem& problem) const {
+  const auto numbers = problem.meta.at("nums").get<std::vector<int>>();
+  const int target = problem.meta.at("target").get<int>();
+  if (numbers.size() <= 4) {
+    for (const CountdownTry& t : all_countdown_tries(numbers, options_.max_value)) {
+      if (t.value == target) return options_.wrap_answer(t.expression);
+    }
+    return {};
+  }
+  // Too many ways to list; a few thousand random ones find most targets.
+  for (uint32_t i = 0; i < 3000; ++i) {
+    Rng rng(StreamKey{options_.seed, kGoldDraw, i, 0});
+    const CountdownTry way = random_countdown_try(numbers, options_.max_value, target, 1, rng);
+    if (way.value == target) return options_.wrap_answer(way.expression);
+  }
+  return {};
 }
 
 }  // namespace zeroth

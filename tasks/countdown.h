@@ -53,6 +53,7 @@ class CountdownTask : public Task {
   Problem problem(Split split, int64_t index) const override;
   std::vector<Verdict> grade(const Problem& problem, std::string_view completion,
                              FinishReason finish) const override;
+  std::string gold_completion(const Problem& problem) const override;
   std::vector<std::string> stop_strings() const override { return options_.stop_strings(); }
   std::string cluster(const Problem& problem) const override;
   const CountdownOptions& options() const { return options_; }

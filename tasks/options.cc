@@ -39,6 +39,27 @@ std::string ResponseOptions::render(std::string_view question) const {
   return text;
 }
 
+std::string ResponseOptions::render_messages(const Json& messages, const std::string& place) const {
+  std::string joined, turns;
+  for (const Json& message : messages) {
+    if (!message.is_object() || !message.contains("role") || !message["role"].is_string() ||
+        !message.contains("content") || !message["content"].is_string()) {
+      fail(place +
+               ": a chat message without text in role and content: " + message.dump().substr(0, 80),
+           "messages look like {\"role\": \"user\", \"content\": \"..\"}");
+    }
+    const auto content = message["content"].get<std::string>();
+    joined += (joined.empty() ? "" : "\n\n") + content;
+    turns += "<|im_start|>" + message["role"].get<std::string>() + "\n" + content + "<|im_end|>\n";
+  }
+  return prompt_template == "chatml" ? turns + "<|im_start|>assistant\n" : render(joined);
+}
+
+std::string ResponseOptions::wrap_answer(const std::string& answer) const {
+  return std::string(think_opened() ? "" : "<think>") + (allow_empty_think ? "" : ".") +
+         "</think><answer>" + answer + (stop_at_answer ? "" : "</answer>");
+}
+
 bool ResponseOptions::think_opened() const {
   return trim(template_text(prompt_template)).ends_with("<think>");
 }

@@ -37,6 +37,12 @@ struct ResponseOptions {
 
   // The prompt for a question. Throws a usage Error when the template lacks {question}.
   std::string render(std::string_view question) const;
+  // The prompt for chat messages [{"role", "content"}, ..]: with template chatml one turn each,
+  // else the contents joined by blank lines are the question. Malformed messages are an Error that
+  // names `place`.
+  std::string render_messages(const Json& messages, const std::string& place) const;
+  // A well-formed response with this answer and empty thinking.
+  std::string wrap_answer(const std::string& answer) const;
   // True when the rendered prompt ends with an opening <think>.
   bool think_opened() const;
   FormatRules format_rules() const;

@@ -143,4 +143,9 @@ std::vector<Verdict> ParityTask::grade(const Problem& problem, std::string_view 
   return {std::move(accuracy), std::move(format)};
 }
 
+std::string ParityTask::gold_completion(const Problem& problem) const {
+  return "<think>" + chain(problem.meta.at("bits").get<std::string>()) + "</think>" +
+         problem.answer;
+}
+
 }  // namespace zeroth

@@ -39,6 +39,7 @@ class ParityTask : public Task {
   Problem problem(Split split, int64_t index) const override;
   std::vector<Verdict> grade(const Problem& problem, std::string_view completion,
                              FinishReason finish) const override;
+  std::string gold_completion(const Problem& problem) const override;
   const ParityOptions& options() const { return options_; }
 
   // Running parities of a bit string, as text with the separator; the last one is the answer.

@@ -1,26 +1,22 @@
 #include "tasks/task.h"
 
+#include <functional>
+
+#include "core/parallel.h"
 #include "tasks/arithmetic.h"
 #include "tasks/countdown.h"
-#include "tasks/number_tasks.h"
+#include "tasks/data_task.h"
+#include "tasks/mixture.h"
 #include "tasks/parity.h"
 
 namespace zeroth {
 namespace {
 
 struct Entry {
-  const char* name;
-  const char* summary;
-  std::unique_ptr<Task> (*make)(const Json& options);
+  std::string name, summary;
+  std::function<std::unique_ptr<Task>(const Json& options)> make;
   std::string (*help)();
 };
-
-template <class Options>
-Options read_options(const std::string& name, const Json& json) {
-  Options options;
-  load_config(options, json, "task " + name);
-  return options;
-}
 
 template <class Options>
 std::string options_help() {
@@ -28,34 +24,43 @@ std::string options_help() {
   return config_help(options);
 }
 
+// A task whose constructor takes its options.
+template <class TaskType, class Options>
+Entry entry(const std::string& name, const std::string& summary) {
+  return {name, summary,
+          [name](const Json& json) -> std::unique_ptr<Task> {
+            Options options;
+            load_config(options, json, "task " + name);
+            return std::make_unique<TaskType>(std::move(options));
+          },
+          options_help<Options>};
+}
+
+// A data set under a name of its own, which chooses the grader unless the options do.
+Entry data_entry(const std::string& name, const std::string& grader, const std::string& summary) {
+  return {name, summary,
+          [name, grader](const Json& json) -> std::unique_ptr<Task> {
+            DataTaskOptions options;
+            options.grader = grader;
+            load_config(options, json, "task " + name);
+            return std::make_unique<DataTask>(name, std::move(options));
+          },
+          options_help<DataTaskOptions>};
+}
+
 // The place where a new task of this project is added.
 const std::vector<Entry>& entries() {
   static const std::vector<Entry> table = {
-      {"countdown", "join given numbers by + - * / into a target, every number once",
-       [](const Json& o) -> std::unique_ptr<Task> {
-         return std::make_unique<CountdownTask>(read_options<CountdownOptions>("countdown", o));
-       },
-       options_help<CountdownOptions>},
-      {"parity", "parity of a bit string",
-       [](const Json& o) -> std::unique_ptr<Task> {
-         return std::make_unique<ParityTask>(read_options<ParityOptions>("parity", o));
-       },
-       options_help<ParityOptions>},
-      {"arithmetic", "multi-digit sums, differences and products with checked working",
-       [](const Json& o) -> std::unique_ptr<Task> {
-         return std::make_unique<ArithmeticTask>(read_options<ArithmeticOptions>("arithmetic", o));
-       },
-       options_help<ArithmeticOptions>},
-      {"gsm8k", "word problems in GSM8K's format (a local file), final number",
-       [](const Json& o) -> std::unique_ptr<Task> {
-         return std::make_unique<NumberTask>("gsm8k", read_options<NumberTaskOptions>("gsm8k", o));
-       },
-       options_help<NumberTaskOptions>},
-      {"jsonl", "prompts and answers of a JSONL file, final number",
-       [](const Json& o) -> std::unique_ptr<Task> {
-         return std::make_unique<NumberTask>("jsonl", read_options<NumberTaskOptions>("jsonl", o));
-       },
-       options_help<NumberTaskOptions>},
+      entry<CountdownTask, CountdownOptions>(
+          "countdown", "join given numbers by + - * / into a target, every number once"),
+      entry<ParityTask, ParityOptions>("parity", "parity of a bit string"),
+      entry<ArithmeticTask, ArithmeticOptions>(
+          "arithmetic", "multi-digit sums, differences and products with checked working"),
+      data_entry("gsm8k", "number", "word problems in GSM8K's format (a local file), final number"),
+      data_entry("math", "math",
+                 "problems in MATH's format (a local file), mathematical equivalence"),
+      data_entry("jsonl", "number", "prompts and answers of any JSONL file"),
+      {"mixture", "several tasks, each with a weight", make_mixture, mixture_help},
   };
   return table;
 }
@@ -80,6 +85,17 @@ std::vector<std::string> split_assignments(const std::string& text) {
 }
 
 }  // namespace
+
+std::vector<std::vector<Verdict>> Task::grade_batch(std::span<const GradeRequest> requests) const {
+  std::vector<std::vector<Verdict>> results(requests.size());
+  parallel_for(static_cast<int64_t>(requests.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const GradeRequest& request = requests[static_cast<size_t>(i)];
+      results[static_cast<size_t>(i)] = grade(*request.problem, request.completion, request.finish);
+    }
+  });
+  return results;
+}
 
 std::unique_ptr<Task> make_task(const std::string& name, const Json& options) {
   std::vector<std::string> names;

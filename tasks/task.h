@@ -13,6 +13,13 @@ namespace zeroth {
 
 enum class Split { kTrain, kHeldOut };
 
+// One completion to grade. The views must stay alive during the call.
+struct GradeRequest {
+  const Problem* problem = nullptr;
+  std::string_view completion;
+  FinishReason finish = FinishReason::kStop;
+};
+
 // Deterministic and immutable: problem(split, i) is always the same problem; train and held-out are
 // disjoint by construction. Const methods are thread safe.
 class Task {
@@ -27,6 +34,13 @@ class Task {
   // Reason::kCheckerError.
   virtual std::vector<Verdict> grade(const Problem& problem, std::string_view completion,
                                      FinishReason finish) const = 0;
+  // Grades many completions, results in order. The default calls grade() on all cores; tasks whose
+  // checker works in batches (sandboxes, other processes) do better.
+  virtual std::vector<std::vector<Verdict>> grade_batch(
+      std::span<const GradeRequest> requests) const;
+  // A completion that deserves full marks, for `zeroth task check`; empty when the task cannot make
+  // one.
+  virtual std::string gold_completion(const Problem&) const { return {}; }
   // Strings that end a completion of this task (besides end-of-text).
   virtual std::vector<std::string> stop_strings() const { return {}; }
   // Key by which problems are dependent (Countdown: the multiset of numbers); intervals cluster by

@@ -1,0 +1,165 @@
+// `zeroth task`: list, sample, check and new.
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+
+#include "cli/commands.h"
+#include "core/config.h"
+#include "core/files.h"
+#include "tasks/scaffold.h"
+#include "tasks/task.h"
+#include "tasks/task_check.h"
+
+namespace zeroth {
+namespace {
+
+void print_usage() {
+  std::printf(
+      "usage: zeroth task list [NAME]             tasks, or the options of one\n"
+      "       zeroth task sample TASK [-n N]      problems with their prompts and answers\n"
+      "       zeroth task check TASK [-n N]       is it fit for training? deterministic, gold "
+      "right, junk wrong, fast\n"
+      "       zeroth task new NAME [--dir DIR]    a C++ task to start from, with its test\n"
+      "TASK is NAME or NAME:key=value,..\n\n");
+}
+
+int list(const Args& args) {
+  if (args.size() > 1)
+    fail_usage("zeroth task list: unexpected \"" + args[1] + "\"", "give one task name or none");
+  std::vector<std::string> names;
+  for (const TaskInfo& task : list_tasks()) {
+    names.push_back(task.name);
+    if (args.empty()) std::printf("%-12s %s\n", task.name.c_str(), task.summary.c_str());
+    if (!args.empty() && args[0] == task.name) {
+      std::printf("%s: %s\n\n%s", task.name.c_str(), task.summary.c_str(),
+                  task.options_help.c_str());
+      return 0;
+    }
+  }
+  if (args.empty()) return 0;
+  const std::string near = nearest(args[0], names);
+  fail_usage("no task is named \"" + args[0] + "\"" +
+                 (near.empty() ? "" : "; did you mean \"" + near + "\"?"),
+             "`zeroth task list` shows the tasks");
+}
+
+struct SampleOptions {
+  int n = 3;
+  int64_t first = 0;
+  std::string split = "train";
+  bool json = false;
+  template <class V>
+  void fields(V& v) {
+    v("n", n, "problems", Range{1, 1e6});
+    v("first", first, "index of the first one", Range{0, 1e12});
+    v("split", split, "problems to use", Choice{{"train", "held_out"}});
+    v("json", json, "print one JSON object a problem");
+  }
+};
+
+// "-n 3" is customary here; the option list knows "--n".
+Args with_long_n(const Args& args) {
+  Args out = args;
+  std::replace(out.begin(), out.end(), std::string("-n"), std::string("--n"));
+  return out;
+}
+
+std::unique_ptr<Task> only_task(const Args& rest, const std::string& command) {
+  if (rest.size() != 1) {
+    fail_usage("zeroth task " + command + ": " + (rest.empty() ? "no task" : "more than one task"),
+               "give one TASK, for example countdown:count=4");
+  }
+  return make_task(rest[0]);
+}
+
+int sample(const Args& args) {
+  SampleOptions options;
+  const auto task = only_task(parse_flags(options, with_long_n(args), "task sample"), "sample");
+  const Split split = options.split == "train" ? Split::kTrain : Split::kHeldOut;
+  const int64_t size = task->size(split);
+  for (int64_t i = options.first; i < std::min(size, options.first + options.n); ++i) {
+    const Problem problem = task->problem(split, i);
+    if (options.json) {
+      const Json row = {{"id", problem.id},
+                        {"prompt", problem.prompt},
+                        {"answer", problem.answer},
+                        {"meta", problem.meta},
+                        {"cluster", task->cluster(problem)}};
+      std::printf("%s\n", row.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
+    } else {
+      std::printf("# %s  answer: %s\n%s\n", problem.id.c_str(), problem.answer.c_str(),
+                  problem.prompt.c_str());
+      const std::string gold = task->gold_completion(problem);
+      if (!gold.empty()) std::printf("%s\n", gold.c_str());
+      std::printf("\n");
+    }
+  }
+  if (options.first >= size) {
+    fail("the split has " + std::to_string(size) + " problems; none at index " +
+         std::to_string(options.first));
+  }
+  return 0;
+}
+
+struct CheckOptions {
+  int n = 200;
+  bool json = false;
+  template <class V>
+  void fields(V& v) {
+    v("n", n, "problems of each split", Range{1, 1e6});
+    v("json", json, "print one JSON object");
+  }
+};
+
+int check(const Args& args) {
+  CheckOptions options;
+  const auto task = only_task(parse_flags(options, with_long_n(args), "task check"), "check");
+  const TaskCheck result = check_task(*task, options.n);
+  if (options.json) {
+    std::printf("%s\n",
+                result.to_json().dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
+  } else {
+    std::fputs(result.to_text().c_str(), stdout);
+  }
+  return result.passed() ? 0 : static_cast<int>(ExitCode::kFailed);
+}
+
+struct NewOptions {
+  std::string dir = ".";
+  template <class V>
+  void fields(V& v) {
+    v("dir", dir, "root of the source tree that the files go to");
+  }
+};
+
+int make_new(const Args& args) {
+  NewOptions options;
+  const Args rest = parse_flags(options, args, "task new");
+  if (rest.size() != 1)
+    fail_usage("zeroth task new: give one name", "for example zeroth task new palindromes");
+  for (const std::string& path : write_task_scaffold(options.dir, rest[0]))
+    std::printf("%s\n", path.c_str());
+  std::fprintf(stderr, "%s\n", scaffold_next_steps(rest[0]).c_str());
+  return 0;
+}
+
+}  // namespace
+
+int run_task(const Args& args) {
+  if (args.empty() || args[0] == "--help" ||
+      std::find(args.begin(), args.end(), "--help") != args.end()) {
+    print_usage();
+    return args.empty() ? static_cast<int>(ExitCode::kUsage) : 0;
+  }
+  const Args rest(args.begin() + 1, args.end());
+  if (args[0] == "list") return list(rest);
+  if (args[0] == "sample") return sample(rest);
+  if (args[0] == "check") return check(rest);
+  if (args[0] == "new") return make_new(rest);
+  const std::string near = nearest(args[0], {"list", "sample", "check", "new"});
+  fail_usage("zeroth task: unknown part \"" + args[0] + "\"" +
+                 (near.empty() ? "" : "; did you mean \"" + near + "\"?"),
+             "use list, sample, check or new");
+}
+
+}  // namespace zeroth

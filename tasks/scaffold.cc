@@ -1,0 +1,174 @@
+#include "tasks/scaffold.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/files.h"
+
+namespace zeroth {
+namespace {
+
+// NAME and CLASS are filled in.
+constexpr std::string_view kHeader = R"(#pragma once
+
+#include "tasks/options.h"
+#include "tasks/task.h"
+
+namespace zeroth {
+
+struct CLASSOptions : ResponseOptions {
+  int letters = 4;
+  template <class V>
+  void fields(V& v) {
+    v("letters", letters, "length of a word", Range{2, 64});
+    ResponseOptions::fields(v);
+  }
+};
+
+// Reverse a word of random letters.
+class CLASSTask : public Task {
+ public:
+  explicit CLASSTask(CLASSOptions options) : options_(std::move(options)) {}
+  std::string name() const override { return "NAME"; }
+  int64_t size(Split) const override { return int64_t{1} << 31; }
+  Problem problem(Split split, int64_t index) const override;
+  std::vector<Verdict> grade(const Problem& problem, std::string_view completion,
+                             FinishReason finish) const override;
+  std::string gold_completion(const Problem& problem) const override {
+    return options_.wrap_answer(problem.answer);
+  }
+  std::vector<std::string> stop_strings() const override { return options_.stop_strings(); }
+
+ private:
+  CLASSOptions options_;
+};
+
+}  // namespace zeroth
+)";
+
+constexpr std::string_view kSource = R"(#include "tasks/NAME_task.h"
+
+#include "core/rng.h"
+
+namespace zeroth {
+
+// The same index must always give the same problem, and no problem may be in both splits.
+Problem CLASSTask::problem(Split split, int64_t index) const {
+  const bool held_out = split == Split::kHeldOut;
+  Rng rng(StreamKey{held_out ? 1u : 0u, 0, static_cast<uint32_t>(index), 0});
+  std::string word;
+  do {
+    word.clear();
+    for (int i = 0; i < options_.letters; ++i) word += static_cast<char>('a' + rng.below(26));
+  } while (is_held_out(word, 8) != held_out);
+  Problem problem;
+  problem.task = name();
+  problem.id = (held_out ? "held-out-" : "train-") + std::to_string(index);
+  problem.prompt = options_.render("Reverse " + word);
+  problem.answer = std::string(word.rbegin(), word.rend());
+  return problem;
+}
+
+// Never throws and never hangs, whatever the policy wrote.
+std::vector<Verdict> CLASSTask::grade(const Problem& problem, std::string_view completion,
+                                      FinishReason finish) const {
+  const FormatRules rules = options_.format_rules();
+  const ResponseParts parts = split_response(completion, rules);
+  Verdict accuracy;
+  accuracy.name = "accuracy";
+  accuracy.weight = options_.accuracy_weight;
+  accuracy.info = Json::object();
+  accuracy.extracted = std::string(parts.answer.substr(0, 4096));
+  if (parts.reason != Reason::kNone) {
+    accuracy.reason = finish == FinishReason::kLength ? Reason::kTruncated : parts.reason;
+  } else {
+    accuracy.score = parts.answer == problem.answer ? 1 : 0;
+    accuracy.reason = accuracy.score == 1 ? Reason::kCorrect : Reason::kWrong;
+  }
+  Verdict format = check_format(completion, rules, finish);
+  format.weight = options_.format_weight;
+  return {std::move(accuracy), std::move(format)};
+}
+
+}  // namespace zeroth
+)";
+
+constexpr std::string_view kTest = R"(#include "tasks/NAME_task.h"
+
+#include <doctest/doctest.h>
+
+#include "tasks/task_check.h"
+
+using namespace zeroth;
+
+TEST_CASE("NAME: fit for training") {
+  const CLASSTask task{CLASSOptions{}};
+  const TaskCheck check = check_task(task, 100);
+  CHECK_MESSAGE(check.passed(), check.to_text());
+}
+)";
+
+std::string class_name(const std::string& name) {
+  std::string out;
+  bool upper = true;
+  for (const char c : name) {
+    if (c == '_') {
+      upper = true;
+    } else {
+      out += upper && c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+      upper = false;
+    }
+  }
+  return out;
+}
+
+std::string filled(std::string_view text, const std::string& name) {
+  std::string out(text);
+  for (const auto& [place, value] :
+       {std::pair<std::string, std::string>{"NAME", name}, {"CLASS", class_name(name)}}) {
+    for (size_t at = out.find(place); at != std::string::npos;
+         at = out.find(place, at + value.size())) {
+      out.replace(at, place.size(), value);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+std::vector<std::string> write_task_scaffold(const std::filesystem::path& root,
+                                             const std::string& name) {
+  const bool letters = std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+  });
+  if (name.empty() || name.size() > 40 || !letters || name[0] < 'a') {
+    fail_usage("task name \"" + name + "\"",
+               "use lower-case letters, digits and underscores, a letter first");
+  }
+  const std::pair<std::filesystem::path, std::string_view> files[] = {
+      {root / "tasks" / (name + "_task.h"), kHeader},
+      {root / "tasks" / (name + "_task.cc"), kSource},
+      {root / "tests" / "tasks" / (name + "_task_test.cc"), kTest}};
+  for (const auto& [path, text] : files) {
+    if (std::filesystem::exists(path))
+      fail(path.string() + " exists", "choose another name, or remove it first");
+  }
+  std::vector<std::string> written;
+  for (const auto& [path, text] : files) {
+    std::error_code error;
+    std::filesystem::create_directories(path.parent_path(), error);
+    write_file_atomic(path, filled(text, name));
+    written.push_back(path.string());
+  }
+  return written;
+}
+
+std::string scaffold_next_steps(const std::string& name) {
+  const std::string type = class_name(name);
+  return "next: in tasks/task.cc include \"tasks/" + name + "_task.h\" and add to the table\n" +
+         "      entry<" + type + "Task, " + type + "Options>(\"" + name +
+         "\", \"what it asks for\"),\n" + "      then build and run\n" +
+         "      zeroth task check " + name;
+}
+
+}  // namespace zeroth
