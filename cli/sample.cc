@@ -2,13 +2,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <numeric>
 
 #include "cli/commands.h"
+#include "cli/interrupt.h"
 #include "core/config.h"
 #include "core/files.h"
 #include "policy/policy.h"
@@ -43,10 +43,6 @@ struct SampleOptions {
     v("json", json, "print one JSON object a completion");
   }
 };
-
-std::atomic<bool> interrupted{false};
-
-void on_interrupt(int) { interrupted.store(true, std::memory_order_relaxed); }
 
 std::vector<TokenId> prompt_tokens(const SampleOptions& options, const Tokenizer& tokenizer) {
   std::string text = options.prompt;
@@ -109,26 +105,21 @@ void print_text(int index, const Sample& sample, bool terminal) {
 // Prints samples in order of their index as soon as all before them are done.
 class InOrder {
  public:
-  InOrder(int n, bool json) : ready_(n), json_(json) {}
+  explicit InOrder(bool json) : json_(json) {}
 
   void add(int index, const Sample& sample) {
-    ready_[index] = true;
-    waiting_.emplace_back(index, sample);
-    while (next_ < static_cast<int>(ready_.size()) && ready_[next_]) print_next();
+    waiting_.emplace(index, sample);
+    while (!waiting_.empty() && waiting_.begin()->first == next_) {
+      const Sample& ready = waiting_.begin()->second;
+      json_ ? print_json(next_, ready) : print_text(next_, ready, isatty(STDOUT_FILENO));
+      std::fflush(stdout);
+      waiting_.erase(waiting_.begin());
+      ++next_;
+    }
   }
 
  private:
-  void print_next() {
-    const auto it = std::find_if(waiting_.begin(), waiting_.end(),
-                                 [&](const auto& entry) { return entry.first == next_; });
-    json_ ? print_json(next_, it->second) : print_text(next_, it->second, isatty(STDOUT_FILENO));
-    std::fflush(stdout);
-    waiting_.erase(it);
-    ++next_;
-  }
-
-  std::vector<char> ready_;
-  std::vector<std::pair<int, Sample>> waiting_;
+  std::map<int, Sample> waiting_;
   bool json_;
   int next_ = 0;
 };
@@ -162,12 +153,11 @@ int run_sample(const Args& args) {
   config.max_batch = options.batch;
   config.cache_mb = options.cache_mb;
   Engine engine(*policy, tokenizer.get(), config);
-  const auto previous = std::signal(SIGINT, on_interrupt);
-  InOrder printer(options.n, options.json);
+  const std::atomic<bool>& interrupted = stop_on_interrupt();
+  InOrder printer(options.json);
   const auto samples =
       engine.generate({request}, &interrupted,
                       [&](int, int index, const Sample& sample) { printer.add(index, sample); });
-  std::signal(SIGINT, previous);
   for (int i = 0; i < options.n; ++i) {
     if (samples[0][i].finish == FinishReason::kAborted) printer.add(i, samples[0][i]);
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <limits>
 #include <string>
 
@@ -67,7 +68,10 @@ struct Engine::Impl {
     for (const auto& [from, to] : plan.copies) cache->copy_page(from, to);
     if (!plan.tokens.empty()) forward(plan);
     generation.gather(plan, hidden.data(), experts.data(), draws);
-    if (!plan.draws.empty()) sample();
+    if (!plan.draws.empty()) {
+      sample();
+      check_finite();
+    }
     generation.record(plan, draws, experts.data(), outcomes, done);
     scheduler.commit(outcomes);
     stats.sampled_tokens += static_cast<int64_t>(plan.draws.size());
@@ -94,6 +98,22 @@ struct Engine::Impl {
                   draws.keys.data(), draws.positions.data(), draws.tokens.data(),
                   draws.logprobs.data(), draws.entropies.data(),
                   draws.truncated ? draws.kept.data() : nullptr);
+  }
+
+  // Keys and values that are not finite would outlive their sequence: attention multiplies what a
+  // page still holds behind its last token by zero.
+  void check_finite() {
+    for (size_t i = 0; i < draws.logprobs.size(); ++i) {
+      if (std::isfinite(draws.logprobs[i]) && std::isfinite(draws.entropies[i])) continue;
+      cache.reset();
+      fail("the policy (version " + std::to_string(policy.version()) +
+               ") gives a log-probability of " + std::to_string(draws.logprobs[i]) + " for token " +
+               std::to_string(draws.positions[i]) + " of sample " +
+               std::to_string(draws.keys[i].sample) + " of problem " +
+               std::to_string(draws.keys[i].problem),
+           "its weights have diverged: go back to an earlier checkpoint, and lower the learning "
+           "rate or the gradient norm bound");
+    }
   }
 
   const Policy& policy;

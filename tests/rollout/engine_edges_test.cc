@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <cmath>
 #include <string>
 
 #include "core/error.h"
@@ -136,6 +137,36 @@ TEST_CASE("samples are reported once each, in an order that repeats") {
   }
   CHECK(orders[0].size() == 12);
   CHECK(orders[0] == orders[1]);
+}
+
+TEST_CASE("diverged weights are an error and leave nothing behind") {
+  const auto policy = tiny_policy("moe");
+  Engine engine(*policy, nullptr, {});
+  const GenerationRequest request = request_of(20, 4, 20);
+  const auto before = engine.generate({request});
+  float& weight = policy->parameters().values()[2000];
+  const float good = weight;
+  for (const float bad : {std::nanf(""), HUGE_VALF}) {
+    weight = bad;
+    policy->publish(3);
+    GenerationRequest touching = request;
+    for (int i = 0; i < kTinyVocab; ++i) touching.prompt.push_back(i);
+    std::string message;
+    try {
+      engine.generate({touching});
+    } catch (const Error& error) {
+      CHECK(error.code() == ExitCode::kFailed);
+      message = error.what();
+    }
+    CHECK(contains(message, "version 3"));
+    weight = good;
+    policy->publish(0);
+    const auto after = engine.generate({request});
+    for (int s = 0; s < 4; ++s) {
+      CHECK(after[0][s].tokens == before[0][s].tokens);
+      CHECK(after[0][s].logprobs == before[0][s].logprobs);
+    }
+  }
 }
 
 TEST_CASE("nothing to do is fine") {
