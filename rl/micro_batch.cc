@@ -1,5 +1,7 @@
 #include "rl/micro_batch.h"
 
+#include <algorithm>
+
 namespace zeroth {
 namespace {
 
@@ -10,6 +12,11 @@ int64_t sample_rows(const Sample& sample) { return static_cast<int64_t>(sample.t
 // token.
 int64_t prompt_rows(const Group& group) {
   return static_cast<int64_t>(group.prompt_tokens.size()) - 1;
+}
+
+bool any_loss(const Group& group) {
+  return std::any_of(group.samples.begin(), group.samples.end(),
+                     [](const Sample& sample) { return has_loss(sample); });
 }
 
 int64_t group_rows(const Group& group) {
@@ -33,6 +40,7 @@ std::vector<SliceList> plan_micro_batches(std::span<const Group* const> groups,
   for (const Group* group : groups) {
     GroupSlice* slice = nullptr;
     const int64_t whole = group_rows(*group);
+    if (!any_loss(*group)) continue;
     if (!calls.empty() && whole > room && whole <= max_tokens) open_call();
     for (const Sample& sample : group->samples) {
       if (!has_loss(sample)) continue;

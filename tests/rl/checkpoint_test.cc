@@ -16,7 +16,10 @@ struct Trained {
   AdamW optimizer{policy->parameters(), {}};
 
   void step(float gradient) {
-    std::vector<float> grads(policy->parameters().values().size(), gradient);
+    std::vector<float> grads(policy->parameters().values().size());
+    for (const ParameterInfo& info : policy->parameters().infos()) {
+      std::fill_n(grads.begin() + info.offset, info.count, gradient);
+    }
     optimizer.step(policy->parameters(), grads, 1e-3);
     policy->publish(optimizer.steps());
   }

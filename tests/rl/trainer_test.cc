@@ -32,8 +32,9 @@ std::vector<Group> sample_groups(const Policy& policy, int groups, int samples,
   for (int g = 0; g < groups; ++g) {
     result[g].prompt_tokens = requests[g].prompt;
     result[g].samples = std::move(drawn[g]);
-    for (Sample& sample : result[g].samples) {
-      sample.reward = sample.tokens.front() % 3 + 0.1 * (sample.tokens.back() % 2);
+    for (int i = 0; i < samples; ++i) {
+      Sample& sample = result[g].samples[i];
+      sample.reward = i % 2 + 0.1 * (sample.tokens.back() % 3);
     }
   }
   assign_advantages(result, {});
