@@ -6,6 +6,8 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <fstream>
+#include <string>
 
 #include "core/parallel.h"
 #include "kernels/cpu/table.h"
@@ -30,6 +32,34 @@ double best_rate(double seconds, double work, const Round& round) {
   return best;
 }
 
+// The size that this process may use: in a virtual machine sysconf may name the host's whole cache,
+// while the system's table names the share that this machine sees. 0: unknown.
+int64_t last_level_cache_bytes() {
+  int64_t bytes = 0;
+  for (int index = 0; index < 8; ++index) {
+    std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(index) +
+                       "/size");
+    int64_t size = 0;
+    char unit = 0;
+    if (file >> size >> unit) bytes = std::max(bytes, size << (unit == 'M' ? 20 : 10));
+  }
+  if (bytes > 0) return bytes;
+  return std::max({sysconf(_SC_LEVEL3_CACHE_SIZE), sysconf(_SC_LEVEL2_CACHE_SIZE), 0L});
+}
+
+// Bytes of the last-level cache that this core reaches, 0 when unknown. The C library multiplies it
+// by the number of such caches in the host, so the system's own table comes first.
+int64_t last_level_cache() {
+  for (int index = 4; index >= 1; --index) {
+    std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(index) +
+                       "/size");
+    int64_t size = 0;
+    char unit = 0;
+    if (file >> size >> unit && size > 0) return size << (unit == 'M' ? 20 : unit == 'K' ? 10 : 0);
+  }
+  return std::max<int64_t>(0, sysconf(_SC_LEVEL3_CACHE_SIZE));
+}
+
 }  // namespace
 
 Limits measure_limits(double seconds) {
@@ -45,10 +75,10 @@ Limits measure_limits(double seconds) {
     });
   });
 
-  const long cache = std::max(sysconf(_SC_LEVEL3_CACHE_SIZE), sysconf(_SC_LEVEL2_CACHE_SIZE));
-  limits.cache_mb = cache > 0 ? static_cast<double>(cache) / (1 << 20) : 0;
+  const int64_t cache = last_level_cache_bytes();
+  limits.cache_mb = static_cast<double>(cache) / (1 << 20);
   const int64_t cache_floats = (cache > 0 ? cache : 32 << 20) / 4;
-  const int64_t floats = std::min<int64_t>(4 * cache_floats, int64_t{1} << 28);
+  const int64_t floats = std::min<int64_t>(4 * cache_floats, int64_t{1} << 26);
   Floats memory;
   float* data = memory.reserve(floats);
   std::fill_n(data, floats, 1.0f);

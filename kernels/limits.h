@@ -13,7 +13,7 @@ struct Limits {
 };
 
 // Measures with the current instruction set and number of threads; blocks for about `seconds` and
-// takes the best of several rounds. Allocates four times the last-level cache (at most 1 GiB) for
+// takes the best of several rounds. Allocates four times the last-level cache (at most 256 MiB) for
 // the time of the call.
 Limits measure_limits(double seconds = 0.6);
 
