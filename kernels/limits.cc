@@ -47,19 +47,6 @@ int64_t last_level_cache_bytes() {
   return std::max({sysconf(_SC_LEVEL3_CACHE_SIZE), sysconf(_SC_LEVEL2_CACHE_SIZE), 0L});
 }
 
-// Bytes of the last-level cache that this core reaches, 0 when unknown. The C library multiplies it
-// by the number of such caches in the host, so the system's own table comes first.
-int64_t last_level_cache() {
-  for (int index = 4; index >= 1; --index) {
-    std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(index) +
-                       "/size");
-    int64_t size = 0;
-    char unit = 0;
-    if (file >> size >> unit && size > 0) return size << (unit == 'M' ? 20 : unit == 'K' ? 10 : 0);
-  }
-  return std::max<int64_t>(0, sysconf(_SC_LEVEL3_CACHE_SIZE));
-}
-
 }  // namespace
 
 Limits measure_limits(double seconds) {
