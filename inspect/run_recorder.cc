@@ -106,7 +106,7 @@ double zero_variance_share(const std::vector<Group>& groups) {
 StepProgress progress_of(int64_t step, int64_t total_steps, const Json& metrics,
                          const std::vector<Group>& groups) {
   StepProgress progress;
-  progress.step = step;
+  progress.step = step + 1;  // steps count from 0, the bar counts finished ones
   progress.total_steps = total_steps;
   progress.reward = number_or(metrics, "reward", 0);
   progress.solve_rate = solve_rate(groups);

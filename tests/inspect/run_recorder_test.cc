@@ -1,5 +1,6 @@
 #include "inspect/run_recorder.h"
 
+#define DOCTEST_CONFIG_SUPER_FAST_ASSERTS
 #include <doctest/doctest.h>
 
 #include "core/error.h"
@@ -63,7 +64,8 @@ TEST_CASE("a row keeps timings apart, at the end") {
   RunRecorder recorder(folder.path(), quiet_options());
   record_steps(recorder, 1, 1, 100.0);
   const std::string content = read_file(folder.path() / "metrics.jsonl");
-  CHECK(content.find(R"({"step":1,"reward":0.25,"loss":-0.5,"note":"text",)") == 0);
+  CHECK(content.find(
+            R"({"step":1,"reward":0.25,"loss":-0.5,"note":"text","scan/reflection_rate":)") == 0);
   const Json row = Json::parse(content);
   CHECK(row["timing"] ==
         Json({{"tokens_per_s", 100.0}, {"sample_seconds", 50.0}, {"step_time", 0.01}}));

@@ -1,5 +1,6 @@
 #include "inspect/trace_store.h"
 
+#define DOCTEST_CONFIG_SUPER_FAST_ASSERTS
 #include <doctest/doctest.h>
 
 #include <cstring>

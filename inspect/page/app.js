@@ -1,0 +1,123 @@
+'use strict';
+// What the current view lets the keyboard do.
+let page = { items: [], at: -1 };
+const VIEWS = { timeline: viewTimeline, step: viewStep, trace: viewTrace, search: viewSearch, ahas: viewAhas, problems: viewProblems, problem: viewProblem, diff: viewDiff, experts: viewExperts };
+const TABS = [['timeline', 'Timeline', '#/timeline'], ['step', 'Steps', '#/step'], ['ahas', 'First ahas', '#/ahas'], ['search', 'Search', '#/search'], ['problems', 'Problems', '#/problems'], ['experts', 'Experts', '#/experts']];
+const PARENT = { trace: 'step', problem: 'problems', diff: 'problems' };
+let routing = 0;
+
+async function route() {
+  const here = place();
+  const mine = ++routing;
+  untip();
+  if (here.view === 'step' && !here.args[0]) {
+    const steps = (await loadSteps()).filter((s) => s.source === 'train');
+    if (mine !== routing) return;
+    if (steps.length) { history.replaceState(null, '', '#/step/' + steps[steps.length - 1].step); route(); return; }
+  }
+  const active = PARENT[here.view] || here.view;
+  add(clear($('tabs')), TABS.map(([name, label, to]) => h('a', { href: to, 'aria-current': name === active ? 'page' : null }, label)));
+  const root = h('div', {});
+  charts.clear();
+  page = { items: [], at: -1 };
+  const view = VIEWS[here.view];
+  try {
+    if (!view) throw new Error('There is no view "' + here.view + '".');
+    if (here.view === 'step' && !here.args[0]) add(root, [h('div', { class: 'empty' }, 'No samples are stored yet.')]);
+    else await view(root, here.args, here.params);
+  } catch (error) {
+    clear(root);
+    add(root, [h('div', { class: 'note alert', role: 'alert' }, error.message)]);
+  }
+  if (mine !== routing) return;
+  clear($('main')).append(root);
+  if (here.view !== 'search') $('search').value = '';
+  document.body.dataset.view = here.view;
+  resizeCharts();
+  if (!route.keepScroll) scrollTo(0, 0);
+  route.keepScroll = false;
+}
+
+function markItem(to) {
+  const items = page.items || [];
+  if (!items.length) return;
+  if (page.at >= 0 && items[page.at]) items[page.at].classList.remove('at');
+  page.at = Math.max(0, Math.min(items.length - 1, to));
+  items[page.at].classList.add('at');
+  items[page.at].scrollIntoView({ block: 'nearest' });
+}
+function openItem() {
+  const item = (page.items || [])[page.at];
+  if (!item) return false;
+  if (item.dataset.at) go('#/trace/' + item.dataset.at); else item.click();
+  return true;
+}
+
+const KEYS = [['/', 'search'], ['j, k or ↓, ↑', 'next and previous card or row'], ['Enter', 'open it'], ['h, l or ←, →', 'previous and next step, or sibling of a trace'], ['Esc', 'back: trace to step, step to timeline'], ['n, p', 'next and previous candidate answer of a trace'], ['c', 'next colouring of tokens'], ['f', 'fold or open the thinking'], ['1 … 6', 'timeline, steps, ahas, search, problems, experts'], ['t', 'dark or light'], ['?', 'this list']];
+function showKeys() {
+  const dialog = $('keys');
+  if (dialog.open) { dialog.close(); return; }
+  clear(dialog);
+  add(dialog, [h('h2', {}, 'Keys'), h('dl', {}, KEYS.map(([k, what]) => [h('dt', {}, k.split(/(, | or )/).map((part) => (/^(, | or )$/.test(part) ? part : h('kbd', {}, part)))), h('dd', {}, what)])), h('p', {}, h('button', { class: 'btn', autofocus: true, onclick: () => dialog.close() }, 'close'))]);
+  dialog.showModal();
+}
+function back() {
+  const here = place();
+  if (page.up) page.up();
+  else if (here.view !== 'timeline') go('#/timeline');
+}
+addEventListener('keydown', (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || $('keys').open) return;
+  const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
+  if (typing) {
+    if (event.key === 'Escape') event.target.blur();
+    return;
+  }
+  const actions = {
+    '/': () => { $('search').focus(); $('search').select(); }, '?': showKeys, t: toggleTheme, Escape: back,
+    j: () => markItem(page.at + 1), ArrowDown: () => markItem(page.at + 1), k: () => markItem(page.at - 1), ArrowUp: () => markItem(page.at - 1),
+    h: () => page.left && page.left(), ArrowLeft: () => page.left && page.left(), l: () => page.right && page.right(), ArrowRight: () => page.right && page.right(),
+    n: () => page.next && page.next(), p: () => page.previous && page.previous(), c: () => page.cycle && page.cycle(), f: () => page.fold && page.fold(),
+  };
+  if (event.key === 'Enter') {
+    if (event.target.closest('a, button, summary, [tabindex]') && event.target.id !== 'main') return;
+    if (openItem()) event.preventDefault();
+    return;
+  }
+  if (/^[1-6]$/.test(event.key)) { go(TABS[Number(event.key) - 1][2]); return; }
+  const action = actions[event.key];
+  if (!action) return;
+  if (event.key.startsWith('Arrow') && (event.key === 'ArrowDown' || event.key === 'ArrowUp') && !(page.items || []).length) return;
+  event.preventDefault();
+  action();
+});
+
+function startLive() {
+  const light = $('live');
+  if (EXPORTED) { light.querySelector('b').textContent = 'exported'; return; }
+  const events = new EventSource('api/events');
+  events.onopen = () => { light.classList.add('on'); light.querySelector('b').textContent = 'live'; };
+  events.onerror = () => { light.classList.remove('on'); light.querySelector('b').textContent = 'not connected'; };
+  events.onmessage = () => {
+    cache.clear();
+    stepsWithSamples = null;
+    // Only the timeline and the first-aha list redraw by themselves: what someone reads must not move.
+    if (['timeline', 'ahas', 'experts'].includes(place().view) && !document.querySelector('#main details[open]') && $('tip').hidden) { route.keepScroll = true; route(); }
+  };
+}
+
+async function start() {
+  initTheme();
+  $('theme').addEventListener('click', toggleTheme);
+  $('help').addEventListener('click', showKeys);
+  $('searchbox').addEventListener('submit', (event) => { event.preventDefault(); $('search').blur(); go('#/search?q=' + encodeURIComponent($('search').value)); });
+  addEventListener('hashchange', () => route());
+  try {
+    const info = await api('info');
+    $('run-name').textContent = info.run;
+    document.title = info.run + ' · zeroth';
+  } catch (error) { /* the view says it */ }
+  await route();
+  startLive();
+}
+start();

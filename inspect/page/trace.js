@@ -1,0 +1,182 @@
+'use strict';
+// Colour modes: name, how a token's value is found, its scale. Masked or missing values stay uncoloured, so that one
+// placeholder cannot flatten the scale.
+function colourModes(trace) {
+  const modes = [{ id: 'plain', label: 'plain' }];
+  const perToken = (values) => values && values.length === trace.ids.length && trace.ids.length > 0;
+  if (perToken(trace.logprobs)) modes.push({ id: 'logprob', label: 'log-prob', values: trace.logprobs, low: -4, high: 0, unit: 'nats', reversed: true });
+  if (perToken(trace.entropies)) modes.push({ id: 'entropy', label: 'entropy', values: trace.entropies, low: 0, high: quantile(trace.entropies, 0.99, 0.1), unit: 'nats' });
+  const advantages = perToken(trace.annotations.advantages) ? trace.annotations.advantages : trace.ids.map(() => trace.adv);
+  if (trace.ids.length) { const most = Math.max(1e-6, ...advantages.map((v) => Math.abs(v || 0))); modes.push({ id: 'advantage', label: 'advantage', values: advantages, low: -most, high: most, diverging: true }); }
+  for (const [name, values] of Object.entries(trace.annotations)) {
+    if (name === 'advantages' || !perToken(values)) continue;
+    if (name === 'ratios') modes.push({ id: name, label: 'ratio', values: values.map((v) => (v > 0 ? Math.log(v) : null)), low: -0.3, high: 0.3, diverging: true, shown: values });
+    else if (name === 'trainer_logprobs') modes.push({ id: name, label: 'train − sample', values: values.map((v, i) => (v === null ? null : v - trace.logprobs[i])), low: -0.3, high: 0.3, diverging: true });
+    else modes.push({ id: name, label: name.replace(/_/g, ' '), values, low: Math.min(...values), high: Math.max(...values) });
+  }
+  if (trace.experts && trace.moe && trace.moe.layers) modes.push({ id: 'expert', label: 'expert', experts: true });
+  return modes;
+}
+function quantile(values, share, least) {
+  const known = values.filter((v) => v !== null).sort((a, b) => a - b);
+  return Math.max(least, known.length ? known[Math.min(known.length - 1, Math.floor(share * known.length))] : least);
+}
+function tokenColour(mode, i, layer, trace) {
+  if (mode.experts) {
+    const { layers, top_k: k } = trace.moe;
+    const expert = trace.experts[(i * layers + layer) * k];
+    return expert === undefined ? '' : `hsl(${(expert * 47) % 360} 65% 55% / .38)`;
+  }
+  if (!mode.values || mode.values[i] === null || mode.values[i] === undefined) return '';
+  const v = mode.values[i];
+  if (mode.diverging) {
+    const share = Math.max(-1, Math.min(1, v / Math.max(Math.abs(mode.low), Math.abs(mode.high))));
+    return share >= 0 ? `rgb(40 170 110 / ${(0.55 * share).toFixed(3)})` : `rgb(225 70 85 / ${(-0.55 * share).toFixed(3)})`;
+  }
+  let share = Math.max(0, Math.min(1, (v - mode.low) / (mode.high - mode.low || 1)));
+  if (mode.reversed) share = 1 - share;
+  return `rgb(var(--heat) / ${(0.62 * share).toFixed(3)})`;
+}
+
+function legendOf(mode) {
+  if (!mode.values) return null;
+  const colours = mode.diverging ? 'rgb(225 70 85 / .55), transparent, rgb(40 170 110 / .55)' : mode.reversed ? 'rgb(var(--heat) / .62), transparent' : 'transparent, rgb(var(--heat) / .62)';
+  const shown = mode.id === 'ratios' ? [Math.exp(mode.low), Math.exp(mode.high)] : [mode.low, mode.high];
+  return h('span', { class: 'scale' }, compact(shown[0]), h('i', { style: { background: `linear-gradient(90deg, ${colours})` } }), compact(shown[1]), mode.unit || '');
+}
+
+function tokenTip(trace, i) {
+  const row = (name, value) => (value === null || value === undefined ? null : h('tr', {}, h('td', { class: 'dim' }, name), h('td', { class: 'mono' }, value)));
+  const p = trace.logprobs[i];
+  const rows = [row('token', `#${i}, id ${trace.ids[i]}`), p !== undefined && row('log-prob', p === null ? 'none' : `${fixed(p, 4)}  (${percent(Math.exp(p), 1)})`),
+    trace.entropies[i] !== undefined && row('entropy', fixed(trace.entropies[i], 4))];
+  for (const [name, values] of Object.entries(trace.annotations)) if (values.length === trace.ids.length) rows.push(row(name.replace(/_/g, ' '), fixed(values[i], 4)));
+  if (trace.experts && trace.moe.layers) {
+    const { layers, top_k: k } = trace.moe;
+    for (let layer = 0; layer < Math.min(layers, 8); layer++) rows.push(row('layer ' + layer, [...Array(k).keys()].map((e) => trace.experts[(i * layers + layer) * k + e]).join(' ')));
+  }
+  return [h('div', { class: 'mono' }, JSON.stringify(trace.pieces[i]).slice(0, 60)), h('table', {}, rows)];
+}
+
+// Where the thinking is, in tokens; nothing when there is none.
+function thinkRange(trace) {
+  let at = 0, open = -1, close = -1;
+  const text = trace.pieces.join('');
+  const from = text.indexOf('<think>'), to = text.indexOf('</think>');
+  if (to < 0 && from < 0) return null;
+  trace.pieces.forEach((piece, i) => {
+    if (open < 0 && (from < 0 || at >= from + 7)) open = i;
+    if (close < 0 && to >= 0 && at + piece.length > to) close = i;
+    at += piece.length;
+  });
+  if (close < 0) close = trace.pieces.length;
+  return open >= 0 && close - open > 1 ? [open, close] : null;
+}
+
+async function viewTrace(root, args, params) {
+  const at = args[0];
+  const trace = await api('trace', { at }, false);
+  const address = parseAddress(at);
+  const sibling = (i) => addressOf(address.step, address.group, i, address.source);
+  const move = (by) => { const to = address.sample + by; if (to >= 0 && to < trace.siblings.length) go('#/trace/' + sibling(to) + (place().params.toString() ? '?' + place().params : '')); };
+  page.left = () => move(-1);
+  page.right = () => move(1);
+  page.up = () => go('#/step/' + address.step + (address.source === 'train' ? '' : '?source=' + address.source));
+  const modes = colourModes(trace);
+  let mode = modes.find((m) => m.id === params.get('color')) || modes.find((m) => m.id === viewTrace.mode) || modes[Math.min(1, modes.length - 1)];
+  let layer = Number(params.get('layer') || 0);
+  let folded = params.get('fold') === '1';
+  let current = params.has('token') ? Number(params.get('token')) : -1;
+  add(root, [h('div', { class: 'head' },
+    h('a', { class: 'btn', href: '#/step/' + address.step + (address.source === 'train' ? '' : '?source=' + address.source), title: 'back to the step (Esc)' }, '← step ' + address.step),
+    h('h1', {}, 'Trace ' + at),
+    pill(trace.correct ? 'right' : 'wrong', trace.correct ? 'good' : 'bad'), finishPill(trace.finish), trace.zero && pill('zero variance', 'warn'), trace.loop && pill('loop', 'warn'), flipPills(trace.flips, trace.aha),
+    h('span', { class: 'grow' }), h('span', { class: 'strip', 'aria-label': 'siblings' }, trace.siblings.map((s, i) =>
+      h('a', { href: '#/trace/' + sibling(i), class: s.correct ? 'right' : '', 'aria-current': i === address.sample ? 'true' : null, title: `sample ${i}: reward ${fixed(s.reward, 2)}, ${s.len} tokens` }, i))))]);
+  const tools = h('div', { class: 'tools' });
+  const body = h('div', { class: 'tokens', id: 'tokens' });
+  const side = h('div', { class: 'side' });
+  const main = h('div', {}, h('section', { class: 'panel', style: { 'margin-bottom': '14px' } }, h('h2', {}, 'Prompt', h('span', { class: 'dim' }, trace.task + ' · ' + trace.problem)),
+    h('div', { class: 'tokens prompt' }, visibleText(trace.prompt))), h('section', { class: 'panel' }, tools, body));
+  add(root, [h('div', { class: 'trace-grid' }, main, side)]);
+
+  const spans = new Array(trace.ids.length).fill('');
+  const cover = (span, name) => { for (let t = span[0]; t < span[1] && t < spans.length; t++) spans[t] += ' ' + name; };
+  trace.aha_spans.forEach((s) => cover(s, 'aha'));
+  trace.candidates.forEach((c) => cover(c.span, c.correct ? 'cand-right' : 'cand-wrong'));
+  trace.markers.forEach((s) => cover(s, 'mark'));
+  if (trace.loop_at) cover([trace.loop_at[0] + trace.loop_at[1], spans.length], 'loop');
+  const after = new Map();
+  trace.candidates.forEach((c, i) => { const t = c.span[1] - 1; after.set(t, [...(after.get(t) || []), [c, i]]); });
+  const think = thinkRange(trace);
+
+  const select = (i, scroll) => {
+    current = i;
+    body.querySelectorAll('.tok.at').forEach((n) => n.classList.remove('at'));
+    const node = body.querySelector('[data-i="' + i + '"]');
+    if (!node) return;
+    node.classList.add('at');
+    if (scroll) node.scrollIntoView({ block: 'center', behavior: 'auto' });
+    setParams({ token: i });
+  };
+  const draw = () => {
+    clear(tools);
+    add(tools, [segment(modes.map((m) => [m.id, m.label]), mode.id, (id) => { mode = modes.find((m) => m.id === id); viewTrace.mode = id; setParams({ color: id }); draw(); }, 'colour of tokens'),
+      mode.experts && h('select', { class: 'btn', 'aria-label': 'layer', onchange: (event) => { layer = Number(event.target.value); setParams({ layer }); draw(); } },
+        [...Array(trace.moe.layers).keys()].map((l) => h('option', { value: l, selected: l === layer }, 'layer ' + l))),
+      legendOf(mode), h('span', { class: 'grow' }),
+      think && h('button', { class: 'btn', id: 'fold', 'aria-pressed': String(folded), onclick: () => { folded = !folded; setParams({ fold: folded ? '1' : null }); draw(); } }, folded ? 'open thinking' : 'fold thinking')]);
+    clear(body);
+    const fragment = document.createDocumentFragment();
+    trace.pieces.forEach((piece, i) => {
+      if (folded && think && i >= think[0] && i < think[1]) {
+        if (i === think[0]) fragment.append(h('button', { class: 'fold', onclick: () => { folded = false; setParams({ fold: null }); draw(); } }, `thinking: ${think[1] - think[0]} tokens, ${trace.candidates.filter((c) => c.span[0] >= think[0] && c.span[1] <= think[1]).length} candidates`));
+        return;
+      }
+      const colour = tokenColour(mode, i, layer, trace);
+      fragment.append(h('span', { class: 'tok' + spans[i] + (trace.masked ? ' off' : ''), 'data-i': i, style: colour ? { 'background-color': colour } : {} }, visible(piece)));
+      for (const [c, n] of after.get(i) || []) {
+        fragment.append(h('button', { class: 'mk ' + (c.correct ? 'good' : 'bad'), 'data-cand': n, title: (c.correct ? 'right' : 'wrong') + ': ' + (c.answer || 'not a legal answer') },
+          (c.correct ? '✓' : '✗') + (c.flip && c.flip !== 'W->W' && c.flip !== 'R->R' ? ' ' + c.flip.replace('->', '→') : '')));
+      }
+    });
+    body.append(fragment);
+    if (current >= 0) select(current, false);
+  };
+  body.addEventListener('pointermove', (event) => {
+    const node = event.target.closest('.tok');
+    if (node) tip(event, tokenTip(trace, Number(node.dataset.i))); else untip();
+  });
+  body.addEventListener('pointerleave', untip);
+  body.addEventListener('click', (event) => { const node = event.target.closest('.tok'); if (node) select(Number(node.dataset.i), false); });
+  page.cycle = () => { mode = modes[(modes.indexOf(mode) + 1) % modes.length]; viewTrace.mode = mode.id; setParams({ color: mode.id }); draw(); };
+  page.fold = () => { folded = !folded; setParams({ fold: folded ? '1' : null }); draw(); };
+  page.next = () => { const starts = trace.candidates.map((c) => c.span[0]); const to = starts.find((s) => s > current); select(to === undefined ? starts[0] || 0 : to, true); };
+  page.previous = () => { const starts = trace.candidates.map((c) => c.span[0]); const to = starts.filter((s) => s < current).pop(); select(to === undefined ? starts[starts.length - 1] || 0 : to, true); };
+  draw();
+
+  const kv = (rows) => h('dl', { class: 'kv' }, rows.filter(Boolean).map(([k, v]) => [h('dt', {}, k), h('dd', {}, v)]));
+  add(side, [h('section', { class: 'panel' }, h('h2', {}, 'Reward', h('span', { class: 'dim num' }, fixed(trace.reward, 3) + ' · advantage ' + signed(trace.adv, 3))),
+    trace.verdicts.map((v) => h('div', { style: { 'margin-top': '6px' } },
+      h('div', {}, h('b', {}, v.name), ' ', h('span', { class: 'num' }, fixed(v.score, 2) + ' × ' + compact(v.weight)), ' ', pill(v.reason.replace(/_/g, ' '), v.score > 0 ? 'good' : 'bad')),
+      v.extracted && h('div', { class: 'mono small dim', style: { 'overflow-wrap': 'anywhere' } }, visible(v.extracted)),
+      v.info && Object.keys(v.info).length > 0 && h('details', { class: 'small' }, h('summary', {}, 'facts'), kv(Object.entries(v.info).map(([k, x]) => [k.replace(/_/g, ' '), typeof x === 'object' ? JSON.stringify(x) : String(x)])))))),
+  h('section', { class: 'panel' }, h('h2', {}, 'Candidate answers', h('span', { class: 'dim' }, trace.candidates.length ? 'n and p step through them' : 'none found')),
+    h('ol', { class: 'cands' }, trace.candidates.map((c) => h('li', { tabindex: 0, onclick: () => select(c.span[0], true), onkeydown: (event) => { if (event.key === 'Enter') { event.stopPropagation(); select(c.span[0], true); } } },
+      h('span', { class: c.correct ? 'good' : 'bad' }, c.correct ? '✓' : '✗'), h('code', {}, c.answer ? visible(c.answer) : h('span', { class: 'faint' }, 'illegal')),
+      c.restated ? h('span', { class: 'faint small' }, 'restated') : c.flip && (c.flip === 'W->R' ? pill('W→R', 'good') : c.flip === 'R->W' ? pill('R→W', 'bad') : h('span', { class: 'faint small' }, c.flip.replace('->', '→'))))))),
+  h('section', { class: 'panel' }, h('h2', {}, 'Sample'), kv([
+    ['tokens', trace.len], ['finish', trace.finish], ['weights version', trace.version], ['repeated 4-grams', percent(trace.repetition)], trace.switches > 0 && ['language switches', trace.switches],
+    ['mean log-prob', fixed(trace.logprobs.reduce((a, b) => a + b, 0) / Math.max(1, trace.logprobs.length), 3)], ['mean entropy', fixed(trace.entropies.reduce((a, b) => a + b, 0) / Math.max(1, trace.entropies.length), 3)],
+    ...Object.entries(trace.words).map(([name, [whole, any]]) => [name, whole + (any > whole ? ' (+' + (any - whole) + ' inside words)' : '')]), ['draws', trace.key.join(' / ')]])),
+  h('section', { class: 'panel', id: 'elsewhere' }, h('h2', {}, 'Same problem at other steps'), h('p', { class: 'dim small' }, 'looking …'))]);
+  api('problem', { task: trace.task, id: trace.problem }, false).then((found) => {
+    const others = found.groups.filter((g) => !(g.step === address.step && g.group === address.group && g.source === address.source));
+    const box = $('elsewhere');
+    if (!box) return;
+    clear(box);
+    add(box, [h('h2', {}, 'Same problem at other steps', h('span', { class: 'dim' }, others.length + ' times')), others.length === 0 ? h('p', { class: 'dim small' }, 'It was drawn once.') :
+      others.slice(0, 12).map((g) => h('div', { class: 'small', style: { display: 'flex', gap: '8px', padding: '2px 0' } }, h('a', { href: '#/trace/' + addressOf(g.step, g.group, 0, g.source) }, 'step ' + g.step), h('span', { class: 'dim' }, g.correct + ' of ' + g.n + ' right'),
+        h('span', { class: 'grow', style: { flex: 1 } }), h('a', { href: '#/diff/' + addressOf(g.step, g.group, Math.min(address.sample, g.n - 1), g.source) + '/' + at }, 'compare')))]);
+  }).catch(() => { const box = $('elsewhere'); if (box) box.remove(); });
+}

@@ -1,0 +1,108 @@
+#include "inspect/sqlite.h"
+
+#include <sqlite3.h>
+
+#include "core/error.h"
+
+namespace zeroth {
+namespace {
+
+[[noreturn]] void raise_error(sqlite3* db, const std::filesystem::path& path) {
+  const int code = db == nullptr ? SQLITE_NOMEM : sqlite3_extended_errcode(db);
+  std::string fix = "delete " + path.string() +
+                    " and run \"zeroth traces reindex RUN\"; it is rebuilt from the traces";
+  if ((code & 0xff) == SQLITE_FULL) fix = "free space on that disk, then start again";
+  fail("trace index " + path.string() + ": " +
+           (db == nullptr ? "out of memory" : sqlite3_errmsg(db)),
+       fix);
+}
+
+}  // namespace
+
+Database::Database(const std::filesystem::path& path) : path_(path) {
+  const int code =
+      sqlite3_open_v2(path.c_str(), &db_,
+                      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, nullptr);
+  if (code != SQLITE_OK) {
+    const std::string message = db_ == nullptr ? "out of memory" : sqlite3_errmsg(db_);
+    sqlite3_close(db_);
+    fail("cannot open the trace index " + path.string() + ": " + message,
+         "check that the folder may be written to");
+  }
+  sqlite3_busy_timeout(db_, 10000);
+}
+
+Database::~Database() { sqlite3_close(db_); }
+
+void Database::exec(const std::string& sql) {
+  if (sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK)
+    raise_error(db_, path_);
+}
+
+int64_t Database::last_id() const { return sqlite3_last_insert_rowid(db_); }
+
+Statement::Statement(const Database& db, const std::string& sql) : db_(db) {
+  if (sqlite3_prepare_v2(db.handle(), sql.c_str(), static_cast<int>(sql.size()), &statement_,
+                         nullptr) != SQLITE_OK) {
+    raise();
+  }
+}
+
+Statement::~Statement() { sqlite3_finalize(statement_); }
+
+void Statement::raise() const { raise_error(db_.handle(), db_.path()); }
+
+Statement& Statement::bind(int at, int64_t value) {
+  if (sqlite3_bind_int64(statement_, at, value) != SQLITE_OK) raise();
+  return *this;
+}
+
+Statement& Statement::bind(int at, double value) {
+  if (sqlite3_bind_double(statement_, at, value) != SQLITE_OK) raise();
+  return *this;
+}
+
+Statement& Statement::bind(int at, std::string_view text) {
+  if (sqlite3_bind_text64(statement_, at, text.data(), text.size(), SQLITE_TRANSIENT,
+                          SQLITE_UTF8) != SQLITE_OK) {
+    raise();
+  }
+  return *this;
+}
+
+Statement& Statement::bind_null(int at) {
+  if (sqlite3_bind_null(statement_, at) != SQLITE_OK) raise();
+  return *this;
+}
+
+bool Statement::step() {
+  const int code = sqlite3_step(statement_);
+  if (code == SQLITE_ROW) return true;
+  if (code != SQLITE_DONE) raise();
+  return false;
+}
+
+void Statement::run() {
+  while (step()) {
+  }
+  reset();
+}
+
+void Statement::reset() { sqlite3_reset(statement_); }
+
+int64_t Statement::integer(int column) const { return sqlite3_column_int64(statement_, column); }
+
+double Statement::real(int column) const { return sqlite3_column_double(statement_, column); }
+
+std::string Statement::text(int column) const {
+  const auto* bytes = sqlite3_column_text(statement_, column);
+  if (bytes == nullptr) return {};
+  return {reinterpret_cast<const char*>(bytes),
+          static_cast<size_t>(sqlite3_column_bytes(statement_, column))};
+}
+
+bool Statement::is_null(int column) const {
+  return sqlite3_column_type(statement_, column) == SQLITE_NULL;
+}
+
+}  // namespace zeroth

@@ -1,0 +1,391 @@
+#include "inspect/trace_index.h"
+
+#include <unistd.h>
+
+#include <cmath>
+#include <map>
+
+#include "core/error.h"
+#include "core/parallel.h"
+#include "tasks/options.h"
+
+namespace zeroth {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kIndexVersion = 1;
+constexpr size_t kBatchGroups = 256;
+constexpr size_t kWordColumns = 7;  // the built-in lists; more lists go to the table `extra`
+
+constexpr char kSchema[] = R"(
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE problems(id INTEGER PRIMARY KEY, task TEXT, name TEXT, UNIQUE(task, name));
+CREATE TABLE groups(id INTEGER PRIMARY KEY, step INT, idx INT, source INT, problem INT, offset INT,
+                    first_sample INT, n INT, zero INT, reward REAL, correct INT);
+CREATE INDEX groups_step ON groups(step);
+CREATE INDEX groups_problem ON groups(problem);
+CREATE TABLE samples(id INTEGER PRIMARY KEY, grp INT, step INT, idx INT, reward REAL, adv REAL, len INT,
+                     correct INT, fin INT, masked INT, refl INT, cands INT, wr INT, rw INT, rr INT, ww INT,
+                     aha INT, first INT, loop INT, rep INT, sw INT, ent INT, lp INT,
+                     w0 INT, w1 INT, w2 INT, w3 INT, w4 INT, w5 INT, w6 INT);
+CREATE INDEX samples_wr ON samples(wr) WHERE wr > 0;
+CREATE INDEX samples_aha ON samples(aha) WHERE aha > 0;
+CREATE TABLE steps(step INT, source INT, stats TEXT, PRIMARY KEY(step, source)) WITHOUT ROWID;
+CREATE TABLE extra(sample INT, field TEXT, value REAL, PRIMARY KEY(field, sample)) WITHOUT ROWID;
+CREATE VIRTUAL TABLE texts USING fts5(text, content='', detail=none, columnsize=0,
+                                      tokenize="unicode61 remove_diacritics 0");
+)";
+
+// One group, read and scanned, ready to be inserted.
+struct Prepared {
+  const TraceEntry* entry = nullptr;
+  Group group;
+  std::vector<SampleScan> scans;
+  std::vector<int64_t> first_token;  // [samples] tokens before the first right candidate, or -1
+  bool readable = false;
+};
+
+int64_t milli_mean(const std::vector<float>& values) {
+  double sum = 0;
+  for (const float value : values) sum += std::isfinite(value) ? value : 0.0f;
+  return values.empty() ? 0 : std::llround(1000 * sum / static_cast<double>(values.size()));
+}
+
+std::vector<uint32_t> token_begins(const Sample& sample, const Vocabulary& vocabulary) {
+  std::vector<uint32_t> begins;
+  uint32_t at = 0;
+  for (const TokenId id : sample.tokens) {
+    begins.push_back(at);
+    if (id >= 0 && static_cast<size_t>(id) < vocabulary.size()) {
+      at += static_cast<uint32_t>(vocabulary[static_cast<size_t>(id)].size());
+    }
+  }
+  return begins;
+}
+
+Prepared prepare(const TraceEntry& entry, const TraceReader& reader, const SampleScanner& scanner) {
+  Prepared prepared;
+  prepared.entry = &entry;
+  try {
+    prepared.group = reader.read(entry);
+  } catch (const Error&) {
+    return prepared;  // a damaged record: the others are still indexed
+  }
+  prepared.scans = scanner.scan(prepared.group);
+  for (size_t i = 0; i < prepared.scans.size(); ++i) {
+    const int64_t byte = prepared.scans[i].first_correct;
+    const auto begins = token_begins(prepared.group.samples[i], reader.vocabulary());
+    prepared.first_token.push_back(
+        byte < 0 ? -1 : static_cast<int64_t>(token_at(begins, static_cast<uint32_t>(byte))));
+  }
+  prepared.readable = true;
+  return prepared;
+}
+
+fs::path index_path(const fs::path& run_dir) {
+  const fs::path traces = run_dir / "traces";
+  if (::access(traces.c_str(), W_OK) == 0) return traces / "index.sqlite";
+  const std::string name = fs::weakly_canonical(traces).string() + std::to_string(::getuid());
+  return fs::temp_directory_path() /
+         ("zeroth-index-" + std::to_string(stable_hash(name)) + ".sqlite");
+}
+
+void remove_database(const fs::path& path) {
+  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
+    std::error_code ignored;
+    fs::remove(fs::path(path.string() + suffix), ignored);
+  }
+}
+
+}  // namespace
+
+struct TraceIndex::Impl {
+  fs::path path;
+  const SampleScanner& scanner;
+  std::unique_ptr<Database> db;
+  int expert_layers = 0, expert_top_k = 0, expert_count = 0;
+
+  explicit Impl(const fs::path& run_dir, const SampleScanner& with)
+      : path(index_path(run_dir)), scanner(with) {
+    try {
+      open();
+    } catch (const Error&) {
+      // A file that is no database, or a broken one: it holds nothing that the stream does not.
+      db.reset();
+      remove_database(path);
+      open();
+    }
+  }
+
+  std::string wanted_version() const {
+    return std::to_string(kIndexVersion) + "; " + scanner.fingerprint();
+  }
+
+  std::string meta(const std::string& key) const {
+    Statement get(*db, "SELECT value FROM meta WHERE key = ?");
+    get.bind(1, key);
+    return get.step() ? get.text(0) : "";
+  }
+
+  void set_meta(const std::string& key, const std::string& value) {
+    Statement(*db, "INSERT OR REPLACE INTO meta VALUES(?, ?)").bind(1, key).bind(2, value).run();
+  }
+
+  void open() {
+    db = std::make_unique<Database>(path);
+    // The index can be rebuilt, so it need not survive a power cut: no sync at every commit.
+    db->exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA cache_size = -32000;");
+    Statement exists(*db, "SELECT count(*) FROM sqlite_master WHERE name = 'meta'");
+    exists.step();
+    const bool fresh = exists.integer(0) == 0;
+    exists.reset();
+    if (!fresh && meta("version") == wanted_version()) return;
+    recreate();
+  }
+
+  void recreate() {
+    db->exec("BEGIN IMMEDIATE");
+    std::vector<std::string> names;
+    {
+      Statement tables(*db,
+                       "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('meta', "
+                       "'problems', 'groups', 'samples', 'steps', 'extra', 'texts')");
+      while (tables.step()) names.push_back(tables.text(0));
+    }
+    for (const std::string& name : names) db->exec("DROP TABLE " + name);
+    db->exec(kSchema);
+    set_meta("version", wanted_version());
+    db->exec("COMMIT");
+  }
+
+  // Which record the index has reached; nothing when the stream is another one by now.
+  std::optional<size_t> position(const TraceReader& reader) const {
+    const std::string last = meta("last");  // "offset crc count"
+    if (last.empty()) return 0;
+    const auto& groups = reader.groups();
+    uint64_t offset = 0;
+    unsigned crc = 0;
+    unsigned long long parsed = 0;
+    if (std::sscanf(last.c_str(), "%llu %u", &parsed, &crc) != 2) return std::nullopt;
+    offset = parsed;
+    const auto at = std::lower_bound(
+        groups.begin(), groups.end(), offset,
+        [](const TraceEntry& entry, uint64_t wanted) { return entry.offset < wanted; });
+    if (at == groups.end() || at->offset != offset || at->crc != crc) return std::nullopt;
+    return static_cast<size_t>(at - groups.begin()) + 1;
+  }
+
+  int64_t problem_id(const Problem& problem) {
+    Statement get(*db, "SELECT id FROM problems WHERE task = ? AND name = ?");
+    get.bind(1, problem.task).bind(2, problem.id);
+    if (get.step()) return get.integer(0);
+    Statement(*db, "INSERT INTO problems(task, name) VALUES(?, ?)")
+        .bind(1, problem.task)
+        .bind(2, problem.id)
+        .run();
+    return db->last_id();
+  }
+
+  int64_t insert_group(const Prepared& item) {
+    double reward = 0;
+    int64_t correct = 0;
+    for (size_t i = 0; i < item.scans.size(); ++i) {
+      if (std::isfinite(item.group.samples[i].reward)) reward += item.group.samples[i].reward;
+      correct += item.scans[i].correct;
+    }
+    const auto n = static_cast<int64_t>(item.scans.size());
+    Statement insert(
+        *db,
+        "INSERT INTO groups(step, idx, source, problem, offset, first_sample, n, zero, reward, "
+        "correct) VALUES(?, ?, ?, ?, ?, (SELECT coalesce(max(id), 0) + 1 FROM samples), ?, ?, ?, "
+        "?)");
+    insert.bind(1, static_cast<int64_t>(item.entry->step))
+        .bind(2, static_cast<int64_t>(item.entry->group))
+        .bind(3, static_cast<int64_t>(item.entry->source))
+        .bind(4, problem_id(item.group.problem))
+        .bind(5, static_cast<int64_t>(item.entry->offset))
+        .bind(6, n)
+        .bind(7, static_cast<int64_t>(item.group.zero_variance))
+        .bind(8, n == 0 ? 0.0 : reward / static_cast<double>(n))
+        .bind(9, correct)
+        .run();
+    return db->last_id();
+  }
+
+  void insert_samples(const Prepared& item, int64_t group, Statement& insert, Statement& text) {
+    for (size_t i = 0; i < item.scans.size(); ++i) {
+      const Sample& sample = item.group.samples[i];
+      const SampleScan& scan = item.scans[i];
+      int at = 0;
+      const auto whole = [&](int64_t value) { insert.bind(++at, value); };
+      const auto real = [&](double value) {
+        ++at;
+        std::isfinite(value) ? insert.bind(at, value) : insert.bind_null(at);
+      };
+      whole(group);
+      whole(item.entry->step);
+      whole(static_cast<int64_t>(i));
+      real(sample.reward);
+      real(sample.advantage);
+      whole(static_cast<int64_t>(sample.tokens.size()));
+      whole(scan.correct);
+      whole(static_cast<int64_t>(sample.finish));
+      whole(sample.masked);
+      whole(static_cast<int64_t>(scan.markers.size()));
+      whole(static_cast<int64_t>(scan.candidates.size()));
+      for (const int flips : scan.flips) whole(flips);
+      whole(static_cast<int64_t>(scan.ahas.size()));
+      item.first_token[i] < 0 ? real(NAN) : whole(item.first_token[i]);
+      whole(scan.loop);
+      whole(std::llround(100 * scan.repetition));
+      whole(scan.language_switches);
+      whole(milli_mean(sample.entropies));
+      whole(milli_mean(sample.logprobs));
+      for (size_t list = 0; list < kWordColumns; ++list) whole(scan.words[list]);
+      insert.run();
+      const int64_t id = db->last_id();
+      text.bind(1, id).bind(2, sample.text);
+      text.run();
+      insert_extra(id, scan);
+    }
+  }
+
+  void insert_extra(int64_t sample, const SampleScan& scan) {
+    const auto put = [&](const std::string& field, double value) {
+      if (value == 0 || !std::isfinite(value)) return;
+      Statement(*db, "INSERT INTO extra VALUES(?, ?, ?)")
+          .bind(1, sample)
+          .bind(2, field)
+          .bind(3, value)
+          .run();
+    };
+    for (size_t list = kWordColumns; list < scan.words.size(); ++list) {
+      put(scanner.lists()[list].name, scan.words[list]);
+    }
+    for (size_t e = 0; e < scan.extra.size(); ++e)
+      put(scanner.scanners()[e]->name(), scan.extra[e]);
+  }
+
+  void add_to_steps(const std::vector<Prepared>& batch) {
+    std::map<std::pair<int64_t, int64_t>, StepStats> touched;
+    Statement get(*db, "SELECT stats FROM steps WHERE step = ? AND source = ?");
+    for (const Prepared& item : batch) {
+      if (!item.readable) continue;
+      const std::pair<int64_t, int64_t> key(item.entry->step,
+                                            static_cast<int64_t>(item.entry->source));
+      auto found = touched.find(key);
+      if (found == touched.end()) {
+        get.bind(1, key.first).bind(2, key.second);
+        found = touched
+                    .emplace(key, get.step() ? StepStats::from_json(Json::parse(get.text(0)))
+                                             : StepStats{})
+                    .first;
+        get.reset();
+      }
+      found->second.add(item.group, item.scans);
+      for (const Sample& sample : item.group.samples) {
+        found->second.add_experts(sample, expert_layers, expert_top_k, expert_count);
+      }
+    }
+    Statement put(*db, "INSERT OR REPLACE INTO steps VALUES(?, ?, ?)");
+    for (const auto& [key, stats] : touched) {
+      put.bind(1, key.first).bind(2, key.second).bind(3, stats.to_json().dump());
+      put.run();
+    }
+  }
+
+  void insert_batch(const std::vector<Prepared>& batch) {
+    Statement insert(
+        *db,
+        "INSERT INTO samples(grp, step, idx, reward, adv, len, correct, fin, masked, refl, cands, "
+        "wr, rw, rr, ww, aha, first, loop, rep, sw, ent, lp, w0, w1, w2, w3, w4, w5, w6) "
+        "VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+    Statement text(*db, "INSERT INTO texts(rowid, text) VALUES(?, ?)");
+    for (const Prepared& item : batch) {
+      if (item.readable) insert_samples(item, insert_group(item), insert, text);
+    }
+    add_to_steps(batch);
+    const TraceEntry& last = *batch.back().entry;
+    set_meta("last", std::to_string(last.offset) + " " + std::to_string(last.crc));
+  }
+
+  // One transaction; returns false when there was nothing left to do.
+  bool update_batch(TraceReader& reader, int64_t& added, int64_t& done, int64_t& total) {
+    db->exec("BEGIN IMMEDIATE");
+    try {
+      auto from = position(reader);
+      if (!from) {
+        db->exec("ROLLBACK");
+        recreate();
+        db->exec("BEGIN IMMEDIATE");
+        from = position(reader);
+      }
+      const auto& groups = reader.groups();
+      const size_t to = std::min(groups.size(), *from + kBatchGroups);
+      std::vector<Prepared> batch(to - *from);
+      parallel_for(static_cast<int64_t>(batch.size()), 1, [&](int64_t begin, int64_t end) {
+        for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
+          batch[i] = prepare(groups[*from + i], reader, scanner);
+        }
+      });
+      if (!batch.empty()) insert_batch(batch);
+      db->exec("COMMIT");
+      added += static_cast<int64_t>(batch.size());
+      done = static_cast<int64_t>(to);
+      total = static_cast<int64_t>(groups.size());
+      return !batch.empty();
+    } catch (...) {
+      try {
+        db->exec("ROLLBACK");
+      } catch (const Error&) {  // the first error is the one to report
+      }
+      throw;
+    }
+  }
+};
+
+TraceIndex::TraceIndex(const fs::path& run_dir, const SampleScanner& scanner)
+    : impl_(std::make_unique<Impl>(run_dir, scanner)) {}
+
+TraceIndex::~TraceIndex() = default;
+
+int64_t TraceIndex::update(TraceReader& reader,
+                           const std::function<bool(int64_t, int64_t)>& progress) {
+  if (const auto moe = reader.run_info().find("moe");
+      moe != reader.run_info().end() && moe->is_object()) {
+    impl_->expert_layers = moe->value("layers", 0);
+    impl_->expert_top_k = moe->value("top_k", 0);
+    impl_->expert_count = std::min(moe->value("experts", 0), 256);
+  }
+  int64_t added = 0;
+  int64_t done = 0;
+  int64_t total = 0;
+  while (impl_->update_batch(reader, added, done, total)) {
+    if (progress && !progress(done, total)) break;
+  }
+  return added;
+}
+
+void TraceIndex::clear() { impl_->recreate(); }
+
+Database& TraceIndex::db() { return *impl_->db; }
+
+const fs::path& TraceIndex::path() const { return impl_->path; }
+
+std::unique_ptr<Task> task_of_run(const Json& run_info, std::string* why) {
+  const auto task = run_info.find("task");
+  if (!run_info.is_object() || task == run_info.end() || !task->is_object() ||
+      !task->contains("name") || !(*task)["name"].is_string()) {
+    *why = "the run does not say which task it trained on";
+    return nullptr;
+  }
+  try {
+    return make_task((*task)["name"].get<std::string>(), task->value("options", Json::object()));
+  } catch (const std::exception& error) {
+    *why = error.what();
+    return nullptr;
+  }
+}
+
+}  // namespace zeroth

@@ -1,0 +1,55 @@
+// The searchable index of a trace store: an SQLite file beside the stream that holds a row per
+// sample with what the scanners found, full-text search, and the sums of every step. It is a cache:
+// it belongs to the readers, the run never touches it, and it can be rebuilt from the stream at any
+// time.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "inspect/scanners.h"
+#include "inspect/sqlite.h"
+#include "inspect/step_stats.h"
+#include "inspect/trace_store.h"
+
+namespace zeroth {
+
+// The tables (docs/traces.md has the columns):
+//   samples(id, grp, step, idx, reward, adv, len, correct, fin, masked, refl, cands, wr, rw, rr,
+//   ww, aha, first, loop,
+//           rep, sw, ent, lp, w0..w6)
+//   groups(id, step, idx, source, problem, offset, first_sample, n, zero, reward, correct)
+//   problems(id, task, name)   steps(step, source, stats)   texts (FTS5)   extra(sample, field,
+//   value)
+class TraceIndex {
+ public:
+  // Opens or creates RUN/traces/index.sqlite, or a file in the temporary folder when RUN may not be
+  // written to. An index of another format, scanner version or damaged file is dropped and started
+  // anew.
+  TraceIndex(const std::filesystem::path& run_dir, const SampleScanner& scanner);
+  ~TraceIndex();
+
+  // Indexes what the reader has and the index has not, in batches, each one transaction; blocks
+  // until caught up or until progress(done, total) returns false. Another process may be doing the
+  // same. Returns the number of groups added.
+  int64_t update(TraceReader& reader,
+                 const std::function<bool(int64_t done, int64_t total)>& progress = {});
+  // Drops everything; the next update() starts from the first record.
+  void clear();
+
+  Database& db();
+  const std::filesystem::path& path() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Makes the task of a run from the stream's run record; null when there is none or it cannot be
+// made (a data file is gone), with the reason in *why.
+std::unique_ptr<Task> task_of_run(const Json& run_info, std::string* why);
+
+}  // namespace zeroth

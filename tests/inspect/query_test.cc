@@ -1,0 +1,88 @@
+#include "inspect/query.h"
+
+#define DOCTEST_CONFIG_SUPER_FAST_ASSERTS
+#include <doctest/doctest.h>
+
+#include "core/rng.h"
+
+using namespace zeroth;
+
+namespace {
+
+QueryError error_of(const std::string& query) {
+  const auto result = compile_query(query, {"mine"});
+  REQUIRE(std::holds_alternative<QueryError>(result));
+  return std::get<QueryError>(result);
+}
+
+CompiledQuery compiled(const std::string& query) {
+  const auto result = compile_query(query, {"mine"});
+  if (const auto* error = std::get_if<QueryError>(&result)) FAIL(error->with_caret(query));
+  return std::get<CompiledQuery>(result);
+}
+
+}  // namespace
+
+TEST_CASE("errors point at the place") {
+  CHECK(error_of("step>").at == 5);
+  CHECK(error_of("step>80 rewad=1").at == 8);
+  CHECK(error_of("step>80 rewad=1").what.find("\"reward\"") != std::string::npos);
+  CHECK(error_of("step>abc").at == 5);
+  CHECK(error_of("(step>1").at == 0);
+  CHECK(error_of("step>1)").at == 6);
+  CHECK(error_of("text~\"open").at == 5);
+  CHECK(error_of("step>1 or").at == 9);
+  CHECK(error_of("finish=done").at == 7);
+  CHECK(error_of("task>countdown").at == 5);
+  CHECK(error_of("reward~1").at == 0);
+  CHECK(error_of("\"...\"").at == 0);
+  CHECK(error_of("=3").at == 0);
+  CHECK(error_of("not (\"a b\" step>1)").at == 4);
+  CHECK(error_of(std::string(5000, 'a')).what.find("4096") != std::string::npos);
+  CHECK(error_of(std::string(3000, '(')).what.find("deep") != std::string::npos);
+  CHECK(error_of("step>80 rewad=1").with_caret("step>80 rewad=1").find("\n          ^") !=
+        std::string::npos);
+}
+
+TEST_CASE("what a query compiles to") {
+  CHECK(compiled("").where == "1");
+  CHECK(compiled("step>80 len>2k").where == "s.step > ? AND s.len > ?");
+  CHECK(std::get<double>(compiled("len>2k").values[0]) == 2000);
+  CHECK(compiled("step>1 or step<2 and aha>0").where == "(s.step > ? OR s.step < ? AND s.aha > ?)");
+  CHECK(compiled("not (step>1 or loop=1)").where == "NOT ((s.step > ? OR s.loop BETWEEN ? AND ?))");
+  CHECK(compiled("wait").verify.empty());
+  CHECK(compiled("text~\"wait\"").verify.empty());
+  CHECK(compiled("text~\"wait no\"").verify.size() == 1);
+  CHECK(compiled("not \"wait no\"").verify[0].negated);
+  CHECK(compiled("not \"wait no\"").where == "NOT (0)");
+  CHECK(compiled("not \"wait no\"").values.empty());
+  CHECK_FALSE(compiled("\"wait no\" or step>1").exact);
+  CHECK(compiled("mine>2").values.size() == 2);
+  // Nothing that a user writes becomes SQL.
+  CHECK(compiled("task=\"x' OR 1=1 --\"").where.find("OR 1") == std::string::npos);
+  CHECK(std::get<std::string>(compiled("\"a\\\"b\"").values[0]) == "\"a\" AND \"b\"");
+}
+
+TEST_CASE("any bytes: an answer, never a crash") {
+  Rng rng(4, 4);
+  const std::string alphabet = "step>1 ()\"~=!<nor\\wait\xff\xc3 0k*";
+  for (int trial = 0; trial < 20000; ++trial) {
+    std::string query;
+    for (uint32_t i = rng.below(40); i > 0; --i)
+      query += alphabet[rng.below(static_cast<uint32_t>(alphabet.size()))];
+    const auto result = compile_query(query, {});
+    if (const auto* error = std::get_if<QueryError>(&result)) {
+      CHECK(error->at <= query.size());
+      CHECK_FALSE(error->with_caret(query).empty());
+    }
+  }
+}
+
+TEST_CASE("phrases") {
+  CHECK(contains_phrase("so Wait, no", "wait, no"));
+  CHECK_FALSE(contains_phrase("await no", "wait"));
+  CHECK_FALSE(contains_phrase("waiting", "wait"));
+  CHECK(contains_phrase("waiting", "wait*"));
+  CHECK(contains_phrase("9+6=15->24no", "6=15"));
+  CHECK_FALSE(contains_phrase("9+6=150", "6=15"));
+}

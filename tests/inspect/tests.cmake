@@ -1,0 +1,11 @@
+# A made-up run for tests of the page and for measuring.
+add_executable(inspect_make_run ${CMAKE_CURRENT_LIST_DIR}/make_run_main.cc ${CMAKE_CURRENT_LIST_DIR}/made_run.cc)
+zeroth_compile_options(inspect_make_run)
+target_link_libraries(inspect_make_run PRIVATE zeroth_inspect)
+target_sources(test_inspect PRIVATE ${CMAKE_CURRENT_LIST_DIR}/made_run.cc)
+
+# The real TensorBoard reads what we write, where its package is installed.
+add_test(NAME inspect/tensorboard
+         COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/tensorboard.sh $<TARGET_FILE:inspect_make_run>
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+set_tests_properties(inspect/tensorboard PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
