@@ -19,6 +19,19 @@ TEST_CASE("all nine families agree with the reference implementation") {
   }
 }
 
+// Biases, linear and YaRN scaling, clipping, sliding windows, dense layers among sparse ones, grouped routing.
+TEST_CASE("variants of the families agree too") {
+  int seen = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("tests/data/parity_variants")) {
+    if (!entry.is_directory()) continue;
+    const std::string name = entry.path().string();
+    CAPTURE(name);
+    CHECK(measure_parity(entry.path()).within_bounds());
+    ++seen;
+  }
+  CHECK(seen == 10);
+}
+
 TEST_CASE("a wrong weight is out of bounds") {
   const TempDir dir;
   const std::unique_ptr<Policy> policy = Policy::load(fixture("qwen3_moe"));
