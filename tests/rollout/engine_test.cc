@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include <cstring>
+#include <numeric>
 #include <random>
 
 #include "core/error.h"
@@ -221,6 +222,7 @@ TEST_CASE("keys name the draws") {
 struct Forced {
   std::vector<float> logprobs, entropies;
   std::vector<uint8_t> experts;
+  std::vector<TokenId> redrawn;  // by the sampler itself, token t at position t of the key
 };
 
 Forced teacher_force(const Policy& policy, const GenerationRequest& request, const Sample& sample) {
@@ -238,7 +240,7 @@ Forced teacher_force(const Policy& policy, const GenerationRequest& request, con
                  expert_row > 0 ? experts.data() : nullptr);
   const size_t first = request.prompt.size() - 1;
   const size_t m = sample.tokens.size();
-  Forced forced{std::vector<float>(m), std::vector<float>(m), {}};
+  Forced forced{std::vector<float>(m), std::vector<float>(m), {}, std::vector<TokenId>(m)};
   const bool greedy = request.sampling.temperature == 0;
   const float temperature = greedy ? 1.0f : static_cast<float>(request.sampling.temperature);
   const std::vector<float> temperatures(m, temperature);
@@ -251,6 +253,16 @@ Forced teacher_force(const Policy& policy, const GenerationRequest& request, con
                   temperatures.data(), kept, forced.logprobs.data(), forced.entropies.data());
   forced.experts.assign(experts.begin() + first * expert_row,
                         experts.begin() + (first + m) * expert_row);
+  const kernels::SampleParams params{
+      static_cast<float>(request.sampling.temperature), greedy ? 0 : request.sampling.top_k,
+      static_cast<float>(request.sampling.top_p), static_cast<float>(request.sampling.min_p)};
+  std::vector<float> unused(m);
+  std::vector<std::vector<int32_t>> kept_again(m);
+  std::vector<uint32_t> positions(m);
+  std::iota(positions.begin(), positions.end(), 0u);
+  policy.sample(&hidden[first * model.width], static_cast<int64_t>(m),
+                std::vector(m, params).data(), std::vector(m, sample.key).data(), positions.data(),
+                forced.redrawn.data(), unused.data(), unused.data(), kept_again.data());
   return forced;
 }
 
@@ -270,6 +282,7 @@ TEST_CASE("sampled log-probs are those of a teacher-forced forward") {
         CHECK(same_bytes(forced.logprobs, sample.logprobs));
         CHECK(same_bytes(forced.entropies, sample.entropies));
         CHECK(forced.experts == sample.experts);
+        CHECK(forced.redrawn == sample.tokens);
         const bool truncated = !sample.kept_offsets.empty();
         CHECK(truncated == (i % 4 == 1 || i % 4 == 2));
       }
