@@ -44,8 +44,8 @@ std::vector<std::string> junk(const Problem& problem, uint32_t index) {
                                     "<think></think><answer>I do not know</answer>",
                                     "<think></think><answer>the answer</answer>",
                                     problem.prompt,
-                                    "<think></think><answer>" + problem.prompt + "</answer>",
-                                    std::string(1 << 20, 'a')};
+                                    "<think></think><answer>" + problem.prompt + "</answer>"};
+  if (index <= 5) texts.emplace_back(1 << 20, 'a');
   std::string tags, bytes;
   for (int i = 0; i < 200; ++i) tags += "<think><answer></think></answer>";
   texts.push_back(tags);
@@ -286,6 +286,8 @@ class Checker {
 };
 
 }  // namespace
+
+TaskCheck check_task(const Task& task, int n) { return Checker(task, n).run(); }
 
 bool TaskCheck::passed() const {
   return std::all_of(lines.begin(), lines.end(), [](const Line& line) { return line.passed; });
