@@ -6,8 +6,13 @@ target_sources(${target} PRIVATE ${kernel_sources})
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set_source_files_properties(${PROJECT_SOURCE_DIR}/kernels/cpu/avx2.cc PROPERTIES COMPILE_OPTIONS
     "-mavx2;-mfma")
+  set(avx512_flags -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mprefer-vector-width=512)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # g++ 12 takes the undefined inputs inside its own intrinsics for mistakes.
+    list(APPEND avx512_flags -Wno-uninitialized -Wno-maybe-uninitialized)
+  endif()
   set_source_files_properties(${PROJECT_SOURCE_DIR}/kernels/cpu/avx512.cc PROPERTIES COMPILE_OPTIONS
-    "-mavx512f;-mavx512dq;-mavx512bw;-mavx512vl;-mfma;-mprefer-vector-width=512;-Wno-uninitialized;-Wno-maybe-uninitialized")
+    "${avx512_flags}")
   target_compile_definitions(${target} PRIVATE ZEROTH_X86_64)
 else()
   get_target_property(all_sources ${target} SOURCES)

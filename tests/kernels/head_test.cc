@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "kernel_test.h"
+#include "kernels/cpu/table.h"
 
 namespace zeroth::kernels {
 namespace {
@@ -170,6 +171,29 @@ TEST_CASE("greedy takes the first of the largest, and reports the log-prob at te
   const Drawn d = draw(s, all_rows(s), std::vector<SampleParams>(s.m, SampleParams{0, 0, 1, 0}));
   CHECK(d.token[0] == 11);
   CHECK(std::abs(d.logprob[0] - reference::head(s.logits(0), 1, 11, {}).logprob) < 1e-5);
+}
+
+TEST_CASE("a draw is the inverse of the cumulative sum") {
+  const Restore restore;
+  for (const std::string& name : supported_isas()) {
+    set_isa(name);
+    for (int64_t n : {1, 15, 64, 65, 1000}) {
+      Values w = random_values(n, 11);
+      for (float& v : w) v = v > -0.5f ? std::abs(v) : 0.0f;  // some ids are impossible
+      w[n / 2] = 1;
+      reference::Doubles below(n + 1);
+      for (int64_t i = 0; i < n; ++i) below[i + 1] = below[i] + w[i];
+      const double total = table().row_total(w.data(), n);
+      CHECK(std::abs(total - below[n]) < 1e-5 * total);
+      for (int k = 0; k <= 2000; ++k) {
+        const double target = total * k / 2000;
+        const int64_t id = table().row_find(w.data(), n, target);
+        REQUIRE(w[id] > 0);
+        REQUIRE(below[id] <= target + 1e-5 * total);
+        REQUIRE(below[id + 1] >= target - 1e-5 * total);
+      }
+    }
+  }
 }
 
 TEST_CASE("draws follow the distribution") {
