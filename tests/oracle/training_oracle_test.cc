@@ -16,7 +16,7 @@ TEST_CASE("softmax and sigmoid routing with renormalised weights, and the gradie
     for (bool normalize : {false, true}) {
       torch::Tensor logits = randn({m, experts}).requires_grad_(), dweights = randn({m, k});
       torch::Tensor scores = sigmoid ? torch::sigmoid(logits) : torch::softmax(logits, -1);
-      torch::Tensor index = std::get<1>(torch::sort(std::get<1>(scores.topk(k, -1)), -1));  // ascending expert ids
+      torch::Tensor index = std::get<0>(torch::sort(std::get<1>(scores.topk(k, -1)), -1));  // ascending expert ids
       torch::Tensor chosen = scores.gather(1, index);
       if (normalize) chosen = chosen / chosen.sum(-1, true);
       torch::Tensor expected = chosen * 2.5;
@@ -40,7 +40,7 @@ TEST_CASE("dispatch, experts and combine equal a dense mixture") {
   const int64_t m = 30, width = 32, experts = 5, k = 2;
   torch::Tensor x = randn({m, width}).requires_grad_(), w = randn({experts, width, width}).requires_grad_();
   torch::Tensor weights = torch::rand({m, k}).requires_grad_(), dout = randn({m, width});
-  torch::Tensor ids = std::get<1>(torch::sort(std::get<1>(torch::rand({m, experts}).topk(k, -1)), -1)).to(torch::kInt);
+  torch::Tensor ids = std::get<0>(torch::sort(std::get<1>(torch::rand({m, experts}).topk(k, -1)), -1)).to(torch::kInt);
   torch::Tensor all = torch::einsum("mi,eoi->meo", {x, w});
   torch::Tensor expected =
       (all.gather(1, ids.to(torch::kLong).unsqueeze(-1).expand({m, k, width})) * weights.unsqueeze(-1)).sum(1);
