@@ -10,8 +10,8 @@
 namespace zeroth::kernels {
 namespace {
 
-// FMA vectors that one core does in about 4 microseconds: less is not worth a second thread.
-constexpr int64_t kSmallTask = 12'000;
+// FMA vectors that one core does in about 3 microseconds: less is not worth a second thread.
+constexpr int64_t kSmallTask = 8'000;
 // Floats of A or of a B panel that should stay in the second-level cache while they are reused.
 constexpr int64_t kCacheFloats = 96 * 1024;
 
