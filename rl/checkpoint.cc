@@ -90,14 +90,11 @@ Json describe_files(const fs::path& folder) {
 
 void write_checkpoint(const fs::path& folder, int64_t step, const CheckpointSource& source) {
   source.policy.save(folder);
-  if (source.tokenizer != nullptr) {
-    for (const fs::path& file : source.tokenizer->files()) {
-      const fs::path copy = folder / file.filename();
-      if (fs::exists(copy)) continue;  // config.json is the policy's
-      FileWriter writer(copy);
-      writer.write(read_file(file));
-      writer.close();
-    }
+  for (const auto& [name, content] : source.tokenizer) {
+    if (fs::exists(folder / name)) continue;  // config.json is the policy's
+    FileWriter writer(folder / name);
+    writer.write(content);
+    writer.close();
   }
   write_floats(folder / kOptimizerFile,
                {source.optimizer.first_moment(), source.optimizer.second_moment()});
@@ -181,6 +178,14 @@ void check_files(const fs::path& folder, const Json& files, const std::string& f
 }
 
 }  // namespace
+
+TokenizerFiles read_tokenizer_files(const Tokenizer& tokenizer) {
+  TokenizerFiles files;
+  for (const fs::path& file : tokenizer.files()) {
+    files[file.filename().string()] = read_file(file);
+  }
+  return files;
+}
 
 void save_checkpoint(const fs::path& run, int64_t step, const CheckpointSource& source,
                      int keep_last) {

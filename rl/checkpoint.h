@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 
@@ -25,10 +26,15 @@
 
 namespace zeroth {
 
+// Files of a tokenizer, name to content. Kept in memory, because a resumed run's tokenizer comes
+// from a checkpoint that the run itself will delete.
+using TokenizerFiles = std::map<std::string, std::string>;
+TokenizerFiles read_tokenizer_files(const Tokenizer& tokenizer);
+
 // Everything that goes into one. `state` is the loop's own counters.
 struct CheckpointSource {
   const Policy& policy;
-  const Tokenizer* tokenizer = nullptr;  // may be null: no tokenizer files
+  const TokenizerFiles& tokenizer;
   AdamW& optimizer;
   const Policy* reference = nullptr;
   Json state;

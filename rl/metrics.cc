@@ -110,7 +110,7 @@ double mean_entropy(const Rollout& rollout) {
 
 }  // namespace
 
-Json rollout_metrics(const Rollout& rollout, int max_tokens) {
+Json rollout_metrics(const Rollout& rollout) {
   Json row = Json::object();
   Tally lengths, ended, rewards;
   double samples = 0, masked = 0, errors = 0;
@@ -130,7 +130,6 @@ Json rollout_metrics(const Rollout& rollout, int max_tokens) {
   add_range(row, "completions/", "_length", lengths);
   add_range(row, "completions/", "_terminated_length", ended);
   row["completions/clipped_ratio"] = samples == 0 ? 0 : 1 - ended.count / samples;
-  row["completions/limit"] = max_tokens;
   row["entropy"] = mean_entropy(rollout);
   row["masked_share"] = samples == 0 ? 0 : masked / samples;
   row["checker_error_share"] = samples == 0 ? 0 : errors / samples;

@@ -12,7 +12,7 @@ namespace zeroth {
 // rewards/..., reward, reward_std, frac_reward_zero_std, reasons/REWARD/REASON (shares), facts/NAME
 // (means of the numbers in Verdict::info), entropy (of sampling), masked_share,
 // dynamic_sampling/...
-Json rollout_metrics(const Rollout& rollout, int max_tokens);
+Json rollout_metrics(const Rollout& rollout);
 
 // Facts of the update: loss, policy_loss, kl, clip_ratio/..., sampling/..., grad_norm,
 // learning_rate, moe/max_vio, ...

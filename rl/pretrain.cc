@@ -45,6 +45,7 @@ class Pretrainer {
         tokenizer_(Tokenizer::load(
             from ? from->folder
                  : fs::path(config.tokenizer.empty() ? config.model : config.tokenizer))),
+        tokenizer_files_(read_tokenizer_files(*tokenizer_)),
         corpus_(make_corpus(config.corpus.name, config.corpus.options)),
         policy_(from ? Policy::load(from->folder) : initial_policy(config)),
         optimizer_(policy_->parameters(), config.optimizer),
@@ -86,7 +87,7 @@ class Pretrainer {
 
   void save(int64_t step) {
     const Json state = {{"next_document", next_document_}, {"num_tokens", num_tokens_}};
-    save_checkpoint(folder_, step, {*policy_, tokenizer_.get(), optimizer_, nullptr, state},
+    save_checkpoint(folder_, step, {*policy_, tokenizer_files_, optimizer_, nullptr, state},
                     config_.keep_last);
   }
 
@@ -126,6 +127,7 @@ class Pretrainer {
   const PretrainConfig& config_;
   fs::path folder_;
   std::unique_ptr<Tokenizer> tokenizer_;
+  TokenizerFiles tokenizer_files_;
   std::unique_ptr<Corpus> corpus_;
   std::unique_ptr<Policy> policy_;
   AdamW optimizer_;

@@ -4,7 +4,6 @@
 #include <chrono>
 
 #include "core/error.h"
-#include "core/parallel.h"
 #include "rl/draw.h"
 
 namespace zeroth {
@@ -25,9 +24,9 @@ class Stopwatch {
 
 }  // namespace
 
-void grade_sample(const Task& task, const Problem& problem, const OverlongConfig& overlong,
-                  int max_tokens, Sample& sample) {
-  sample.verdicts = task.grade(problem, sample.text, sample.finish);
+void set_verdicts(std::vector<Verdict> verdicts, const OverlongConfig& overlong, int max_tokens,
+                  Sample& sample) {
+  sample.verdicts = std::move(verdicts);
   if (overlong.buffer > 0) {
     const double over = static_cast<double>(sample.tokens.size()) - (max_tokens - overlong.buffer);
     Verdict verdict;
@@ -94,14 +93,19 @@ std::vector<Group> Rollouts::generate(int64_t step, int64_t first_slot, int coun
 
 void Rollouts::grade(std::vector<Group>& groups, Rollout& rollout) const {
   const Stopwatch watch(rollout.grade_seconds);
-  const int64_t per_group = config_.samples_per_prompt;
-  parallel_for(static_cast<int64_t>(groups.size()) * per_group, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      Group& group = groups[i / per_group];
-      grade_sample(task_, group.problem, config_.overlong, config_.sampling.max_tokens,
-                   group.samples[i % per_group]);
+  std::vector<GradeRequest> requests;
+  for (const Group& group : groups) {
+    for (const Sample& sample : group.samples) {
+      requests.push_back({&group.problem, sample.text, sample.finish});
     }
-  });
+  }
+  auto verdicts = task_.grade_batch(requests);
+  auto next = verdicts.begin();
+  for (Group& group : groups) {
+    for (Sample& sample : group.samples) {
+      set_verdicts(std::move(*next++), config_.overlong, config_.sampling.max_tokens, sample);
+    }
+  }
 }
 
 Rollout Rollouts::collect(int64_t step, int64_t& draws) {

@@ -41,10 +41,11 @@ class Rollouts {
   SamplingConfig sampling_;  // config.sampling with the task's stop strings
 };
 
-// Verdicts, reward and mask of one sample: sum of score * weight; masked when a checker failed, the
-// sample was aborted, or it was cut off and overlong.mask is set. overlong.buffer adds the verdict
-// "overlong": with length l, limit L and buffer b, -penalty * clamp((l - (L - b)) / b, 0, 1).
-void grade_sample(const Task& task, const Problem& problem, const OverlongConfig& overlong,
-                  int max_tokens, Sample& sample);
+// Takes the verdicts of one sample over and sets its reward, the sum of score * weight, and its
+// mask: a checker failed, the sample was aborted, or it was cut off and overlong.mask is set.
+// overlong.buffer adds the verdict "overlong": with length l, limit L and buffer b, -penalty *
+// clamp((l - (L - b)) / b, 0, 1).
+void set_verdicts(std::vector<Verdict> verdicts, const OverlongConfig& overlong, int max_tokens,
+                  Sample& sample);
 
 }  // namespace zeroth

@@ -78,7 +78,7 @@ TrainSummary train(TrainingRun& run, const std::atomic<bool>* stop) {
     run.counters.num_tokens += rollout.prompt_tokens + rollout.sampled_tokens;
     run.counters.max_logp_difference =
         std::max(run.counters.max_logp_difference, report.logp_difference_max);
-    row.update(rollout_metrics(rollout, config.sampling.max_tokens));
+    row.update(rollout_metrics(rollout));
     row.update(update_metrics(report, config.loss));
     row["num_tokens"] = run.counters.num_tokens;
     row["epoch"] = static_cast<double>(run.counters.draws) /

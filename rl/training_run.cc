@@ -35,6 +35,7 @@ TrainingRun::TrainingRun(const fs::path& path, const RunConfig& run_config)
 void TrainingRun::open(const fs::path& model) {
   task = make_task(config.task.name, config.task.options);
   tokenizer = Tokenizer::load(model);
+  tokenizer_files = read_tokenizer_files(*tokenizer);
   policy = Policy::load(model);
   std::unique_ptr<Policy> reference;
   if (config.loss.beta > 0) reference = Policy::load(model);
@@ -101,7 +102,7 @@ void TrainingRun::save(int64_t step) {
                       {"max_logp_difference", counters.max_logp_difference},
                       {"alarms", alarms.state()}};
   save_checkpoint(folder, step,
-                  {*policy, tokenizer.get(), trainer->optimizer(), trainer->reference(), state},
+                  {*policy, tokenizer_files, trainer->optimizer(), trainer->reference(), state},
                   config.keep_last);
 }
 

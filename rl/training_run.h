@@ -46,6 +46,7 @@ struct TrainingRun {
   RunCounters counters;
   std::unique_ptr<Task> task;
   std::unique_ptr<Tokenizer> tokenizer;
+  TokenizerFiles tokenizer_files;
   std::unique_ptr<Policy> policy;
   std::unique_ptr<Trainer> trainer;
   std::unique_ptr<Engine> engine;

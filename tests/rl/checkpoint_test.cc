@@ -24,7 +24,8 @@ struct Trained {
     policy->publish(optimizer.steps());
   }
   void save(const fs::path& run, int64_t step, int keep_last = 0) {
-    save_checkpoint(run, step, {*policy, tokenizer.get(), optimizer, nullptr, {{"draws", 7}}},
+    save_checkpoint(run, step,
+                    {*policy, read_tokenizer_files(*tokenizer), optimizer, nullptr, {{"draws", 7}}},
                     keep_last);
   }
 };

@@ -103,7 +103,7 @@ TEST_CASE("dynamic sampling replaces groups without signal, up to its cap, and n
   CHECK(full.groups[0].problem.id == partial.groups[0].problem.id);
   CHECK(full.groups[0].samples[3].tokens == partial.groups[0].samples[3].tokens);
 
-  const Json row = rollout_metrics(full, 12);
+  const Json row = rollout_metrics(full);
   CHECK(row.at("dynamic_sampling/discarded_groups") == full.discarded.size());
   CHECK(row.at("frac_reward_zero_std").get<double>() ==
         doctest::Approx(double(full.discarded.size()) /
@@ -131,7 +131,7 @@ TEST_CASE("a broken checker masks its samples and is counted, and is never a zer
   }
   REQUIRE(errors > 0);
   REQUIRE(errors < samples);
-  const Json row = rollout_metrics(rollout, 12);
+  const Json row = rollout_metrics(rollout);
   CHECK(row.at("reward") == 5);  // the mean over what could be graded
   CHECK(row.at("checker_error_share").get<double>() == doctest::Approx(double(errors) / samples));
   CHECK(step_health(rollout, {}).checker_error_share == doctest::Approx(double(errors) / samples));
@@ -148,7 +148,7 @@ TEST_CASE("overlong masking and the soft punishment") {
     sample.tokens.assign(length, 1);
     sample.text = "@";
     sample.finish = finish;
-    grade_sample(task, problem, overlong, 12, sample);
+    set_verdicts(task.grade(problem, sample.text, finish), overlong, 12, sample);
     return sample;
   };
   CHECK(graded(8, FinishReason::kStop).reward == 1);
