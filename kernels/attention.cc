@@ -192,60 +192,79 @@ struct PageSets {
   std::vector<int32_t> local;       // by page_table entry: index of the page within its set
 };
 
-PageSets find_sets(const AttentionRows& rows) {
-  const int64_t sequences = static_cast<int64_t>(rows.page_begin.size()) - 1;
-  std::vector<int32_t> length(sequences, 0), used(sequences, 0);  // tokens and pages in use
+// Tokens of every sequence that some row sees (its highest position + 1).
+std::vector<int32_t> lengths(const AttentionRows& rows) {
+  std::vector<int32_t> length(rows.page_begin.size() - 1, 0);
   for (size_t i = 0; i < rows.sequence.size(); ++i) {
-    const int32_t s = rows.sequence[i];
-    length[s] = std::max(length[s], rows.position[i] + 1);
-    used[s] = (length[s] + kPageTokens - 1) / kPageTokens;
+    int32_t& tokens = length[rows.sequence[i]];
+    tokens = std::max(tokens, rows.position[i] + 1);
   }
+  return length;
+}
+
+// Union-find over page ids: pages of one sequence are joined.
+class PageForest {
+ public:
+  explicit PageForest(int32_t pages) : parent_(pages) {
+    std::iota(parent_.begin(), parent_.end(), 0);
+  }
+  int32_t root(int32_t page) {
+    while (parent_[page] != page) page = parent_[page] = parent_[parent_[page]];
+    return page;
+  }
+  void join(int32_t a, int32_t b) { parent_[root(a)] = root(b); }
+
+ private:
+  std::vector<int32_t> parent_;
+};
+
+PageSets find_sets(const AttentionRows& rows) {
+  const std::vector<int32_t> length = lengths(rows);
   int32_t page_count = 0;
   for (int32_t page : rows.page_table) page_count = std::max(page_count, page + 1);
-  std::vector<int32_t> parent(page_count, -1);
-  const auto root = [&](int32_t page) {
-    while (parent[page] != page) page = parent[page] = parent[parent[page]];
-    return page;
+  // Calls f(sequence, index of the page in it, entry of the page table) for every page in use.
+  const auto for_pages = [&](const auto& f) {
+    for (size_t s = 0; s < length.size(); ++s)
+      for (int32_t j = 0; j * kPageTokens < length[s]; ++j) f(s, j, rows.page_begin[s] + j);
   };
-  for (int64_t s = 0; s < sequences; ++s)
-    for (int32_t j = 0; j < used[s]; ++j) {
-      const int32_t page = rows.page_table[rows.page_begin[s] + j];
-      if (parent[page] < 0) parent[page] = page;
-      if (j > 0) parent[root(page)] = root(rows.page_table[rows.page_begin[s]]);
-    }
-  PageSets sets;
+  PageForest forest(page_count);
+  for_pages([&](size_t s, int32_t, int64_t entry) {
+    forest.join(rows.page_table[entry], rows.page_table[rows.page_begin[s]]);
+  });
+
+  struct Set {
+    std::vector<int32_t> rows, pages, filled;
+  };
+  std::vector<Set> found;
   std::vector<int32_t> set_of(page_count, -1), position(page_count, -1);
-  std::vector<std::vector<int32_t>> set_rows, set_pages, set_filled;
   for (size_t i = 0; i < rows.sequence.size(); ++i) {
-    const int32_t r = root(rows.page_table[rows.page_begin[rows.sequence[i]]]);
-    if (set_of[r] < 0) {
-      set_of[r] = static_cast<int32_t>(set_rows.size());
-      set_rows.emplace_back();
-      set_pages.emplace_back();
-      set_filled.emplace_back();
+    int32_t& set = set_of[forest.root(rows.page_table[rows.page_begin[rows.sequence[i]]])];
+    if (set < 0) {
+      set = static_cast<int32_t>(found.size());
+      found.emplace_back();
     }
-    set_rows[set_of[r]].push_back(static_cast<int32_t>(i));
+    found[set].rows.push_back(static_cast<int32_t>(i));
   }
+  PageSets sets;
   sets.local.assign(rows.page_table.size(), -1);
-  for (int64_t s = 0; s < sequences; ++s)
-    for (int32_t j = 0; j < used[s]; ++j) {
-      const int64_t entry = rows.page_begin[s] + j;
-      const int32_t page = rows.page_table[entry], set = set_of[root(page)];
-      if (position[page] < 0) {
-        position[page] = static_cast<int32_t>(set_pages[set].size());
-        set_pages[set].push_back(page);
-        set_filled[set].push_back(0);
-      }
-      int32_t& filled = set_filled[set][position[page]];
-      filled = std::max(filled, std::min(kPageTokens, length[s] - j * kPageTokens));
-      sets.local[entry] = position[page];
+  for_pages([&](size_t s, int32_t j, int64_t entry) {
+    const int32_t page = rows.page_table[entry];
+    Set& set = found[set_of[forest.root(page)]];
+    if (position[page] < 0) {
+      position[page] = static_cast<int32_t>(set.pages.size());
+      set.pages.push_back(page);
+      set.filled.push_back(0);
     }
+    sets.local[entry] = position[page];
+    int32_t& filled = set.filled[position[page]];
+    filled = std::max(filled, std::min(kPageTokens, length[s] - j * kPageTokens));
+  });
   sets.row_begin.push_back(0);
   sets.page_begin.push_back(0);
-  for (size_t s = 0; s < set_rows.size(); ++s) {
-    sets.rows.insert(sets.rows.end(), set_rows[s].begin(), set_rows[s].end());
-    sets.pages.insert(sets.pages.end(), set_pages[s].begin(), set_pages[s].end());
-    sets.filled.insert(sets.filled.end(), set_filled[s].begin(), set_filled[s].end());
+  for (const Set& set : found) {
+    sets.rows.insert(sets.rows.end(), set.rows.begin(), set.rows.end());
+    sets.pages.insert(sets.pages.end(), set.pages.begin(), set.pages.end());
+    sets.filled.insert(sets.filled.end(), set.filled.begin(), set.filled.end());
     sets.row_begin.push_back(static_cast<int64_t>(sets.rows.size()));
     sets.page_begin.push_back(static_cast<int64_t>(sets.pages.size()));
   }
