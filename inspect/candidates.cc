@@ -124,7 +124,11 @@ void find_tries(const Problem& problem, std::string_view text, std::vector<Candi
     if (attempt.steps == 0 || (!attempt.legal && attempt.verdict == TryVerdict::kMissing)) continue;
     const size_t had = out.size();
     add(out, CandidateKind::kTry, text, begin + attempt.begin, begin + attempt.end);
-    if (out.size() > had) out.back().answer = attempt.expression;
+    if (out.size() == had) continue;
+    out.back().answer = attempt.expression;
+    // A formula that would be right but whose stated result is another number does not commit to the right answer.
+    const auto target = problem.meta.at("target").get<int64_t>();
+    out.back().correct = attempt.hits(target) && attempt.claims(target);
   }
 }
 
@@ -166,37 +170,50 @@ const char* to_string(Flip flip) {
   return kNames[static_cast<int>(flip)];
 }
 
-CandidateGrader::CandidateGrader(const Task* task, const Problem& problem)
-    : task_(task), problem_(problem) {
-  if (task == nullptr || problem.task != task->name()) return;
-  static constexpr std::pair<const char*, const char*> kWrappers[] = {
-      {"<think></think><answer>", "</answer>"},
-      {"<think>.</think><answer>", "</answer>"},
-      {"</think><answer>", "</answer>"},
-      {".</think><answer>", "</answer>"},
-      {"<answer>", "</answer>"},
-      {"\\boxed{", "}"},
-      {"#### ", ""},
-      {"", ""}};
-  for (const auto& [before, after] : kWrappers) {
-    before_ = before;
-    after_ = after;
+// The first way of putting an answer that lets the task accept its reference answer; where the
+// reference is no answer (Countdown's is the target), the first one in which the task finds an
+// answer at all.
+const CandidateGrader::Wrapper* CandidateGrader::wrapper() {
+  if (looked_for_wrapper_) return wrapper_ ? &*wrapper_ : nullptr;
+  looked_for_wrapper_ = true;
+  if (task_ == nullptr || problem_.task != task_->name()) return nullptr;
+  static const Wrapper kWrappers[] = {{"<think></think><answer>", "</answer>"},
+                                      {"<think>.</think><answer>", "</answer>"},
+                                      {"</think><answer>", "</answer>"},
+                                      {".</think><answer>", "</answer>"},
+                                      {"<answer>", "</answer>"},
+                                      {"\\boxed{", "}"},
+                                      {"#### ", ""},
+                                      {"", ""}};
+  const Wrapper* found = nullptr;
+  for (const Wrapper& wrapper : kWrappers) {
     try {
-      can_grade_ = says_correct(
-          task->grade(problem, before_ + problem.answer + after_, FinishReason::kStop));
+      const auto verdicts = task_->grade(problem_, wrapper.before + problem_.answer + wrapper.after,
+                                         FinishReason::kStop);
+      const Verdict* accuracy = accuracy_of(verdicts);
+      if (accuracy == nullptr) continue;
+      if (accuracy->reason == Reason::kCorrect) {
+        wrapper_ = wrapper;
+        return &*wrapper_;
+      }
+      const bool read = accuracy->reason == Reason::kWrong || accuracy->reason == Reason::kIllegal;
+      if (read && found == nullptr) found = &wrapper;
     } catch (const std::exception&) {
-      return;  // a problem of another task or version: its traces can still be read
+      return nullptr;  // a problem of another task or version: its traces can still be read
     }
-    if (can_grade_) return;
   }
+  if (found != nullptr) wrapper_ = *found;
+  return found;
 }
 
 bool CandidateGrader::grade(const std::string& answer) {
-  if (!can_grade_ || answer.empty()) return false;
+  if (answer.empty()) return false;
   const auto [at, fresh] = grades_.try_emplace(answer, false);
   if (fresh) {
-    at->second =
-        says_correct(task_->grade(problem_, before_ + answer + after_, FinishReason::kStop));
+    if (const Wrapper* around = wrapper()) {
+      at->second = says_correct(
+          task_->grade(problem_, around->before + answer + around->after, FinishReason::kStop));
+    }
   }
   return at->second;
 }
@@ -230,8 +247,10 @@ std::vector<Candidate> CandidateGrader::find(const Sample& sample) {
   }
   for (size_t i = 0; i < candidates.size(); ++i) {
     Candidate& candidate = candidates[i];
-    candidate.correct = can_grade_ ? grade(candidate.answer)
-                                   : i + 1 == candidates.size() && says_correct(sample.verdicts);
+    if (candidate.kind != CandidateKind::kTry) {
+      const bool decided = accuracy != nullptr && accuracy->extracted == candidate.answer;
+      candidate.correct = decided ? says_correct(sample.verdicts) : grade(candidate.answer);
+    }
     candidate.restated = i > 0 && candidate.kind != CandidateKind::kTry &&
                          candidate.correct == candidates[i - 1].correct &&
                          bare(candidate.answer) == bare(candidates[i - 1].answer);

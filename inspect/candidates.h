@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,20 +42,26 @@ inline constexpr int kFlips = 4;
 const char* to_string(Flip flip);  // "W->R", ...
 
 // Finds and grades the candidates of completions of one problem. Remembers grades, since siblings
-// repeat each other. Not thread safe; the task may be null, then nothing is correct except what the
-// sample's own verdict says.
+// repeat each other, and asks the task only about answers that the sample's own verdict did not
+// already decide. Not thread safe; the task may be null, then only Countdown tries and the final
+// answer are graded.
 class CandidateGrader {
  public:
-  CandidateGrader(const Task* task, const Problem& problem);
+  CandidateGrader(const Task* task, const Problem& problem) : task_(task), problem_(problem) {}
   std::vector<Candidate> find(const Sample& sample);
 
  private:
+  // Text around an answer that makes the task read it as one.
+  struct Wrapper {
+    std::string before, after;
+  };
+  const Wrapper* wrapper();
   bool grade(const std::string& answer);
+
   const Task* task_;
   const Problem& problem_;
-  // Text around an answer that makes the task accept it: found by grading the reference answer.
-  std::string before_, after_;
-  bool can_grade_ = false;
+  bool looked_for_wrapper_ = false;
+  std::optional<Wrapper> wrapper_;
   std::map<std::string, bool> grades_;
 };
 

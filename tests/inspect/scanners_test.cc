@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/json_lines.h"
 #include "inspect/step_stats.h"
 #include "tests/inspect/samples.h"
 
@@ -111,6 +112,40 @@ TEST_CASE("candidates of a Countdown trace and their flips") {
   // Arithmetic that is wrong on paper is judged by what it really gives.
   scan = scan_text("<think>9-6=3 3*3=18->18ok</think><answer>(9-6)*3</answer>");
   CHECK(track(scan) == "W=");
+}
+
+TEST_CASE("flips of 60 traces of a real run, labelled by hand") {
+  // tests/data/inspect/flips.jsonl: a candidate is right (R) when its formula gives the target by
+  // the rules and its stated result says so; "flips" are W->R, R->W, R->R, W->W; an answer block
+  // that repeats the last try is left out.
+  int hits = 0;
+  int found = 0;
+  int labelled = 0;
+  int agree = 0;
+  for_each_json_line("tests/data/inspect/flips.jsonl", [&](const Json& row, int64_t line) {
+    Group group;
+    group.problem = {"countdown", "x", "", std::to_string(row["target"].get<int>()),
+                     Json({{"nums", row["nums"]}, {"target", row["target"]}})};
+    group.samples.resize(1);
+    Sample& sample = group.samples[0];
+    sample.text = row["text"].get<std::string>();
+    sample.finish = row["finish"] == "stop" ? FinishReason::kStop : FinishReason::kLength;
+    sample.verdicts = countdown().grade(group.problem, sample.text, sample.finish);
+    const SampleScan scan = SampleScanner(&countdown()).scan(group)[0];
+    const auto label = row["flips"].get<std::array<int, kFlips>>();
+    hits += std::min(label[0], scan.flips[0]);
+    found += scan.flips[0];
+    labelled += label[0];
+    agree += label == scan.flips;
+    if (label != scan.flips)
+      MESSAGE("line " << line << ": " << track(scan) << " for " << row["candidates"]);
+  });
+  MESSAGE("precision " << hits << "/" << found << ", recall " << hits << "/" << labelled
+                       << ", all flips agree in " << agree << " of 60");
+  CHECK(labelled == 38);
+  CHECK(hits >= 0.95 * found);
+  CHECK(hits >= 0.95 * labelled);
+  CHECK(agree >= 57);
 }
 
 TEST_CASE("first right candidate, truncation, no answer") {
