@@ -8,6 +8,7 @@
 #include "core/parallel.h"
 #include "policy/checkpoint.h"
 #include "policy/decoder.h"
+#include "policy/gguf_model.h"
 
 namespace zeroth {
 
@@ -173,9 +174,18 @@ Policy::Policy() = default;
 Policy::~Policy() = default;
 
 std::unique_ptr<Policy> Policy::load(const std::filesystem::path& dir) {
+  if (is_gguf(dir)) {
+    const GgufFile file(dir);
+    std::unique_ptr<Policy> policy(new Policy);
+    policy->impl_ =
+        std::make_unique<Impl>(PolicyConfig::from_json(gguf_config(file), dir.string()));
+    read_gguf_weights(file, policy->impl_->config, policy->impl_->parameters);
+    policy->publish(0);
+    return policy;
+  }
   if (!std::filesystem::is_directory(dir)) {
     fail_usage("no model directory at " + dir.string(),
-               "give a folder with config.json and safetensors weights");
+               "give a folder with config.json and safetensors weights, or a .gguf file");
   }
   const PolicyConfig config = PolicyConfig::from_file(dir / "config.json");
   const Checkpoint checkpoint(dir, config);

@@ -79,7 +79,8 @@ struct SaveOptions {
 // exclusive access.
 class Policy {
  public:
-  // Reads a Hugging Face directory (config.json, safetensors, sharded or not). A tensor that is
+  // Reads a Hugging Face directory (config.json, safetensors, sharded or not) or a .gguf file
+  // (policy/gguf_model.h). A tensor that is
   // missing, unexpected, of the wrong shape or not finite is an Error with its name. float32,
   // float16, bfloat16 and block-scaled float8 (e4m3) are widened to float32. Published as version
   // 0, like init.

@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "policy/gguf_model.h"
 #include "policy/sentencepiece.h"
 #include "policy/tokenizer_bpe.h"
 #include "policy/tokenizer_file.h"

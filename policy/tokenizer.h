@@ -21,7 +21,8 @@ class Tokenizer {
   // Reads the tokenizer of a Hugging Face directory: tokenizer.json, vocab.json + merges.txt, or
   // tokenizer.model, with special ids from generation_config.json / tokenizer_config.json /
   // config.json (the first of these that names any). Malformed files are Errors that name file and
-  // field, and so are rules that this reader does not know.
+  // field, and so are rules that this reader does not know. A path to a .gguf file gives the
+  // tokenizer that it embeds.
   static std::unique_ptr<Tokenizer> load(const std::filesystem::path& dir);
   virtual ~Tokenizer() = default;
 
@@ -46,6 +47,12 @@ class Tokenizer {
   TokenId bos_id() const { return bos_; }
   // Files that make up this tokenizer, copied beside every checkpoint.
   const std::vector<std::filesystem::path>& files() const { return files_; }
+
+  // For readers of formats that name them elsewhere; before the tokenizer is shared.
+  void set_special_ids(std::vector<TokenId> eos, TokenId bos) {
+    eos_ = std::move(eos);
+    bos_ = bos;
+  }
 
  protected:
   // Sets eos_ and bos_ from the configs in `dir` where those name any.

@@ -1,0 +1,31 @@
+// Checkpoints in GGUF: the config that a Hugging Face config.json would hold, the weights under
+// Hugging Face names, the embedded tokenizer.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include "policy/config.h"
+#include "policy/gguf.h"
+#include "policy/parameters.h"
+#include "policy/tokenizer.h"
+
+namespace zeroth {
+
+// True for a path that names a GGUF file.
+bool is_gguf(const std::filesystem::path& path);
+
+// A Hugging Face config.json for the model. Architectures: llama (Llama, Mistral, Mixtral), qwen2,
+// qwen3, qwen2moe, qwen3moe, olmoe, deepseek2 (V2 and V3). Throws Error naming the file and the key
+// that is missing or cannot be expressed.
+Json gguf_config(const GgufFile& file);
+
+// Widens every weight into `parameters` (made from the same config's layout). Missing, unexpected
+// and misshapen tensors and values that are not finite are Errors with the tensor's name.
+void read_gguf_weights(const GgufFile& file, const PolicyConfig& config, Parameters& parameters);
+
+// The embedded tokenizer: tokenizer.ggml.model "gpt2" with the word rules that tokenizer.ggml.pre
+// names, or "llama" (SentencePiece). Unknown rules are an Error that names them.
+std::unique_ptr<Tokenizer> gguf_tokenizer(const std::filesystem::path& path);
+
+}  // namespace zeroth

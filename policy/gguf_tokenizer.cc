@@ -1,0 +1,172 @@
+// The tokenizer that a GGUF file embeds (ggml docs/gguf.md, "tokenizer").
+#include <algorithm>
+
+#include "core/error.h"
+#include "policy/gguf_model.h"
+#include "policy/sentencepiece.h"
+#include "policy/tokenizer_bpe.h"
+
+namespace zeroth {
+namespace {
+
+// Word rules by the name that llama.cpp gives them (llama-vocab.cpp); the patterns are those of the
+// tokenizer.json files that the names stand for.
+struct WordRules {
+  const char* name;
+  std::vector<const char*> splits;
+  bool gpt2_words;  // GPT-2's own pattern behind the splits
+  bool single_digits;
+  bool nfc;
+  bool ignore_merges;
+};
+
+constexpr const char* kLlama3Words =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char* kQwen2Words =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char* kDeepseek3Words =
+    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+const std::vector<WordRules>& known_rules() {
+  static const std::vector<WordRules> rules = {
+      {"gpt-2", {}, true, false, false, false},
+      {"olmo", {}, true, false, true, false},
+      {"smollm", {}, true, true, false, false},
+      {"qwen2", {kQwen2Words}, false, false, true, false},
+      {"llama-bpe", {kLlama3Words}, false, false, false, true},
+      {"deepseek-v3",
+       {R"(\p{N}{1,3})", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+", kDeepseek3Words},
+       false,
+       false,
+       false,
+       false},
+      {"deepseek-llm",
+       {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7a3]+"},
+       false,
+       true,
+       false,
+       false},
+  };
+  return rules;
+}
+
+Json rules_document(const WordRules& rules) {
+  Json steps = Json::array();
+  for (const char* split : rules.splits) {
+    steps.push_back({{"type", "Split"},
+                     {"pattern", {{"Regex", split}}},
+                     {"behavior", "Isolated"},
+                     {"invert", false}});
+  }
+  if (rules.single_digits) steps.push_back({{"type", "Digits"}, {"individual_digits", true}});
+  steps.push_back(
+      {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", rules.gpt2_words}});
+  Json document = {{"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", steps}}},
+                   {"decoder", {{"type", "ByteLevel"}}},
+                   {"model", {{"type", "BPE"}, {"ignore_merges", rules.ignore_merges}}}};
+  if (rules.nfc) document["normalizer"] = {{"type", "NFC"}};
+  return document;
+}
+
+const WordRules& rules_named(const std::string& name, const std::string& source) {
+  std::string known;
+  for (const WordRules& rules : known_rules()) {
+    if (name == rules.name) return rules;
+    known += std::string(known.empty() ? "" : ", ") + rules.name;
+  }
+  fail(source + ": tokenizer.ggml.pre is \"" + name + "\", whose word rules are not known",
+       "known: " + known + "; or use the model's tokenizer.json");
+}
+
+// Type of every token; normal where the file lists none.
+PieceType token_type(const GgufContents& gguf, const std::vector<double>& types, size_t id) {
+  const double value = types.empty() ? 1 : types[id];
+  if (!(value >= 1 && value <= 6)) {
+    fail(gguf.source + ": tokenizer.ggml.token_type[" + std::to_string(id) + "] is unknown",
+         "types are 1 (normal) to 6 (byte)");
+  }
+  return static_cast<PieceType>(static_cast<int>(value));
+}
+
+// A list that stands beside the tokens: as long, or absent.
+const std::vector<double>& beside_tokens(const GgufContents& gguf, const char* key, size_t tokens) {
+  const std::vector<double>& list = gguf.numbers(key);
+  if (!list.empty() && list.size() != tokens) {
+    fail(gguf.source + ": " + key + " has " + std::to_string(list.size()) + " entries for " +
+             std::to_string(tokens) + " tokens",
+         "fetch the file again");
+  }
+  return list;
+}
+
+std::unique_ptr<Tokenizer> byte_pairs(const GgufContents& gguf) {
+  const auto& tokens = gguf.texts("tokenizer.ggml.tokens");
+  const auto& types = beside_tokens(gguf, "tokenizer.ggml.token_type", tokens.size());
+  TokenizerFile file;
+  file.rest = rules_document(rules_named(gguf.text("tokenizer.ggml.pre"), gguf.source));
+  Json added = Json::array();
+  for (size_t id = 0; id < tokens.size(); ++id) {
+    file.vocabulary.add(tokens[id], static_cast<int64_t>(id), gguf.source);
+    const PieceType type = token_type(gguf, types, id);
+    if (type != PieceType::kControl && type != PieceType::kUserDefined) continue;
+    added.push_back({{"id", id},
+                     {"content", tokens[id]},
+                     {"special", type == PieceType::kControl},
+                     {"normalized", false}});
+  }
+  file.rest["added_tokens"] = std::move(added);
+  std::string merges;
+  for (const std::string& merge : gguf.texts("tokenizer.ggml.merges")) merges += merge + "\n";
+  file.merges = parse_merges_txt(merges, gguf.source + ": tokenizer.ggml.merges");
+  return std::make_unique<BpeTokenizer>(std::move(file), gguf.source);
+}
+
+std::unique_ptr<Tokenizer> pieces(const GgufContents& gguf) {
+  const auto& tokens = gguf.texts("tokenizer.ggml.tokens");
+  const auto& types = beside_tokens(gguf, "tokenizer.ggml.token_type", tokens.size());
+  const auto& scores = beside_tokens(gguf, "tokenizer.ggml.scores", tokens.size());
+  if (scores.empty()) fail(gguf.source + ": metadata \"tokenizer.ggml.scores\" is missing");
+  SentencePieceModel model;
+  model.kind = SentencePieceModel::Kind::kBpe;
+  model.remove_extra_whitespaces = gguf.flag("tokenizer.ggml.remove_extra_whitespaces", false);
+  model.add_dummy_prefix = gguf.flag("tokenizer.ggml.add_space_prefix", true);
+  for (size_t id = 0; id < tokens.size(); ++id) {
+    const PieceType type = token_type(gguf, types, id);
+    model.byte_fallback = model.byte_fallback || type == PieceType::kByte;
+    model.pieces.push_back({tokens[id], static_cast<float>(scores[id]), type});
+  }
+  return std::make_unique<SentencePieceTokenizer>(std::move(model), gguf.source);
+}
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> gguf_tokenizer(const std::filesystem::path& path) {
+  const GgufFile file(path);
+  const GgufContents& gguf = file.contents();
+  const std::string model = gguf.text("tokenizer.ggml.model");
+  std::unique_ptr<Tokenizer> tokenizer;
+  if (model == "gpt2") {
+    tokenizer = byte_pairs(gguf);
+  } else if (model == "llama") {
+    tokenizer = pieces(gguf);
+  } else {
+    fail(gguf.source + ": tokenizer.ggml.model is \"" + model + "\", which is not supported",
+         "gpt2 and llama can be read");
+  }
+  const auto id_of = [&](const char* key) {
+    const int64_t id = gguf.number(key, -1);
+    if (id >= tokenizer->vocab_size()) {
+      fail(gguf.source + ": " + key + " is " + std::to_string(id) + ", beyond the vocabulary");
+    }
+    return static_cast<TokenId>(id);
+  };
+  std::vector<TokenId> ends;
+  for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
+    const TokenId id = id_of(key);
+    if (id >= 0 && std::find(ends.begin(), ends.end(), id) == ends.end()) ends.push_back(id);
+  }
+  tokenizer->set_special_ids(ends, id_of("tokenizer.ggml.bos_token_id"));
+  return tokenizer;
+}
+
+}  // namespace zeroth
