@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 
 #include "core/config.h"
@@ -132,6 +133,7 @@ class Parser {
       const size_t phrases = query_.verify.size();
       const size_t values = query_.values.size();
       const int terms = terms_;
+      skip();
       const size_t inner_at = at_;
       negated_ = !negated_;
       std::string inner = one(depth + 1);
@@ -156,7 +158,7 @@ class Parser {
       } else {
         raise("this bracket is never closed", open);
       }
-      return "(" + inner + ")";
+      return inner;  // a choice already stands in brackets, and AND binds tighter than OR
     }
     return term();
   }
@@ -304,14 +306,19 @@ class Parser {
       raise("\"" + value + "\" is no number", value_at);
       return "1";
     }
+    // Numbers are written out, not bound: only then can SQLite see that "flips>0" is what a partial
+    // index holds.
+    const auto literal = [](double x) {
+      char text[40];
+      std::snprintf(text, sizeof text, "%.17g", x);
+      return std::string(text);
+    };
     // A reward of 1.1 is a sum of parts: equality means to the digits that people write.
     if (op == "=" || op == "!=") {
-      query_.values.emplace_back(*parsed - 1e-6);
-      query_.values.emplace_back(*parsed + 1e-6);
-      return sql + (op == "=" ? " BETWEEN ? AND ?" : " NOT BETWEEN ? AND ?");
+      return sql + (op == "=" ? " BETWEEN " : " NOT BETWEEN ") + literal(*parsed - 1e-6) + " AND " +
+             literal(*parsed + 1e-6);
     }
-    query_.values.emplace_back(*parsed);
-    return sql + " " + op + " ?";
+    return sql + " " + op + " " + literal(*parsed);
   }
 
   std::string named_value(const QueryField& known, const std::string& op, const std::string& value,

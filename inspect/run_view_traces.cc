@@ -52,6 +52,25 @@ Json rounded(const std::vector<float>& values) {
   return out;
 }
 
+// The tokens that truncated sampling (top-k, top-p, min-p) left to choose from, the first ten of
+// each position.
+Json kept_pieces(const Sample& sample, const Vocabulary& vocabulary) {
+  constexpr int64_t kShown = 10;
+  Json out = Json::array();
+  for (size_t t = 0; t + 1 < sample.kept_offsets.size(); ++t) {
+    Json row = Json::array();
+    const int64_t end =
+        std::min<int64_t>(sample.kept_offsets[t + 1], int64_t{sample.kept_offsets[t]} + kShown);
+    for (int64_t k = sample.kept_offsets[t]; k < end; ++k) {
+      if (k < 0 || static_cast<size_t>(k) >= sample.kept_ids.size()) break;
+      const auto id = static_cast<size_t>(sample.kept_ids[static_cast<size_t>(k)]);
+      row.push_back(id < vocabulary.size() ? vocabulary[id] : "<" + std::to_string(id) + ">");
+    }
+    out.push_back({{"of", sample.kept_offsets[t + 1] - sample.kept_offsets[t]}, {"tokens", row}});
+  }
+  return out;
+}
+
 Json token_span(const std::vector<uint32_t>& begins, uint32_t begin, uint32_t end) {
   return {token_at(begins, begin), token_at(begins, end > begin ? end - 1 : begin) + 1};
 }
@@ -134,7 +153,7 @@ Json RunView::trace(const SampleAddress& address) {
   out["pieces"] = token_pieces(sample.tokens, impl_->reader->vocabulary(), &begins);
   out["logprobs"] = rounded(sample.logprobs);
   out["entropies"] = rounded(sample.entropies);
-  out["kept"] = sample.kept_offsets;
+  out["kept"] = kept_pieces(sample, impl_->reader->vocabulary());
   out["key"] = {sample.key.seed, sample.key.step, sample.key.problem, sample.key.sample};
   Json notes = Json::object();
   for (const auto& [name, values] : impl_->reader->annotations(entry)) {

@@ -30,10 +30,12 @@ function compact(x) {
   const size = Math.abs(x);
   if (size >= 1e6) return (x / 1e6).toFixed(size >= 1e7 ? 0 : 1) + 'M';
   if (size >= 1e4) return (x / 1e3).toFixed(size >= 1e5 ? 0 : 1) + 'k';
-  if (size >= 100 || Number.isInteger(x)) return String(Math.round(x));
-  if (size >= 1) return x.toFixed(2);
-  if (size === 0) return '0';
-  return size < 1e-3 ? x.toExponential(1) : x.toFixed(3);
+  if (size < 1e-9) return '0';
+  const trimmed = (digits) => String(Number(x.toFixed(digits)));
+  if (size >= 100) return trimmed(0);
+  if (size >= 10) return trimmed(1);
+  if (size >= 1) return trimmed(2);
+  return size < 1e-3 ? x.toExponential(1) : trimmed(3);
 }
 const signed = (x, digits = 2) => (x >= 0 ? '+' : '−') + Math.abs(x).toFixed(digits);
 

@@ -112,6 +112,10 @@ async function drawDiff(root, left, right) {
   const [a, b] = await Promise.all([api('trace', { at: left }, false), api('trace', { at: right }, false)]);
   const parts = diffWords(a.text, b.text);
   const side = (trace, mine, tag) => h('section', { class: 'panel' }, h('h2', {}, h('a', { href: '#/trace/' + trace.at }, trace.at), pill(trace.correct ? 'right' : 'wrong', trace.correct ? 'good' : 'bad'), h('span', { class: 'dim num' }, fixed(trace.reward, 2) + ' · ' + trace.len + ' tokens'), flipPills(trace.flips, trace.aha)),
+    h('div', { class: 'strip', style: { margin: '4px 0 10px' } }, trace.siblings.map((s, i) => {
+      const at = addressOf(trace.step, trace.group, i, trace.source);
+      return h('a', { href: mine === 'first' ? '#/diff/' + at + '/' + right : '#/diff/' + left + '/' + at, class: s.correct ? 'right' : '', 'aria-current': i === trace.sample ? 'true' : null, title: 'sample ' + i + ': reward ' + fixed(s.reward, 2) }, i);
+    })),
     h('div', { class: 'diff' }, parts.filter(([s]) => s === 'both' || s === mine).map(([s, text]) => (s === 'both' ? h('span', {}, visibleText(text)) : h(tag, {}, visibleText(text))))));
   clear(root);
   add(root, [h('div', { class: 'diffs' }, side(a, 'first', 'del'), side(b, 'second', 'ins'))]);
@@ -129,7 +133,7 @@ async function viewExperts(root) {
   if (data.steps.length === 0) { add(root, [h('div', { class: 'empty' }, 'This run did not record routed experts. Set "record_experts": true in its engine options.')]); return; }
   const layers = data.load[0].length, experts = data.load[0][0].length;
   const vio = data.load.map((step) => Math.max(...step.map((layer) => Math.max(...layer) - 1)));
-  const grid = h('div', { class: 'grid' });
+  const grid = h('div', { class: 'grid', style: { 'align-items': 'start' } });
   add(grid, [lineChart('Worst overload', 'largest load − 1 over layers (max vio)', [{ name: 'max vio', color: 'c3', values: vio, steps: data.steps }], { min: 0 })]);
   for (let layer = 0; layer < layers; layer++) {
     const cell = 8;

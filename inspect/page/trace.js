@@ -51,6 +51,8 @@ function tokenTip(trace, i) {
   const rows = [row('token', `#${i}, id ${trace.ids[i]}`), p !== undefined && row('log-prob', p === null ? 'none' : `${fixed(p, 4)}  (${percent(Math.exp(p), 1)})`),
     trace.entropies[i] !== undefined && row('entropy', fixed(trace.entropies[i], 4))];
   for (const [name, values] of Object.entries(trace.annotations)) if (values.length === trace.ids.length) rows.push(row(name.replace(/_/g, ' '), fixed(values[i], 4)));
+  const kept = trace.kept && trace.kept[i];
+  if (kept) rows.push(row('kept ' + kept.of, kept.tokens.map((t) => JSON.stringify(t)).join(' ')));
   if (trace.experts && trace.moe.layers) {
     const { layers, top_k: k } = trace.moe;
     for (let layer = 0; layer < Math.min(layers, 8); layer++) rows.push(row('layer ' + layer, [...Array(k).keys()].map((e) => trace.experts[(i * layers + layer) * k + e]).join(' ')));
@@ -161,7 +163,7 @@ async function viewTrace(root, args, params) {
       h('div', {}, h('b', {}, v.name), ' ', h('span', { class: 'num' }, fixed(v.score, 2) + ' × ' + compact(v.weight)), ' ', pill(v.reason.replace(/_/g, ' '), v.score > 0 ? 'good' : 'bad')),
       v.extracted && h('div', { class: 'mono small dim', style: { 'overflow-wrap': 'anywhere' } }, visible(v.extracted)),
       v.info && Object.keys(v.info).length > 0 && h('details', { class: 'small' }, h('summary', {}, 'facts'), kv(Object.entries(v.info).map(([k, x]) => [k.replace(/_/g, ' '), typeof x === 'object' ? JSON.stringify(x) : String(x)])))))),
-  h('section', { class: 'panel' }, h('h2', {}, 'Candidate answers', h('span', { class: 'dim' }, trace.candidates.length ? 'n and p step through them' : 'none found')),
+  h('section', { class: 'panel' }, h('h2', {}, 'Candidate answers', h('span', { class: 'dim' }, trace.candidates.length ? 'keys n, p' : 'none found')),
     h('ol', { class: 'cands' }, trace.candidates.map((c) => h('li', { tabindex: 0, onclick: () => select(c.span[0], true), onkeydown: (event) => { if (event.key === 'Enter') { event.stopPropagation(); select(c.span[0], true); } } },
       h('span', { class: c.correct ? 'good' : 'bad' }, c.correct ? '✓' : '✗'), h('code', {}, c.answer ? visible(c.answer) : h('span', { class: 'faint' }, 'illegal')),
       c.restated ? h('span', { class: 'faint small' }, 'restated') : c.flip && (c.flip === 'W->R' ? pill('W→R', 'good') : c.flip === 'R->W' ? pill('R→W', 'bad') : h('span', { class: 'faint small' }, c.flip.replace('->', '→'))))))),

@@ -135,7 +135,7 @@ def by_keys(check, page, url):
     page.wait_for_selector(".card")
     last = page.url
     press("h")
-    page.wait_for_function("location.href !== '%s'" % last)
+    page.wait_for_url(lambda url: url != last)
     check("#/step/" in page.url, "h goes to the step before")
     page.wait_for_selector(".card")
     press("j")
@@ -150,7 +150,7 @@ def by_keys(check, page, url):
     press("n")
     here = page.url
     press("l")
-    page.wait_for_function("!location.href.startsWith('%s')" % here.split("?")[0])
+    page.wait_for_url(lambda url: not url.startswith(here.split("?")[0]))
     check(True, "l goes to the next sibling")
     press("Escape")
     page.wait_for_selector(".card")
@@ -164,7 +164,7 @@ def by_keys(check, page, url):
     press("Escape")
     for key, view in (("3", "ahas"), ("5", "problems"), ("6", "experts"), ("1", "timeline")):
         press(key)
-        page.wait_for_function("document.body.dataset.view === '%s'" % view)
+        page.wait_for_selector("body[data-view='%s']" % view)
     theme = page.evaluate("document.documentElement.dataset.theme")
     press("t")
     check(page.evaluate("document.documentElement.dataset.theme") != theme, "t changes the theme")
@@ -195,7 +195,7 @@ def check_exported(check, context, command, run, shot, errors):
         page.locator("#search").press("Enter")
         page.wait_for_selector(".queryerr")
         page.keyboard.press("3")
-        page.wait_for_function("document.body.dataset.view === 'ahas'")
+        page.wait_for_selector("body[data-view='ahas']")
         page.close()
         context.set_offline(False)
 
