@@ -1,173 +1,18 @@
 #include "policy/tokenizer_pattern.h"
 
-#include <array>
+#include <algorithm>
 #include <cctype>
+#include <optional>
 #include <vector>
 
 #include "core/error.h"
-#include "policy/tokenizer_unicode.h"
+#include "policy/tokenizer_charset.h"
 
 namespace zeroth {
 namespace {
 
 constexpr int kMaxDepth = 100;            // nested groups and sets
 constexpr size_t kMaxPattern = 64 << 10;  // bytes; real ones have a few hundred
-
-// A set of code points under translation. `items` may stand inside [...]; every one of `singles` is
-// an expression that matches exactly one character and cannot be written inside [...].
-struct CharSet {
-  std::string items;
-  std::vector<std::string> singles;
-
-  void add(const CharSet& other) {
-    items += other.items;
-    singles.insert(singles.end(), other.singles.begin(), other.singles.end());
-  }
-};
-
-std::string hex_escape(CodePoint code) {
-  static const char* digits = "0123456789ABCDEF";
-  std::string hex;
-  for (CodePoint rest = code; rest != 0 || hex.empty(); rest >>= 4) {
-    hex.insert(hex.begin(), digits[rest & 15]);
-  }
-  return "\\x{" + hex + "}";
-}
-
-std::string literal(CodePoint code) {
-  if (code < 0x80 && (std::isalnum(static_cast<int>(code)) || code == ' ')) {
-    return std::string(1, static_cast<char>(code));
-  }
-  return hex_escape(code);
-}
-
-std::string range_item(CodePoint first, CodePoint last) {
-  if (first == last) return literal(first);
-  return literal(first) + "-" + literal(last);
-}
-
-// A single-character expression for the union (or its complement).
-std::string render(const CharSet& set, bool negate) {
-  if (set.singles.empty()) return (negate ? "[^" : "[") + set.items + "]";
-  std::string any;
-  if (!set.items.empty()) any = "[" + set.items + "]";
-  for (const std::string& single : set.singles) any += (any.empty() ? "" : "|") + single;
-  if (negate) return "(?:(?!" + any + ")(?s:.))";
-  return "(?:" + any + ")";
-}
-
-std::string new_ranges(const std::string& category, bool with_format) {
-  std::string out;
-  for (const NewCodePoints& row : new_code_points()) {
-    const std::string name = row.category;
-    if (!with_format && name == "Cf") continue;
-    if (category == "*" || name.compare(0, category.size(), category) == 0) {
-      out += range_item(row.first, row.last);
-    }
-  }
-  return out;
-}
-
-// \p{category} over Unicode 16.0; `category` is a letter or two.
-CharSet category_set(const std::string& category) {
-  CharSet set;
-  if (category == "C" || category == "Cn") {
-    // What is assigned by now must not count as unassigned.
-    set.singles.push_back("(?:(?![" + new_ranges("*", false) + "])\\p{" + category + "})");
-    return set;
-  }
-  set.items = "\\p{" + category + "}" + new_ranges(category, true);
-  return set;
-}
-
-CharSet white_space_set() {
-  return {
-      "\\x09-\\x0d "
-      "\\x85\\xa0\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}",
-      {}};
-}
-
-CharSet word_set() {
-  CharSet set;
-  for (const char* category : {"L", "M", "Nd", "Nl", "Pc"}) set.add(category_set(category));
-  // Alphabetic symbols, and the digits No below U+0100 that Oniguruma's Latin table counts.
-  set.items +=
-      "\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
-      "\\xb2\\xb3\\xb9\\xbc-\\xbe";
-  return set;
-}
-
-CharSet hex_digit_set() { return {"0-9A-Fa-f", {}}; }
-
-struct Name {
-  const char* name;
-  const char* category;
-};
-
-// Long names of general categories (PropertyValueAliases.txt), in the squeezed spelling.
-constexpr Name kCategoryNames[] = {
-    {"letter", "L"},
-    {"mark", "M"},
-    {"number", "N"},
-    {"punctuation", "P"},
-    {"symbol", "S"},
-    {"separator", "Z"},
-    {"other", "C"},
-    {"uppercaseletter", "Lu"},
-    {"lowercaseletter", "Ll"},
-    {"titlecaseletter", "Lt"},
-    {"modifierletter", "Lm"},
-    {"otherletter", "Lo"},
-    {"nonspacingmark", "Mn"},
-    {"spacingmark", "Mc"},
-    {"enclosingmark", "Me"},
-    {"decimalnumber", "Nd"},
-    {"letternumber", "Nl"},
-    {"othernumber", "No"},
-    {"connectorpunctuation", "Pc"},
-    {"dashpunctuation", "Pd"},
-    {"openpunctuation", "Ps"},
-    {"closepunctuation", "Pe"},
-    {"initialpunctuation", "Pi"},
-    {"finalpunctuation", "Pf"},
-    {"otherpunctuation", "Po"},
-    {"mathsymbol", "Sm"},
-    {"currencysymbol", "Sc"},
-    {"modifiersymbol", "Sk"},
-    {"othersymbol", "So"},
-    {"spaceseparator", "Zs"},
-    {"lineseparator", "Zl"},
-    {"paragraphseparator", "Zp"},
-    {"control", "Cc"},
-    {"format", "Cf"},
-    {"privateuse", "Co"},
-    {"unassigned", "Cn"},
-};
-
-constexpr std::string_view kCategories =
-    " l m n p s z c lu ll lt lm lo mn mc me nd nl no pc pd ps pe pi pf po sm sc sk so zs zl zp cc "
-    "cf co "
-    "cn ";
-
-// Scripts whose members are known for both Unicode versions; `added` came after 14.0.
-constexpr struct {
-  const char* name;
-  const char* script;
-  const char* added;
-} kScripts[] = {
-    {"han", "Han", "\\x{2b739}\\x{2ebf0}-\\x{2ee5d}\\x{31350}-\\x{323af}"},
-    {"hiragana", "Hiragana", "\\x{1b132}"},
-    {"katakana", "Katakana", "\\x{1b155}"},
-    {"hangul", "Hangul", ""},
-    {"latin", "Latin", "\\x{a7cb}-\\x{a7cd}\\x{a7da}-\\x{a7dc}\\x{1df25}-\\x{1df2a}"},
-    {"greek", "Greek", ""},
-    {"cyrillic", "Cyrillic", "\\x{1c89}\\x{1c8a}\\x{1e030}-\\x{1e06d}\\x{1e08f}"},
-    {"arabic", "Arabic", "\\x{897}\\x{10ec2}-\\x{10ec4}\\x{10efc}-\\x{10eff}"},
-    {"hebrew", "Hebrew", ""},
-    {"thai", "Thai", ""},
-    {"devanagari", "Devanagari", "\\x{11b00}-\\x{11b09}"},
-    {"bopomofo", "Bopomofo", ""},
-};
 
 // Recursive descent over the grammar of doc/RE.
 class Translator {
@@ -302,7 +147,7 @@ class Translator {
       return std::string(1, c);
     }
     if (c == '*' || c == '+' || c == '?') refuse(std::string("a ") + c + " with nothing to repeat");
-    return literal(next_char());
+    return literal_item(next_char());
   }
 
   std::string group() {
@@ -348,37 +193,15 @@ class Translator {
       name += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     }
     if (!accept("}")) refuse("a property without end");
-    CharSet found = named_set(name);
+    CharSet found = known_set(name);
     if (!negate) return found;
     return {"", {render(found, true)}};
   }
 
-  CharSet named_set(const std::string& name) const {
-    if (name.size() <= 2 && !name.empty() &&
-        kCategories.find(" " + name + " ") != kCategories.npos) {
-      std::string category = name;
-      category[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(category[0])));
-      return category_set(category);
-    }
-    for (const Name& row : kCategoryNames) {
-      if (name == row.name) return category_set(row.category);
-    }
-    for (const auto& row : kScripts) {
-      if (name == row.name) return {std::string("\\p{sc:") + row.script + "}" + row.added, {}};
-    }
-    if (name == "lc") {
-      CharSet cased = category_set("Lu");
-      cased.add(category_set("Ll"));
-      cased.add(category_set("Lt"));
-      return cased;
-    }
-    if (name == "space" || name == "whitespace") return white_space_set();
-    if (name == "digit") return category_set("Nd");
-    if (name == "word") return word_set();
-    if (name == "xdigit") return hex_digit_set();
-    if (name == "ascii") return {"\\x00-\\x7f", {}};
-    if (name == "any") return {"", {"(?s:.)"}};
-    refuse("the character class \"" + name + "\"");
+  CharSet known_set(const std::string& name) const {
+    const std::optional<CharSet> found = named_set(name);
+    if (!found) refuse("the character class \"" + name + "\"");
+    return *found;
   }
 
   // A class escape (\s, \p{..}); false when the escape is one character or an assertion.
@@ -505,7 +328,7 @@ class Translator {
         return "(?:" + text + ")";
       }
       default:
-        return literal(char_escape(false));
+        return literal_item(char_escape(false));
     }
   }
 
@@ -517,7 +340,7 @@ class Translator {
     const bool negate = !name.empty() && name[0] == '^';
     if (negate) name.erase(0, 1);
     at_ = end + 2;
-    const CharSet found = named_set(name);
+    const CharSet found = known_set(name);
     out = negate ? CharSet{"", {render(found, true)}} : found;
     return true;
   }
@@ -566,7 +389,7 @@ class Translator {
     const bool range = peek() == '-' && peek(1) != ']' && peek(1) != '\0' && peek(1) != '[' &&
                        !(peek(1) == '&' && peek(2) == '&');
     if (!range) {
-      into.items += literal(low);
+      into.items += literal_item(low);
       return;
     }
     ++at_;
@@ -593,7 +416,7 @@ std::string literal_pattern(std::string_view text) {
   while (!text.empty()) {
     const Utf8Char c = decode_utf8(text);
     if (c.length == 0) break;
-    out += literal(c.code);
+    out += literal_item(c.code);
     text.remove_prefix(c.length);
   }
   return out;

@@ -5,6 +5,7 @@
 #include "tasks/corpus_arithmetic.h"
 #include "tasks/corpus_countdown.h"
 #include "tasks/corpus_parity.h"
+#include "tasks/corpus_programs.h"
 
 namespace zeroth {
 namespace {
@@ -85,12 +86,16 @@ std::unique_ptr<Corpus> make_corpus(const std::string& name, const Json& options
   if (name == "arithmetic") {
     return plain_corpus<ArithmeticCorpus, ArithmeticCorpusOptions>(given, "corpus arithmetic");
   }
+  if (name == "programs") {
+    return plain_corpus<ProgramsCorpus, ProgramsCorpusOptions>(given, "corpus programs");
+  }
   if (name == "mixture") return std::make_unique<MixtureCorpus>(given);
-  const std::vector<std::string> names = {"countdown", "parity", "arithmetic", "mixture"};
+  const std::vector<std::string> names = {"countdown", "parity", "arithmetic", "programs",
+                                          "mixture"};
   const std::string near = nearest(name, names);
   fail_usage("no corpus is named \"" + name + "\"" +
                  (near.empty() ? "" : "; did you mean \"" + near + "\"?"),
-             "use countdown, parity, arithmetic or mixture");
+             "use countdown, parity, arithmetic, programs or mixture");
 }
 
 }  // namespace zeroth

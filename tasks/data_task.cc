@@ -2,9 +2,9 @@
 
 #include <set>
 
-#include "core/json_lines.h"
 #include "rewards/final_number.h"
 #include "rewards/math/math_grader.h"
+#include "tasks/rows.h"
 
 namespace zeroth {
 namespace {
@@ -116,9 +116,9 @@ void DataTask::read(const std::string& path, const std::function<void(Row)>& tak
   if (!options_.filter.empty() && equals == std::string::npos) {
     fail_usage("task " + name_ + ": filter \"" + options_.filter + "\"", "write COLUMN=VALUE");
   }
-  for_each_json_line(path, [&](const Json& json, int64_t line) {
-    const std::string place = path + ":" + std::to_string(line);
-    if (!json.is_object()) fail(place + ": the line is no object", "each line is one JSON object");
+  int64_t number = 0;
+  for_each_row(path, [&](const Json& json, const std::string& place) {
+    ++number;
     if (!options_.filter.empty()) {
       const Json* value = find_column(json, options_.filter.substr(0, equals));
       if (value == nullptr || (value->is_string() ? value->get<std::string>() : value->dump()) !=
@@ -127,7 +127,7 @@ void DataTask::read(const std::string& path, const std::function<void(Row)>& tak
       }
     }
     Row row;
-    row.id = std::to_string(line);
+    row.id = std::to_string(number);
     const Json& prompt = column(json, options_.prompt_column,
                                 {"prompt", "question", "problem", "instruction"}, "prompt", place);
     row.prompt = prompt.is_array() ? options_.render_messages(prompt, place)

@@ -24,7 +24,7 @@ struct DataTaskOptions : ResponseOptions {
 
   template <class V>
   void fields(V& v) {
-    v("path", path, "JSONL file of problems (.gz is read too)");
+    v("path", path, "JSONL file of problems, or a JSON array (.gz is read too)");
     v("held_out_path", held_out_path,
       "JSONL file of held-out problems; training drops every prompt that occurs in it");
     v("prompt_column", prompt_column,

@@ -9,6 +9,17 @@ constexpr int64_t kCycle = 1000;
 constexpr int64_t kMaxSize = int64_t{1} << 31;
 constexpr size_t kMaxParts = 64;
 
+struct MixtureOptions {
+  Json parts = Json::array();
+  bool levels = false;
+  template <class V>
+  void fields(V& v) {
+    v("parts", parts,
+      "tasks with weights: [{\"task\": NAME, \"weight\": W, \"options\": {..}}, ..], 1 to 64");
+    v("levels", levels, "the parts are levels of difficulty, easiest first; weights do not count");
+  }
+};
+
 struct PartOptions {
   std::string task;
   double weight = 1;
@@ -23,12 +34,16 @@ struct PartOptions {
 
 }  // namespace
 
-MixtureTask::MixtureTask(std::vector<Part> parts)
-    : parts_(std::move(parts)), slots_of_(parts_.size()) {
+MixtureTask::MixtureTask(std::vector<Part> parts, bool levels)
+    : parts_(std::move(parts)), levels_(levels), slots_of_(parts_.size()) {
+  if (levels_) {
+    for (Part& part : parts_) part.weight = 1;
+  }
+  const auto length = levels_ ? static_cast<int64_t>(parts_.size()) : kCycle;
   double total = 0;
   for (const Part& part : parts_) total += part.weight;
   // Each slot goes to the part that is furthest behind its share; ties to the earlier one.
-  for (int64_t slot = 0; slot < kCycle; ++slot) {
+  for (int64_t slot = 0; slot < length; ++slot) {
     size_t next = 0;
     double furthest = -1e300;
     for (size_t i = 0; i < parts_.size(); ++i) {
@@ -61,7 +76,8 @@ int64_t MixtureTask::size(Split split) const {
     const int64_t cycles = (parts_[i].task->size(split) + slots_of_[i] - 1) / slots_of_[i];
     longest = std::max(longest, cycles);
   }
-  if (split == Split::kTrain) return std::min(kMaxSize, longest * kCycle);
+  if (split == Split::kTrain)
+    return std::min(kMaxSize, longest * static_cast<int64_t>(cycle_.size()));
   // Up to the first slot whose part has no problem left.
   for (size_t i = 0; i < parts_.size(); ++i) {
     const int64_t have = parts_[i].task->size(split);
@@ -69,7 +85,8 @@ int64_t MixtureTask::size(Split split) const {
     const auto end = std::find_if(cycle_.begin(), cycle_.end(), [&](const Slot& slot) {
       return slot.part == i && slot.rank == rest;
     });
-    shortest = std::min(shortest, cycles * kCycle + (end - cycle_.begin()));
+    shortest =
+        std::min(shortest, cycles * static_cast<int64_t>(cycle_.size()) + (end - cycle_.begin()));
   }
   return shortest;
 }
@@ -77,9 +94,10 @@ int64_t MixtureTask::size(Split split) const {
 Problem MixtureTask::problem(Split split, int64_t index) const {
   if (index < 0 || index >= size(split))
     fail("task mixture: problem " + std::to_string(index) + " does not exist");
-  const Slot& slot = cycle_[static_cast<size_t>(index % kCycle)];
+  const auto length = static_cast<int64_t>(cycle_.size());
+  const Slot& slot = cycle_[static_cast<size_t>(index % length)];
   const Part& part = parts_[slot.part];
-  const int64_t within = index / kCycle * slots_of_[slot.part] + slot.rank;
+  const int64_t within = index / length * slots_of_[slot.part] + slot.rank;
   Problem problem = part.task->problem(split, within % part.task->size(split));
   problem.id = std::to_string(slot.part) + "-" + part.name + "-" + problem.id;
   problem.meta = Json{{"part", slot.part}, {"meta", std::move(problem.meta)}};
@@ -154,25 +172,27 @@ std::string MixtureTask::cluster(const Problem& problem) const {
   return std::to_string(part) + ":" + parts_.at(part).task->cluster(own);
 }
 
-std::unique_ptr<Task> make_mixture(const Json& options) {
-  if (!options.is_object() || options.size() != 1 || !options.contains("parts") ||
-      !options["parts"].is_array() || options["parts"].empty() ||
-      options["parts"].size() > kMaxParts) {
-    fail_usage("task mixture: options " + options.dump().substr(0, 200), mixture_help());
+std::unique_ptr<Task> make_mixture(const Json& json) {
+  MixtureOptions options;
+  load_config(options, json, "task mixture");
+  if (!options.parts.is_array() || options.parts.empty() || options.parts.size() > kMaxParts) {
+    fail_usage("task mixture: parts " + options.parts.dump().substr(0, 200),
+               "give 1 to 64 parts, [{\"task\": NAME, \"weight\": W, \"options\": {..}}, ..]");
   }
   std::vector<MixtureTask::Part> parts;
-  for (const Json& json : options["parts"]) {
+  for (const Json& part_json : options.parts) {
     PartOptions part;
-    load_config(part, json, "task mixture");
+    load_config(part, part_json, "task mixture");
     if (part.task == "mixture")
       fail_usage("task mixture: a part is a mixture itself", "list its parts here");
     parts.push_back({part.task, make_task(part.task, part.options), part.weight});
   }
-  return std::make_unique<MixtureTask>(std::move(parts));
+  return std::make_unique<MixtureTask>(std::move(parts), options.levels);
 }
 
 std::string mixture_help() {
-  return "{\"parts\": [{\"task\": NAME, \"weight\": W, \"options\": {..}}, ..]}, 1 to 64 parts\n";
+  MixtureOptions options;
+  return config_help(options);
 }
 
 }  // namespace zeroth

@@ -9,12 +9,13 @@
 
 namespace zeroth {
 
-// Options: {"parts": [{"task": NAME, "weight": W, "options": {..}}, ..]}.
-// Problems come in cycles of 1000 in which every part has its share, evenly spread; within a part
-// they come in order. Training lasts until the largest part is used up (smaller ones repeat),
-// held-out problems never repeat. problem.meta holds {"part": index, "meta": the part's own}. Each
-// accuracy verdict gets the facts NAME and NAME_right, so that reports show the accuracy of every
-// part.
+// Options: {"parts": [{"task": NAME, "weight": W, "options": {..}}, ..], "levels": false}. With
+// "levels" the parts are levels of difficulty, easiest first: problem i is of part i % parts, and
+// weights do not count. Problems come in cycles of 1000 in which every part has its share, evenly
+// spread; within a part they come in order. Training lasts until the largest part is used up
+// (smaller ones repeat), held-out problems never repeat. problem.meta holds {"part": index, "meta":
+// the part's own}. Each accuracy verdict gets the facts NAME and NAME_right, so that reports show
+// the accuracy of every part.
 class MixtureTask : public Task {
  public:
   struct Part {
@@ -22,7 +23,8 @@ class MixtureTask : public Task {
     std::unique_ptr<Task> task;
     double weight = 1;
   };
-  explicit MixtureTask(std::vector<Part> parts);
+  MixtureTask(std::vector<Part> parts, bool levels);
+  int levels() const override { return levels_ ? static_cast<int>(parts_.size()) : 1; }
   std::string name() const override { return "mixture"; }
   int64_t size(Split split) const override;
   Problem problem(Split split, int64_t index) const override;
@@ -44,6 +46,7 @@ class MixtureTask : public Task {
   void label(size_t part, std::vector<Verdict>& verdicts) const;
 
   std::vector<Part> parts_;
+  bool levels_;
   std::vector<int64_t> slots_of_;  // by part
   std::vector<Slot> cycle_;
 };

@@ -4,10 +4,14 @@
 
 #include "core/parallel.h"
 #include "tasks/arithmetic.h"
+#include "tasks/code_task.h"
 #include "tasks/countdown.h"
 #include "tasks/data_task.h"
+#include "tasks/knights.h"
 #include "tasks/mixture.h"
 #include "tasks/parity.h"
+#include "tasks/programs.h"
+#include "tasks/zebra.h"
 
 namespace zeroth {
 namespace {
@@ -48,6 +52,16 @@ Entry data_entry(const std::string& name, const std::string& grader, const std::
           options_help<DataTaskOptions>};
 }
 
+Entry code_entry(const std::string& name, const std::string& summary) {
+  return {name, summary,
+          [name](const Json& json) -> std::unique_ptr<Task> {
+            CodeTaskOptions options;
+            load_config(options, json, "task " + name);
+            return std::make_unique<CodeTask>(name, std::move(options));
+          },
+          options_help<CodeTaskOptions>};
+}
+
 // The place where a new task of this project is added.
 const std::vector<Entry>& entries() {
   static const std::vector<Entry> table = {
@@ -56,10 +70,18 @@ const std::vector<Entry>& entries() {
       entry<ParityTask, ParityOptions>("parity", "parity of a bit string"),
       entry<ArithmeticTask, ArithmeticOptions>(
           "arithmetic", "multi-digit sums, differences and products with checked working"),
+      entry<KnightsTask, KnightsOptions>("knights",
+                                         "knights who tell the truth and knaves who lie"),
+      entry<ZebraTask, ZebraOptions>("zebra", "houses in a row, clues that leave one arrangement"),
       data_entry("gsm8k", "number", "word problems in GSM8K's format (a local file), final number"),
       data_entry("math", "math",
                  "problems in MATH's format (a local file), mathematical equivalence"),
       data_entry("jsonl", "number", "prompts and answers of any JSONL file"),
+      entry<ProgramsTask, ProgramsOptions>("programs",
+                                           "a function of two numbers from two examples"),
+      code_entry("humaneval", "Python functions from HumanEval (a local file), run in a sandbox"),
+      code_entry("mbpp", "Python functions from MBPP (a local file), run in a sandbox"),
+      code_entry("code", "programs from any file with prompts and tests, run in a sandbox"),
       {"mixture", "several tasks, each with a weight", make_mixture, mixture_help},
   };
   return table;

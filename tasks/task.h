@@ -41,6 +41,9 @@ class Task {
   // A completion that deserves full marks, for `zeroth task check`; empty when the task cannot make
   // one.
   virtual std::string gold_completion(const Problem&) const { return {}; }
+  // Levels of difficulty: training problem i is of level i % levels(), 0 the easiest. See
+  // tasks/curriculum.h.
+  virtual int levels() const { return 1; }
   // Strings that end a completion of this task (besides end-of-text).
   virtual std::vector<std::string> stop_strings() const { return {}; }
   // Key by which problems are dependent (Countdown: the multiset of numbers); intervals cluster by

@@ -43,8 +43,7 @@ std::vector<std::string> junk(const Problem& problem, uint32_t index) {
                                     "<think></think><answer> </answer>",
                                     "<think></think><answer>I do not know</answer>",
                                     "<think></think><answer>the answer</answer>",
-                                    problem.prompt,
-                                    "<think></think><answer>" + problem.prompt + "</answer>"};
+                                    problem.prompt};
   if (index <= 5) texts.emplace_back(1 << 20, 'a');
   std::string tags, bytes;
   for (int i = 0; i < 200; ++i) tags += "<think><answer></think></answer>";
@@ -102,6 +101,7 @@ class Checker {
     guarded("gold", [&] { gold(); });
     guarded("junk", [&] { junk_answers(); });
     guarded("perturbed", [&] { perturbed_answers(); });
+    guarded("echo", [&] { echoes(); });
     guarded("guessing", [&] { guessing(); });
     if (rights_ > 0)
       out_.false_negatives = static_cast<double>(missed_) / static_cast<double>(rights_);
@@ -247,6 +247,28 @@ class Checker {
     }
     line("perturbed", fault,
          std::to_string(count) + " gold completions with one character changed are wrong");
+  }
+
+  // The question as the answer. Some questions hold their answer by chance (the last number of a
+  // word problem), so a few hits are no fault of the grader; many mean that it reads its own clues.
+  void echoes() {
+    int64_t hits = 0, count = 0;
+    std::string first;
+    for (const auto& split : examples_) {
+      for (const Example& e : split) {
+        ++count;
+        if (accuracy(e.problem, "<think></think><answer>" + e.problem.prompt + "</answer>") < 1)
+          continue;
+        if (hits++ == 0) first = e.problem.id;
+      }
+    }
+    const bool many = hits > 2 && hits * 10 > count;
+    line("echo",
+         many ? "repeating the prompt is graded right " + std::to_string(hits) + " times, first " +
+                    first
+              : "",
+         "repeating the prompt is right " + std::to_string(hits) + " of " + std::to_string(count) +
+             " times");
   }
 
   void reject(const Problem& problem, const std::string& text, std::string* fault) {

@@ -29,9 +29,10 @@ struct TaskCheck {
 
 // Looks at the first `n` problems of each split: problems and verdicts are the same when asked for
 // again, train and held-out share no prompt and no cluster, the gold completion (when the task
-// makes one) is right also with other blanks around it, junk (empty, tags, echoes, random bytes, a
+// makes one) is right also with other blanks around it, junk (empty, tags, random bytes, a
 // megabyte of one letter, the answer hidden in the thinking) and gold with one character changed
-// are wrong, and no grader throws. Blocks; takes as long as the grader does.
+// are wrong, repeating the prompt is right in at most one of ten, and no grader throws. Blocks;
+// takes as long as the grader does.
 TaskCheck check_task(const Task& task, int n);
 
 }  // namespace zeroth

@@ -91,7 +91,7 @@ TEST_CASE("the check finds what it is for") {
     return names;
   };
   Bad bad;
-  CHECK(failed(check_task(bad, 5)) == "splits junk perturbed ");
+  CHECK(failed(check_task(bad, 5)) == "splits junk perturbed echo ");
   CHECK(check_task(bad, 5).false_positives == 1);
   bad.score = 0;
   CHECK(failed(check_task(bad, 5)) == "splits gold ");

@@ -1,0 +1,98 @@
+// Programming problems: the response is a program, run in a sandbox against hidden tests.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "rewards/code/code_grader.h"
+#include "tasks/options.h"
+#include "tasks/task.h"
+
+namespace zeroth {
+
+// How programs are run; shared by all tasks that run some.
+struct SandboxOptions {
+  double time_limit = 3;
+  int memory_mb = 512;
+  int workers = 0;
+  bool partial_credit = false;
+  template <class V>
+  void fields(V& v) {
+    v("time_limit", time_limit, "wall-clock seconds of a program", Range{0.05, 600});
+    v("memory_mb", memory_mb, "memory of a program in MiB", Range{32, 65536});
+    v("workers", workers, "sandboxes at a time; 0 = one per core", Range{0, 1024});
+    v("partial_credit", partial_credit,
+      "score the share of tests passed instead of all or nothing");
+  }
+  CodeOptions code_options() const;
+};
+
+// A pool that is made once the sandbox of this machine is known to hold. Throws Error with the
+// probe's text otherwise.
+std::unique_ptr<SandboxPool> make_sandbox_pool(const SandboxOptions& options);
+
+struct CodeTaskOptions : ResponseOptions, SandboxOptions {
+  std::string path;
+  std::string held_out_path;
+  int held_out_every = 10;
+  int show_tests = 1;
+  template <class V>
+  void fields(V& v) {
+    v("path", path,
+      "JSONL or JSON array of problems (HumanEval, MBPP, or rows with a prompt and tests; .gz "
+      "too)");
+    v("held_out_path", held_out_path,
+      "file of held-out problems; training drops every prompt that occurs in it");
+    v("held_out_every", held_out_every,
+      "without held_out_path one problem in this many is held out, by its hash", Range{2, 1000000});
+    v("show_tests", show_tests, "MBPP: tests that the prompt shows; all are graded", Range{0, 100});
+    SandboxOptions::fields(v);
+    ResponseOptions::fields(v);
+  }
+};
+
+// The program in a response: the answer block when there is one, else the last closed ``` block
+// after the thinking, else all of the text after the thinking. A program that lacks `entry` is put
+// behind `prompt` (HumanEval's completions).
+std::string extract_program(std::string_view completion, const FormatRules& rules,
+                            const std::string& entry, const std::string& prompt);
+
+// Tasks "humaneval", "mbpp" and "code". Verdicts: "accuracy" (facts tests, tests_right) and
+// "format". What the sandbox could not decide is Reason::kCheckerError. Rows whose tests do not
+// load are left out and counted by skipped().
+class CodeTask : public Task {
+ public:
+  CodeTask(std::string name, CodeTaskOptions options);
+  ~CodeTask() override;
+  std::string name() const override { return name_; }
+  int64_t size(Split split) const override;
+  Problem problem(Split split, int64_t index) const override;
+  std::vector<Verdict> grade(const Problem& problem, std::string_view completion,
+                             FinishReason finish) const override;
+  std::vector<std::vector<Verdict>> grade_batch(
+      std::span<const GradeRequest> requests) const override;
+  std::string gold_completion(const Problem& problem) const override;
+  std::vector<std::string> stop_strings() const override { return options_.stop_strings(); }
+  int skipped() const { return skipped_; }
+
+ private:
+  struct Row {
+    std::string id, question, code_prompt, solution;
+    CodeTests tests;
+  };
+  void read();
+  const Row& row_of(const Problem& problem) const;
+
+  std::string name_;
+  CodeTaskOptions options_;
+  std::unique_ptr<SandboxPool> pool_;
+  std::vector<Row> rows_;
+  std::vector<size_t> index_[2];  // into rows_, by split
+  int skipped_ = 0;
+};
+
+// One verdict from what the sandbox said.
+Verdict code_accuracy(const CodeVerdict& code, const std::string& program);
+
+}  // namespace zeroth
