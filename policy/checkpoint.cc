@@ -316,6 +316,7 @@ Json saved_config(const PolicyConfig& config, bool bfloat16) {
   const bool old_style = json.contains("torch_dtype") && !json.contains("dtype");
   json[old_style ? "torch_dtype" : "dtype"] = bfloat16 ? "bfloat16" : "float32";
   json.erase("quantization_config");
+  json["model_type"] = to_string(config.family);  // the reader may have known it by architecture
   return json;
 }
 

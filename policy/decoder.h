@@ -82,7 +82,7 @@ struct Scratch {
   Ints ids;
   // backward
   Floats dx, dnormed, dqkv, dqk, dk, dv, dkv, dlatent, dlatent_normed, dattention, dact, dgate_up;
-  Floats dgathered, dweights, dlogits, dcache_k, dcache_v;
+  Floats dweights, dlogits, dcache_k, dcache_v;
   std::vector<int32_t> pages;  // of the batch, each once
 };
 

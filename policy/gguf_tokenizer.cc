@@ -118,7 +118,10 @@ std::unique_ptr<Tokenizer> byte_pairs(const GgufContents& gguf) {
   std::string merges;
   for (const std::string& merge : gguf.texts("tokenizer.ggml.merges")) merges += merge + "\n";
   file.merges = parse_merges_txt(merges, gguf.source + ": tokenizer.ggml.merges");
-  return std::make_unique<BpeTokenizer>(std::move(file), gguf.source);
+  std::string text = write_tokenizer_json(file);
+  auto tokenizer = std::make_unique<BpeTokenizer>(std::move(file), gguf.source);
+  tokenizer->set_made_files({{"tokenizer.json", std::move(text)}});
+  return tokenizer;
 }
 
 std::unique_ptr<Tokenizer> pieces(const GgufContents& gguf) {
@@ -135,7 +138,17 @@ std::unique_ptr<Tokenizer> pieces(const GgufContents& gguf) {
     model.byte_fallback = model.byte_fallback || type == PieceType::kByte;
     model.pieces.push_back({tokens[id], static_cast<float>(scores[id]), type});
   }
-  return std::make_unique<SentencePieceTokenizer>(std::move(model), gguf.source);
+  const auto spelling = [&](const char* key, const std::string& fallback) {
+    const int64_t id = gguf.number(key, -1);
+    return id >= 0 && id < static_cast<int64_t>(tokens.size()) ? tokens[static_cast<size_t>(id)]
+                                                               : fallback;
+  };
+  model.bos_piece = spelling("tokenizer.ggml.bos_token_id", model.bos_piece);
+  model.eos_piece = spelling("tokenizer.ggml.eos_token_id", model.eos_piece);
+  std::string text = write_sentencepiece_model(model);
+  auto tokenizer = std::make_unique<SentencePieceTokenizer>(std::move(model), gguf.source);
+  tokenizer->set_made_files({{"tokenizer.model", std::move(text)}});
+  return tokenizer;
 }
 
 }  // namespace
@@ -165,7 +178,21 @@ std::unique_ptr<Tokenizer> gguf_tokenizer(const std::filesystem::path& path) {
     const TokenId id = id_of(key);
     if (id >= 0 && std::find(ends.begin(), ends.end(), id) == ends.end()) ends.push_back(id);
   }
-  tokenizer->set_special_ids(ends, id_of("tokenizer.ggml.bos_token_id"));
+  const TokenId begin = id_of("tokenizer.ggml.bos_token_id");
+  tokenizer->set_special_ids(ends, begin);
+
+  std::map<std::string, std::string> files = tokenizer->contents();
+  Json generation = {{"eos_token_id", ends}};
+  Json config = {{"clean_up_tokenization_spaces", false}};
+  config["tokenizer_class"] = model == "gpt2" ? "PreTrainedTokenizerFast" : "LlamaTokenizer";
+  if (!ends.empty()) config["eos_token"] = tokenizer->token_text(ends[0]);
+  if (begin >= 0) {
+    generation["bos_token_id"] = begin;
+    config["bos_token"] = tokenizer->token_text(begin);
+  }
+  files["generation_config.json"] = generation.dump(2) + "\n";
+  files["tokenizer_config.json"] = config.dump(2) + "\n";
+  tokenizer->set_made_files(std::move(files));
   return tokenizer;
 }
 

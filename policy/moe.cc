@@ -104,27 +104,28 @@ void experts_backward(const Pass& pass, int layer, const float* normed, LayerSta
     ddown_weight.push_back(pass.grads + expert.down.weight);
   }
   const float* gate_up = state.gate_up.data();
-  float* dgathered = s.dgathered.get(choices * c.width);
+  // One buffer in three roles: gathered output gradients, then gathered inputs, then their
+  // gradients.
+  float* gathered = s.gathered.get(choices * c.width);
   float* act = s.act.get(choices * width);
   float* dact = s.dact.get(choices * width);
   float* dgate_up = s.dgate_up.get(choices * 2 * width);
 
-  gather_rows(dout, c.width, state.order, c.router.top_k, dgathered, c.width);
-  grouped_backward_input(dgathered, c.width, state.offsets, down_weight, dact, width, c.width,
+  gather_rows(dout, c.width, state.order, c.router.top_k, gathered, c.width);
+  grouped_backward_input(gathered, c.width, state.offsets, down_weight, dact, width, c.width,
                          width);
   swiglu(gate_up, 2 * width, act, width, choices, width);
   weigh_rows(act, dact, state.order.data(), state.expert_weights.data(), dweights, choices, width);
-  grouped_backward_weight(dgathered, c.width, act, width, state.offsets, ddown_weight, c.width,
+  grouped_backward_weight(gathered, c.width, act, width, state.offsets, ddown_weight, c.width,
                           width);
   swiglu_backward(dact, width, gate_up, 2 * width, dgate_up, 2 * width, choices, width);
 
-  float* gathered = s.gathered.get(choices * c.width);
   gather_rows(normed, c.width, state.order, c.router.top_k, gathered, c.width);
   grouped_backward_weight(dgate_up, 2 * width, gathered, c.width, state.offsets, dgate_up_weight,
                           2 * width, c.width);
-  grouped_backward_input(dgate_up, 2 * width, state.offsets, gate_up_weight, dgathered, c.width,
+  grouped_backward_input(dgate_up, 2 * width, state.offsets, gate_up_weight, gathered, c.width,
                          2 * width, c.width);
-  gather_rows_backward(dgathered, state.order, c.router.top_k, dnormed, c.width, m, c.width, false);
+  gather_rows_backward(gathered, state.order, c.router.top_k, dnormed, c.width, m, c.width, false);
 }
 
 void shared_backward(const Pass& pass, int layer, const float* normed, LayerState& state,

@@ -9,11 +9,9 @@
 namespace zeroth {
 
 // For every sequence the natural log-prob of each token given those before it, one fewer than
-// tokens; at temperature
-// 1. With `grads` (laid out like parameters(), else empty) the gradient of sum(-log p) over all
-// sequences is added. Sequences are packed up to about batch_tokens rows a pass, which changes no
-// bit of a log-prob. Empty sequences are an Error. Not thread safe with itself on one policy's
-// gradient buffer only.
+// tokens; at temperature 1. With `grads` (laid out like parameters(), else empty) the gradient of
+// sum(-log p) over all sequences is added. Sequences are packed up to about batch_tokens rows a
+// pass, which changes no bit of a log-prob. Empty sequences and unknown token ids are Errors.
 std::vector<std::vector<float>> score_sequences(const Policy& policy,
                                                 std::span<const std::vector<TokenId>> sequences,
                                                 std::span<float> grads = {},

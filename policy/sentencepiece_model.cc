@@ -156,4 +156,53 @@ SentencePieceModel parse_sentencepiece_model(std::string_view bytes, const std::
   return model;
 }
 
+namespace {
+
+void append_varint(std::string& out, uint64_t value) {
+  for (; value >= 0x80; value >>= 7) out += static_cast<char>(0x80 | (value & 0x7f));
+  out += static_cast<char>(value);
+}
+
+void append_number(std::string& out, uint32_t field, uint64_t value) {
+  append_varint(out, field << 3);
+  append_varint(out, value);
+}
+
+void append_bytes(std::string& out, uint32_t field, std::string_view bytes) {
+  append_varint(out, field << 3 | 2);
+  append_varint(out, bytes.size());
+  out += bytes;
+}
+
+}  // namespace
+
+std::string write_sentencepiece_model(const SentencePieceModel& model) {
+  std::string out;
+  for (const SentencePieceModel::Piece& piece : model.pieces) {
+    std::string message;
+    append_bytes(message, 1, piece.text);
+    append_varint(message, 2 << 3 | 5);
+    const auto score = std::bit_cast<uint32_t>(piece.score);
+    for (int i = 0; i < 4; ++i) message += static_cast<char>(score >> (8 * i) & 255);
+    append_number(message, 3, static_cast<uint64_t>(piece.type));
+    append_bytes(out, 1, message);
+  }
+  std::string trainer;
+  append_number(trainer, 3, static_cast<uint64_t>(model.kind));
+  append_number(trainer, 24, model.whitespace_as_suffix);
+  append_number(trainer, 35, model.byte_fallback);
+  append_bytes(trainer, 44, model.unk_surface);
+  append_bytes(trainer, 46, model.bos_piece);
+  append_bytes(trainer, 47, model.eos_piece);
+  append_bytes(out, 2, trainer);
+  std::string normalizer;
+  append_bytes(normalizer, 1, "identity");
+  append_bytes(normalizer, 2, model.charsmap);
+  append_number(normalizer, 3, model.add_dummy_prefix);
+  append_number(normalizer, 4, model.remove_extra_whitespaces);
+  append_number(normalizer, 5, model.escape_whitespaces);
+  append_bytes(out, 3, normalizer);
+  return out;
+}
+
 }  // namespace zeroth

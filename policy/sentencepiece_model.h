@@ -36,4 +36,7 @@ struct SentencePieceModel {
 // Throws Error naming `source` on a truncated or malformed file.
 SentencePieceModel parse_sentencepiece_model(std::string_view bytes, const std::string& source);
 
+// The inverse: a tokenizer.model that the sentencepiece library loads.
+std::string write_sentencepiece_model(const SentencePieceModel& model);
+
 }  // namespace zeroth

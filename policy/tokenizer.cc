@@ -134,6 +134,14 @@ TokenId Tokenizer::token_id(std::string_view spelling) const {
   return -1;
 }
 
+std::map<std::string, std::string> Tokenizer::contents() const {
+  std::map<std::string, std::string> out = made_files_;
+  for (const fs::path& file : files_) {
+    out[file.filename().string()] = read_file(file, kMaxTokenizerFile);
+  }
+  return out;
+}
+
 void Tokenizer::read_special_ids(const fs::path& dir) {
   const fs::path config_path = dir / "tokenizer_config.json";
   const Json tokens = read_optional_json(config_path);
@@ -160,6 +168,7 @@ void Tokenizer::read_special_ids(const fs::path& dir) {
 }
 
 std::unique_ptr<Tokenizer> Tokenizer::load(const fs::path& dir) {
+  if (is_gguf(dir)) return gguf_tokenizer(dir);
   const Json config = read_optional_json(dir / "tokenizer_config.json");
   std::unique_ptr<Tokenizer> tokenizer;
   if (fs::exists(dir / "tokenizer.json")) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -45,14 +46,18 @@ class Tokenizer {
   // Ids that end a sequence (may be empty), and the begin-of-text id (-1: none).
   const std::vector<TokenId>& eos_ids() const { return eos_; }
   TokenId bos_id() const { return bos_; }
-  // Files that make up this tokenizer, copied beside every checkpoint.
+  // Files that make up this tokenizer; empty when it came out of a GGUF file.
   const std::vector<std::filesystem::path>& files() const { return files_; }
+  // What belongs beside every checkpoint: names and contents of these files, or of the equal ones
+  // made for a tokenizer without any.
+  std::map<std::string, std::string> contents() const;
 
-  // For readers of formats that name them elsewhere; before the tokenizer is shared.
+  // For readers of formats that keep these elsewhere; before the tokenizer is shared.
   void set_special_ids(std::vector<TokenId> eos, TokenId bos) {
     eos_ = std::move(eos);
     bos_ = bos;
   }
+  void set_made_files(std::map<std::string, std::string> files) { made_files_ = std::move(files); }
 
  protected:
   // Sets eos_ and bos_ from the configs in `dir` where those name any.
@@ -61,6 +66,7 @@ class Tokenizer {
   std::vector<TokenId> eos_;
   TokenId bos_ = -1;
   std::vector<std::filesystem::path> files_;
+  std::map<std::string, std::string> made_files_;
 };
 
 }  // namespace zeroth

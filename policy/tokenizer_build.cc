@@ -10,6 +10,7 @@
 #include "core/config.h"
 #include "core/error.h"
 #include "policy/tokenizer_bytes.h"
+#include "policy/tokenizer_file.h"
 #include "policy/tokenizer_steps.h"
 #include "policy/tokenizer_unicode.h"
 
@@ -58,51 +59,27 @@ class Builder {
     return {{"type", "Sequence"}, {"pretokenizers", Json::array({split, bytes})}};
   }
 
-  std::string dump(const Json& merges) const {
-    Json added = Json::array();
-    const size_t specials = spec_.specials.size();
-    for (size_t id = 0; id < specials + spec_.tags.size(); ++id) {
-      added.push_back({{"id", id},
-                       {"content", spellings_[id]},
-                       {"single_word", false},
-                       {"lstrip", false},
-                       {"rstrip", false},
-                       {"normalized", false},
-                       {"special", id < specials}});
-    }
-    // An ordered object checks every earlier key on insertion; the text is put together by hand.
-    std::string vocab;
-    for (size_t id = 0; id < spellings_.size(); ++id) {
-      vocab += (id == 0 ? "\n      " : ",\n      ") + Json(spellings_[id]).dump() + ": " +
-               std::to_string(id);
-    }
+  std::string dump(Bpe::Merges merges) const {
     const Json byte_level = {{"type", "ByteLevel"},
                              {"add_prefix_space", false},
                              {"trim_offsets", false},
                              {"use_regex", false}};
-    Json model = {{"type", "BPE"},
-                  {"dropout", nullptr},
-                  {"unk_token", nullptr},
-                  {"continuing_subword_prefix", nullptr},
-                  {"end_of_word_suffix", nullptr},
-                  {"fuse_unk", false},
-                  {"byte_fallback", false},
-                  {"ignore_merges", true},
-                  {"vocab", "@vocab"},
-                  {"merges", merges}};
-    const Json whole = {{"version", "1.0"},
-                        {"truncation", nullptr},
-                        {"padding", nullptr},
-                        {"added_tokens", added},
-                        {"normalizer", nullptr},
-                        {"pre_tokenizer", pre_tokenizer()},
-                        {"post_processor", byte_level},
-                        {"decoder", byte_level},
-                        {"model", model}};
-    std::string text = whole.dump(2);
-    const std::string mark = "\"vocab\": \"@vocab\"";
-    text.replace(text.rfind(mark), mark.size(), "\"vocab\": {" + vocab + "\n    }");
-    return text + "\n";
+    TokenizerFile file;
+    file.rest = {{"added_tokens", Json::array()},
+                 {"pre_tokenizer", pre_tokenizer()},
+                 {"post_processor", byte_level},
+                 {"decoder", byte_level},
+                 {"model", {{"ignore_merges", true}}}};
+    const size_t specials = spec_.specials.size();
+    for (size_t id = 0; id < specials + spec_.tags.size(); ++id) {
+      file.rest["added_tokens"].push_back(
+          {{"id", id}, {"content", spellings_[id]}, {"special", id < specials}});
+    }
+    for (size_t id = 0; id < spellings_.size(); ++id) {
+      file.vocabulary.add(spellings_[id], static_cast<int64_t>(id), "new tokenizer");
+    }
+    file.merges = std::move(merges);
+    return write_tokenizer_json(file);
   }
 
  private:
@@ -205,10 +182,10 @@ class MergeLearner {
     }
   }
 
-  Json learn(int merges) {
+  Bpe::Merges learn(int merges) {
     for (size_t w = 0; w < words_.size(); ++w) count_pairs(w, +1, nullptr);
     for (const auto& [pair, count] : counts_) queue_.push({count, pair});
-    Json out = Json::array();
+    Bpe::Merges out;
     while (static_cast<int>(out.size()) < merges && !queue_.empty()) {
       const Entry top = queue_.top();
       queue_.pop();
@@ -216,7 +193,7 @@ class MergeLearner {
       if (it == counts_.end() || it->second != top.count) continue;  // outdated
       if (top.count < 2) break;
       const auto [a, b] = top.pair;
-      out.push_back(Json::array({builder_.spelling(a), builder_.spelling(b)}));
+      out.emplace_back(builder_.spelling(a), builder_.spelling(b));
       merge(top.pair, builder_.add(builder_.spelling(a) + builder_.spelling(b)));
     }
     return out;
@@ -283,14 +260,14 @@ class MergeLearner {
 
 std::string build_tokenizer_json(const TokenizerSpec& spec, const TextSource& corpus) {
   Builder builder(spec);
-  Json merges = Json::array();
+  Bpe::Merges merges;
   if (spec.merges > 0) {
     if (!corpus) fail_usage("merges without a corpus", "give the texts to learn them from");
     MergeLearner learner(builder);
     learner.read(corpus);
     merges = learner.learn(spec.merges);
   }
-  return builder.dump(merges);
+  return builder.dump(std::move(merges));
 }
 
 std::string build_tokenizer_config(const TokenizerSpec& spec) {

@@ -238,4 +238,53 @@ Bpe::Merges parse_merges_txt(std::string_view text, const std::string& source) {
   return merges;
 }
 
+std::string write_tokenizer_json(const TokenizerFile& file) {
+  const auto member = [](const Json& json, const char* key) {
+    return json.is_object() && json.contains(key) ? json.at(key) : Json();
+  };
+  Json added = Json::array();
+  for (const Json& token : member(file.rest, "added_tokens")) {
+    Json whole = {{"id", 0},         {"content", ""},   {"single_word", false},
+                  {"lstrip", false}, {"rstrip", false}, {"normalized", false},
+                  {"special", false}};
+    whole.update(token);
+    added.push_back(std::move(whole));
+  }
+  Json model = {{"type", "BPE"},
+                {"dropout", nullptr},
+                {"unk_token", nullptr},
+                {"continuing_subword_prefix", nullptr},
+                {"end_of_word_suffix", nullptr},
+                {"fuse_unk", false},
+                {"byte_fallback", false},
+                {"ignore_merges", false}};
+  model.update(member(file.rest, "model"));
+  Json document = {{"version", "1.0"},
+                   {"truncation", nullptr},
+                   {"padding", nullptr},
+                   {"added_tokens", std::move(added)}};
+  for (const char* key : {"normalizer", "pre_tokenizer", "post_processor", "decoder"}) {
+    document[key] = member(file.rest, key);
+  }
+  // The vocabulary is put into the text by hand: an ordered object compares a new key with every
+  // earlier one.
+  std::string vocab;
+  for (TokenId id = 0; id < file.vocabulary.end(); ++id) {
+    if (!file.vocabulary.contains(id)) continue;
+    vocab += (vocab.empty() ? "\n      " : ",\n      ") +
+             Json(file.vocabulary.spelling(id)).dump() + ": " + std::to_string(id);
+  }
+  std::string merges;
+  for (const auto& [left, right] : file.merges) {
+    merges += (merges.empty() ? "\n      [" : ",\n      [") + Json(left).dump() + ", " +
+              Json(right).dump() + "]";
+  }
+  std::string text = document.dump(2);
+  text.resize(text.rfind('}') - 1);  // the model goes in front of the closing brace and its newline
+  std::string inner = model.dump(4);
+  inner.resize(inner.rfind('}') - 1);
+  return text + ",\n  \"model\": " + inner + ",\n    \"vocab\": {" + vocab +
+         "\n    },\n    \"merges\": [" + merges + "\n    ]\n  }\n}\n";
+}
+
 }  // namespace zeroth

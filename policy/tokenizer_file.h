@@ -29,6 +29,9 @@ Vocabulary parse_vocab_json(std::string_view text, const std::string& source);
 // One "left right" a line; lines that start with #version and blank lines are passed over.
 Bpe::Merges parse_merges_txt(std::string_view text, const std::string& source);
 
+// The inverse of parse_tokenizer_json, with every member that Hugging Face's tokenizers asks for.
+std::string write_tokenizer_json(const TokenizerFile& file);
+
 // Largest file that is read: real ones stay below 40 MB.
 constexpr uint64_t kMaxTokenizerFile = uint64_t{256} << 20;
 

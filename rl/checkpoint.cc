@@ -180,11 +180,8 @@ void check_files(const fs::path& folder, const Json& files, const std::string& f
 }  // namespace
 
 TokenizerFiles read_tokenizer_files(const Tokenizer& tokenizer) {
-  TokenizerFiles files;
-  for (const fs::path& file : tokenizer.files()) {
-    files[file.filename().string()] = read_file(file);
-  }
-  return files;
+  const auto contents = tokenizer.contents();
+  return TokenizerFiles(contents.begin(), contents.end());
 }
 
 void save_checkpoint(const fs::path& run, int64_t step, const CheckpointSource& source,
