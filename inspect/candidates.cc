@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "inspect/formula.h"
 #include "rewards/final_number.h"
 #include "rewards/format.h"
 #include "tasks/countdown_trace.h"
@@ -126,7 +127,8 @@ void find_tries(const Problem& problem, std::string_view text, std::vector<Candi
     add(out, CandidateKind::kTry, text, begin + attempt.begin, begin + attempt.end);
     if (out.size() == had) continue;
     out.back().answer = attempt.expression;
-    // A formula that would be right but whose stated result is another number does not commit to the right answer.
+    // A formula that would be right but whose stated result is another number does not commit to
+    // the right answer.
     const auto target = problem.meta.at("target").get<int64_t>();
     out.back().correct = attempt.hits(target) && attempt.claims(target);
   }
@@ -137,13 +139,20 @@ bool is_number(std::string_view text) {
   return number && number->end - number->begin == trim(text).size();
 }
 
-// The answer without what grading ignores, so that "9+6" and "( 9 + 6 )" are the same answer.
+// The answer without what grading ignores.
 std::string bare(std::string_view answer) {
   std::string out;
   for (const char c : answer) {
-    if (!std::isspace(static_cast<unsigned char>(c)) && c != '(' && c != ')') out += c;
+    if (!std::isspace(static_cast<unsigned char>(c))) out += c;
   }
   return out;
+}
+
+// True when two answers say the same: equal but for blanks, or the same formula.
+bool same_answer(std::string_view a, std::string_view b) {
+  if (bare(a) == bare(b)) return true;
+  const auto left = canonical_formula(a);
+  return left && left == canonical_formula(b);
 }
 
 const Verdict* accuracy_of(const std::vector<Verdict>& verdicts) {
@@ -253,7 +262,7 @@ std::vector<Candidate> CandidateGrader::find(const Sample& sample) {
     }
     candidate.restated = i > 0 && candidate.kind != CandidateKind::kTry &&
                          candidate.correct == candidates[i - 1].correct &&
-                         bare(candidate.answer) == bare(candidates[i - 1].answer);
+                         same_answer(candidate.answer, candidates[i - 1].answer);
   }
   return candidates;
 }

@@ -51,6 +51,12 @@ void TrainingRun::open(const fs::path& model) {
   options.run_info = {{"task", {{"name", config.task.name}, {"options", config.task.options}}},
                       {"seed", config.seed},
                       {"samples_per_prompt", config.samples_per_prompt}};
+  if (policy->config().is_moe()) {
+    // What readers need to take recorded expert ids apart by layer.
+    options.run_info["moe"] = {{"layers", policy->config().moe_layers()},
+                               {"top_k", policy->config().router.top_k},
+                               {"experts", policy->config().router.experts}};
+  }
   options.vocabulary = vocabulary_of(*tokenizer);
   options.task = task.get();
   recorder = std::make_unique<RunRecorder>(folder, std::move(options));

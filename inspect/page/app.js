@@ -9,7 +9,9 @@ let routing = 0;
 async function route() {
   const here = place();
   const mine = ++routing;
-  untip();
+  const live = route.keepScroll;
+  route.keepScroll = false;
+  if (!live) untip();
   if (here.view === 'step' && !here.args[0]) {
     const steps = (await loadSteps()).filter((s) => s.source === 'train');
     if (mine !== routing) return;
@@ -18,24 +20,32 @@ async function route() {
   const active = PARENT[here.view] || here.view;
   add(clear($('tabs')), TABS.map(([name, label, to]) => h('a', { href: to, 'aria-current': name === active ? 'page' : null }, label)));
   const root = h('div', {});
+  // Each view fills an object of its own; keys belong to the view that is on the screen.
+  const self = { items: [], at: -1 };
+  const before = [...charts];
   charts.clear();
-  page = { items: [], at: -1 };
   const view = VIEWS[here.view];
   try {
     if (!view) throw new Error('There is no view "' + here.view + '".');
     if (here.view === 'step' && !here.args[0]) add(root, [h('div', { class: 'empty' }, 'No samples are stored yet.')]);
-    else await view(root, here.args, here.params);
+    else await view(root, self, here.args, here.params);
   } catch (error) {
     clear(root);
     add(root, [h('div', { class: 'note alert', role: 'alert' }, error.message)]);
   }
   if (mine !== routing) return;
+  if (live && (!$('tip').hidden || here.view !== place().view)) {
+    // Someone points at a chart: the redraw waits for the next change, so that a click hits what was seen.
+    charts.clear();
+    before.forEach((chart) => charts.add(chart));
+    return;
+  }
+  page = self;
   clear($('main')).append(root);
   if (here.view !== 'search') $('search').value = '';
   document.body.dataset.view = here.view;
   resizeCharts();
-  if (!route.keepScroll) scrollTo(0, 0);
-  route.keepScroll = false;
+  if (!live) scrollTo(0, 0);
 }
 
 function markItem(to) {

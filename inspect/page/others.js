@@ -9,7 +9,7 @@ function hitRow(hit) {
 const hitTable = (hits) => h('div', { class: 'scroll panel' }, h('table', {}, h('thead', {}, h('tr', {}, h('th', {}, 'sample'), h('th', { class: 'r' }, 'reward'), h('th', { class: 'r hide-s' }, 'tokens'), h('th', {}, 'text'))), h('tbody', {}, hits.map(hitRow))));
 
 const EXAMPLES = ['flips>0', 'aha>0 correct=1', 'text~"wait" reward<1', 'finish=length', 'loop=1', 'len>100 step<10', 'lost>0', 'zero=1 solved=1'];
-async function viewSearch(root, args, params) {
+async function viewSearch(root, self, args, params) {
   const text = params.get('q') || '';
   const order = params.get('order') || 'step';
   const offset = Number(params.get('offset') || 0);
@@ -36,30 +36,30 @@ async function viewSearch(root, args, params) {
   }
   add(root, [h('details', { style: { 'margin-top': '18px' }, open: !!result.error }, h('summary', {}, 'The search language'), h('p', { class: 'dim' }, 'Terms next to each other must all hold; or, not and brackets as usual. Numbers may end in k or m. A bare word or "quoted words" search the text; the last word may end with *.'),
     h('div', { class: 'scroll' }, h('table', {}, h('tbody', {}, info.fields.map((f) => h('tr', {}, h('td', { class: 'mono' }, f.name), h('td', { class: 'dim' }, f.help)))))))]);
-  page.items = [...root.querySelectorAll('tr.item')];
+  self.items = [...root.querySelectorAll('tr.item')];
 }
 
-async function viewAhas(root) {
+async function viewAhas(root, self, args, params) {
   const [result, timeline] = await Promise.all([api('ahas', { limit: 100 }), api('timeline')]);
   const first = timeline.scan[0];
   add(root, [h('div', { class: 'head' }, h('h1', {}, 'First ahas'), pill(result.total.toLocaleString('en') + ' in all', 'accent')),
     h('div', { class: 'note' }, 'A reflection marker after a wrong candidate, before a right one. Every candidate is graded by the task itself, so these are turns from wrong to right, not just words. ',
       first && h('b', {}, `Also present at step ${first.step}: ${percent(first.aha, 1)} of traces.`)),
     result.hits.length ? hitTable(result.hits) : h('div', { class: 'empty' }, 'None yet.')]);
-  page.items = [...root.querySelectorAll('tr.item')];
+  self.items = [...root.querySelectorAll('tr.item')];
 }
 
-async function viewProblems(root) {
+async function viewProblems(root, self, args, params) {
   const rows = await api('probes');
   add(root, [h('div', { class: 'head' }, h('h1', {}, 'Same problem, different steps'))]);
   if (rows.length === 0) { add(root, [h('div', { class: 'empty' }, 'No problem was sampled at two steps yet. Probe problems are sampled every few steps when the run asks for it.')]); return; }
   add(root, [h('div', { class: 'scroll panel' }, h('table', {}, h('thead', {}, h('tr', {}, ['problem', 'task', 'times', 'first', 'last', 'solved'].map((t, i) => h('th', { class: i > 1 ? 'r' : '' }, t)))),
     h('tbody', {}, rows.map((r) => { const to = '#/problem/' + encodeURIComponent(r.task) + '/' + encodeURIComponent(r.problem); return h('tr', { class: 'row item', onclick: () => go(to) },
       h('td', {}, h('a', { href: to, class: 'mono' }, r.problem), ' ', r.probe && pill('probe', 'accent')), h('td', { class: 'dim' }, r.task), h('td', { class: 'r' }, r.times), h('td', { class: 'r' }, r.first), h('td', { class: 'r' }, r.last), h('td', { class: 'r' }, percent(r.solved))); }))))]);
-  page.items = [...root.querySelectorAll('tr.item')];
+  self.items = [...root.querySelectorAll('tr.item')];
 }
 
-async function viewProblem(root, args) {
+async function viewProblem(root, self, args, params) {
   const found = await api('problem', { task: args[0], id: args[1] });
   const groups = found.groups;
   let a = 0, b = groups.length - 1;
@@ -120,14 +120,14 @@ async function drawDiff(root, left, right) {
   clear(root);
   add(root, [h('div', { class: 'diffs' }, side(a, 'first', 'del'), side(b, 'second', 'ins'))]);
 }
-async function viewDiff(root, args) {
+async function viewDiff(root, self, args, params) {
   const swap = () => go('#/diff/' + args[1] + '/' + args[0]);
   const out = h('div', {});
   add(root, [h('div', { class: 'head' }, h('h1', {}, 'Compare'), h('button', { class: 'btn', onclick: swap }, 'swap')), out]);
   await drawDiff(out, args[0], args[1]);
 }
 
-async function viewExperts(root) {
+async function viewExperts(root, self, args, params) {
   const data = await api('experts');
   add(root, [h('div', { class: 'head' }, h('h1', {}, 'Expert load'), h('span', { class: 'dim' }, 'tokens routed to each expert, 1 is an even share'))]);
   if (data.steps.length === 0) { add(root, [h('div', { class: 'empty' }, 'This run did not record routed experts. Set "record_experts": true in its engine options.')]); return; }

@@ -15,7 +15,7 @@ function sampleCard(step, source, group, sample, index) {
     h('div', { class: 'snip' }, visible(sample.text)));
 }
 
-async function viewStep(root, args, params) {
+async function viewStep(root, self, args, params) {
   const step = Number(args[0]);
   const source = params.get('source') || 'train';
   const [data, steps] = await Promise.all([api('step', { step, source }), stepsWithSamples ? stepsWithSamples : loadSteps()]);
@@ -23,8 +23,8 @@ async function viewStep(root, args, params) {
   const here = steps.filter((s) => s.source === source).map((s) => s.step);
   const at = here.indexOf(step);
   const jump = (to) => { if (to !== undefined) go('#/step/' + to + (source === 'train' ? '' : '?source=' + source)); };
-  page.left = () => jump(here[at - 1]);
-  page.right = () => jump(here[at + 1]);
+  self.left = () => jump(here[at - 1]);
+  self.right = () => jump(here[at + 1]);
   let bin = null, only = '';
   const sources = SOURCES.filter((s) => steps.some((row) => row.step === step && row.source === s));
   const solved = data.samples.filter((row) => row[columns.correct]).length;
@@ -32,8 +32,8 @@ async function viewStep(root, args, params) {
     onchange: (event) => jump(here[Number(event.target.value)]) });
   add(root, [h('div', { class: 'head' },
     h('h1', {}, 'Step ' + step),
-    h('button', { class: 'btn', disabled: at <= 0, onclick: page.left, 'aria-label': 'previous step' }, '←'),
-    h('button', { class: 'btn', disabled: at < 0 || at >= here.length - 1, onclick: page.right, 'aria-label': 'next step' }, '→'),
+    h('button', { class: 'btn', disabled: at <= 0, onclick: self.left, 'aria-label': 'previous step' }, '←'),
+    h('button', { class: 'btn', disabled: at < 0 || at >= here.length - 1, onclick: self.right, 'aria-label': 'next step' }, '→'),
     here.length > 2 && slider,
     sources.length > 1 && segment(sources.map((s) => [s, s]), source, (s) => go('#/step/' + step + (s === 'train' ? '' : '?source=' + s)), 'source'),
     h('span', { class: 'grow' }),
@@ -72,7 +72,7 @@ async function viewStep(root, args, params) {
     }
     if (data.total_groups > data.groups.length) add(list, [h('p', { class: 'dim' }, `The first ${data.groups.length} of ${data.total_groups} groups are shown; the search finds the others.`)]);
     if (!list.children.length) add(list, [h('div', { class: 'empty' }, 'No sample is left by this filter.')]);
-    page.items = [...list.querySelectorAll('.item')];
+    self.items = [...list.querySelectorAll('.item')];
   };
   draw();
 }

@@ -5,7 +5,8 @@ async function loadSteps() {
   return stepsWithSamples;
 }
 async function openNearestStep(step) {
-  const steps = (stepsWithSamples || await loadSteps()).filter((s) => s.source === 'train');
+  const known = stepsWithSamples && stepsWithSamples.length ? stepsWithSamples : await loadSteps();
+  const steps = known.filter((s) => s.source === 'train');
   if (steps.length === 0) { go('#/timeline'); return; }
   const nearest = steps.reduce((best, s) => (Math.abs(s.step - step) < Math.abs(best.step - step) ? s : best), steps[0]);
   go('#/step/' + nearest.step);
@@ -13,7 +14,7 @@ async function openNearestStep(step) {
 
 const column = (rows, get) => rows.map((row) => { const v = get(row); return v === undefined ? null : v; });
 
-async function viewTimeline(root) {
+async function viewTimeline(root, self, args, params) {
   const [data, info] = await Promise.all([api('timeline'), api('info')]);
   const other = info.compare ? await api('timeline', { run: 2 }) : null;
   loadSteps();

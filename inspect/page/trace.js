@@ -75,15 +75,15 @@ function thinkRange(trace) {
   return open >= 0 && close - open > 1 ? [open, close] : null;
 }
 
-async function viewTrace(root, args, params) {
+async function viewTrace(root, self, args, params) {
   const at = args[0];
   const trace = await api('trace', { at }, false);
   const address = parseAddress(at);
   const sibling = (i) => addressOf(address.step, address.group, i, address.source);
   const move = (by) => { const to = address.sample + by; if (to >= 0 && to < trace.siblings.length) go('#/trace/' + sibling(to) + (place().params.toString() ? '?' + place().params : '')); };
-  page.left = () => move(-1);
-  page.right = () => move(1);
-  page.up = () => go('#/step/' + address.step + (address.source === 'train' ? '' : '?source=' + address.source));
+  self.left = () => move(-1);
+  self.right = () => move(1);
+  self.up = () => go('#/step/' + address.step + (address.source === 'train' ? '' : '?source=' + address.source));
   const modes = colourModes(trace);
   let mode = modes.find((m) => m.id === params.get('color')) || modes.find((m) => m.id === viewTrace.mode) || modes[Math.min(1, modes.length - 1)];
   let layer = Number(params.get('layer') || 0);
@@ -151,10 +151,10 @@ async function viewTrace(root, args, params) {
   });
   body.addEventListener('pointerleave', untip);
   body.addEventListener('click', (event) => { const node = event.target.closest('.tok'); if (node) select(Number(node.dataset.i), false); });
-  page.cycle = () => { mode = modes[(modes.indexOf(mode) + 1) % modes.length]; viewTrace.mode = mode.id; setParams({ color: mode.id }); draw(); };
-  page.fold = () => { folded = !folded; setParams({ fold: folded ? '1' : null }); draw(); };
-  page.next = () => { const starts = trace.candidates.map((c) => c.span[0]); const to = starts.find((s) => s > current); select(to === undefined ? starts[0] || 0 : to, true); };
-  page.previous = () => { const starts = trace.candidates.map((c) => c.span[0]); const to = starts.filter((s) => s < current).pop(); select(to === undefined ? starts[starts.length - 1] || 0 : to, true); };
+  self.cycle = () => { mode = modes[(modes.indexOf(mode) + 1) % modes.length]; viewTrace.mode = mode.id; setParams({ color: mode.id }); draw(); };
+  self.fold = () => { folded = !folded; setParams({ fold: folded ? '1' : null }); draw(); };
+  self.next = () => { const starts = trace.candidates.map((c) => c.span[0]); const to = starts.find((s) => s > current); select(to === undefined ? starts[0] || 0 : to, true); };
+  self.previous = () => { const starts = trace.candidates.map((c) => c.span[0]); const to = starts.filter((s) => s < current).pop(); select(to === undefined ? starts[starts.length - 1] || 0 : to, true); };
   draw();
 
   const kv = (rows) => h('dl', { class: 'kv' }, rows.filter(Boolean).map(([k, v]) => [h('dt', {}, k), h('dd', {}, v)]));

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json_lines.h"
+#include "inspect/formula.h"
 #include "inspect/step_stats.h"
 #include "tests/inspect/samples.h"
 
@@ -145,6 +146,19 @@ TEST_CASE("flips of 60 traces of a real run, labelled by hand") {
   CHECK(labelled == 38);
   CHECK(hits >= 0.95 * found);
   CHECK(hits >= 0.95 * labelled);
+  CHECK(agree >= 57);
+}
+
+TEST_CASE("formulas have one name") {
+  CHECK(canonical_formula("4*(5-1)") == canonical_formula("( 5 - 1 )*4"));
+  CHECK(canonical_formula("(9+6)+3") == canonical_formula("3+6+9"));
+  CHECK(canonical_formula("9-(6-3)") == canonical_formula("9+3-6"));
+  CHECK(canonical_formula("12/(6/2)") == canonical_formula("12*2/6"));
+  CHECK(canonical_formula("9-6*3") != canonical_formula("(9-6)*3"));
+  CHECK(canonical_formula("(6*3)-9") != canonical_formula("(9-6)*3"));
+  CHECK(canonical_formula("9-6") != canonical_formula("6-9"));
+  CHECK_FALSE(canonical_formula("9+"));
+  CHECK_FALSE(canonical_formula(std::string(100000, '(')));
 }
 
 TEST_CASE("first right candidate, truncation, no answer") {
