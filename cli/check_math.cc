@@ -36,23 +36,27 @@ struct Totals {
     false_positives += accepted && !*row.expected;
     false_negatives += !accepted && *row.expected;
   }
-  double agreement() const { return labelled == 0 ? 1 : static_cast<double>(agreed) / static_cast<double>(labelled); }
+  double agreement() const {
+    return labelled == 0 ? 1 : static_cast<double>(agreed) / static_cast<double>(labelled);
+  }
 };
 
 void print_disagreement(const MathCase& row, const MathVerdict& verdict) {
   auto shown = [](const std::string& text) {
-    return Json(text.size() > 300 ? text.substr(0, 150) + " .. " + text.substr(text.size() - 150) : text)
+    return Json(text.size() > 300 ? text.substr(0, 150) + " .. " + text.substr(text.size() - 150)
+                                  : text)
         .dump(-1, ' ', false, Json::error_handler_t::replace);
   };
-  std::printf("%s %s %s  gold %s  pred %s  as %s | %s  (%s)\n", *row.expected ? "FN" : "FP", row.id.dump().c_str(),
-              row.tier.c_str(), shown(row.gold).c_str(), shown(row.pred).c_str(), shown(verdict.gold_form).c_str(),
+  std::printf("%s %s %s  gold %s  pred %s  as %s | %s  (%s)\n", *row.expected ? "FN" : "FP",
+              row.id.dump().c_str(), row.tier.c_str(), shown(row.gold).c_str(),
+              shown(row.pred).c_str(), shown(verdict.gold_form).c_str(),
               shown(verdict.pred_form).c_str(), to_string(verdict.reason));
 }
 
 void print_totals(const char* name, const Totals& t) {
-  std::printf("%-12s %6lld rows  agreement %.2f%%  false positives %lld  false negatives %lld\n", name,
-              static_cast<long long>(t.rows), 100 * t.agreement(), static_cast<long long>(t.false_positives),
-              static_cast<long long>(t.false_negatives));
+  std::printf("%-12s %6lld rows  agreement %.2f%%  false positives %lld  false negatives %lld\n",
+              name, static_cast<long long>(t.rows), 100 * t.agreement(),
+              static_cast<long long>(t.false_positives), static_cast<long long>(t.false_negatives));
 }
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
@@ -98,10 +102,15 @@ int run_check_math(const Args& args) {
     for (const MathCase& row : rows) (void)grade_math(row.gold, row.pred, row.options);
   }
   const double mean_us =
-      rows.empty() ? 0 : 1e6 * seconds_since(start) / static_cast<double>(rows.size()) / flags.repeat;
+      rows.empty() ? 0
+                   : 1e6 * seconds_since(start) / static_cast<double>(rows.size()) / flags.repeat;
   if (flags.json) {
-    Json line = {{"rows", all.rows}, {"agreement", all.agreement()}, {"false_positives", all.false_positives},
-                 {"false_negatives", all.false_negatives}, {"us_per_case", mean_us}, {"slowest_ms", slowest}};
+    Json line = {{"rows", all.rows},
+                 {"agreement", all.agreement()},
+                 {"false_positives", all.false_positives},
+                 {"false_negatives", all.false_negatives},
+                 {"us_per_case", mean_us},
+                 {"slowest_ms", slowest}};
     std::printf("%s\n", line.dump().c_str());
   } else {
     for (const auto& [tier, totals] : tiers) print_totals(tier.c_str(), totals);

@@ -17,8 +17,11 @@ struct GradeFlags {
   bool forms = false, help = false;
   template <class V>
   void fields(V& v) {
-    v("kind", kind, "what to grade: math answers or programs (see --kind code --help)", Choice{{"math", "code"}});
-    v("in", in, "JSONL file: {\"id\",\"gold\",\"pred\"} and optional targets, opts, mode, pred_gen, pred_hex");
+    v("kind", kind, "what to grade: math answers or programs (see --kind code --help)",
+      Choice{{"math", "code"}});
+    v("in", in,
+      "JSONL file: {\"id\",\"gold\",\"pred\"} and optional targets, opts, mode, pred_gen, "
+      "pred_hex");
     v("forms", forms, "add the normal forms of both sides");
     v("help", help, "show this help");
   }
@@ -26,7 +29,9 @@ struct GradeFlags {
 
 bool asks_for_code(const Args& args) {
   for (size_t i = 0; i < args.size(); ++i) {
-    if (args[i] == "--kind=code" || (args[i] == "--kind" && i + 1 < args.size() && args[i + 1] == "code")) return true;
+    if (args[i] == "--kind=code" ||
+        (args[i] == "--kind" && i + 1 < args.size() && args[i + 1] == "code"))
+      return true;
   }
   return false;
 }
@@ -54,7 +59,8 @@ int run_grade(const Args& args) {
   const Args rest = parse_flags(flags, args, "grade");
   if (flags.help) {
     GradeFlags defaults;
-    std::printf("usage: zeroth grade --kind math|code --in FILE.jsonl\n\n%s", config_help(defaults).c_str());
+    std::printf("usage: zeroth grade --kind math|code --in FILE.jsonl\n\n%s",
+                config_help(defaults).c_str());
     return 0;
   }
   if (flags.in.empty() || !rest.empty()) {
@@ -68,7 +74,9 @@ int run_grade(const Args& args) {
     print_row(row, verdict, flags.forms);
   });
   if (bad_golds > 0) {
-    std::fprintf(stderr, "zeroth grade: %lld golds do not parse; their rows say bad_gold and deserve no reward signal\n",
+    std::fprintf(stderr,
+                 "zeroth grade: %lld golds do not parse; their rows say bad_gold and deserve no "
+                 "reward signal\n",
                  static_cast<long long>(bad_golds));
   }
   return 0;

@@ -1,4 +1,5 @@
-// Any bytes as a completion, in every answer format: no crash, no sanitizer report, no case over 100 ms.
+// Any bytes as a completion, in every answer format: no crash, no sanitizer report, no case over
+// 100 ms.
 #include <cstdint>
 #include <string>
 
@@ -11,7 +12,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (data[0] & 4) options.targets = {zeroth::MathTarget{}};
   if (data[0] & 8) {
     zeroth::MathTarget target;
-    target.kind = data[0] & 16 ? zeroth::MathTarget::Kind::kExpr : zeroth::MathTarget::Kind::kString;
+    target.kind =
+        data[0] & 16 ? zeroth::MathTarget::Kind::kExpr : zeroth::MathTarget::Kind::kString;
     options.targets.push_back(target);
   }
   const std::string completion(reinterpret_cast<const char*>(data + 1), size - 1);

@@ -1,4 +1,5 @@
-// Any bytes as gold and as boxed answer: no crash, no sanitizer report, no case over 100 ms (run with -timeout).
+// Any bytes as gold and as boxed answer: no crash, no sanitizer report, no case over 100 ms (run
+// with -timeout).
 #include <cstdint>
 #include <string>
 

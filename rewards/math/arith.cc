@@ -7,7 +7,9 @@ namespace zeroth::math {
 
 namespace {
 
-int rows_of(const Pool& pool, Ref m) { return pool[m].data == 0 ? 0 : pool[m].count / pool[m].data; }
+int rows_of(const Pool& pool, Ref m) {
+  return pool[m].data == 0 ? 0 : pool[m].count / pool[m].data;
+}
 
 Ref matrix_product(Pool& pool, Ref a, Ref b) {
   int rows = rows_of(pool, a), inner = pool[a].data, cols = pool[b].data;
@@ -26,10 +28,47 @@ Ref matrix_product(Pool& pool, Ref a, Ref b) {
   return pool.make(Op::kMatrix, out, cols);
 }
 
+// Without row `row` and column `column`.
+Ref minor_of(Pool& pool, const std::vector<Ref>& cells, int n, int row, int column) {
+  std::vector<Ref> minor;
+  for (int i = 0; i < n; ++i) {
+    for (int j = 0; j < n; ++j) {
+      if (i != row && j != column) minor.push_back(cells[static_cast<size_t>(i * n + j)]);
+    }
+  }
+  return pool.make(Op::kMatrix, minor, n - 1);
+}
+
+// The adjugate over the determinant; up to 3 x 3.
+Ref matrix_inverse(Pool& pool, Ref matrix) {
+  int n = pool[matrix].data;
+  if (rows_of(pool, matrix) != n || n < 2 || n > 3) return kNoRef;
+  Ref det = determinant(pool, matrix);
+  if (det == kNoRef || (pool.is_number(det) && pool.value(det).is_zero())) return kNoRef;
+  std::vector<Ref> cells = pool.copy_children(matrix), out;
+  for (int i = 0; i < n; ++i) {
+    for (int j = 0; j < n; ++j) {
+      Ref cofactor = determinant(pool, minor_of(pool, cells, n, j, i));
+      if (cofactor == kNoRef) return kNoRef;
+      out.push_back(pool.div((i + j) % 2 == 0 ? cofactor : pool.neg(cofactor), det));
+    }
+  }
+  return pool.make(Op::kMatrix, out, n);
+}
+
 bool is_container(const Pool& pool, Ref ref) {
   switch (pool[ref].op) {
-    case Op::kList: case Op::kSet: case Op::kInterval: case Op::kUnion: case Op::kRelation: case Op::kSetBuilder:
-    case Op::kText: case Op::kIntersection: case Op::kDifference: case Op::kSpecialSet: case Op::kBase:
+    case Op::kList:
+    case Op::kSet:
+    case Op::kInterval:
+    case Op::kUnion:
+    case Op::kRelation:
+    case Op::kSetBuilder:
+    case Op::kText:
+    case Op::kIntersection:
+    case Op::kDifference:
+    case Op::kSpecialSet:
+    case Op::kBase:
       return true;
     default:
       return false;
@@ -64,7 +103,8 @@ Ref combine_mul(Pool& pool, Ref a, Ref b) {
   bool ma = pool.is(a, Op::kMatrix), mb = pool.is(b, Op::kMatrix);
   if (ma && mb) {
     Ref product = matrix_product(pool, a, b);
-    return product != kNoRef ? product : pool.make(Op::kOpaque, {a, b}, pool.intern("matrix product"));
+    return product != kNoRef ? product
+                             : pool.make(Op::kOpaque, {a, b}, pool.intern("matrix product"));
   }
   if (ma || mb) {
     Ref scalar = ma ? b : a, matrix = ma ? a : b;
@@ -88,6 +128,10 @@ Ref combine_pow(Pool& pool, Ref base, Ref exponent) {
   if (pool.full() || is_container(pool, base) || is_container(pool, exponent)) return kNoRef;
   if (pool.is(exponent, Op::kMatrix) || pool.is(base, Op::kTuple)) return kNoRef;
   if (!pool.is(base, Op::kMatrix)) return pool.pow(base, exponent);
+  if (pool.is_number(exponent) && pool.value(exponent) == Rational(-1)) {
+    Ref inverse = matrix_inverse(pool, base);
+    if (inverse != kNoRef) return inverse;
+  }
   int64_t n = 0;
   int size = pool[base].data;
   if (pool.is_number(exponent) && pool.value(exponent).to_int(&n) && n >= 1 && n <= 16 &&
@@ -119,13 +163,7 @@ Ref determinant(Pool& pool, Ref matrix) {
   if (n == 1) return kids[0];
   Ref sum = pool.integer(0);
   for (int skip = 0; skip < n; ++skip) {
-    std::vector<Ref> minor;
-    for (int i = 1; i < n; ++i) {
-      for (int j = 0; j < n; ++j) {
-        if (j != skip) minor.push_back(kids[static_cast<size_t>(i * n + j)]);
-      }
-    }
-    Ref sub = determinant(pool, pool.make(Op::kMatrix, minor, n - 1));
+    Ref sub = determinant(pool, minor_of(pool, kids, n, 0, skip));
     if (sub == kNoRef) return kNoRef;
     Ref part = pool.mul(kids[static_cast<size_t>(skip)], sub);
     sum = pool.add(sum, skip % 2 == 0 ? part : pool.neg(part));
@@ -138,7 +176,8 @@ namespace {
 void count_signs(const Pool& pool, Ref ref, int* plus_minus, int* minus_plus) {
   if (pool.is(ref, Op::kPlusMinus)) ++*plus_minus;
   if (pool.is(ref, Op::kMinusPlus)) ++*minus_plus;
-  for (int i = 0; i < pool[ref].count; ++i) count_signs(pool, pool.child(ref, i), plus_minus, minus_plus);
+  for (int i = 0; i < pool[ref].count; ++i)
+    count_signs(pool, pool.child(ref, i), plus_minus, minus_plus);
 }
 
 // Chooses signs from the bits of `choice`, one bit per sign, or bit 0 for all when `together`.

@@ -43,7 +43,8 @@ Ref Comparer::match_variables(Ref gold, Ref pred) {
 
 bool Comparer::compare(Ref gold, Ref pred, int depth) {
   if (++calls_ > kMaxCalls || depth > 50 || pool_.full()) return false;
-  // An equation given where a value is asked for means its right side; a gold assignment accepts the bare value.
+  // An equation given where a value is asked for means its right side; a gold assignment accepts
+  // the bare value.
   bool gold_equation = is_equation(gold), pred_equation = is_equation(pred);
   if (pred_equation && !gold_equation) {
     if (pool_.is(gold, Op::kRelation)) return false;
@@ -60,9 +61,19 @@ bool Comparer::compare(Ref gold, Ref pred, int depth) {
 
 bool Comparer::is_scalar(Ref ref) const {
   switch (pool_[ref].op) {
-    case Op::kText: case Op::kBase: case Op::kList: case Op::kTuple: case Op::kInterval: case Op::kSet:
-    case Op::kSetBuilder: case Op::kUnion: case Op::kIntersection: case Op::kDifference: case Op::kSpecialSet:
-    case Op::kRelation: case Op::kMatrix:
+    case Op::kText:
+    case Op::kBase:
+    case Op::kList:
+    case Op::kTuple:
+    case Op::kInterval:
+    case Op::kSet:
+    case Op::kSetBuilder:
+    case Op::kUnion:
+    case Op::kIntersection:
+    case Op::kDifference:
+    case Op::kSpecialSet:
+    case Op::kRelation:
+    case Op::kMatrix:
       return false;
     default:
       return true;
@@ -70,10 +81,13 @@ bool Comparer::is_scalar(Ref ref) const {
 }
 
 bool Comparer::compare_unwrapped(Ref gold, Ref pred, int depth) {
-  if (pool_.is(gold, Op::kRelation) && pool_.is(pred, Op::kRelation)) return relations(gold, pred, depth);
-  if (pool_.is(gold, Op::kMatrix) || pool_.is(pred, Op::kMatrix)) return matrices(gold, pred, depth);
+  if (pool_.is(gold, Op::kRelation) && pool_.is(pred, Op::kRelation))
+    return relations(gold, pred, depth);
+  if (pool_.is(gold, Op::kMatrix) || pool_.is(pred, Op::kMatrix))
+    return matrices(gold, pred, depth);
   if (pool_.is(gold, Op::kBase) || pool_.is(pred, Op::kBase)) return bases(gold, pred);
-  bool plain = (is_scalar(gold) || pool_.is(gold, Op::kText)) && (is_scalar(pred) || pool_.is(pred, Op::kText));
+  bool plain = (is_scalar(gold) || pool_.is(gold, Op::kText)) &&
+               (is_scalar(pred) || pool_.is(pred, Op::kText));
   if (!plain) return collections(gold, pred, depth);
   if (texts(gold, pred)) return true;
   if (pool_.is(gold, Op::kText) || pool_.is(pred, Op::kText)) return false;
@@ -95,7 +109,9 @@ std::string Comparer::spelling(Ref ref) const {
       std::string all;
       for (int i = 0; i < pool_[ref].count; ++i) {
         Ref kid = pool_.child(ref, i);
-        if (!pool_.is(kid, Op::kSymbol) && !pool_.is(kid, Op::kEuler) && !pool_.is(kid, Op::kImaginary)) return {};
+        if (!pool_.is(kid, Op::kSymbol) && !pool_.is(kid, Op::kEuler) &&
+            !pool_.is(kid, Op::kImaginary))
+          return {};
         all += spelling(kid);
       }
       return lower(all);
@@ -155,7 +171,9 @@ bool Comparer::scalars(Ref gold, Ref pred) {
 // Exact equality, or agreement of a decimal fraction to the asked number of decimals.
 bool Comparer::numbers(Ref gold, Ref pred) {
   if (evaluator_.same_value(gold, pred)) return true;
-  auto decimal = [&](Ref ref) { return pool_.is_number(ref) && (pool_[ref].flag & kDecimalFlag) != 0; };
+  auto decimal = [&](Ref ref) {
+    return pool_.is_number(ref) && (pool_[ref].flag & kDecimalFlag) != 0;
+  };
   if (!decimal(gold) && !decimal(pred)) return false;
   return decimal_close(gold, pred);
 }
@@ -181,11 +199,12 @@ bool Comparer::percent_or_degree(Ref gold, Ref pred, bool* decided) {
     *decided = true;
     Ref inner_gold = g ? pool_.child(gold, 0) : gold, inner_pred = p ? pool_.child(pred, 0) : pred;
     if (numbers(inner_gold, inner_pred)) return true;
-    if (g != p) return numbers(gold, pred) || (op == Op::kPercent && [&] {
-      Ref scaled = pool_.div(g ? inner_gold : inner_pred, pool_.integer(100));
-      Ref other = g ? pred : gold;
-      return pool_.is_number(other) && decimal_close(scaled, other);
-    }());
+    if (g != p)
+      return numbers(gold, pred) || (op == Op::kPercent && [&] {
+               Ref scaled = pool_.div(g ? inner_gold : inner_pred, pool_.integer(100));
+               Ref other = g ? pred : gold;
+               return pool_.is_number(other) && decimal_close(scaled, other);
+             }());
     return false;
   }
   return false;
@@ -229,7 +248,8 @@ bool Comparer::ratios(Ref gold, Ref pred) {
   return true;
 }
 
-// "10 m" against "10": one side is a number times a letter that is a unit, the other a plain number.
+// "10 m" against "10": one side is a number times a letter that is a unit, the other a plain
+// number.
 bool Comparer::unit_stripped(Ref gold, Ref pred) {
   auto strip = [&](Ref ref) {
     if (!pool_.is(ref, Op::kMul) || pool_[ref].count != 2) return kNoRef;

@@ -1,4 +1,5 @@
-// Equivalence of parsed answers. `gold` decides which forms are enough (docs/math.md has the rules).
+// Equivalence of parsed answers. `gold` decides which forms are enough (docs/math.md has the
+// rules).
 #pragma once
 
 #include <string>
@@ -10,7 +11,8 @@ namespace zeroth::math {
 
 class Comparer {
  public:
-  Comparer(Pool& pool, const MathOptions& options) : pool_(pool), options_(options), evaluator_(pool) {}
+  Comparer(Pool& pool, const MathOptions& options)
+      : pool_(pool), options_(options), evaluator_(pool) {}
 
   bool equivalent(Ref gold, Ref pred);
   // The comparison ran out of steps, so "no" means "not shown".
@@ -46,6 +48,7 @@ class Comparer {
   bool sort_ends(std::vector<Ref>* ends);
   bool pieces(Ref gold, Ref pred, int depth);
   Ref as_region(Ref ref);
+  Ref quadratic_region(Ref polynomial, char code, int32_t variable);
   Ref relation_region(Ref left, char code, Ref right, int32_t variable);
 
   // compare_relations.cc

@@ -17,12 +17,22 @@ bool Comparer::is_equation(Ref ref) const {
   return std::all_of(signs.begin(), signs.end(), [](char c) { return c == kEq; });
 }
 
-// Names, applications, segments |AB|, quotients and tuples of names: what an answer may be assigned to.
+// Names, applications, segments |AB|, quotients and tuples of names: what an answer may be assigned
+// to.
 bool Comparer::only_names(Ref ref) const {
   switch (pool_[ref].op) {
-    case Op::kSymbol: case Op::kCall: case Op::kText: case Op::kEuler: case Op::kImaginary:
+    case Op::kSymbol:
+    case Op::kCall:
+    case Op::kText:
+    case Op::kEuler:
+    case Op::kImaginary:
       return true;
-    case Op::kMul: case Op::kDiv: case Op::kTuple: case Op::kList: case Op::kRatio: case Op::kAdd:
+    case Op::kMul:
+    case Op::kDiv:
+    case Op::kTuple:
+    case Op::kList:
+    case Op::kRatio:
+    case Op::kAdd:
       break;
     case Op::kFunction: {
       Function f = static_cast<Function>(pool_[ref].data);
@@ -40,14 +50,20 @@ bool Comparer::only_names(Ref ref) const {
   return pool_[ref].count > 0;
 }
 
-bool Comparer::is_assignment(Ref ref) const { return is_equation(ref) && only_names(pool_.child(ref, 0)); }
+bool Comparer::is_assignment(Ref ref) const {
+  return is_equation(ref) && only_names(pool_.child(ref, 0));
+}
 
-Ref Comparer::last_term(Ref relation) const { return pool_.child(relation, pool_[relation].count - 1); }
+Ref Comparer::last_term(Ref relation) const {
+  return pool_.child(relation, pool_[relation].count - 1);
+}
 
 // "5 = 6": an equation between constants that does not hold answers nothing.
 bool Comparer::false_statement(Ref equation) {
   Ref first = pool_.child(equation, 0), last = last_term(equation);
-  if (!is_scalar(first) || !is_scalar(last) || !pool_.is_constant(first) || !pool_.is_constant(last)) return false;
+  if (!is_scalar(first) || !is_scalar(last) || !pool_.is_constant(first) ||
+      !pool_.is_constant(last))
+    return false;
   return !numbers(first, last);
 }
 
@@ -56,7 +72,8 @@ bool Comparer::relations(Ref gold, Ref pred, int depth) {
   if (g_eq != p_eq) return false;
   if (g_eq) {
     // The problem's own equation handed back is no solution of it.
-    if (pool_.is(pool_.child(gold, 0), Op::kSymbol) && pool_.is_constant(last_term(gold)) && !is_assignment(pred)) {
+    if (pool_.is(pool_.child(gold, 0), Op::kSymbol) && pool_.is_constant(last_term(gold)) &&
+        !is_assignment(pred)) {
       return false;
     }
     if (is_assignment(gold) && is_assignment(pred)) {
@@ -107,7 +124,8 @@ bool Comparer::relations(Ref gold, Ref pred, int depth) {
 // W(n) = n + 1 and W(x) = x + 1 define the same function: bound variables are renamed.
 bool Comparer::definitions(Ref gold, Ref pred, int depth) {
   Ref g = pool_.child(gold, 0), p = pool_.child(pred, 0);
-  if (!pool_.is(g, Op::kCall) || !pool_.is(p, Op::kCall) || pool_[g].data != pool_[p].data) return false;
+  if (!pool_.is(g, Op::kCall) || !pool_.is(p, Op::kCall) || pool_[g].data != pool_[p].data)
+    return false;
   if (pool_[g].count != pool_[p].count) return false;
   Ref value = last_term(pred);
   for (int i = 0; i < pool_[g].count; ++i) {
@@ -122,7 +140,8 @@ bool Comparer::definitions(Ref gold, Ref pred, int depth) {
 
 bool Comparer::equations(Ref gold, Ref pred) {
   if (pool_.hash(gold) == pool_.hash(pred)) return true;
-  Ref g0 = pool_.child(gold, 0), g1 = last_term(gold), p0 = pool_.child(pred, 0), p1 = last_term(pred);
+  Ref g0 = pool_.child(gold, 0), g1 = last_term(gold), p0 = pool_.child(pred, 0),
+      p1 = last_term(pred);
   if (!is_scalar(g0) || !is_scalar(g1) || !is_scalar(p0) || !is_scalar(p1)) {
     return compare(g0, p0, 40) && compare(g1, p1, 40);
   }
@@ -142,7 +161,8 @@ bool Comparer::inequality(Ref a, Ref b, bool either_sign) {
   bool have = false;
   for (int point = 0; point < Evaluator::kPoints && agreed < 4; ++point) {
     Ball va, vb, left, right;
-    if (!e.ball(a, point, 192, Domain::kReal, &va) || !e.ball(b, point, 192, Domain::kReal, &vb)) continue;
+    if (!e.ball(a, point, 192, Domain::kReal, &va) || !e.ball(b, point, 192, Domain::kReal, &vb))
+      continue;
     if (acb_contains_zero(vb.get()) || acb_contains_zero(va.get())) {
       if (acb_contains_zero(va.get()) != acb_contains_zero(vb.get())) return false;
       continue;
@@ -206,14 +226,17 @@ class Fractions {
         return read_many(ref, num, den);
       case Op::kDiv: {
         Polynomial n(ctx_), d(ctx_);
-        if (!read(pool_.child(ref, 0), num, den) || !read(pool_.child(ref, 1), &n, &d)) return false;
+        if (!read(pool_.child(ref, 0), num, den) || !read(pool_.child(ref, 1), &n, &d))
+          return false;
         if (fmpz_mpoly_is_zero(n.p, ctx_)) return false;
         return multiply(num, d) && multiply(den, n);
       }
       case Op::kPow: {
         int64_t e = 0;
         Ref exponent = pool_.child(ref, 1);
-        if (!pool_.is_number(exponent) || !pool_.value(exponent).to_int(&e) || std::abs(e) > kMaxDegree) return false;
+        if (!pool_.is_number(exponent) || !pool_.value(exponent).to_int(&e) ||
+            std::abs(e) > kMaxDegree)
+          return false;
         Polynomial n(ctx_), d(ctx_);
         if (!read(pool_.child(ref, 0), &n, &d)) return false;
         if (e < 0 && fmpz_mpoly_is_zero(n.p, ctx_)) return false;
@@ -233,8 +256,8 @@ class Fractions {
     if (fmpz_mpoly_length(a->p, ctx_) * fmpz_mpoly_length(b.p, ctx_) > 4 * kMaxTerms) return false;
     fmpz_mpoly_mul(a->p, a->p, b.p, ctx_);
     return fmpz_mpoly_length(a->p, ctx_) <= kMaxTerms && fmpz_mpoly_degrees_fit_si(a->p, ctx_) &&
-           fmpz_mpoly_total_degree_si(a->p, ctx_) <= 3 * kMaxDegree && fmpz_mpoly_max_bits(a->p) < 4096 &&
-           fmpz_mpoly_max_bits(a->p) > -4096;
+           fmpz_mpoly_total_degree_si(a->p, ctx_) <= 3 * kMaxDegree &&
+           fmpz_mpoly_max_bits(a->p) < 4096 && fmpz_mpoly_max_bits(a->p) > -4096;
   }
 
   bool read_many(Ref ref, Polynomial* num, Polynomial* den) {
@@ -286,8 +309,8 @@ bool Comparer::same_polynomial_zeros(Ref a, Ref b) {
   {
     Polynomial na(ring), da(ring), nb(ring), db(ring);
     Fractions fractions(pool_, symbols, ring);
-    if (fractions.read(a, &na, &da) && fractions.read(b, &nb, &db) && !fmpz_mpoly_is_zero(na.p, ring) &&
-        !fmpz_mpoly_is_zero(nb.p, ring)) {
+    if (fractions.read(a, &na, &da) && fractions.read(b, &nb, &db) &&
+        !fmpz_mpoly_is_zero(na.p, ring) && !fmpz_mpoly_is_zero(nb.p, ring)) {
       reduce(&na, da);
       reduce(&nb, db);
       // na * lead(nb) = nb * lead(na)
@@ -306,8 +329,8 @@ bool Comparer::same_polynomial_zeros(Ref a, Ref b) {
   return same;
 }
 
-// A gold equation that is linear in one variable accepts the expression for that variable: y + 1 = -(2x - 1)^2 and
-// -4x^2 + 4x - 2.
+// A gold equation that is linear in one variable accepts the expression for that variable: y + 1 =
+// -(2x - 1)^2 and -4x^2 + 4x - 2.
 bool Comparer::solved_by(Ref equation, Ref expression) {
   if (pool_[equation].count != 2 || pool_.is_constant(expression)) return false;
   Ref left = pool_.child(equation, 0), right = last_term(equation);

@@ -9,7 +9,11 @@ namespace {
 
 bool is_region_op(Op op) {
   switch (op) {
-    case Op::kInterval: case Op::kUnion: case Op::kIntersection: case Op::kDifference: case Op::kSetBuilder:
+    case Op::kInterval:
+    case Op::kUnion:
+    case Op::kIntersection:
+    case Op::kDifference:
+    case Op::kSetBuilder:
     case Op::kSpecialSet:
       return true;
     default:
@@ -73,7 +77,8 @@ bool Comparer::unordered(std::vector<Ref> gold, std::vector<Ref> pred, int depth
 
 bool Comparer::collections(Ref gold, Ref pred, int depth) {
   if (pool_.hash(gold) == pool_.hash(pred)) return true;
-  // A gold inequality or set-builder accepts the interval that it describes; the other way only on request.
+  // A gold inequality or set-builder accepts the interval that it describes; the other way only on
+  // request.
   if (pool_.is(gold, Op::kRelation)) {
     Ref region = as_region(gold);
     if (region == kNoRef) return false;
@@ -102,11 +107,13 @@ bool Comparer::collections(Ref gold, Ref pred, int depth) {
       // {5} is 5.
       std::vector<Ref> one = members(is_collection(gold) ? gold : pred);
       if (one.size() != 1) return false;
-      return is_collection(gold) ? compare(one[0], pred, depth + 1) : compare(gold, one[0], depth + 1);
+      return is_collection(gold) ? compare(one[0], pred, depth + 1)
+                                 : compare(gold, one[0], depth + 1);
     }
     std::vector<Ref> g = members(gold), p = members(pred);
     if (g_tuple && p_tuple) return ordered(g, p, depth);
-    if (g_tuple && options_.strict) return ordered(g, p, depth);  // a set is read in its written order
+    if (g_tuple && options_.strict)
+      return ordered(g, p, depth);  // a set is read in its written order
     if (unordered(g, p, depth)) return true;
   }
   bool decided = false;
@@ -144,7 +151,8 @@ bool Comparer::pieces(Ref gold, Ref pred, int depth) {
 
 namespace {
 
-// Membership of a cell: cell 2i+1 is the point ends[i], cell 2i the gap before it, the last cell the gap after all.
+// Membership of a cell: cell 2i+1 is the point ends[i], cell 2i the gap before it, the last cell
+// the gap after all.
 size_t index_of(const std::vector<Ref>& ends, Ref end) {
   return static_cast<size_t>(std::find(ends.begin(), ends.end(), end) - ends.begin());
 }
@@ -161,7 +169,8 @@ bool Comparer::collect_ends(Ref ref, std::vector<Ref>* ends) {
     case Op::kList:
       if (pool_.is(ref, Op::kTuple) && pool_[ref].count != 2) return false;
       for (Ref kid : pool_.copy_children(ref)) {
-        if (!is_scalar(kid) || !pool_.is_constant(kid) || pool_.contains(kid, Op::kImaginary)) return false;
+        if (!is_scalar(kid) || !pool_.is_constant(kid) || pool_.contains(kid, Op::kImaginary))
+          return false;
         ends->push_back(kid);
       }
       return true;
@@ -216,7 +225,8 @@ bool Comparer::covers(Ref ref, const std::vector<Ref>& ends, size_t cell, bool* 
     case Op::kInterval:
     case Op::kTuple: {
       size_t lo = position(pool_.child(ref, 0)), hi = position(pool_.child(ref, 1));
-      bool open_lo = node.op == Op::kTuple || (node.flag & kOpenLeft), open_hi = node.op == Op::kTuple || (node.flag & kOpenRight);
+      bool open_lo = node.op == Op::kTuple || (node.flag & kOpenLeft),
+           open_hi = node.op == Op::kTuple || (node.flag & kOpenRight);
       if (node.op == Op::kTuple && lo >= hi) *ok = false;  // a pair, no interval
       return (cell > lo || (cell == lo && !open_lo)) && (cell < hi || (cell == hi && !open_hi));
     }
@@ -227,11 +237,14 @@ bool Comparer::covers(Ref ref, const std::vector<Ref>& ends, size_t cell, bool* 
       }
       return false;
     case Op::kUnion:
-      return covers(pool_.child(ref, 0), ends, cell, ok) || covers(pool_.child(ref, 1), ends, cell, ok);
+      return covers(pool_.child(ref, 0), ends, cell, ok) ||
+             covers(pool_.child(ref, 1), ends, cell, ok);
     case Op::kIntersection:
-      return covers(pool_.child(ref, 0), ends, cell, ok) && covers(pool_.child(ref, 1), ends, cell, ok);
+      return covers(pool_.child(ref, 0), ends, cell, ok) &&
+             covers(pool_.child(ref, 1), ends, cell, ok);
     case Op::kDifference:
-      return covers(pool_.child(ref, 0), ends, cell, ok) && !covers(pool_.child(ref, 1), ends, cell, ok);
+      return covers(pool_.child(ref, 0), ends, cell, ok) &&
+             !covers(pool_.child(ref, 1), ends, cell, ok);
     case Op::kSpecialSet: {
       if (pool_.name(ref) == "R") return true;
       if (pool_.name(ref) == "empty") return false;
@@ -268,7 +281,8 @@ bool Comparer::same_region(Ref gold, Ref pred, bool* decided) {
   return true;
 }
 
-// The region that an inequality, a chain of them or a set-builder describes; other nodes as they are.
+// The region that an inequality, a chain of them or a set-builder describes; other nodes as they
+// are.
 Ref Comparer::as_region(Ref ref) {
   const Node node = pool_[ref];
   if (node.op == Op::kUnion || node.op == Op::kIntersection || node.op == Op::kDifference) {
@@ -301,7 +315,8 @@ Ref Comparer::as_region(Ref ref) {
   if (node.op == Op::kSetBuilder) {
     Ref element = pool_.child(ref, 0);
     // \{x in R | ..\} and \{x | ..\}
-    if (pool_.is(element, Op::kRelation) && codes(element) == "i") element = pool_.child(element, 0);
+    if (pool_.is(element, Op::kRelation) && codes(element) == "i")
+      element = pool_.child(element, 0);
     if (!pool_.is(element, Op::kSymbol)) return kNoRef;
     Ref whole = kNoRef;
     std::vector<Ref> conditions = pool_.copy_children(ref);
@@ -316,7 +331,8 @@ Ref Comparer::as_region(Ref ref) {
   if (node.op != Op::kRelation) return ref;
   std::vector<int32_t> symbols = pool_.free_symbols(ref);
   std::string signs = codes(ref);
-  if (signs == "i" && pool_.is(pool_.child(ref, 0), Op::kSymbol)) return as_region(pool_.child(ref, 1));
+  if (signs == "i" && pool_.is(pool_.child(ref, 0), Op::kSymbol))
+    return as_region(pool_.child(ref, 1));
   if (symbols.empty()) return kNoRef;
   std::vector<Ref> terms = pool_.copy_children(ref);
   // The variable: the one that stands alone in some term, else the only one.
@@ -324,7 +340,8 @@ Ref Comparer::as_region(Ref ref) {
   for (Ref term : terms) {
     if (pool_.is(term, Op::kSymbol)) variable = pool_[term].data;
   }
-  if (symbols.size() > 1 && terms.size() == 2 && !pool_.is(terms[0], Op::kSymbol) && !pool_.is(terms[1], Op::kSymbol)) {
+  if (symbols.size() > 1 && terms.size() == 2 && !pool_.is(terms[0], Op::kSymbol) &&
+      !pool_.is(terms[1], Op::kSymbol)) {
     // f(x) in (0, 1): an unknown function stands for one variable.
     return kNoRef;
   }
@@ -367,7 +384,8 @@ Ref Comparer::relation_region(Ref left, char code, Ref right, int32_t variable) 
   if (pool_.contains(left, Op::kInfinity) || pool_.contains(right, Op::kInfinity)) {
     return pool_.make(Op::kSpecialSet, std::initializer_list<Ref>{}, pool_.intern("R"));
   }
-  if (!evaluator_.same_value(pool_.sub(at2, at1), slope)) return kNoRef;
+  if (!evaluator_.same_value(pool_.sub(at2, at1), slope))
+    return quadratic_region(difference, code, variable);
   auto sign = evaluator_.order(slope, pool_.integer(0));
   if (!sign || *sign == 0) return kNoRef;
   Ref root = pool_.neg(pool_.div(at0, slope));
@@ -384,9 +402,47 @@ Ref Comparer::relation_region(Ref left, char code, Ref right, int32_t variable) 
   bool strict = code == kLt || code == kGt;
   bool below = less == (*sign > 0);
   if (below) {
-    return pool_.make(Op::kInterval, {minus, root}, 0, static_cast<uint8_t>(kOpenLeft | (strict ? kOpenRight : 0)));
+    return pool_.make(Op::kInterval, {minus, root}, 0,
+                      static_cast<uint8_t>(kOpenLeft | (strict ? kOpenRight : 0)));
   }
-  return pool_.make(Op::kInterval, {root, infinity}, 0, static_cast<uint8_t>(kOpenRight | (strict ? kOpenLeft : 0)));
+  return pool_.make(Op::kInterval, {root, infinity}, 0,
+                    static_cast<uint8_t>(kOpenRight | (strict ? kOpenLeft : 0)));
+}
+
+// a v^2 + b v + c (code) 0 with constant coefficients.
+Ref Comparer::quadratic_region(Ref polynomial, char code, int32_t variable) {
+  std::vector<Ref> at;
+  for (int i = 0; i < 4; ++i) {
+    at.push_back(pool_.substitute(polynomial, variable, pool_.integer(i)));
+    if (at.back() == kNoRef || !pool_.is_number(at.back())) return kNoRef;
+  }
+  Ref half = pool_.number(Rational(1, 2));
+  Ref a = pool_.mul(half, pool_.add(pool_.sub(at[2], at[1]), pool_.sub(at[0], at[1])));
+  Ref b = pool_.sub(pool_.sub(at[1], at[0]), a), c = at[0];
+  Ref x = pool_.make(Op::kSymbol, std::initializer_list<Ref>{}, variable);
+  Ref model = pool_.add(pool_.add(pool_.mul(a, pool_.mul(x, x)), pool_.mul(b, x)), c);
+  if (!evaluator_.same_value(polynomial, model)) return kNoRef;
+  Ref discriminant = pool_.sub(pool_.mul(b, b), pool_.mul(pool_.integer(4), pool_.mul(a, c)));
+  if (!pool_.is_number(discriminant) || pool_.value(discriminant).sign() <= 0 ||
+      pool_.value(a).is_zero())
+    return kNoRef;
+  Ref root = pool_.root(discriminant, pool_.integer(2));
+  Ref scale =
+      pool_.div(pool_.integer(1), pool_.mul(pool_.integer(2), pool_.function(Function::kAbs, {a})));
+  Ref middle = pool_.value(a).sign() > 0 ? pool_.neg(b) : b;
+  Ref low = pool_.mul(scale, pool_.sub(middle, root)),
+      high = pool_.mul(scale, pool_.add(middle, root));
+  bool less = code == kLt || code == kLe, strict = code == kLt || code == kGt;
+  if (!less && code != kGt && code != kGe) return kNoRef;
+  if (less == (pool_.value(a).sign() > 0)) {
+    return pool_.make(Op::kInterval, {low, high}, 0, strict ? kOpenLeft | kOpenRight : 0);
+  }
+  Ref infinity = pool_.leaf(Op::kInfinity), minus = pool_.neg(infinity);
+  Ref left = pool_.make(Op::kInterval, {minus, low}, 0,
+                        static_cast<uint8_t>(kOpenLeft | (strict ? kOpenRight : 0)));
+  Ref right = pool_.make(Op::kInterval, {high, infinity}, 0,
+                         static_cast<uint8_t>(kOpenRight | (strict ? kOpenLeft : 0)));
+  return pool_.make(Op::kUnion, {left, right});
 }
 
 }  // namespace zeroth::math

@@ -13,8 +13,9 @@ struct Probe {
   double scale;
   int sign;
 };
-constexpr Probe kProbes[Evaluator::kPoints] = {{1, 1},   {1, -1},  {3, 1},  {1, 0},   {0.35, 1}, {3, -1},
-                                               {9, 1},   {0.35, -1}, {3, 0}, {30, 1}, {0.35, 0}, {0.1, 1}};
+constexpr Probe kProbes[Evaluator::kPoints] = {{1, 1},    {1, -1}, {3, 1},    {1, 0},
+                                               {0.35, 1}, {3, -1}, {9, 1},    {0.35, -1},
+                                               {3, 0},    {30, 1}, {0.35, 0}, {0.1, 1}};
 
 bool is_real(acb_srcptr z) { return arb_is_zero(acb_imagref(z)); }
 
@@ -34,7 +35,8 @@ bool sane(acb_srcptr z) {
   arf_t bound;
   arf_init(bound);
   acb_get_abs_ubound_arf(bound, z, 32);
-  bool ok = arf_is_zero(bound) || (arf_cmpabs_2exp_si(bound, 20000) < 0 && arf_cmpabs_2exp_si(bound, -20000) > 0);
+  bool ok = arf_is_zero(bound) ||
+            (arf_cmpabs_2exp_si(bound, 20000) < 0 && arf_cmpabs_2exp_si(bound, -20000) > 0);
   arf_clear(bound);
   return ok;
 }
@@ -107,7 +109,8 @@ bool Evaluator::eval(Ref ref, const Context& c, acb_ptr z) {
       [[fallthrough]];
     case Op::kDiv: {
       Ball bottom;
-      if (!eval(pool_.child(ref, 0), c, z) || !eval(pool_.child(ref, 1), c, bottom.get())) return false;
+      if (!eval(pool_.child(ref, 0), c, z) || !eval(pool_.child(ref, 1), c, bottom.get()))
+        return false;
       if (acb_contains_zero(bottom.get())) return false;
       acb_div(z, z, bottom.get(), c.precision);
       return sane(z);
@@ -153,8 +156,10 @@ bool Evaluator::eval_power(Ref ref, const Context& c, acb_ptr z) {
       acb_pow_fmpz(z, z, e.num(), c.precision);
       return sane(z);
     }
-    // Real domain: roots of negatives are undefined, odd roots included (their principal value is not real).
-    if (c.domain == Domain::kReal && is_real(z) && !arb_is_nonnegative(acb_realref(z))) return false;
+    // Real domain: roots of negatives are undefined, odd roots included (their principal value is
+    // not real).
+    if (c.domain == Domain::kReal && is_real(z) && !arb_is_nonnegative(acb_realref(z)))
+      return false;
     if (arb_contains_zero(acb_realref(z)) && arb_contains_zero(acb_imagref(z))) {
       if (acb_is_zero(z)) return e.sign() > 0;
       return false;
@@ -189,24 +194,41 @@ bool Evaluator::eval_function(Ref ref, const Context& c, acb_ptr z) {
   switch (f) {
     case Function::kLog: {
       if (acb_contains_zero(x.get())) return false;
-      if (c.domain == Domain::kReal && !(is_real(x.get()) && arb_is_positive(x.real()))) return false;
+      if (c.domain == Domain::kReal && !(is_real(x.get()) && arb_is_positive(x.real())))
+        return false;
       Ref base = pool_.child(ref, 1);
       acb_log(z, x.get(), c.precision);
       if (pool_.is(base, Op::kEuler)) return true;
       Ball b;
       if (!eval(base, c, b.get()) || acb_contains_zero(b.get())) return false;
-      if (c.domain == Domain::kReal && !(is_real(b.get()) && arb_is_positive(b.real()))) return false;
+      if (c.domain == Domain::kReal && !(is_real(b.get()) && arb_is_positive(b.real())))
+        return false;
       acb_log(b.get(), b.get(), c.precision);
       if (acb_contains_zero(b.get())) return false;
       acb_div(z, z, b.get(), c.precision);
       return true;
     }
-    case Function::kSin: case Function::kCos: case Function::kTan: case Function::kCot: case Function::kSec:
-    case Function::kCsc: case Function::kSinh: case Function::kCosh: case Function::kTanh: case Function::kCoth:
-    case Function::kSech: case Function::kCsch:
+    case Function::kSin:
+    case Function::kCos:
+    case Function::kTan:
+    case Function::kCot:
+    case Function::kSec:
+    case Function::kCsc:
+    case Function::kSinh:
+    case Function::kCosh:
+    case Function::kTanh:
+    case Function::kCoth:
+    case Function::kSech:
+    case Function::kCsch:
       return moderate(x.get()) && eval_trigonometric(f, c, x.get(), z);
-    case Function::kArcsin: case Function::kArccos: case Function::kArctan: case Function::kArccot:
-    case Function::kArcsec: case Function::kArccsc: case Function::kArsinh: case Function::kArcosh:
+    case Function::kArcsin:
+    case Function::kArccos:
+    case Function::kArctan:
+    case Function::kArccot:
+    case Function::kArcsec:
+    case Function::kArccsc:
+    case Function::kArsinh:
+    case Function::kArcosh:
     case Function::kArtanh:
       return eval_inverse(f, c, x.get(), z);
     default:
@@ -216,18 +238,42 @@ bool Evaluator::eval_function(Ref ref, const Context& c, acb_ptr z) {
 
 bool Evaluator::eval_trigonometric(Function f, const Context& c, acb_ptr x, acb_ptr z) {
   switch (f) {
-    case Function::kSin: acb_sin(z, x, c.precision); return true;
-    case Function::kCos: acb_cos(z, x, c.precision); return true;
-    case Function::kTan: acb_tan(z, x, c.precision); return true;
-    case Function::kCot: acb_cot(z, x, c.precision); return true;
-    case Function::kSec: acb_sec(z, x, c.precision); return true;
-    case Function::kCsc: acb_csc(z, x, c.precision); return true;
-    case Function::kSinh: acb_sinh(z, x, c.precision); return true;
-    case Function::kCosh: acb_cosh(z, x, c.precision); return true;
-    case Function::kTanh: acb_tanh(z, x, c.precision); return true;
-    case Function::kCoth: acb_coth(z, x, c.precision); return true;
-    case Function::kSech: acb_sech(z, x, c.precision); return true;
-    default: acb_csch(z, x, c.precision); return true;
+    case Function::kSin:
+      acb_sin(z, x, c.precision);
+      return true;
+    case Function::kCos:
+      acb_cos(z, x, c.precision);
+      return true;
+    case Function::kTan:
+      acb_tan(z, x, c.precision);
+      return true;
+    case Function::kCot:
+      acb_cot(z, x, c.precision);
+      return true;
+    case Function::kSec:
+      acb_sec(z, x, c.precision);
+      return true;
+    case Function::kCsc:
+      acb_csc(z, x, c.precision);
+      return true;
+    case Function::kSinh:
+      acb_sinh(z, x, c.precision);
+      return true;
+    case Function::kCosh:
+      acb_cosh(z, x, c.precision);
+      return true;
+    case Function::kTanh:
+      acb_tanh(z, x, c.precision);
+      return true;
+    case Function::kCoth:
+      acb_coth(z, x, c.precision);
+      return true;
+    case Function::kSech:
+      acb_sech(z, x, c.precision);
+      return true;
+    default:
+      acb_csch(z, x, c.precision);
+      return true;
   }
 }
 
@@ -238,15 +284,31 @@ bool Evaluator::eval_inverse(Function f, const Context& c, acb_ptr x, acb_ptr z)
     acb_inv(x, x, c.precision);
   }
   switch (f) {
-    case Function::kArcsin: case Function::kArccsc: acb_asin(z, x, c.precision); break;
-    case Function::kArccos: case Function::kArcsec: acb_acos(z, x, c.precision); break;
-    case Function::kArctan: case Function::kArccot: acb_atan(z, x, c.precision); break;
-    case Function::kArsinh: acb_asinh(z, x, c.precision); break;
-    case Function::kArcosh: acb_acosh(z, x, c.precision); break;
-    default: acb_atanh(z, x, c.precision); break;
+    case Function::kArcsin:
+    case Function::kArccsc:
+      acb_asin(z, x, c.precision);
+      break;
+    case Function::kArccos:
+    case Function::kArcsec:
+      acb_acos(z, x, c.precision);
+      break;
+    case Function::kArctan:
+    case Function::kArccot:
+      acb_atan(z, x, c.precision);
+      break;
+    case Function::kArsinh:
+      acb_asinh(z, x, c.precision);
+      break;
+    case Function::kArcosh:
+      acb_acosh(z, x, c.precision);
+      break;
+    default:
+      acb_atanh(z, x, c.precision);
+      break;
   }
   if (!acb_is_finite(z)) return false;
-  // arcsin 2 has no real value; rounding may leave a tiny imaginary ball at the ends, which is dropped.
+  // arcsin 2 has no real value; rounding may leave a tiny imaginary ball at the ends, which is
+  // dropped.
   if (c.domain == Domain::kReal && !is_real(z)) {
     if (!arb_contains_zero(acb_imagref(z))) return false;
     arb_zero(acb_imagref(z));
@@ -275,7 +337,9 @@ bool Evaluator::eval_discrete(Function f, const Context& c, Ref ref, acb_ptr x, 
       return acb_is_finite(z);
     case Function::kBinomial: {
       Ball k, n1, k1, d;
-      if (!eval(pool_.child(ref, 1), c, k.get()) || !moderate(x) || !moderate(k.get()) || !charge(200)) return false;
+      if (!eval(pool_.child(ref, 1), c, k.get()) || !moderate(x) || !moderate(k.get()) ||
+          !charge(200))
+        return false;
       // gamma(n+1) / (gamma(k+1) gamma(n-k+1))
       acb_sub(d.get(), x, k.get(), c.precision);
       for (acb_ptr v : {d.get(), k.get()}) acb_add_ui(v, v, 1, c.precision);
@@ -294,7 +358,8 @@ bool Evaluator::eval_discrete(Function f, const Context& c, Ref ref, acb_ptr x, 
       Ball y;
       for (int i = 1; i < pool_[ref].count; ++i) {
         if (!eval(pool_.child(ref, i), c, y.get()) || !is_real(y.get())) return false;
-        (f == Function::kMax ? arb_max : arb_min)(acb_realref(z), acb_realref(z), y.real(), c.precision);
+        (f == Function::kMax ? arb_max : arb_min)(acb_realref(z), acb_realref(z), y.real(),
+                                                  c.precision);
       }
       return true;
     }
@@ -318,9 +383,22 @@ bool Evaluator::eval_discrete(Function f, const Context& c, Ref ref, acb_ptr x, 
 
 // Unrolls a sum or product with integer bounds.
 bool Evaluator::eval_big(Ref ref, const Context& c, acb_ptr z) {
-  Ref body = pool_.child(ref, 0), variable = pool_.child(ref, 1), from = pool_.child(ref, 2), to = pool_.child(ref, 3);
+  Ref body = pool_.child(ref, 0), variable = pool_.child(ref, 1), from = pool_.child(ref, 2),
+      to = pool_.child(ref, 3);
   int64_t lo = 0, hi = 0;
-  bool finite = pool_.is_number(from) && pool_.is_number(to) && pool_.value(from).to_int(&lo) && pool_.value(to).to_int(&hi);
+  auto bound = [&](Ref ref, int64_t* out) {
+    if (pool_.is_number(ref)) return pool_.value(ref).to_int(out);
+    if (bindings_.empty()) return false;  // only at integer points may symbolic bounds be integers
+    Ball value;
+    fmpz_t n;
+    fmpz_init(n);
+    bool integer =
+        eval(ref, c, value.get()) && acb_get_unique_fmpz(n, value.get()) && fmpz_fits_si(n);
+    if (integer) *out = fmpz_get_si(n);
+    fmpz_clear(n);
+    return integer;
+  };
+  bool finite = bound(from, &lo) && bound(to, &hi);
   if (!finite) {
     uint64_t h = mix64(pool_.hash(ref) + static_cast<uint64_t>(c.point));
     acb_set_d(z, 0.5 + static_cast<double>(h >> 12) * 0x1p-52);
@@ -348,101 +426,6 @@ bool Evaluator::eval_big(Ref ref, const Context& c, acb_ptr z) {
   }
   bindings_.pop_back();
   return ok && sane(z);
-}
-
-Difference Evaluator::compare_at(Ref a, Ref b, int point, Domain domain, int max_precision) {
-  int precision = 128;
-  while (true) {
-    Ball va, vb, d;
-    if (!ball(a, point, precision, domain, &va) || !ball(b, point, precision, domain, &vb)) return Difference::kUnknown;
-    if (domain == Domain::kReal && (!is_real(va.get()) || !is_real(vb.get()))) return Difference::kUnknown;
-    acb_sub(d.get(), va.get(), vb.get(), precision);
-    if (!acb_contains_zero(d.get())) return Difference::kDifferent;
-    // |d| <= 2^(-precision/2) * max(1, |a|): the enclosure is narrow.
-    arf_t bound, size;
-    arf_init(bound);
-    arf_init(size);
-    acb_get_abs_ubound_arf(bound, d.get(), 32);
-    acb_get_abs_ubound_arf(size, va.get(), 32);
-    if (arf_cmp_si(size, 1) < 0) arf_one(size);
-    arf_mul_2exp_si(size, size, -precision / 2);
-    bool narrow = arf_cmp(bound, size) <= 0;
-    arf_clear(bound);
-    arf_clear(size);
-    if (precision >= max_precision) return narrow ? Difference::kEqual : Difference::kUnknown;
-    // Agreement is confirmed once, at the highest precision; a wide enclosure gets more bits step by step.
-    precision = narrow ? max_precision : std::min(5 * precision, max_precision);
-  }
-}
-
-std::optional<int> Evaluator::order(Ref a, Ref b) {
-  if (pool_.is_number(a) && pool_.is_number(b)) {
-    int sign = fmpq_cmp(pool_.value(a).get(), pool_.value(b).get());
-    return sign < 0 ? -1 : sign > 0 ? 1 : 0;
-  }
-  auto infinite = [&](Ref r) {
-    if (pool_.is(r, Op::kInfinity)) return 1;
-    bool negative = pool_.is(r, Op::kMul) && pool_[r].count == 2 && pool_.is(pool_.child(r, 1), Op::kInfinity) &&
-                    pool_.is_number(pool_.child(r, 0));
-    return negative ? pool_.value(pool_.child(r, 0)).sign() : 0;
-  };
-  int ia = infinite(a), ib = infinite(b);
-  if (ia != 0 || ib != 0) return ia < ib ? -1 : ia > ib ? 1 : 0;
-  Difference difference = compare_at(a, b, 0, Domain::kReal, 640);
-  if (difference == Difference::kUnknown) return std::nullopt;
-  if (difference == Difference::kEqual) return 0;
-  Ball va, vb, d;
-  if (!ball(a, 0, 640, Domain::kReal, &va) || !ball(b, 0, 640, Domain::kReal, &vb)) return std::nullopt;
-  acb_sub(d.get(), va.get(), vb.get(), 640);
-  return arb_is_positive(d.real()) ? 1 : -1;
-}
-
-bool Evaluator::scaled_rounding(Ref ref, int decimals, Rational* out) {
-  fmpz_t scale;
-  if (pool_.is_number(ref)) {
-    fmpz_init(scale);
-    fmpz_set_ui(scale, 10);
-    fmpz_pow_ui(scale, scale, static_cast<ulong>(decimals));
-    Rational scaled;
-    fmpq_mul_fmpz(scaled.get(), pool_.value(ref).get(), scale);
-    // Half to even, as IEEE and SymPy round.
-    fmpz_mul_2exp(scale, scaled.num(), 1);
-    fmpz_t q, r, twice;
-    fmpz_init(q);
-    fmpz_init(r);
-    fmpz_init(twice);
-    fmpz_fdiv_qr(q, r, scaled.num(), scaled.den());
-    fmpz_mul_2exp(twice, r, 1);
-    int half = fmpz_cmp(twice, scaled.den());
-    if (half > 0 || (half == 0 && fmpz_is_odd(q))) fmpz_add_ui(q, q, 1);
-    fmpq_set_fmpz(out->get(), q);
-    fmpz_clear(q);
-    fmpz_clear(r);
-    fmpz_clear(twice);
-    fmpz_clear(scale);
-    return true;
-  }
-  Ball value;
-  if (!ball(ref, 0, 256, Domain::kReal, &value) || !is_real(value.get())) return false;
-  arb_t power;
-  arb_init(power);
-  arb_ui_pow_ui(power, 10, static_cast<ulong>(decimals), 256);
-  arb_mul(value.real(), value.real(), power, 256);
-  arb_set_d(power, 0.5);
-  arb_add(value.real(), value.real(), power, 256);
-  arb_floor(value.real(), value.real(), 256);
-  arb_clear(power);
-  fmpz_init(scale);
-  bool unique = arb_get_unique_fmpz(scale, value.real());
-  if (unique) fmpq_set_fmpz(out->get(), scale);
-  fmpz_clear(scale);
-  return unique;
-}
-
-std::optional<double> Evaluator::approximate(Ref ref) {
-  Ball value;
-  if (!ball(ref, 0, 128, Domain::kReal, &value) || !is_real(value.get())) return std::nullopt;
-  return arf_get_d(arb_midref(value.real()), ARF_RND_NEAR);
 }
 
 }  // namespace zeroth::math

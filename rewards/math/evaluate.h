@@ -1,5 +1,6 @@
-// Values of expressions at probe points: residues modulo a prime for algebraic identities, rigorous balls (Arb) for the
-// rest. Every variable has a fixed pseudo-random value per point, derived from its name.
+// Values of expressions at probe points: residues modulo a prime for algebraic identities, rigorous
+// balls (Arb) for the rest. Every variable has a fixed pseudo-random value per point, derived from
+// its name.
 #pragma once
 
 #include <acb.h>
@@ -12,11 +13,11 @@
 
 namespace zeroth::math {
 
-// p = 44 * 8 * (3*5*7*..*43) + 1, a 61-bit prime. Since p = 1 modulo 8 and modulo every odd prime up to 43, quadratic
-// reciprocity makes -1, 2, 3, 5, .., 43 squares modulo p. Hence there is a ring homomorphism from
-// Z[i, sqrt 2, .., sqrt 43, x, y, ..] (pi and e count as variables) and most of its fractions to F_p: equal expressions
-// have equal residues, and different ones differ at a random point with probability at least 1 - degree / p (Schwartz
-// 1980, Zippel 1979).
+// p = 44 * 8 * (3*5*7*..*43) + 1, a 61-bit prime. Since p = 1 modulo 8 and modulo every odd prime
+// up to 43, quadratic reciprocity makes -1, 2, 3, 5, .., 43 squares modulo p. Hence there is a ring
+// homomorphism from Z[i, sqrt 2, .., sqrt 43, x, y, ..] (pi and e count as variables) and most of
+// its fractions to F_p: equal expressions have equal residues, and different ones differ at a
+// random point with probability at least 1 - degree / p (Schwartz 1980, Zippel 1979).
 constexpr uint64_t kPrime = 2302565994373925281ULL;
 
 // An acb_t with a scope.
@@ -48,16 +49,17 @@ class Evaluator {
 
   bool exhausted() const { return work_ < 0; }
 
-  // Residue at probe point `point`; nullopt when the expression is not algebraic in the sense above, or divides by 0.
+  // Residue at probe point `point`; nullopt when the expression is not algebraic in the sense
+  // above, or divides by 0.
   std::optional<uint64_t> residue(Ref ref, int point);
 
-  // Encloses the value at probe point `point` (0..kPoints-1) with `precision` bits. False when undefined, over budget
-  // or not a finite number.
+  // Encloses the value at probe point `point` (0..kPoints-1) with `precision` bits. False when
+  // undefined, over budget or not a finite number.
   bool ball(Ref ref, int point, int precision, Domain domain, Ball* out);
   static constexpr int kPoints = 12;
 
-  // Compares a - b at one point, raising the precision until the enclosure separates the values or shows agreement to
-  // that precision.
+  // Compares a - b at one point, raising the precision until the enclosure separates the values or
+  // shows agreement to that precision.
   Difference compare_at(Ref a, Ref b, int point, Domain domain, int max_precision);
 
   // Whether two scalars are the same function (or constant). Over budget counts as not equal.
@@ -93,6 +95,8 @@ class Evaluator {
   bool eval_big(Ref ref, const Context& c, acb_ptr z);
   uint64_t argument_hash(Ref call, int point);
   bool same_constant(Ref a, Ref b);
+  std::vector<int32_t> bound_symbols(Ref ref) const;
+  bool same_at_integers(Ref a, Ref b, const std::vector<int32_t>& symbols);
   bool same_at_points(Ref a, Ref b, Domain domain, bool* decided);
 
   Pool& pool_;

@@ -36,7 +36,8 @@ int32_t Pool::intern(std::string_view name) {
 }
 
 Ref Pool::make(Op op, std::span<const Ref> kids, int32_t data, uint8_t flag) {
-  Node node{op, flag, static_cast<int32_t>(kids_.size()), static_cast<int32_t>(kids.size()), data, 0};
+  Node node{op,   flag, static_cast<int32_t>(kids_.size()), static_cast<int32_t>(kids.size()),
+            data, 0};
   for (Ref kid : kids) node.height = std::max(node.height, (*this)[kid].height + 1);
   if (node.height > kMaxHeight) too_deep_ = true;
   // `kids` may point into kids_, which moves when it grows.
@@ -113,8 +114,10 @@ Ref Pool::div(Ref a, Ref b) {
   return make(Op::kDiv, {a, b});
 }
 
-// base^(p/q) when it is rational: both parts of the base perfect q-th powers and the result within the budget.
-static bool exact_power(const Rational& base, const Rational& exponent, int max_bits, Rational* out) {
+// base^(p/q) when it is rational: both parts of the base perfect q-th powers and the result within
+// the budget.
+static bool exact_power(const Rational& base, const Rational& exponent, int max_bits,
+                        Rational* out) {
   if (!fmpz_fits_si(exponent.num()) || !fmpz_fits_si(exponent.den())) {
     if (!exponent.is_integer()) return false;
     // Huge integer exponents keep only 0, 1 and -1 within the budget.
@@ -204,10 +207,12 @@ bool fold_function(const Pool& pool, Function f, std::span<const Ref> args, Rati
       fmpz_fac_ui(fmpq_numref(out->get()), static_cast<ulong>(n));
       return out->bits() <= pool.budget().exact_bits;
     case Function::kBinomial:
-      if (!as_integer(pool, args[0], &n) || !as_integer(pool, args[1], &k) || n < 0 || k < 0) return false;
+      if (!as_integer(pool, args[0], &n) || !as_integer(pool, args[1], &k) || n < 0 || k < 0)
+        return false;
       if (k > n) return true;  // zero
       k = std::min(k, n - k);
-      if (k > 2000 || n > 1'000'000'000'000 || k * static_cast<int64_t>(FLINT_BIT_COUNT(n)) > 8 * pool.budget().exact_bits) {
+      if (k > 2000 || n > 1'000'000'000'000 ||
+          k * static_cast<int64_t>(FLINT_BIT_COUNT(n)) > 8 * pool.budget().exact_bits) {
         return false;
       }
       fmpz_bin_uiui(fmpq_numref(out->get()), static_cast<ulong>(n), static_cast<ulong>(k));

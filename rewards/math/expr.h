@@ -1,5 +1,6 @@
-// Expression trees of answers: nodes in one pool, named by index. Both sides of a comparison share a pool, so that equal
-// names have equal ids. Constructors fold exact rationals within the budget. Not thread safe; one pool per thread.
+// Expression trees of answers: nodes in one pool, named by index. Both sides of a comparison share
+// a pool, so that equal names have equal ids. Constructors fold exact rationals within the budget.
+// Not thread safe; one pool per thread.
 #pragma once
 
 #include <cstdint>
@@ -19,31 +20,31 @@ using Ref = int32_t;
 constexpr Ref kNoRef = -1;
 
 enum class Op : uint8_t {
-  kNumber,     // data: index of the rational; flag: kDecimalFlag when written with a decimal point
-  kSymbol,     // data: name
+  kNumber,  // data: index of the rational; flag: kDecimalFlag when written with a decimal point
+  kSymbol,  // data: name
   kPi,
   kEuler,
   kImaginary,
   kInfinity,
-  kAdd,        // n-ary
-  kMul,        // n-ary
+  kAdd,  // n-ary
+  kMul,  // n-ary
   kDiv,
-  kPow,        // roots are powers with exponent 1/n
-  kFunction,   // data: Function
-  kCall,       // data: name of an unknown function
-  kSum,        // body, bound symbol, from, to; likewise kProduct
+  kPow,       // roots are powers with exponent 1/n
+  kFunction,  // data: Function
+  kCall,      // data: name of an unknown function
+  kSum,       // body, bound symbol, from, to; likewise kProduct
   kProduct,
-  kOpaque,     // data: name (integral, limit, ...); equal only by structure
+  kOpaque,  // data: name (integral, limit, ...); equal only by structure
   kPercent,
   kDegree,
   kPlusMinus,  // one child; the sign is open
   kMinusPlus,
-  kText,       // data: normalised words
-  kBase,       // data: digits; flag: base
-  kRatio,      // a : b : ...
-  kList,       // comma list without brackets
+  kText,   // data: normalised words
+  kBase,   // data: digits; flag: base
+  kRatio,  // a : b : ...
+  kList,   // comma list without brackets
   kTuple,
-  kInterval,   // two ends; flag: kOpenLeft | kOpenRight
+  kInterval,  // two ends; flag: kOpenLeft | kOpenRight
   kSet,
   kSetBuilder,  // element, condition...
   kUnion,
@@ -56,19 +57,61 @@ enum class Op : uint8_t {
 
 // Relation codes inside the name of a kRelation.
 enum RelationCode : char {
-  kEq = '=', kNe = '!', kLt = '<', kGt = '>', kLe = 'l', kGe = 'g',
-  kApprox = '~', kIn = 'i', kNotIn = 'n', kSubset = 's', kCongruent = 'c'
+  kEq = '=',
+  kNe = '!',
+  kLt = '<',
+  kGt = '>',
+  kLe = 'l',
+  kGe = 'g',
+  kApprox = '~',
+  kIn = 'i',
+  kNotIn = 'n',
+  kSubset = 's',
+  kCongruent = 'c'
 };
 
 constexpr uint8_t kDecimalFlag = 1;
 constexpr uint8_t kOpenLeft = 1, kOpenRight = 2;
 
 enum class Function : int32_t {
-  kSin, kCos, kTan, kCot, kSec, kCsc, kArcsin, kArccos, kArctan, kArccot, kArcsec, kArccsc,
-  kSinh, kCosh, kTanh, kCoth, kSech, kCsch, kArsinh, kArcosh, kArtanh,
+  kSin,
+  kCos,
+  kTan,
+  kCot,
+  kSec,
+  kCsc,
+  kArcsin,
+  kArccos,
+  kArctan,
+  kArccot,
+  kArcsec,
+  kArccsc,
+  kSinh,
+  kCosh,
+  kTanh,
+  kCoth,
+  kSech,
+  kCsch,
+  kArsinh,
+  kArcosh,
+  kArtanh,
   kLog,  // of argument, to base
-  kAbs, kFloor, kCeil, kFactorial, kBinomial, kGcd, kLcm, kMax, kMin, kMod, kGamma,
-  kRe, kIm, kConj, kDet, kTranspose
+  kAbs,
+  kFloor,
+  kCeil,
+  kFactorial,
+  kBinomial,
+  kGcd,
+  kLcm,
+  kMax,
+  kMin,
+  kMod,
+  kGamma,
+  kRe,
+  kIm,
+  kConj,
+  kDet,
+  kTranspose
 };
 
 struct Node {
@@ -101,7 +144,9 @@ class Pool {
     auto view = children(ref);
     return {view.begin(), view.end()};
   }
-  Ref child(Ref ref, int index) const { return kids_[static_cast<size_t>((*this)[ref].first + index)]; }
+  Ref child(Ref ref, int index) const {
+    return kids_[static_cast<size_t>((*this)[ref].first + index)];
+  }
   const Rational& value(Ref ref) const { return numbers_[static_cast<size_t>((*this)[ref].data)]; }
   const std::string& name(Ref ref) const { return names_[static_cast<size_t>((*this)[ref].data)]; }
   const std::string& name_of(int32_t id) const { return names_[static_cast<size_t>(id)]; }
@@ -116,8 +161,12 @@ class Pool {
   Ref leaf(Op op) { return make(op, std::initializer_list<Ref>{}); }
   Ref number(Rational value, bool decimal = false);
   Ref integer(int64_t value) { return number(Rational(value)); }
-  Ref symbol(std::string_view name) { return make(Op::kSymbol, std::initializer_list<Ref>{}, intern(name)); }
-  Ref text(std::string_view words) { return make(Op::kText, std::initializer_list<Ref>{}, intern(words)); }
+  Ref symbol(std::string_view name) {
+    return make(Op::kSymbol, std::initializer_list<Ref>{}, intern(name));
+  }
+  Ref text(std::string_view words) {
+    return make(Op::kText, std::initializer_list<Ref>{}, intern(words));
+  }
   Ref add(Ref a, Ref b);
   Ref mul(Ref a, Ref b);
   Ref neg(Ref a);
@@ -130,7 +179,8 @@ class Pool {
     return function(f, std::span<const Ref>(args.begin(), args.size()));
   }
 
-  // The tree with every occurrence of `symbol` (a kSymbol name id) replaced; kNoRef when the pool is full.
+  // The tree with every occurrence of `symbol` (a kSymbol name id) replaced; kNoRef when the pool
+  // is full.
   Ref substitute(Ref ref, int32_t symbol, Ref value);
   // Rebuilds `ref` with new children through the folding constructors.
   Ref rebuild(Ref ref, std::span<const Ref> kids);
@@ -139,7 +189,8 @@ class Pool {
   bool is_constant(Ref ref) const { return free_symbols(ref).empty(); }
   bool contains(Ref ref, Op op) const;
 
-  // Structure hash: commutative operators ignore order, names count by spelling. Equal trees have equal hashes.
+  // Structure hash: commutative operators ignore order, names count by spelling. Equal trees have
+  // equal hashes.
   uint64_t hash(Ref ref) const;
 
  private:

@@ -34,8 +34,8 @@ namespace {
 constexpr size_t kMaxJoinedBoxes = 16;
 
 struct Box {
-  size_t begin = 0;    // of the command
-  size_t end = 0;      // past the closing brace
+  size_t begin = 0;  // of the command
+  size_t end = 0;    // past the closing brace
   std::string_view content;
   bool closed = false;
 };
@@ -54,7 +54,9 @@ bool last_box(std::string_view text, size_t limit, Box* box) {
   while (pos < text.size() && (text[pos] == ' ' || text[pos] == '\n')) ++pos;
   if (pos >= text.size() || text[pos] != '{') {  // \boxed 5: TeX takes the next token
     size_t end = pos;
-    while (end < text.size() && text[end] != ' ' && text[end] != '\n' && text[end] != '$' && text[end] != '}') ++end;
+    while (end < text.size() && text[end] != ' ' && text[end] != '\n' && text[end] != '$' &&
+           text[end] != '}')
+      ++end;
     box->content = text.substr(pos, end - pos);
     box->end = end;
     box->closed = end > pos;
@@ -73,7 +75,8 @@ bool belong_together(std::string_view between, bool same) {
   if (same || between.size() >= 70) return false;
   if (between.find_first_of(",;") != std::string_view::npos) return true;
   for (std::string_view word : {"and", "or"}) {
-    for (size_t at = between.find(word); at != std::string_view::npos; at = between.find(word, at + 1)) {
+    for (size_t at = between.find(word); at != std::string_view::npos;
+         at = between.find(word, at + 1)) {
       auto letter = [&](size_t i) {
         return i < between.size() && ((between[i] | 32) >= 'a' && (between[i] | 32) <= 'z');
       };
@@ -89,7 +92,8 @@ std::string_view trimmed(std::string_view text) {
   return text;
 }
 
-// The answer in boxes. An unterminated last box is no answer: earlier ones were not meant as the last word.
+// The answer in boxes. An unterminated last box is no answer: earlier ones were not meant as the
+// last word.
 bool boxed_answer(std::string_view text, bool lenient, std::vector<Candidate>* out) {
   Box box;
   if (!last_box(text, text.size(), &box)) return false;
@@ -121,7 +125,8 @@ bool boxed_answer(std::string_view text, bool lenient, std::vector<Candidate>* o
 
 bool has_target(const std::vector<MathTarget>& targets, MathTarget::Kind kind) {
   if (targets.empty()) return kind != MathTarget::Kind::kString;
-  return std::any_of(targets.begin(), targets.end(), [&](const MathTarget& t) { return t.kind == kind; });
+  return std::any_of(targets.begin(), targets.end(),
+                     [&](const MathTarget& t) { return t.kind == kind; });
 }
 
 // Text without formulas: as a whole when it is short, and its last number.
@@ -139,8 +144,10 @@ void bare_candidates(std::string_view region, bool expr, std::vector<Candidate>*
 
 }  // namespace
 
-std::vector<Candidate> find_candidates(std::string_view region, const std::vector<MathTarget>& targets, bool gold) {
-  bool latex = has_target(targets, MathTarget::Kind::kLatex), expr = has_target(targets, MathTarget::Kind::kExpr);
+std::vector<Candidate> find_candidates(std::string_view region,
+                                       const std::vector<MathTarget>& targets, bool gold) {
+  bool latex = has_target(targets, MathTarget::Kind::kLatex),
+       expr = has_target(targets, MathTarget::Kind::kExpr);
   std::vector<Candidate> out;
   if (latex && boxed_answer(region, gold, &out)) return out;
   std::vector<Formula> formulas;
@@ -177,7 +184,8 @@ std::vector<Candidate> find_candidates(std::string_view region, const std::vecto
 
 std::string find_string(std::string_view region, const std::vector<std::string>& words) {
   auto boundary = [&](size_t i) {
-    return i >= region.size() || std::string_view(" \n\t.,:*").find(region[i]) != std::string_view::npos;
+    return i >= region.size() ||
+           std::string_view(" \n\t.,:*").find(region[i]) != std::string_view::npos;
   };
   auto match_at = [&](size_t i) -> std::string {
     for (const std::string& word : words) {
@@ -185,7 +193,9 @@ std::string find_string(std::string_view region, const std::vector<std::string>&
     }
     return {};
   };
-  auto starts_word = [&](size_t i) { return i == 0 || region[i - 1] == ' ' || region[i - 1] == '\n' || region[i - 1] == '*'; };
+  auto starts_word = [&](size_t i) {
+    return i == 0 || region[i - 1] == ' ' || region[i - 1] == '\n' || region[i - 1] == '*';
+  };
   size_t answer = find_last_ignoring_case(region, "answer");
   if (answer != std::string_view::npos) {
     for (size_t i = answer + 6; i < std::min(region.size(), answer + 60); ++i) {

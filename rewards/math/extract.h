@@ -12,18 +12,22 @@ namespace zeroth::math {
 struct Candidate {
   std::string text;    // as written, any bytes
   bool plain = false;  // stood outside mathematics: number conventions of prose
-  bool prose = false;  // a sentence: words beside a number mean that the number alone may be the answer
+  bool prose =
+      false;  // a sentence: words beside a number mean that the number alone may be the answer
 };
 
-// The part of a completion that may hold the answer under `format`; false when the format is broken.
+// The part of a completion that may hold the answer under `format`; false when the format is
+// broken.
 bool answer_region(std::string_view completion, AnswerFormat format, std::string_view* region);
 
-// Candidates in order of preference: the first that parses is the answer, and nothing else is looked at. Empty: no
-// answer. `gold` allows an unterminated last box and takes text without mark-up as one LaTeX formula. Linear in the
-// length of `region`.
-std::vector<Candidate> find_candidates(std::string_view region, const std::vector<MathTarget>& targets, bool gold);
+// Candidates in order of preference: the first that parses is the answer, and nothing else is
+// looked at. Empty: no answer. `gold` allows an unterminated last box and takes text without
+// mark-up as one LaTeX formula. Linear in the length of `region`.
+std::vector<Candidate> find_candidates(std::string_view region,
+                                       const std::vector<MathTarget>& targets, bool gold);
 
-// First match of one of the words as a whole word: after "answer", else at the start, else anywhere.
+// First match of one of the words as a whole word: after "answer", else at the start, else
+// anywhere.
 std::string find_string(std::string_view region, const std::vector<std::string>& words);
 
 }  // namespace zeroth::math

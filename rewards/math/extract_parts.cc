@@ -67,7 +67,8 @@ size_t matching_brace(std::string_view text, size_t open) {
 
 std::vector<Formula> find_formulas(std::string_view text) {
   std::vector<Formula> out;
-  Finder double_dollar(text, "$$"), dollar(text, "$"), newline(text, "\n"), bracket(text, "\\]"), paren(text, "\\)");
+  Finder double_dollar(text, "$$"), dollar(text, "$"), newline(text, "\n"), bracket(text, "\\]"),
+      paren(text, "\\)");
   size_t pos = 0;
   auto take = [&](size_t inner, size_t close, size_t width) {
     out.push_back({pos, close + width, text.substr(inner, close - inner)});
@@ -75,14 +76,20 @@ std::vector<Formula> find_formulas(std::string_view text) {
   };
   while (pos < text.size()) {
     const void* hit = std::memchr(text.data() + pos, '$', text.size() - pos);
-    size_t next_dollar = hit == nullptr ? kNpos : static_cast<size_t>(static_cast<const char*>(hit) - text.data());
-    const void* slash_hit = std::memchr(text.data() + pos, '\\', std::min(next_dollar, text.size()) - pos);
-    size_t slash = slash_hit == nullptr ? kNpos : static_cast<size_t>(static_cast<const char*>(slash_hit) - text.data());
+    size_t next_dollar =
+        hit == nullptr ? kNpos : static_cast<size_t>(static_cast<const char*>(hit) - text.data());
+    const void* slash_hit =
+        std::memchr(text.data() + pos, '\\', std::min(next_dollar, text.size()) - pos);
+    size_t slash = slash_hit == nullptr
+                       ? kNpos
+                       : static_cast<size_t>(static_cast<const char*>(slash_hit) - text.data());
     pos = std::min(slash, next_dollar);
     if (pos == kNpos) break;
     if (text[pos] == '\\') {
       char next = pos + 1 < text.size() ? text[pos + 1] : '\0';
-      size_t close = next == '[' ? bracket.at_or_after(pos + 2) : next == '(' ? paren.at_or_after(pos + 2) : kNpos;
+      size_t close = next == '['   ? bracket.at_or_after(pos + 2)
+                     : next == '(' ? paren.at_or_after(pos + 2)
+                                   : kNpos;
       if (close != kNpos && close > pos + 2) {
         take(pos + 2, close, 2);
       } else {
@@ -113,12 +120,14 @@ std::vector<Formula> find_formulas(std::string_view text) {
   return out;
 }
 
-std::string joined_formulas(std::string_view text, const std::vector<Formula>& formulas, size_t last) {
+std::string joined_formulas(std::string_view text, const std::vector<Formula>& formulas,
+                            size_t last) {
   size_t first = last;
   while (first > 0 && last - first < 5) {
-    std::string_view between = trimmed(text.substr(formulas[first - 1].end, formulas[first].begin - formulas[first - 1].end));
-    bool joins = between == "," || between == "and" || between == "or" || between == ", and" || between == ",and" ||
-                 between == ", or" || between == ";";
+    std::string_view between = trimmed(
+        text.substr(formulas[first - 1].end, formulas[first].begin - formulas[first - 1].end));
+    bool joins = between == "," || between == "and" || between == "or" || between == ", and" ||
+                 between == ",and" || between == ", or" || between == ";";
     if (!joins) break;
     --first;
   }
@@ -181,12 +190,14 @@ size_t find_last_ignoring_case(std::string_view text, std::string_view lower_wor
 
 namespace {
 
-// The rest of the sentence after an anchor, without marks of emphasis and the closing formula of few-shot prompts.
+// The rest of the sentence after an anchor, without marks of emphasis and the closing formula of
+// few-shot prompts.
 std::string_view sentence_after(std::string_view text, size_t pos) {
   std::string_view rest = text.substr(pos, 300);
   size_t hope = rest.find("I hope");
   if (hope != kNpos) rest = rest.substr(0, hope);
-  while (!rest.empty() && (is_blank(rest.front()) || rest.front() == ':' || rest.front() == '*')) rest.remove_prefix(1);
+  while (!rest.empty() && (is_blank(rest.front()) || rest.front() == ':' || rest.front() == '*'))
+    rest.remove_prefix(1);
   size_t line = rest.find('\n');
   if (line != kNpos) rest = rest.substr(0, line);
   for (size_t i = 0; i + 1 < rest.size(); ++i) {
@@ -198,21 +209,24 @@ std::string_view sentence_after(std::string_view text, size_t pos) {
   size_t tag = rest.find("<|");
   if (tag != kNpos) rest = rest.substr(0, tag);
   rest = trimmed(rest);
-  while (!rest.empty() && (rest.back() == '.' || rest.back() == '*' || rest.back() == '"')) rest.remove_suffix(1);
+  while (!rest.empty() && (rest.back() == '.' || rest.back() == '*' || rest.back() == '"'))
+    rest.remove_suffix(1);
   while (!rest.empty() && rest.front() == '"') rest.remove_prefix(1);
   return trimmed(rest);
 }
 
-// What stands after position `pos` of an anchor: a formula that begins within `reach`, or the sentence.
-bool read_anchor(std::string_view text, const std::vector<Formula>& formulas, size_t pos, size_t reach, bool expr,
-                 bool words, std::vector<Candidate>* out) {
+// What stands after position `pos` of an anchor: a formula that begins within `reach`, or the
+// sentence.
+bool read_anchor(std::string_view text, const std::vector<Formula>& formulas, size_t pos,
+                 size_t reach, bool expr, bool words, std::vector<Candidate>* out) {
   auto it = std::lower_bound(formulas.begin(), formulas.end(), pos,
                              [](const Formula& f, size_t p) { return f.begin < p; });
   if (it != formulas.end() && it->begin <= pos + reach) {
     // Formulas joined after the first belong to it.
     size_t last = static_cast<size_t>(it - formulas.begin());
     while (last + 1 < formulas.size() && last - static_cast<size_t>(it - formulas.begin()) < 5) {
-      std::string_view between = trimmed(text.substr(formulas[last].end, formulas[last + 1].begin - formulas[last].end));
+      std::string_view between =
+          trimmed(text.substr(formulas[last].end, formulas[last + 1].begin - formulas[last].end));
       if (between != "," && between != "and" && between != "or" && between != ", and") break;
       ++last;
     }
@@ -259,7 +273,9 @@ void anchored_candidates(std::string_view text, const std::vector<Formula>& form
   for (size_t at : anchors) {
     size_t pos = at + 6;
     while (pos < text.size() && text[pos] == '*') ++pos;
-    if (pos < text.size() && text[pos] == ':' && read_anchor(text, formulas, pos + 1, 50, expr, true, out)) return;
+    if (pos < text.size() && text[pos] == ':' &&
+        read_anchor(text, formulas, pos + 1, 50, expr, true, out))
+      return;
   }
   for (size_t at : anchors) {
     bool is = starts_ignoring_case(text, at + 6, " is");
@@ -268,38 +284,48 @@ void anchored_candidates(std::string_view text, const std::vector<Formula>& form
 }
 
 std::vector<std::string> last_numbers(std::string_view text) {
-  auto in_expression = [](char c) { return is_digit(c) || std::strchr(".,+-*/^() %", c) != nullptr; };
+  auto in_expression = [](char c) {
+    return is_digit(c) || std::strchr(".,+-*/^() %", c) != nullptr;
+  };
   size_t end = text.size();
   while (end > 0) {
     while (end > 0 && !is_digit(text[end - 1])) --end;
     if (end == 0) return {};
     size_t stop = end;  // past the expression
-    while (stop < text.size() && text[stop] != '\0' && (text[stop] == ')' || text[stop] == '%' || is_digit(text[stop]))) ++stop;
+    while (stop < text.size() && text[stop] != '\0' &&
+           (text[stop] == ')' || text[stop] == '%' || is_digit(text[stop])))
+      ++stop;
     size_t begin = end - 1;
     while (begin > 0 && text[begin - 1] != '\0' && in_expression(text[begin - 1])) {
-      if (text[begin - 1] == ' ' && begin >= 2 && (text[begin - 2] == ',' || text[begin - 2] == '.')) break;
+      if (text[begin - 1] == ' ' && begin >= 2 &&
+          (text[begin - 2] == ',' || text[begin - 2] == '.'))
+        break;
       --begin;
     }
     std::string_view run = trimmed(text.substr(begin, stop - begin));
-    while (!run.empty() && std::strchr("+*/^),.% ", run.front()) != nullptr && !(run.front() == '.' && run.size() > 1 && is_digit(run[1]))) {
+    while (!run.empty() && std::strchr("+*/^),.% ", run.front()) != nullptr &&
+           !(run.front() == '.' && run.size() > 1 && is_digit(run[1]))) {
       run.remove_prefix(1);
     }
     size_t tail = run.size();  // start of the last number
     while (tail > 0 && !is_digit(run[tail - 1])) --tail;
-    while (tail > 0 && (is_digit(run[tail - 1]) || run[tail - 1] == '.' || run[tail - 1] == ',')) --tail;
+    while (tail > 0 && (is_digit(run[tail - 1]) || run[tail - 1] == '.' || run[tail - 1] == ','))
+      --tail;
     if (tail > 0 && run[tail - 1] == '-' && (tail == 1 || !is_digit(run[tail - 2]))) --tail;
     std::string_view number = run.substr(tail);
     // "XDY2K" names something: a number stands after a blank, "=", "*" or a currency sign.
     char before = begin > 0 ? text[begin - 1] : ' ';
-    bool free = begin == 0 || run.data() > text.data() + begin || is_blank(before) || before == '=' || before == '$' ||
-                static_cast<unsigned char>(before) >= 0x80 || before == ':' || before == '*' || before == '[' || before == '{';
+    bool free = begin == 0 || run.data() > text.data() + begin || is_blank(before) ||
+                before == '=' || before == '$' || static_cast<unsigned char>(before) >= 0x80 ||
+                before == ':' || before == '*' || before == '[' || before == '{';
     if (!free) {
       if (begin == 0) return {};
       end = begin;
       continue;
     }
     std::vector<std::string> out{std::string(run)};
-    while (!number.empty() && (number.front() == ',' || number.front() == ' ')) number.remove_prefix(1);
+    while (!number.empty() && (number.front() == ',' || number.front() == ' '))
+      number.remove_prefix(1);
     if (number != run && !number.empty()) out.emplace_back(number);
     return out;
   }

@@ -15,11 +15,14 @@ struct Formula {
   std::string_view content;
 };
 
-// Position of the brace that closes the one at `open`, npos when there is none. Escaped braces do not count.
+// Position of the brace that closes the one at `open`, npos when there is none. Escaped braces do
+// not count.
 size_t matching_brace(std::string_view text, size_t open);
 std::vector<Formula> find_formulas(std::string_view text);
-// Formulas ending with number `last`, joined with those before it that only "," "and" "or" separate, as one list.
-std::string joined_formulas(std::string_view text, const std::vector<Formula>& formulas, size_t last);
+// Formulas ending with number `last`, joined with those before it that only "," "and" "or"
+// separate, as one list.
+std::string joined_formulas(std::string_view text, const std::vector<Formula>& formulas,
+                            size_t last);
 bool only_separators_outside(std::string_view text, const std::vector<Formula>& formulas);
 std::string without_delimiters(std::string_view text);
 

@@ -9,10 +9,11 @@ namespace zeroth::math {
 namespace {
 
 constexpr auto kNames = std::to_array<std::string_view>(
-    {"sin",   "cos",   "tan",  "cot",  "sec",  "csc",   "arcsin", "arccos", "arctan",    "arccot",
-     "arcsec", "arccsc", "sinh", "cosh", "tanh", "coth",  "sech",   "csch",   "arsinh",    "arcosh",
-     "artanh", "log",   "abs",  "floor", "ceil", "factorial", "binomial", "gcd", "lcm",    "max",
-     "min",   "mod",   "gamma", "re",   "im",   "conj",  "det",    "transpose"});
+    {"sin",    "cos",       "tan",      "cot",    "sec",    "csc",      "arcsin", "arccos",
+     "arctan", "arccot",    "arcsec",   "arccsc", "sinh",   "cosh",     "tanh",   "coth",
+     "sech",   "csch",      "arsinh",   "arcosh", "artanh", "log",      "abs",    "floor",
+     "ceil",   "factorial", "binomial", "gcd",    "lcm",    "max",      "min",    "mod",
+     "gamma",  "re",        "im",       "conj",   "det",    "transpose"});
 
 class Formatter {
  public:
@@ -23,7 +24,8 @@ class Formatter {
     switch (node.op) {
       case Op::kNumber:
         return pool_.value(ref).to_string();
-      case Op::kSymbol: case Op::kSpecialSet:
+      case Op::kSymbol:
+      case Op::kSpecialSet:
         return pool_.name(ref);
       case Op::kText:
         return "\"" + pool_.name(ref).substr(0, limit_) + "\"";
@@ -44,16 +46,21 @@ class Formatter {
       case Op::kPow:
         return format(pool_.child(ref, 0)) + "^(" + format(pool_.child(ref, 1)) + ")";
       case Op::kFunction:
-        return std::string(kNames[static_cast<size_t>(node.data)]) + "(" + joined(ref, ", ", false) + ")";
-      case Op::kCall: case Op::kOpaque:
+        return std::string(kNames[static_cast<size_t>(node.data)]) + "(" +
+               joined(ref, ", ", false) + ")";
+      case Op::kCall:
+      case Op::kOpaque:
         return pool_.name(ref) + "(" + joined(ref, ", ", false) + ")";
-      case Op::kSum: case Op::kProduct:
-        return std::string(node.op == Op::kSum ? "sum" : "product") + "(" + joined(ref, ", ", false) + ")";
+      case Op::kSum:
+      case Op::kProduct:
+        return std::string(node.op == Op::kSum ? "sum" : "product") + "(" +
+               joined(ref, ", ", false) + ")";
       case Op::kPercent:
         return format(pool_.child(ref, 0)) + "%";
       case Op::kDegree:
         return format(pool_.child(ref, 0)) + " deg";
-      case Op::kPlusMinus: case Op::kMinusPlus:
+      case Op::kPlusMinus:
+      case Op::kMinusPlus:
         return "+-(" + joined(ref, "", false) + ")";
       case Op::kBase:
         return pool_.name(ref) + "_" + std::to_string(node.flag);
@@ -64,7 +71,8 @@ class Formatter {
       case Op::kTuple:
         return "(" + joined(ref, ", ", false) + ")";
       case Op::kInterval:
-        return (node.flag & kOpenLeft ? "(" : "[") + joined(ref, ", ", false) + (node.flag & kOpenRight ? ")" : "]");
+        return (node.flag & kOpenLeft ? "(" : "[") + joined(ref, ", ", false) +
+               (node.flag & kOpenRight ? ")" : "]");
       case Op::kSet:
         return "{" + joined(ref, ", ", true) + "}";
       case Op::kSetBuilder:
@@ -106,7 +114,11 @@ class Formatter {
     std::string out = format(pool_.child(ref, 0));
     for (size_t i = 0; i < codes.size(); ++i) {
       char c = codes[i];
-      out += c == kLe ? " <= " : c == kGe ? " >= " : c == kNe ? " != " : c == kIn ? " in " : std::string{' ', c, ' '};
+      out += c == kLe   ? " <= "
+             : c == kGe ? " >= "
+             : c == kNe ? " != "
+             : c == kIn ? " in "
+                        : std::string{' ', c, ' '};
       out += format(pool_.child(ref, static_cast<int>(i) + 1));
     }
     return out;

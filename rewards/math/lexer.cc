@@ -4,6 +4,7 @@
 #include <array>
 
 #include "rewards/math/expr.h"
+#include "rewards/math/lexer_words.h"
 
 namespace zeroth::math {
 
@@ -20,49 +21,13 @@ bool one_of(std::string_view word, const std::array<std::string_view, N>& list) 
   return std::find(list.begin(), list.end(), word) != list.end();
 }
 
-// Commands that only lay out.
-constexpr auto kIgnored = std::to_array<std::string_view>({
-    "left", "right", "middle", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl",
-    "biggr", "Biggl", "Biggr", "mleft", "mright", "displaystyle", "textstyle", "scriptstyle", "limits",
-    "nolimits", "strut", "mathstrut", "nonumber", "notag", "hline", "rm", "bf", "it", "sf", "tt", "cal",
-    "pounds", "euro", "yen", "cent", "mathop", "mathrel", "mathbin", "unicode", "centering", "noindent",
-    "blacksquare", "square", "hfill", "allowbreak", "relax", "protect", "ensuremath", "ast"});
-constexpr auto kSpaces = std::to_array<std::string_view>(
-    {"quad", "qquad", "space", "thinspace", "enspace", "enskip", "medspace", "negthinspace", "newline", "par"});
-// Commands whose argument vanishes with them.
-constexpr auto kDropArgument = std::to_array<std::string_view>(
-    {"hspace", "vspace", "phantom", "hphantom", "vphantom", "label", "tag", "color", "textcolor", "kern"});
-// Commands whose argument is prose.
-constexpr auto kText = std::to_array<std::string_view>(
-    {"text", "textbf", "textit", "textrm", "textnormal", "textsf", "texttt", "textup", "mbox", "hbox",
-     "mathrm", "operatorname", "mathsf", "mathtt", "textmd", "emph"});
-// Commands that only change the font of a formula.
-constexpr auto kFont = std::to_array<std::string_view>(
-    {"mathbf", "mathit", "mathcal", "mathscr", "mathfrak", "boldsymbol", "bm", "pmb", "underline",
-     "boxed", "fbox", "mathnormal", "underbrace", "cancel"});
-
-// Words of two or three letters that are no products of variables.
-constexpr auto kShortWords = std::to_array<std::string_view>(
-    {"for", "if", "the", "no", "No", "NO", "yes", "Yes", "YES", "not", "but"});
-
-struct Relation {
-  std::string_view name;
-  char code;
-};
-constexpr auto kRelations = std::to_array<Relation>({
-    {"le", kLe}, {"leq", kLe}, {"leqslant", kLe}, {"leqq", kLe}, {"ge", kGe}, {"geq", kGe},
-    {"geqslant", kGe}, {"geqq", kGe}, {"lt", kLt}, {"gt", kGt}, {"ne", kNe}, {"neq", kNe},
-    {"approx", kApprox}, {"approxeq", kApprox}, {"simeq", kApprox}, {"doteq", kApprox}, {"sim", kApprox},
-    {"thickapprox", kApprox}, {"in", kIn}, {"notin", kNotIn}, {"subset", kSubset}, {"subseteq", kSubset},
-    {"equiv", kCongruent}, {"colon", ':'}, {"coloneqq", kEq}});
-
 class Lexer {
  public:
   Lexer(std::string_view source, const LexOptions& options, std::vector<Token>* tokens)
       : source_(source), options_(options), tokens_(*tokens) {
     // Outside tables a doubled backslash before a letter is a doubled escape.
     doubled_ = source.find("begin{") == std::string_view::npos;
-    prose_ = looks_like_prose();
+    prose_ = looks_like_prose(source);
   }
 
   bool run() {
@@ -75,8 +40,12 @@ class Lexer {
   }
 
  private:
-  char peek(size_t ahead = 0) const { return pos_ + ahead < source_.size() ? source_[pos_ + ahead] : '\0'; }
-  bool rest_starts(std::string_view prefix) const { return source_.substr(pos_).starts_with(prefix); }
+  char peek(size_t ahead = 0) const {
+    return pos_ + ahead < source_.size() ? source_[pos_ + ahead] : '\0';
+  }
+  bool rest_starts(std::string_view prefix) const {
+    return source_.substr(pos_).starts_with(prefix);
+  }
 
   Token& push(Kind kind, char ch = 0, std::string text = {}) {
     Token token;
@@ -90,36 +59,6 @@ class Lexer {
     return tokens_.back();
   }
   bool last_is(Kind kind) const { return !tokens_.empty() && tokens_.back().kind == kind; }
-
-  // A word of three letters that is no function name, and another of two: prose, not a product.
-  bool looks_like_prose() const {
-    int words = 0, runs = 0;
-    for (size_t i = 0; i < source_.size(); ++i) {
-      if (source_[i] == '\\') {
-        // Prose holds no commands other than text groups; skip name and group.
-        while (i + 1 < source_.size() && is_letter(source_[i + 1])) ++i;
-        if (i + 1 < source_.size() && source_[i + 1] == '{') {
-          int depth = 0;
-          for (++i; i < source_.size(); ++i) {
-            if (source_[i] == '{') ++depth;
-            if (source_[i] == '}' && --depth == 0) break;
-          }
-        }
-        continue;
-      }
-      if (!is_letter(source_[i])) continue;
-      size_t begin = i;
-      while (i < source_.size() && is_letter(source_[i])) ++i;
-      std::string_view run = source_.substr(begin, i - begin);
-      bool spaced = (begin == 0 || is_blank(source_[begin - 1])) ||
-                    (i == source_.size() || is_blank(source_[i]) || source_[i] == ',' || source_[i] == '.');
-      bool word = spaced && !is_known_name(run) && run != "and" && run != "or";
-      words += word && run.size() >= 3;
-      runs += word && run.size() >= 2;
-      --i;
-    }
-    return words >= 1 && runs >= 2;
-  }
 
   void step() {
     char c = peek();
@@ -167,7 +106,12 @@ class Lexer {
         }
         push(Kind::kOperator, '*');
         return;
-      case '-': case '/': case '^': case '_': case '\'': case ':':
+      case '-':
+      case '/':
+      case '^':
+      case '_':
+      case '\'':
+      case ':':
         push(Kind::kOperator, c);
         return;
       case '!':
@@ -187,7 +131,8 @@ class Lexer {
         if (next_is('=')) ++pos_;
         push(Kind::kRelation, kEq);
         return;
-      case '<': case '>':
+      case '<':
+      case '>':
         if (next_is('=')) {
           ++pos_;
           push(Kind::kRelation, c == '<' ? kLe : kGe);
@@ -195,11 +140,13 @@ class Lexer {
         }
         push(Kind::kRelation, c == '<' ? kLt : kGt);
         return;
-      case '(': case '[':
+      case '(':
+      case '[':
         ++parens_;
         push(Kind::kOpen, c);
         return;
-      case ')': case ']':
+      case ')':
+      case ']':
         --parens_;
         push(Kind::kClose, c);
         return;
@@ -222,7 +169,8 @@ class Lexer {
         }
         push(Kind::kBar, '|');
         return;
-      case ',': case ';':
+      case ',':
+      case ';':
         push(Kind::kSeparator, c);
         return;
       case '&':
@@ -237,14 +185,17 @@ class Lexer {
           push(Kind::kCommand, 0, "dots");
         }
         return;  // a full stop
-      case '$': case '"': case '`':
+      case '$':
+      case '"':
+      case '`':
         return;
       default:
         push(Kind::kLetter, 0, std::string(1, c));  // ? @ #: a symbol that equals only itself
     }
   }
 
-  // Digits with separators, decimals, exponent. See docs/math.md for what counts as a thousands separator.
+  // Digits with separators, decimals, exponent. See docs/math.md for what counts as a thousands
+  // separator.
   void number() {
     std::string digits;
     if (is_digit(peek()) && in_fraction()) {  // \frac12 takes single digits
@@ -297,20 +248,22 @@ class Lexer {
     auto is_fraction = [&](size_t back) {
       if (tokens_.size() < back) return false;
       const Token& t = tokens_[tokens_.size() - back];
-      return t.is(Kind::kCommand) && (t.text == "frac" || t.text == "dfrac" || t.text == "tfrac" || t.text == "cfrac");
+      return t.is(Kind::kCommand) &&
+             (t.text == "frac" || t.text == "dfrac" || t.text == "tfrac" || t.text == "cfrac");
     };
     if (is_fraction(1)) return true;
     return is_fraction(2) && last_is(Kind::kNumber) && tokens_.back().text.size() == 1;
   }
 
-  // Length of a thousands separator at the cursor, 0 when there is none: "{,}" or ",\!" anywhere, a comma, a blank or
-  // a thin space outside brackets (inside them it separates members).
+  // Length of a thousands separator at the cursor, 0 when there is none: "{,}" or ",\!" anywhere, a
+  // comma, a blank or a thin space outside brackets (inside them it separates members).
   size_t group_separator() const {
     size_t brace = pos_;
     while (brace < source_.size() && source_[brace] == ' ') ++brace;
     if (brace < source_.size() && source_[brace] == '{') {  // {,} with any blanks
       size_t end = source_.find('}', brace);
-      if (end != std::string_view::npos && end - brace < 6 && trim(source_.substr(brace + 1, end - brace - 1)) == ",") {
+      if (end != std::string_view::npos && end - brace < 6 &&
+          trim(source_.substr(brace + 1, end - brace - 1)) == ",") {
         return end + 1 - pos_;
       }
     }
@@ -350,7 +303,12 @@ class Lexer {
         return;
       }
     }
-    if (run.size() > 1 && is_known_name(run)) {
+    // "5 min" and "30 sec" are no functions.
+    size_t next = source_.find_first_not_of(" \n", pos_);
+    bool ends = next == std::string_view::npos ||
+                std::string_view(".,;}").find(source_[next]) != std::string_view::npos;
+    bool unit = run.size() >= 2 && last_is(Kind::kNumber) && is_unit(run);
+    if (run.size() > 1 && is_known_name(run) && !(unit && ends)) {
       push(Kind::kCommand, 0, std::string(run));
       return;
     }
@@ -359,7 +317,8 @@ class Lexer {
       return;
     }
     if (text_depth_ > 0 || prose_) {
-      bool abbreviation = peek() == '.' && (is_letter(peek(1)) || (pos_ >= 3 && source_[pos_ - 2] == '.'));
+      bool abbreviation =
+          peek() == '.' && (is_letter(peek(1)) || (pos_ >= 3 && source_[pos_ - 2] == '.'));
       if (run.size() == 1 && !abbreviation) {  // but the "p" and "m" of "p.m." are words
         push(Kind::kLetter, 0, std::string(run));
       } else {
@@ -367,10 +326,13 @@ class Lexer {
       }
       return;
     }
+    if (unit && ends) {
+      push(Kind::kWord, 0, std::string(run));
+      return;
+    }
     if (split_function(run, begin)) return;
     bool ordinal = after_digit && (run == "th" || run == "st" || run == "nd" || run == "rd");
-    bool unit = run.size() >= 2 && last_is(Kind::kNumber) && is_unit(run);
-    if (run.size() >= 4 || ordinal || unit || one_of(run, kShortWords)) {
+    if (run.size() >= 4 || ordinal || unit || is_short_word(run)) {
       push(Kind::kWord, 0, std::string(run));
       return;
     }
@@ -385,11 +347,13 @@ class Lexer {
 
   // "sinx", "2sqrt", "xln": a function name glued to at most two letters.
   bool split_function(std::string_view run, size_t begin) {
-    static constexpr auto kGlued = std::to_array<std::string_view>(
-        {"sqrt", "arcsin", "arccos", "arctan", "sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "pi"});
+    static constexpr auto kGlued =
+        std::to_array<std::string_view>({"sqrt", "arcsin", "arccos", "arctan", "sin", "cos", "tan",
+                                         "cot", "sec", "csc", "log", "ln", "exp", "pi"});
     for (std::string_view name : kGlued) {
       size_t at = run.find(name);
-      if (at == std::string_view::npos || run.size() - name.size() > (name == "sqrt" ? 3 : 1)) continue;
+      if (at == std::string_view::npos || run.size() - name.size() > (name == "sqrt" ? 3 : 1))
+        continue;
       push_letters(run.substr(0, at));
       push(Kind::kCommand, 0, std::string(name));
       pos_ = begin + at + name.size();
@@ -402,7 +366,8 @@ class Lexer {
     while (is_blank(peek())) ++pos_;
   }
 
-  // The content of the group at the cursor, which moves past it; an unterminated group runs to the end.
+  // The content of the group at the cursor, which moves past it; an unterminated group runs to the
+  // end.
   std::string_view group() {
     skip_blanks();
     if (peek() != '{') {
@@ -434,7 +399,7 @@ class Lexer {
     size_t begin = pos_;
     while (is_letter(peek())) ++pos_;
     std::string_view name = source_.substr(begin, pos_ - begin);
-    if (one_of(name, kIgnored)) {
+    if (is_layout_command(name)) {
       if (name == "left" || name == "right" || name == "middle") {
         skip_blanks();
         if (peek() == '.') ++pos_;
@@ -442,45 +407,25 @@ class Lexer {
       if (name == "ast") push(Kind::kOperator, '*');
       return;
     }
-    if (one_of(name, kSpaces)) {
+    if (is_space_command(name)) {
       space_ = true;
       return;
     }
-    if (one_of(name, kDropArgument)) {
+    if (drops_argument(name)) {
       group();
       return;
     }
-    if (one_of(name, kFont)) return;  // the group that follows is plain grouping
-    if (one_of(name, kText)) return text_group(name);
-    for (const Relation& relation : kRelations) {
-      if (relation.name != name) continue;
-      push(relation.code == ':' ? Kind::kOperator : Kind::kRelation, relation.code);
+    if (is_font_command(name)) return;  // the group that follows is plain grouping
+    if (is_text_command(name)) return text_group(name);
+    if (char code = relation_code(name); code != 0) {
+      push(code == ':' ? Kind::kOperator : Kind::kRelation, code);
       return;
     }
     named_token(name);
   }
 
   void named_token(std::string_view name) {
-    struct Named {
-      std::string_view name;
-      Kind kind;
-      char ch;
-    };
-    static constexpr auto kNamed = std::to_array<Named>(
-        {{"times", Kind::kOperator, '*'}, {"cdot", Kind::kOperator, '*'}, {"div", Kind::kOperator, '/'},
-         {"pm", Kind::kOperator, 'P'}, {"mp", Kind::kOperator, 'M'}, {"langle", Kind::kOpen, 'A'},
-         {"rangle", Kind::kClose, 'A'}, {"lfloor", Kind::kOpen, 'F'}, {"rfloor", Kind::kClose, 'F'},
-         {"lceil", Kind::kOpen, 'C'}, {"rceil", Kind::kClose, 'C'}, {"lbrace", Kind::kOpen, 'S'},
-         {"rbrace", Kind::kClose, 'S'}, {"lbrack", Kind::kOpen, '['}, {"rbrack", Kind::kClose, ']'},
-         {"lparen", Kind::kOpen, '('}, {"rparen", Kind::kClose, ')'}, {"lvert", Kind::kBar, '|'},
-         {"rvert", Kind::kBar, '|'}, {"vert", Kind::kBar, '|'}, {"mid", Kind::kBar, '|'},
-         {"lVert", Kind::kBar, 'N'}, {"rVert", Kind::kBar, 'N'}, {"Vert", Kind::kBar, 'N'},
-         {"degree", Kind::kDegree, 0}, {"textdegree", Kind::kDegree, 0}, {"prime", Kind::kOperator, '\''},
-         {"lor", Kind::kSeparator, '&'}, {"land", Kind::kSeparator, '&'}, {"vee", Kind::kSeparator, '&'},
-         {"wedge", Kind::kSeparator, '&'}, {"and", Kind::kSeparator, '&'}, {"or", Kind::kSeparator, '&'},
-         {"quadx", Kind::kLetter, 0}});
-    for (const Named& named : kNamed) {
-      if (named.name != name) continue;
+    if (NamedToken named = named_command(name); named.kind != Kind::kEnd) {
       if (named.kind == Kind::kOpen) ++parens_;
       if (named.kind == Kind::kClose) --parens_;
       push(named.kind, named.ch);
@@ -525,7 +470,12 @@ class Lexer {
         return;
       case '_':
         return;
-      case ',': case ';': case ':': case ' ': case '>': case '\n':
+      case ',':
+      case ';':
+      case ':':
+      case ' ':
+      case '>':
+      case '\n':
         space_ = true;
         return;
       default:
@@ -542,7 +492,8 @@ class Lexer {
   void text_group(std::string_view command_name) {
     std::string_view content = group();
     std::string_view inner = trim(content);
-    while (inner.size() >= 2 && inner.front() == '{' && inner.back() == '}') inner = trim(inner.substr(1, inner.size() - 2));
+    while (inner.size() >= 2 && inner.front() == '{' && inner.back() == '}')
+      inner = trim(inner.substr(1, inner.size() - 2));
     if (inner.empty()) {
       space_ = true;
       return;
@@ -554,8 +505,8 @@ class Lexer {
       push(Kind::kWord, 0, std::string(inner)).upright = true;
       return;
     }
-    if (one_of(command_name, std::to_array<std::string_view>({"mathrm", "operatorname"})) && inner.size() > 1 &&
-        std::all_of(inner.begin(), inner.end(), is_letter) && !is_unit(inner)) {
+    if (one_of(command_name, std::to_array<std::string_view>({"mathrm", "operatorname"})) &&
+        inner.size() > 1 && std::all_of(inner.begin(), inner.end(), is_letter) && !is_unit(inner)) {
       push(Kind::kCommand, 0, std::string(inner)).upright = true;
       return;
     }
@@ -569,8 +520,9 @@ class Lexer {
     size_t saved_pos = pos_;
     bool saved_conjunction = inner_conjunction_;
     // "and" inside a long phrase joins words; at its rim, or between numbers, it separates answers.
-    bool rim = inner == "and" || inner == "or" || inner.ends_with(" and") || inner.ends_with(" or") ||
-               inner.starts_with("and ") || inner.starts_with("or ") || inner.starts_with(", and") ||
+    bool rim = inner == "and" || inner == "or" || inner.ends_with(" and") ||
+               inner.ends_with(" or") || inner.starts_with("and ") || inner.starts_with("or ") ||
+               inner.starts_with(", and") ||
                inner.find_first_of("0123456789=$") != std::string_view::npos || content.size() < 12;
     inner_conjunction_ = !rim;
     source_ = inner;

@@ -9,17 +9,18 @@ namespace zeroth::math {
 
 struct Token {
   enum class Kind : uint8_t {
-    kNumber,   // text: digits with at most one '.', separators removed, exponent "e-3" kept
-    kLetter,   // text: name of a variable; upright when it came from \text or \mathrm
-    kCommand,  // text: name without the backslash
-    kWord,     // text: a run of letters that is no product of variables
-    kOpen,     // ch: ( [ { and 'S' for \{, 'A' for \langle, 'F' floor, 'C' ceil, '|' left bar, 'N' norm
-    kClose,    // ch: ) ] } and 'S' 'A' 'F' 'C' '|' 'N'
-    kBar,      // a bar of either side
+    kNumber,    // text: digits with at most one '.', separators removed, exponent "e-3" kept
+    kLetter,    // text: name of a variable; upright when it came from \text or \mathrm
+    kCommand,   // text: name without the backslash
+    kWord,      // text: a run of letters that is no product of variables
+    kOpen,      // ch: ( [ { and 'S' for \{, 'A' for \langle, 'F' floor, 'C' ceil, '|' left bar, 'N'
+                // norm
+    kClose,     // ch: ) ] } and 'S' 'A' 'F' 'C' '|' 'N'
+    kBar,       // a bar of either side
     kOperator,  // ch: + - * / ^ _ ! ' : P (plus-minus) M (minus-plus)
     kRelation,  // ch: a RelationCode
     kSeparator,  // ch: , ; & (and, or) n (new row)
-    kCell,      // & of a matrix
+    kCell,       // & of a matrix
     kPercent,
     kDegree,
     kEnd
@@ -35,11 +36,12 @@ struct Token {
 };
 
 struct LexOptions {
-  bool plain = false;     // no LaTeX mark-up: "1000,99" is a decimal
+  bool plain = false;  // no LaTeX mark-up: "1000,99" is a decimal
   int max_tokens = 2048;
 };
 
-// False when the source has more tokens than allowed. `source` is ASCII as made by to_ascii_latex. Linear.
+// False when the source has more tokens than allowed. `source` is ASCII as made by to_ascii_latex.
+// Linear.
 bool tokenize(std::string_view source, const LexOptions& options, std::vector<Token>* tokens);
 
 // Names of functions and Greek letters that plain text may spell without a backslash.

@@ -18,29 +18,39 @@ std::string required_string(const Json& row, const char* key, const std::string&
   if (value == nullptr) fail(where + ": no \"" + key + "\"", "give it as a string");
   if (value->is_string()) return value->get<std::string>();
   if (value->is_number()) return value->dump();
-  fail(where + ": \"" + key + "\" is " + value->dump().substr(0, 60) + ", not a string", "write it as a string");
+  fail(where + ": \"" + key + "\" is " + value->dump().substr(0, 60) + ", not a string",
+       "write it as a string");
 }
 
 std::string from_hex(const std::string& hex, const std::string& where) {
   std::string out;
-  auto digit = [](char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                                   : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1; };
+  auto digit = [](char c) {
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+  };
   for (size_t i = 0; i + 1 < hex.size(); i += 2) {
     int high = digit(hex[i]), low = digit(hex[i + 1]);
-    if (high < 0 || low < 0) fail(where + ": \"pred_hex\" holds " + hex.substr(i, 2), "use pairs of 0-9a-f");
+    if (high < 0 || low < 0)
+      fail(where + ": \"pred_hex\" holds " + hex.substr(i, 2), "use pairs of 0-9a-f");
     out.push_back(static_cast<char>(high * 16 + low));
   }
-  if (hex.size() % 2 != 0) fail(where + ": \"pred_hex\" has an odd number of digits", "use pairs of 0-9a-f");
+  if (hex.size() % 2 != 0)
+    fail(where + ": \"pred_hex\" has an odd number of digits", "use pairs of 0-9a-f");
   return out;
 }
 
 // [["text", count], ..] concatenated.
 std::string generated(const Json& parts, const std::string& where) {
   std::string out;
-  if (!parts.is_array()) fail(where + ": \"pred_gen\" is not a list", "give [[\"text\", count], ..]");
+  if (!parts.is_array())
+    fail(where + ": \"pred_gen\" is not a list", "give [[\"text\", count], ..]");
   for (const Json& part : parts) {
-    bool good = part.is_array() && part.size() == 2 && part[0].is_string() && part[1].is_number_unsigned();
-    if (!good) fail(where + ": \"pred_gen\" holds " + part.dump().substr(0, 60), "give [\"text\", count]");
+    bool good =
+        part.is_array() && part.size() == 2 && part[0].is_string() && part[1].is_number_unsigned();
+    if (!good)
+      fail(where + ": \"pred_gen\" holds " + part.dump().substr(0, 60), "give [\"text\", count]");
     std::string text = part[0].get<std::string>();
     uint64_t count = part[1].get<uint64_t>();
     if (!text.empty() && count > (kMaxPrediction - out.size()) / text.size()) {
@@ -66,10 +76,12 @@ MathTarget read_target(const Json& json, const std::string& where) {
     fail(where + ": target " + json.dump().substr(0, 60), "its \"type\" is latex, expr or string");
   }
   if (const Json* strings = find(json, "strings")) {
-    if (!strings->is_array() || strings->empty()) fail(where + ": \"strings\" is no list", "list the words");
+    if (!strings->is_array() || strings->empty())
+      fail(where + ": \"strings\" is no list", "list the words");
     target.strings.clear();
     for (const Json& word : *strings) {
-      if (!word.is_string()) fail(where + ": \"strings\" holds " + word.dump().substr(0, 60), "list words");
+      if (!word.is_string())
+        fail(where + ": \"strings\" holds " + word.dump().substr(0, 60), "list words");
       target.strings.push_back(word.get<std::string>());
     }
   }
@@ -77,7 +89,8 @@ MathTarget read_target(const Json& json, const std::string& where) {
 }
 
 void read_options(const Json& opts, const std::string& where, MathOptions* options) {
-  if (!opts.is_object()) fail(where + ": \"opts\" is no object", "give {\"float_rounding\": 6, ..}");
+  if (!opts.is_object())
+    fail(where + ": \"opts\" is no object", "give {\"float_rounding\": 6, ..}");
   for (const auto& [key, value] : opts.items()) {
     if (key == "float_rounding" && value.is_number_integer() && value >= 0 && value <= 30) {
       options->float_rounding = value.get<int>();
@@ -120,15 +133,19 @@ MathCase read_math_case(const Json& row, const std::string& where) {
     }
   }
   if (const Json* targets = find(row, "targets")) {
-    if (!targets->is_array()) fail(where + ": \"targets\" is no list", "give [{\"type\": \"latex\"}, ..]");
-    for (const Json& target : *targets) result.options.targets.push_back(read_target(target, where));
+    if (!targets->is_array())
+      fail(where + ": \"targets\" is no list", "give [{\"type\": \"latex\"}, ..]");
+    for (const Json& target : *targets)
+      result.options.targets.push_back(read_target(target, where));
   }
   if (const Json* opts = find(row, "opts")) read_options(*opts, where, &result.options);
   if (const Json* expected = find(row, "expected"); expected != nullptr && expected->is_boolean()) {
     result.expected = expected->get<bool>();
   }
-  if (const Json* tier = find(row, "tier"); tier != nullptr && tier->is_string()) result.tier = tier->get<std::string>();
-  if (const Json* limit = find(row, "max_ms"); limit != nullptr && limit->is_number()) result.max_ms = limit->get<double>();
+  if (const Json* tier = find(row, "tier"); tier != nullptr && tier->is_string())
+    result.tier = tier->get<std::string>();
+  if (const Json* limit = find(row, "max_ms"); limit != nullptr && limit->is_number())
+    result.max_ms = limit->get<double>();
   return result;
 }
 

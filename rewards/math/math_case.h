@@ -1,5 +1,5 @@
-// Rows of grading files: {"id","gold","pred"} and optional "pred_gen", "pred_hex", "targets", "opts", "mode",
-// "expected", "tier", "max_ms".
+// Rows of grading files: {"id","gold","pred"} and optional "pred_gen", "pred_hex", "targets",
+// "opts", "mode", "expected", "tier", "max_ms".
 #pragma once
 
 #include <optional>
@@ -20,8 +20,8 @@ struct MathCase {
   double max_ms = 100;
 };
 
-// Reads one row; `where` (file:line) is named in errors. Throws Error(kFailed) on missing fields, wrong types, unknown
-// targets or options, bad hexadecimal, and predictions over 64 MiB.
+// Reads one row; `where` (file:line) is named in errors. Throws Error(kFailed) on missing fields,
+// wrong types, unknown targets or options, bad hexadecimal, and predictions over 64 MiB.
 MathCase read_math_case(const Json& row, const std::string& where);
 
 }  // namespace zeroth

@@ -27,7 +27,8 @@ bool mixes_words(const math::Pool& pool, math::Ref ref) {
 }
 
 // The first candidate that parses as mathematics, else the first at all.
-Side read_side(math::Pool& pool, const std::vector<math::Candidate>& candidates, const MathOptions& options) {
+Side read_side(math::Pool& pool, const std::vector<math::Candidate>& candidates,
+               const MathOptions& options) {
   Side first;
   for (const math::Candidate& candidate : candidates) {
     Side side;
@@ -60,8 +61,8 @@ MathVerdict verdict(double score, Reason reason) {
 
 bool is_capital(char c) { return c >= 'A' && c <= 'Z'; }
 
-// The letter of a choice that is written out with its text: "(B) 42", "B. 42", "\\textbf{(B)} 42"; 0 when there is
-// none, or when a second choice follows.
+// The letter of a choice that is written out with its text: "(B) 42", "B. 42", "\\textbf{(B)} 42";
+// 0 when there is none, or when a second choice follows.
 char spelled_choice(std::string_view raw) {
   std::string text;
   for (size_t i = 0; i < raw.size() && text.size() < 400; ++i) {
@@ -74,7 +75,8 @@ char spelled_choice(std::string_view raw) {
   }
   auto marked = [&](size_t i) {  // "(B)", or "B" at the rim of a word with a mark behind it
     if (i >= text.size() || !is_capital(text[i])) return false;
-    bool closed = i + 1 < text.size() && (text[i + 1] == ')' || text[i + 1] == '.' || text[i + 1] == ':');
+    bool closed =
+        i + 1 < text.size() && (text[i + 1] == ')' || text[i + 1] == '.' || text[i + 1] == ':');
     bool opened = i == 0 || text[i - 1] == ' ' || text[i - 1] == '(';
     return closed && opened;
   };
@@ -87,7 +89,8 @@ char spelled_choice(std::string_view raw) {
   }
   for (std::string_view word : {" or ", " and ", ", "}) {
     size_t at = text.find(word);
-    if (at != std::string::npos && at + word.size() + 1 == text.size() && is_capital(text.back())) return 0;
+    if (at != std::string::npos && at + word.size() + 1 == text.size() && is_capital(text.back()))
+      return 0;
   }
   return text[first];
 }
@@ -98,7 +101,8 @@ bool is_string_only(const MathOptions& options) {
                      [](const MathTarget& t) { return t.kind == MathTarget::Kind::kString; });
 }
 
-MathVerdict grade_strings(std::string_view gold, std::string_view region, const MathOptions& options) {
+MathVerdict grade_strings(std::string_view gold, std::string_view region,
+                          const MathOptions& options) {
   std::string wanted = math::find_string(gold, options.targets[0].strings);
   if (wanted.empty()) return verdict(0, Reason::kBadGold);
   std::string found = math::find_string(region, options.targets[0].strings);
@@ -111,7 +115,8 @@ MathVerdict grade_strings(std::string_view gold, std::string_view region, const 
 
 }  // namespace
 
-MathVerdict grade_math(std::string_view gold, std::string_view completion, const MathOptions& options) {
+MathVerdict grade_math(std::string_view gold, std::string_view completion,
+                       const MathOptions& options) {
   std::string_view region;
   bool formatted = math::answer_region(completion, options.format, &region);
   if (is_string_only(options)) {
@@ -119,25 +124,30 @@ MathVerdict grade_math(std::string_view gold, std::string_view completion, const
   }
   math::Pool pool(options.budget);
   Side g = read_side(pool, math::find_candidates(gold, options.targets, true), options);
-  if (g.raw.empty() || (g.parsed.ref == math::kNoRef && !g.parsed.over_budget)) return verdict(0, Reason::kBadGold);
+  if (g.raw.empty() || (g.parsed.ref == math::kNoRef && !g.parsed.over_budget))
+    return verdict(0, Reason::kBadGold);
   if (!formatted) return verdict(0, Reason::kNoAnswer);
   // The gold itself, mark-up and all, needs no reading.
   const bool verbatim = trimmed(region) == trimmed(gold);
-  Side p = verbatim ? g : read_side(pool, math::find_candidates(region, options.targets, false), options);
+  Side p = verbatim
+               ? g
+               : read_side(pool, math::find_candidates(region, options.targets, false), options);
   MathVerdict result;
   result.extracted = math::valid_utf8(std::string_view(p.raw).substr(0, kShown));
-  if (g.parsed.ref != math::kNoRef) result.gold_form = math::format_expr(pool, g.parsed.ref, kShown);
+  if (g.parsed.ref != math::kNoRef)
+    result.gold_form = math::format_expr(pool, g.parsed.ref, kShown);
   if (p.parsed.ref == math::kNoRef || g.parsed.ref == math::kNoRef) {
     bool same = !p.raw.empty() && p.raw == g.raw;
     result.score = same ? 1 : 0;
-    result.reason = same ? Reason::kCorrect
+    result.reason = same                                           ? Reason::kCorrect
                     : p.parsed.over_budget || g.parsed.over_budget ? Reason::kOverBudget
                                                                    : Reason::kNoAnswer;
     return result;
   }
   result.pred_form = math::format_expr(pool, p.parsed.ref, kShown);
   math::Comparer comparer(pool, options);
-  bool choice = g.raw.size() < 40 && pool.is(g.parsed.ref, math::Op::kSymbol) && pool.name(g.parsed.ref).size() == 1 &&
+  bool choice = g.raw.size() < 40 && pool.is(g.parsed.ref, math::Op::kSymbol) &&
+                pool.name(g.parsed.ref).size() == 1 &&
                 pool.name(g.parsed.ref)[0] == spelled_choice(p.raw);
   if (choice || comparer.equivalent(g.parsed.ref, p.parsed.ref)) {
     result.score = 1;

@@ -1,5 +1,5 @@
-// Rule-based equivalence of mathematical answers: does a completion end in the answer that `gold` states?
-// The policy (what counts as equal, and why) is written down in docs/math.md.
+// Rule-based equivalence of mathematical answers: does a completion end in the answer that `gold`
+// states? The policy (what counts as equal, and why) is written down in docs/math.md.
 #pragma once
 
 #include <string>
@@ -12,8 +12,8 @@ namespace zeroth {
 
 // Where the answer stands in a completion.
 enum class AnswerFormat {
-  kAuto,       // after the last </think> when there is one; an open <think> at the start is no answer
-  kThink,      // only after the last </think>; without one there is no answer
+  kAuto,   // after the last </think> when there is one; an open <think> at the start is no answer
+  kThink,  // only after the last </think>; without one there is no answer
   kAnswerTag,  // inside the last <answer>...</answer> after the last </think>
 };
 
@@ -23,24 +23,26 @@ struct MathTarget {
   std::vector<std::string> strings = {"A", "B", "C", "D"};  // kString: the words looked for
 };
 
-// Limits that stand in place of alarms. What exceeds them is opaque: it equals only what is written the same way.
+// Limits that stand in place of alarms. What exceeds them is opaque: it equals only what is written
+// the same way.
 struct MathBudget {
-  int answer_bytes = 4096;    // longer answers are compared as text
-  int tokens = 2048;          // per answer
-  int depth = 100;            // nesting of groups, scripts and arguments
-  int nodes = 6000;           // of both expression trees together
-  int exact_bits = 4096;      // numerator or denominator of an exact rational
-  int sum_terms = 500;        // of an unrolled sum or product
-  int set_elements = 400;     // of a list, set or tuple
-  int64_t work = 60'000;      // evaluation steps of one comparison, each at most a few microseconds
+  int answer_bytes = 4096;  // longer answers are compared as text
+  int tokens = 2048;        // per answer
+  int depth = 100;          // nesting of groups, scripts and arguments
+  int nodes = 6000;         // of both expression trees together
+  int exact_bits = 4096;    // numerator or denominator of an exact rational
+  int sum_terms = 500;      // of an unrolled sum or product
+  int set_elements = 400;   // of a list, set or tuple
+  int64_t work = 60'000;    // evaluation steps of one comparison, each at most a few microseconds
 };
 
 struct MathOptions {
   AnswerFormat format = AnswerFormat::kAuto;
-  std::vector<MathTarget> targets;       // empty: LaTeX, then plain expressions
-  int float_rounding = 6;                // decimals to which a decimal fraction must agree, 0..30
-  bool strict = true;                    // false: variables match by order of appearance, tuples equal sets
-  bool allow_set_relation_comp = false;  // true: gold (1,2) accepts 1<x<2; the other direction always holds
+  std::vector<MathTarget> targets;  // empty: LaTeX, then plain expressions
+  int float_rounding = 6;           // decimals to which a decimal fraction must agree, 0..30
+  bool strict = true;  // false: variables match by order of appearance, tuples equal sets
+  bool allow_set_relation_comp =
+      false;  // true: gold (1,2) accepts 1<x<2; the other direction always holds
   MathBudget budget;
 };
 
@@ -52,10 +54,11 @@ struct MathVerdict {
   std::string pred_form;
 };
 
-// Compares the answer stated in `gold` (bare LaTeX, or text with $..$ or \boxed) with the one in `completion` (any
-// bytes, any length). Never throws on their content, does no I/O, and ends within 100 ms whatever they hold. A gold that
-// does not parse gives kBadGold with score 0: callers mask such samples and count them.
-// Thread safe and deterministic. Not symmetric: the gold's form decides which forms of the answer are enough.
+// Compares the answer stated in `gold` (bare LaTeX, or text with $..$ or \boxed) with the one in
+// `completion` (any bytes, any length). Never throws on their content, does no I/O, and ends within
+// 100 ms whatever they hold. A gold that does not parse gives kBadGold with score 0: callers mask
+// such samples and count them. Thread safe and deterministic. Not symmetric: the gold's form
+// decides which forms of the answer are enough.
 MathVerdict grade_math(std::string_view gold, std::string_view completion,
                        const MathOptions& options = {});
 

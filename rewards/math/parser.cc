@@ -14,12 +14,13 @@ using Kind = Token::Kind;
 
 // Phrases that begin with these qualify the answer before them; they end it.
 constexpr auto kQualifiers = std::to_array<std::string_view>(
-    {"is", "for", "where", "when", "if", "such", "with", "because", "since", "as", "are", "at", "on", "given",
-     "whenever", "which", "that", "so", "from", "per", "of", "both", "only", "in", "forall", "holds", "have"});
+    {"is",   "for", "where", "when", "if",    "such",     "with",   "because", "since",
+     "as",   "are", "at",    "on",   "given", "whenever", "which",  "that",    "so",
+     "from", "per", "of",    "both", "only",  "in",       "forall", "holds",   "have"});
 // With one of these the number beside it is not the answer.
 constexpr auto kNegations = std::to_array<std::string_view>(
-    {"not", "no", "never", "cannot", "none", "neither", "nor", "isn", "isnt", "undefined", "impossible", "wrong",
-     "incorrect", "without", "except", "NOT", "Not", "No", "unknown"});
+    {"not", "no", "never", "cannot", "none", "neither", "nor", "isn", "isnt", "undefined",
+     "impossible", "wrong", "incorrect", "without", "except", "NOT", "Not", "No", "unknown"});
 
 template <size_t N>
 bool one_of(std::string_view word, const std::array<std::string_view, N>& list) {
@@ -43,10 +44,13 @@ ParsedAnswer Parser::answer() {
       ++pos_;
       continue;
     }
-    if (static_cast<int>(items.size()) > pool_.budget().set_elements || pool_.full()) return {kNoRef, true, true};
+    if (static_cast<int>(items.size()) > pool_.budget().set_elements || pool_.full())
+      return {kNoRef, true, true};
     // "9, not 8", "x = 2k, where k ..": a clause about the answer before it.
     bool value_before = !items.empty() && !pool_.is(items.back(), Op::kText);
-    if (value_before && at().is(Kind::kWord) && (at().text == "not" || one_of(at().text, kQualifiers))) break;
+    if (value_before && at().is(Kind::kWord) &&
+        (at().text == "not" || one_of(at().text, kQualifiers)))
+      break;
     size_t before = pos_;
     Ref item = element();
     if (item != kNoRef) {
@@ -58,10 +62,12 @@ ParsedAnswer Parser::answer() {
   // "x = 2k pi, k in Z": the range of a parameter is no member of the list.
   if (items.size() > 1) {
     auto ranges = [&](Ref ref) {
-      return pool_.is(ref, Op::kRelation) && pool_.name(ref) == "i" && pool_.is(pool_.child(ref, 1), Op::kSpecialSet);
+      return pool_.is(ref, Op::kRelation) && pool_.name(ref) == "i" &&
+             pool_.is(pool_.child(ref, 1), Op::kSpecialSet);
     };
     std::vector<Ref> kept;
-    std::copy_if(items.begin(), items.end(), std::back_inserter(kept), [&](Ref r) { return !ranges(r); });
+    std::copy_if(items.begin(), items.end(), std::back_inserter(kept),
+                 [&](Ref r) { return !ranges(r); });
     if (!kept.empty()) items = std::move(kept);
   }
   if (items.empty()) return {};
@@ -113,15 +119,17 @@ bool Parser::only_words_ahead() const {
   for (size_t i = pos_; i < tokens_.size(); ++i) {
     const Token& t = tokens_[i];
     if (t.is(Kind::kEnd) || t.is(Kind::kSeparator)) return true;
-    bool wordish = t.is(Kind::kWord) || (t.is(Kind::kLetter) && t.upright) || t.is(Kind::kOperator, '\'') ||
-                   t.is(Kind::kOperator, ':') || t.is(Kind::kOperator, '-') || t.is(Kind::kOperator, '/') ||
+    bool wordish = t.is(Kind::kWord) || (t.is(Kind::kLetter) && t.upright) ||
+                   t.is(Kind::kOperator, '\'') || t.is(Kind::kOperator, ':') ||
+                   t.is(Kind::kOperator, '-') || t.is(Kind::kOperator, '/') ||
                    t.is(Kind::kOpen, '(') || t.is(Kind::kClose, ')');
     if (!wordish) return false;
   }
   return true;
 }
 
-// The spelling of tokens [begin, end): words in lower case without blanks between letters of one run.
+// The spelling of tokens [begin, end): words in lower case without blanks between letters of one
+// run.
 Ref Parser::text_between(size_t begin, size_t end) {
   std::string out;
   bool words_only = true;
@@ -158,7 +166,8 @@ Ref Parser::text_between(size_t begin, size_t end) {
         out += '&';
         break;
       default:
-        if (t.ch == '-' && i + 1 < end && (tokens_[i + 1].is(Kind::kWord)) && i > begin) break;  // hyphen
+        if (t.ch == '-' && i + 1 < end && (tokens_[i + 1].is(Kind::kWord)) && i > begin)
+          break;  // hyphen
         if (t.ch != 0) out += t.ch;
         break;
     }
@@ -166,7 +175,8 @@ Ref Parser::text_between(size_t begin, size_t end) {
   return pool_.text(out);
 }
 
-// Passes words before a formula. False when they negate it. `label` gets the words when "=" or ":" follows.
+// Passes words before a formula. False when they negate it. `label` gets the words when "=" or ":"
+// follows.
 bool Parser::skip_leading_words(std::string* label) {
   size_t begin = pos_;
   while (at().is(Kind::kWord)) {
@@ -182,7 +192,8 @@ bool Parser::skip_leading_words(std::string* label) {
   return true;
 }
 
-// Passes units and remarks after a formula up to the end of the element; false when they change its meaning.
+// Passes units and remarks after a formula up to the end of the element; false when they change its
+// meaning.
 bool Parser::skip_trailing_words() {
   bool first = true;
   bool number_seen = false;
@@ -200,7 +211,8 @@ bool Parser::skip_trailing_words() {
       }
     } else if (t.is(Kind::kNumber) && !first) {
       // "5 hours 20 minutes" is not 5; "cm^2" and "cm2" are.
-      bool script = tokens_[pos_ - 1].is(Kind::kOperator, '^') || tokens_[pos_ - 1].is(Kind::kOperator, '-') ||
+      bool script = tokens_[pos_ - 1].is(Kind::kOperator, '^') ||
+                    tokens_[pos_ - 1].is(Kind::kOperator, '-') ||
                     (tokens_[pos_ - 1].is(Kind::kOpen, '{')) || !t.space;
       if (!script) number_seen = true;
     } else if (t.is(Kind::kRelation)) {
@@ -218,7 +230,9 @@ void Parser::mark_function_definition() {
   if (!at().is(Kind::kLetter) && !at().is(Kind::kCommand)) return;
   std::string name = at().text;
   ++i;
-  auto token = [&](size_t k) -> const Token& { return k < tokens_.size() ? tokens_[k] : tokens_.back(); };
+  auto token = [&](size_t k) -> const Token& {
+    return k < tokens_.size() ? tokens_[k] : tokens_.back();
+  };
   if (token(i).is(Kind::kOperator, '_')) {
     ++i;
     if (token(i).is(Kind::kOpen, '{')) {
@@ -286,14 +300,16 @@ Ref Parser::element_body(size_t begin) {
   }
   std::string label;
   bool math_word = at().is(Kind::kWord) && !at().upright &&
-                   (at(1).is(Kind::kOperator) || at(1).is(Kind::kOpen)) && !at(1).is(Kind::kOperator, ':');
+                   (at(1).is(Kind::kOperator) || at(1).is(Kind::kOpen)) &&
+                   !at(1).is(Kind::kOperator, ':');
   if (!math_word && !skip_leading_words(&label)) return kNoRef;
   if (at().is(Kind::kRelation, kEq) || at().is(Kind::kRelation, kApprox)) ++pos_;  // "= 5"
   if (at_element_end()) return kNoRef;
   mark_function_definition();
   Ref value = relation_chain();
   if (value == kNoRef) return kNoRef;
-  bool remark = at().is(Kind::kWord) || ((at().is(Kind::kLetter) || at().is(Kind::kOpen, '(')) && at().upright);
+  bool remark = at().is(Kind::kWord) ||
+                ((at().is(Kind::kLetter) || at().is(Kind::kOpen, '(')) && at().upright);
   if (!at_element_end() && remark) {
     if (!skip_trailing_words()) return kNoRef;
   }
@@ -371,11 +387,13 @@ Ref Parser::word_symbol() {
 }
 
 ParsedAnswer parse_answer(Pool& pool, std::string_view source, bool plain) {
-  while (!source.empty() && (source.back() == ' ' || source.back() == '\n' || source.back() == '.' ||
-                             source.back() == ',' || source.back() == ';' || source.back() == '\\')) {
+  while (!source.empty() &&
+         (source.back() == ' ' || source.back() == '\n' || source.back() == '.' ||
+          source.back() == ',' || source.back() == ';' || source.back() == '\\')) {
     source.remove_suffix(1);
   }
-  while (!source.empty() && (source.front() == ' ' || source.front() == '\n')) source.remove_prefix(1);
+  while (!source.empty() && (source.front() == ' ' || source.front() == '\n'))
+    source.remove_prefix(1);
   // Emphasis marks of Markdown.
   while (source.size() >= 4 && source.starts_with("**") && source.ends_with("**")) {
     source = source.substr(2, source.size() - 4);
@@ -391,7 +409,8 @@ ParsedAnswer parse_answer(Pool& pool, std::string_view source, bool plain) {
   options.plain = plain;
   options.max_tokens = pool.budget().tokens;
   ParsedAnswer result;
-  if (static_cast<int>(source.size()) > pool.budget().answer_bytes || !tokenize(source, options, &tokens)) {
+  if (static_cast<int>(source.size()) > pool.budget().answer_bytes ||
+      !tokenize(source, options, &tokens)) {
     return {pool.text(source), true, true};
   }
   result = Parser(pool, tokens).answer();

@@ -1,5 +1,5 @@
-// Reads an answer into an expression tree. Recursive descent with a depth count; what the grammar does not know becomes
-// text, which equals only the same text.
+// Reads an answer into an expression tree. Recursive descent with a depth count; what the grammar
+// does not know becomes text, which equals only the same text.
 #pragma once
 
 #include <set>
@@ -102,7 +102,7 @@ class Parser {
   Ref opaque_operator(const std::string& name);
   Ref environment();
   Ref overline();
-  Ref braced();        // {..} or one token
+  Ref braced();  // {..} or one token
   Ref braced_or_paren();
   std::string raw_group();
 
@@ -113,7 +113,7 @@ class Parser {
   int bars_open_ = 0;
   bool in_set_ = false;
   bool as_text_ = false;
-  bool cut_ = false;          // a qualifying phrase ended the answer
+  bool cut_ = false;            // a qualifying phrase ended the answer
   size_t call_pos_ = SIZE_MAX;  // token of the name in a definition "W(n) = .."
   std::set<std::string> calls_;
 };

@@ -11,7 +11,8 @@ namespace {
 using Kind = Token::Kind;
 
 bool all_digits(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
 // The value of "123", "1.5", ".5", "2e-3"; false when the exponent is over the budget.
@@ -39,7 +40,9 @@ bool read_decimal(std::string_view text, int max_bits, Rational* out, bool* deci
     scale += negative ? -exponent : exponent;
   }
   // 10^k has about 3.33 k bits.
-  if (static_cast<int64_t>(digits.size()) * 10 / 3 > max_bits || std::abs(scale) * 10 / 3 > max_bits) return false;
+  if (static_cast<int64_t>(digits.size()) * 10 / 3 > max_bits ||
+      std::abs(scale) * 10 / 3 > max_bits)
+    return false;
   if (digits.empty()) digits = "0";
   if (fmpz_set_str(fmpq_numref(out->get()), digits.c_str(), 10) != 0) return false;
   if (scale != 0) {
@@ -111,7 +114,8 @@ Ref Parser::number() {
     return pool_.make(Op::kOpaque, std::initializer_list<Ref>{}, pool_.intern("number " + text));
   }
   // 0.1\overline{6} and 0.\dot{3}: repeating decimals.
-  if ((decimal || text.ends_with('.')) && at().is(Kind::kCommand) && (at().text == "overline" || at().text == "bar" || at().text == "dot")) {
+  if ((decimal || text.ends_with('.')) && at().is(Kind::kCommand) &&
+      (at().text == "overline" || at().text == "bar" || at().text == "dot")) {
     size_t save = pos_;
     ++pos_;
     std::string block = raw_group();
@@ -140,21 +144,25 @@ Ref Parser::number() {
 Ref Parser::mixed_fraction(Ref integer) {
   size_t save = pos_;
   Ref part = kNoRef;
-  if (at().is(Kind::kCommand) && (at().text == "frac" || at().text == "dfrac" || at().text == "tfrac" || at().text == "cfrac")) {
+  if (at().is(Kind::kCommand) && (at().text == "frac" || at().text == "dfrac" ||
+                                  at().text == "tfrac" || at().text == "cfrac")) {
     part = command();
-  } else if (at().is(Kind::kNumber) && at().space && at(1).is(Kind::kOperator, '/') && at(2).is(Kind::kNumber)) {
+  } else if (at().is(Kind::kNumber) && at().space && at(1).is(Kind::kOperator, '/') &&
+             at(2).is(Kind::kNumber)) {
     ++pos_;
     Rational n, d;
     bool decimal = false;
     const std::string numerator = tokens_[pos_ - 1].text, denominator = at(1).text;
     if (read_decimal(numerator, pool_.budget().exact_bits, &n, &decimal) && !decimal &&
-        read_decimal(denominator, pool_.budget().exact_bits, &d, &decimal) && !decimal && !d.is_zero()) {
+        read_decimal(denominator, pool_.budget().exact_bits, &d, &decimal) && !decimal &&
+        !d.is_zero()) {
       pos_ += 2;
       part = pool_.div(pool_.number(std::move(n)), pool_.number(std::move(d)));
     }
   }
   bool fits = part != kNoRef && pool_.is_number(part) && pool_.value(part).sign() > 0 &&
-              pool_.value(integer).sign() != 0 && pool_.value(part) < Rational(1) && !at().is(Kind::kOperator, '^');
+              pool_.value(integer).sign() != 0 && pool_.value(part) < Rational(1) &&
+              !at().is(Kind::kOperator, '^');
   if (fits) return pool_.add(integer, part);
   pos_ = save;
   return integer;
@@ -209,7 +217,8 @@ Ref Parser::letter() {
       name += "_" + subscript_text();
     }
   }
-  bool applies = start == call_pos_ || calls_.count(name) > 0 || takes_arguments(name) || name.ends_with('\'');
+  bool applies =
+      start == call_pos_ || calls_.count(name) > 0 || takes_arguments(name) || name.ends_with('\'');
   if (applies && at().is(Kind::kOpen, '(')) return call(name);
   if (plain_name && name == "e" && !upright) return pool_.leaf(Op::kEuler);
   if (plain_name && name == "e") return pool_.leaf(Op::kEuler);
@@ -269,11 +278,13 @@ Ref Parser::bracket_group(char open) {
   char close = at().ch;
   if (close != ')' && close != ']' && close != 'A') return kNoRef;
   ++pos_;
-  bool matched = (open == '(' && close == ')') || (open == '[' && close == ']') || (open == 'A' && close == 'A');
+  bool matched = (open == '(' && close == ')') || (open == '[' && close == ']') ||
+                 (open == 'A' && close == 'A');
   if (parts.size() == 1) {
     if (!matched) return kNoRef;
     // (101)_2
-    if (at().is(Kind::kOperator, '_') && pool_.is_number(parts[0]) && tokens_[pos_ - 2].is(Kind::kNumber)) {
+    if (at().is(Kind::kOperator, '_') && pool_.is_number(parts[0]) &&
+        tokens_[pos_ - 2].is(Kind::kNumber)) {
       std::string digits = tokens_[pos_ - 2].text;
       ++pos_;
       std::string base = raw_group();
@@ -285,7 +296,8 @@ Ref Parser::bracket_group(char open) {
   }
   if (parts.size() == 2 && (open == '[' || close == ']')) {
     if (open == 'A' || close == 'A') return kNoRef;
-    uint8_t flag = static_cast<uint8_t>((open == '(' ? kOpenLeft : 0) | (close == ')' ? kOpenRight : 0));
+    uint8_t flag =
+        static_cast<uint8_t>((open == '(' ? kOpenLeft : 0) | (close == ')' ? kOpenRight : 0));
     return pool_.make(Op::kInterval, parts, 0, flag);
   }
   if (!matched) return kNoRef;

@@ -18,20 +18,23 @@ struct NamedFunction {
 };
 
 constexpr auto kFunctions = std::to_array<NamedFunction>({
-    {"sin", Function::kSin}, {"cos", Function::kCos}, {"tan", Function::kTan}, {"tg", Function::kTan},
-    {"cot", Function::kCot}, {"ctg", Function::kCot}, {"sec", Function::kSec}, {"csc", Function::kCsc},
-    {"cosec", Function::kCsc}, {"arcsin", Function::kArcsin}, {"arccos", Function::kArccos},
-    {"arctan", Function::kArctan}, {"arctg", Function::kArctan}, {"asin", Function::kArcsin},
-    {"acos", Function::kArccos}, {"atan", Function::kArctan}, {"arccot", Function::kArccot},
-    {"arcsec", Function::kArcsec}, {"arccsc", Function::kArccsc}, {"sinh", Function::kSinh},
-    {"cosh", Function::kCosh}, {"tanh", Function::kTanh}, {"coth", Function::kCoth}, {"sech", Function::kSech},
-    {"csch", Function::kCsch}, {"sh", Function::kSinh}, {"ch", Function::kCosh}, {"th", Function::kTanh},
-    {"arsinh", Function::kArsinh}, {"arcosh", Function::kArcosh}, {"artanh", Function::kArtanh},
-    {"arcsinh", Function::kArsinh}, {"arccosh", Function::kArcosh}, {"arctanh", Function::kArtanh},
-    {"asinh", Function::kArsinh}, {"acosh", Function::kArcosh}, {"atanh", Function::kArtanh},
-    {"floor", Function::kFloor}, {"ceil", Function::kCeil}, {"gcd", Function::kGcd}, {"lcm", Function::kLcm},
-    {"max", Function::kMax}, {"min", Function::kMin}, {"abs", Function::kAbs}, {"Gamma", Function::kGamma},
-    {"Re", Function::kRe}, {"Im", Function::kIm}, {"det", Function::kDet}, {"conj", Function::kConj},
+    {"sin", Function::kSin},        {"cos", Function::kCos},        {"tan", Function::kTan},
+    {"tg", Function::kTan},         {"cot", Function::kCot},        {"ctg", Function::kCot},
+    {"sec", Function::kSec},        {"csc", Function::kCsc},        {"cosec", Function::kCsc},
+    {"arcsin", Function::kArcsin},  {"arccos", Function::kArccos},  {"arctan", Function::kArctan},
+    {"arctg", Function::kArctan},   {"asin", Function::kArcsin},    {"acos", Function::kArccos},
+    {"atan", Function::kArctan},    {"arccot", Function::kArccot},  {"arcsec", Function::kArcsec},
+    {"arccsc", Function::kArccsc},  {"sinh", Function::kSinh},      {"cosh", Function::kCosh},
+    {"tanh", Function::kTanh},      {"coth", Function::kCoth},      {"sech", Function::kSech},
+    {"csch", Function::kCsch},      {"sh", Function::kSinh},        {"ch", Function::kCosh},
+    {"th", Function::kTanh},        {"arsinh", Function::kArsinh},  {"arcosh", Function::kArcosh},
+    {"artanh", Function::kArtanh},  {"arcsinh", Function::kArsinh}, {"arccosh", Function::kArcosh},
+    {"arctanh", Function::kArtanh}, {"asinh", Function::kArsinh},   {"acosh", Function::kArcosh},
+    {"atanh", Function::kArtanh},   {"floor", Function::kFloor},    {"ceil", Function::kCeil},
+    {"gcd", Function::kGcd},        {"lcm", Function::kLcm},        {"max", Function::kMax},
+    {"min", Function::kMin},        {"abs", Function::kAbs},        {"Gamma", Function::kGamma},
+    {"Re", Function::kRe},          {"Im", Function::kIm},          {"det", Function::kDet},
+    {"conj", Function::kConj},
 });
 
 std::optional<Function> function_of(std::string_view name) {
@@ -43,16 +46,26 @@ std::optional<Function> function_of(std::string_view name) {
 
 std::optional<Function> inverse_of(Function f) {
   switch (f) {
-    case Function::kSin: return Function::kArcsin;
-    case Function::kCos: return Function::kArccos;
-    case Function::kTan: return Function::kArctan;
-    case Function::kCot: return Function::kArccot;
-    case Function::kSec: return Function::kArcsec;
-    case Function::kCsc: return Function::kArccsc;
-    case Function::kSinh: return Function::kArsinh;
-    case Function::kCosh: return Function::kArcosh;
-    case Function::kTanh: return Function::kArtanh;
-    default: return std::nullopt;
+    case Function::kSin:
+      return Function::kArcsin;
+    case Function::kCos:
+      return Function::kArccos;
+    case Function::kTan:
+      return Function::kArctan;
+    case Function::kCot:
+      return Function::kArccot;
+    case Function::kSec:
+      return Function::kArcsec;
+    case Function::kCsc:
+      return Function::kArccsc;
+    case Function::kSinh:
+      return Function::kArsinh;
+    case Function::kCosh:
+      return Function::kArcosh;
+    case Function::kTanh:
+      return Function::kArtanh;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -63,14 +76,28 @@ std::string canonical_symbol(std::string_view name) {
   if (name == "vartheta") return "theta";
   if (name == "varrho") return "rho";
   if (name == "ell") return "l";
-  if (name == "cdots" || name == "ldots" || name == "dotsc" || name == "dotsb" || name == "vdots") return "dots";
+  if (name == "cdots" || name == "ldots" || name == "dotsc" || name == "dotsb" || name == "vdots")
+    return "dots";
   return std::string(name);
+}
+
+// The tree with every imaginary unit replaced; kNoRef when the pool is full.
+Ref replace_imaginary(Pool& pool, Ref ref, Ref symbol) {
+  if (pool.full()) return kNoRef;
+  if (pool.is(ref, Op::kImaginary)) return symbol;
+  if (!pool.contains(ref, Op::kImaginary)) return ref;
+  std::vector<Ref> kids = pool.copy_children(ref);
+  for (Ref& kid : kids) {
+    kid = replace_imaginary(pool, kid, symbol);
+    if (kid == kNoRef) return kNoRef;
+  }
+  return pool.rebuild(ref, kids);
 }
 
 bool is_accent(std::string_view name) {
   static constexpr auto kAccents = std::to_array<std::string_view>(
-      {"overline", "bar", "hat", "vec", "tilde", "dot", "ddot", "widehat", "widetilde", "overrightarrow", "wideparen",
-       "overparen", "overset", "underset", "stackrel", "overbrace"});
+      {"overline", "bar", "hat", "vec", "tilde", "dot", "ddot", "widehat", "widetilde",
+       "overrightarrow", "wideparen", "overparen", "overset", "underset", "stackrel", "overbrace"});
   return std::find(kAccents.begin(), kAccents.end(), name) != kAccents.end();
 }
 
@@ -92,12 +119,14 @@ Ref Parser::command() {
   }
   if (name == "begin") return environment();
   if (name == "sum" || name == "prod") return big_operator(name == "sum" ? Op::kSum : Op::kProduct);
-  if (name == "int" || name == "iint" || name == "oint" || name == "lim" || name == "limsup" || name == "liminf") {
+  if (name == "int" || name == "iint" || name == "oint" || name == "lim" || name == "limsup" ||
+      name == "liminf") {
     return opaque_operator(name);
   }
   if (name == "mathbb" || name == "Bbb") {
     std::string set = raw_group();
-    if (set.size() != 1 || std::string("RZNQC").find(set[0]) == std::string::npos) return pool_.symbol(set);
+    if (set.size() != 1 || std::string("RZNQC").find(set[0]) == std::string::npos)
+      return pool_.symbol(set);
     while (at().is(Kind::kOperator, '^') || at().is(Kind::kOperator, '_')) {  // R^+, Q_{>0}
       set += at().ch;
       ++pos_;
@@ -164,7 +193,8 @@ Ref Parser::function_command(Function f) {
       power = kNoRef;
     }
   }
-  bool many = f == Function::kGcd || f == Function::kLcm || f == Function::kMax || f == Function::kMin;
+  bool many =
+      f == Function::kGcd || f == Function::kLcm || f == Function::kMax || f == Function::kMin;
   if (many && at().is(Kind::kOperator, '_')) {  // \max_{x}
     ++pos_;
     raw_group();
@@ -207,7 +237,8 @@ Ref Parser::function_argument() {
   Ref product = factor();
   if (product == kNoRef || braces) return product;
   while (starts_factor() && !at().is(Kind::kOpen) && !at().is(Kind::kBar)) {
-    bool function = at().is(Kind::kCommand) && (function_of(at().text) || at().text == "log" || at().text == "ln");
+    bool function = at().is(Kind::kCommand) &&
+                    (function_of(at().text) || at().text == "log" || at().text == "ln");
     if (function || stops_for_unit(product)) break;
     if (at().is(Kind::kLetter) && !at().space && false) break;
     Ref next = factor();
@@ -249,13 +280,20 @@ Ref Parser::fraction() {
     return combine_mul(pool_, pool_.div(pool_.integer(1), bottom), top);
   }
   switch (pool_[top].op) {
-    case Op::kList: case Op::kTuple: case Op::kRelation: case Op::kSet:
+    case Op::kList:
+    case Op::kTuple:
+    case Op::kRelation:
+    case Op::kSet:
       return kNoRef;
     default:
       break;
   }
   switch (pool_[bottom].op) {
-    case Op::kList: case Op::kTuple: case Op::kRelation: case Op::kSet: case Op::kMatrix:
+    case Op::kList:
+    case Op::kTuple:
+    case Op::kRelation:
+    case Op::kSet:
+    case Op::kMatrix:
       return kNoRef;
     default:
       return pool_.div(top, bottom);
@@ -270,7 +308,8 @@ Ref Parser::square_root() {
     if (degree == kNoRef || !accept(Kind::kClose, ']')) return kNoRef;
   }
   Ref radicand = braced();
-  if (radicand == kNoRef || pool_.is(radicand, Op::kTuple) || pool_.is(radicand, Op::kList)) return kNoRef;
+  if (radicand == kNoRef || pool_.is(radicand, Op::kTuple) || pool_.is(radicand, Op::kList))
+    return kNoRef;
   return pool_.root(radicand, degree == kNoRef ? pool_.integer(2) : degree);
 }
 
@@ -304,8 +343,8 @@ Ref Parser::big_operator(Op op) {
   }
   Ref body = term();
   if (body == kNoRef) return kNoRef;
-  bool bounded = lower != kNoRef && upper != kNoRef && pool_.is(lower, Op::kRelation) && pool_.name(lower) == "=" &&
-                 pool_[lower].count == 2;
+  bool bounded = lower != kNoRef && upper != kNoRef && pool_.is(lower, Op::kRelation) &&
+                 pool_.name(lower) == "=" && pool_[lower].count == 2;
   if (!bounded) {
     std::vector<Ref> parts{body};
     if (lower != kNoRef) parts.push_back(lower);
@@ -314,9 +353,10 @@ Ref Parser::big_operator(Op op) {
   }
   Ref variable = pool_.child(lower, 0), from = pool_.child(lower, 1);
   if (pool_.is(variable, Op::kImaginary)) {  // the index i is no imaginary unit
-    return pool_.make(Op::kOpaque, {body, variable, from, upper}, pool_.intern(op == Op::kSum ? "sum" : "prod"));
+    variable = pool_.symbol("i");
+    body = replace_imaginary(pool_, body, variable);
   }
-  if (!pool_.is(variable, Op::kSymbol)) return kNoRef;
+  if (body == kNoRef || !pool_.is(variable, Op::kSymbol)) return kNoRef;
   return pool_.make(op, {body, variable, from, upper});
 }
 
@@ -348,8 +388,9 @@ Ref Parser::environment() {
   std::erase(name, '*');
   if (name == "array" || name == "tabular") raw_group();
   bool matrix = name.ends_with("matrix") || name == "array" || name == "tabular";
-  bool rows_only = name == "cases" || name == "aligned" || name == "align" || name == "gathered" || name == "split" ||
-                   name == "gather" || name == "equation" || name == "eqnarray" || name == "dcases";
+  bool rows_only = name == "cases" || name == "aligned" || name == "align" || name == "gathered" ||
+                   name == "split" || name == "gather" || name == "equation" ||
+                   name == "eqnarray" || name == "dcases";
   if (!matrix && !rows_only) return kNoRef;
   std::vector<Ref> cells;
   int columns = 0, in_row = 0, rows = 0;
@@ -362,7 +403,8 @@ Ref Parser::environment() {
     return even;
   };
   while (true) {
-    if (done() || pool_.full() || static_cast<int>(cells.size()) > pool_.budget().set_elements) return kNoRef;
+    if (done() || pool_.full() || static_cast<int>(cells.size()) > pool_.budget().set_elements)
+      return kNoRef;
     if (at().is(Kind::kCommand) && at().text == "end") {
       ++pos_;
       raw_group();
@@ -378,7 +420,9 @@ Ref Parser::environment() {
       continue;
     }
     while (rows_only && at().is(Kind::kWord)) ++pos_;  // "if", "otherwise"
-    if (at().is(Kind::kCell) || at().is(Kind::kSeparator) || (at().is(Kind::kCommand) && at().text == "end")) continue;
+    if (at().is(Kind::kCell) || at().is(Kind::kSeparator) ||
+        (at().is(Kind::kCommand) && at().text == "end"))
+      continue;
     Ref cell = relation_chain();
     if (cell == kNoRef) return kNoRef;
     cells.push_back(cell);

@@ -10,8 +10,14 @@ using Kind = Token::Kind;
 
 bool is_set_like(const Pool& pool, Ref ref) {
   switch (pool[ref].op) {
-    case Op::kInterval: case Op::kSet: case Op::kSetBuilder: case Op::kUnion: case Op::kIntersection:
-    case Op::kDifference: case Op::kSpecialSet: case Op::kTuple:
+    case Op::kInterval:
+    case Op::kSet:
+    case Op::kSetBuilder:
+    case Op::kUnion:
+    case Op::kIntersection:
+    case Op::kDifference:
+    case Op::kSpecialSet:
+    case Op::kTuple:
       return true;
     default:
       return false;
@@ -25,7 +31,8 @@ Ref Parser::set_expression() {
   Ref left = additive();
   while (left != kNoRef) {
     Op op;
-    if (at().is(Kind::kCommand) && (at().text == "cup" || at().text == "bigcup" || at().text == "cupdot")) {
+    if (at().is(Kind::kCommand) &&
+        (at().text == "cup" || at().text == "bigcup" || at().text == "cupdot")) {
       op = Op::kUnion;
     } else if (at().is(Kind::kCommand) && (at().text == "cap" || at().text == "bigcap")) {
       op = Op::kIntersection;
@@ -62,13 +69,15 @@ Ref Parser::additive() {
       continue;
     }
     if (op == '-') right = combine_mul(pool_, pool_.integer(-1), right);
-    if (op == 'P' || op == 'M') right = pool_.make(op == 'P' ? Op::kPlusMinus : Op::kMinusPlus, {right});
+    if (op == 'P' || op == 'M')
+      right = pool_.make(op == 'P' ? Op::kPlusMinus : Op::kMinusPlus, {right});
     left = right == kNoRef ? kNoRef : combine_add(pool_, left, right);
   }
   return left;
 }
 
-// Factors joined by explicit *, / and the ratio sign; juxtaposition binds tighter, as in 1/2x = 1/(2x).
+// Factors joined by explicit *, / and the ratio sign; juxtaposition binds tighter, as in 1/2x =
+// 1/(2x).
 Ref Parser::term() {
   Ref left = signed_factor();
   while (left != kNoRef && at().is(Kind::kOperator)) {
@@ -78,7 +87,8 @@ Ref Parser::term() {
     Ref right = signed_factor();
     if (right == kNoRef || pool_.full()) return kNoRef;
     if (op == ':') {
-      std::vector<Ref> parts = pool_.is(left, Op::kRatio) ? pool_.copy_children(left) : std::vector<Ref>{left};
+      std::vector<Ref> parts =
+          pool_.is(left, Op::kRatio) ? pool_.copy_children(left) : std::vector<Ref>{left};
       parts.push_back(right);
       left = pool_.make(Op::kRatio, parts);
     } else if (op == '*') {
@@ -209,7 +219,8 @@ Ref Parser::postfix(Ref base) {
         continue;  // an ordinal suffix adds nothing
       }
       base = combine_pow(pool_, base, degree_or_power);
-    } else if (t.is(Kind::kOperator, '_') && (pool_.is(base, Op::kMatrix) || pool_.is(base, Op::kTuple))) {
+    } else if (t.is(Kind::kOperator, '_') &&
+               (pool_.is(base, Op::kMatrix) || pool_.is(base, Op::kTuple))) {
       ++pos_;
       raw_group();
     } else {
@@ -237,10 +248,11 @@ Ref Parser::exponent() {
       pos_ += 3;
       return pool_.text("degree");
     }
-    bool ordinal = inner.is(Kind::kWord) ||
-                   (inner.is(Kind::kLetter) && at(2).is(Kind::kLetter) && at(3).is(Kind::kClose, '}') &&
-                    (inner.text + at(2).text == "th" || inner.text + at(2).text == "st" ||
-                     inner.text + at(2).text == "nd" || inner.text + at(2).text == "rd"));
+    bool ordinal =
+        inner.is(Kind::kWord) ||
+        (inner.is(Kind::kLetter) && at(2).is(Kind::kLetter) && at(3).is(Kind::kClose, '}') &&
+         (inner.text + at(2).text == "th" || inner.text + at(2).text == "st" ||
+          inner.text + at(2).text == "nd" || inner.text + at(2).text == "rd"));
     if (ordinal) {
       raw_group();
       return pool_.text("ordinal");

@@ -34,7 +34,8 @@ uint64_t root_mod(uint64_t a) {
   }
   uint64_t z = 2;
   while (pow_mod(z, (kPrime - 1) / 2) != kPrime - 1) ++z;
-  uint64_t m = static_cast<uint64_t>(s), c = pow_mod(z, q), t = pow_mod(a, q), r = pow_mod(a, (q + 1) / 2);
+  uint64_t m = static_cast<uint64_t>(s), c = pow_mod(z, q), t = pow_mod(a, q),
+           r = pow_mod(a, (q + 1) / 2);
   while (t != 1) {
     uint64_t i = 0, t2 = t;
     while (t2 != 1) {
@@ -51,7 +52,8 @@ uint64_t root_mod(uint64_t a) {
   return r;
 }
 
-constexpr std::array<uint64_t, 14> kSmallPrimes = {2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43};
+constexpr std::array<uint64_t, 14> kSmallPrimes = {2,  3,  5,  7,  11, 13, 17,
+                                                   19, 23, 29, 31, 37, 41, 43};
 
 struct Roots {
   uint64_t minus_one;
@@ -100,7 +102,8 @@ std::optional<uint64_t> Evaluator::residue_of_power(Ref base, Ref exponent, int 
   if (!pool_.is_number(exponent)) return std::nullopt;
   const Rational& e = pool_.value(exponent);
   if (!e.is_integer()) {
-    // Half-integer powers of rational constants; the principal root of anything else has no algebraic image.
+    // Half-integer powers of rational constants; the principal root of anything else has no
+    // algebraic image.
     if (!fmpz_equal_si(e.den(), 2) || !pool_.is_number(base)) return std::nullopt;
     auto root = residue_of_root(pool_.value(base));
     if (!root || *root == 0) return std::nullopt;

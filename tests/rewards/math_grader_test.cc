@@ -118,18 +118,26 @@ TEST_CASE("unicode is read as mathematics, look-alikes are not") {
   CHECK(score("x^2", "\\boxed{x\xC2\xB2}") == 1);
   CHECK(score("\\frac{\\pi}{2}", "\\boxed{\xCF\x80/2}") == 1);
   CHECK(score("x+1", "\\boxed{\xD1\x85+1}") == 0);
-  CHECK(score("\\sqrt{12}", "\\boxed{\xE2\x88\x9A" "12}") == 1);
+  CHECK(score("\\sqrt{12}",
+              "\\boxed{\xE2\x88\x9A"
+              "12}") == 1);
   CHECK(math::to_ascii_latex("\xE2\x89\xA4") == "\\leq ");
-  CHECK(math::to_ascii_latex("a\xFF\xFE" "b") == "ab");
+  CHECK(math::to_ascii_latex("a\xFF\xFE"
+                             "b") == "ab");
   CHECK(math::to_ascii_latex("x\xE2\x81\xBB\xC2\xB9") == "x^{-1}");
-  CHECK(math::to_ascii_latex("\f" "rac12") == "\\frac12");
-  CHECK(math::valid_utf8("\xC0\xAF" "a\xED\xA0\x80") == "a");
+  CHECK(math::to_ascii_latex("\f"
+                             "rac12") == "\\frac12");
+  CHECK(math::valid_utf8("\xC0\xAF"
+                         "a\xED\xA0\x80") == "a");
 }
 
 TEST_CASE("threads get the verdicts that one thread gets, byte for byte") {
   const std::vector<std::pair<std::string, std::string>> pairs = {
-      {"\\sin 2x", "\\boxed{2\\sin x\\cos x}"}, {"\\sqrt{3+2\\sqrt 2}", "\\boxed{1+\\sqrt2}"},
-      {"(0,1)\\cup(1,2)", "\\boxed{(0,2)\\setminus\\{1\\}}"}, {"xy=1", "\\boxed{y=1/x}"}, {"1", "\\boxed{2}"}};
+      {"\\sin 2x", "\\boxed{2\\sin x\\cos x}"},
+      {"\\sqrt{3+2\\sqrt 2}", "\\boxed{1+\\sqrt2}"},
+      {"(0,1)\\cup(1,2)", "\\boxed{(0,2)\\setminus\\{1\\}}"},
+      {"xy=1", "\\boxed{y=1/x}"},
+      {"1", "\\boxed{2}"}};
   auto all = [&] {
     std::string out;
     for (int i = 0; i < 50; ++i) {
@@ -149,19 +157,23 @@ TEST_CASE("threads get the verdicts that one thread gets, byte for byte") {
 }
 
 TEST_CASE("rows of grading files") {
-  const MathCase c = read_math_case(parse_json(R"({"id":1,"gold":"5","pred_gen":[["a",2],["b",1]],"mode":"think",
-      "targets":[{"type":"string","strings":["X"]}],"opts":{"float_rounding":3,"strict":false}})", "row"), "row");
+  const MathCase c =
+      read_math_case(parse_json(R"({"id":1,"gold":"5","pred_gen":[["a",2],["b",1]],"mode":"think",
+      "targets":[{"type":"string","strings":["X"]}],"opts":{"float_rounding":3,"strict":false}})",
+                                "row"),
+                     "row");
   CHECK(c.pred == "aab");
   CHECK(c.options.format == AnswerFormat::kThink);
   CHECK(c.options.targets[0].strings[0] == "X");
   CHECK(c.options.float_rounding == 3);
   CHECK(!c.options.strict);
   CHECK(!c.expected);
-  for (const char* bad : {R"({"pred":"5"})", R"({"gold":"5"})", R"({"gold":"5","pred":["5"]})",
-                          R"({"gold":"5","pred_hex":"5"})", R"({"gold":"5","pred_hex":"zz"})",
-                          R"({"gold":"5","pred_gen":[["a",1000000000000]]})", R"({"gold":"5","pred":"5","mode":"x"})",
-                          R"({"gold":"5","pred":"5","opts":{"float_rouding":3}})", R"([1])",
-                          R"({"gold":"5","pred":"5","targets":[{"type":"x"}]})"}) {
+  for (const char* bad :
+       {R"({"pred":"5"})", R"({"gold":"5"})", R"({"gold":"5","pred":["5"]})",
+        R"({"gold":"5","pred_hex":"5"})", R"({"gold":"5","pred_hex":"zz"})",
+        R"({"gold":"5","pred_gen":[["a",1000000000000]]})", R"({"gold":"5","pred":"5","mode":"x"})",
+        R"({"gold":"5","pred":"5","opts":{"float_rouding":3}})", R"([1])",
+        R"({"gold":"5","pred":"5","targets":[{"type":"x"}]})"}) {
     CAPTURE(bad);
     CHECK_THROWS_AS(read_math_case(parse_json(bad, "row"), "row"), Error);
   }
