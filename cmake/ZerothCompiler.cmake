@@ -2,7 +2,7 @@
 # of a*b+c into an FMA unless the source says so, no reassociation, IEEE division and square root.
 function(zeroth_compile_options target)
   # -Wrestrict of g++ 12 misfires on std::string concatenation (GCC bug 105651).
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-restrict -Wno-maybe-uninitialized -Werror -ffp-contract=off -fno-fast-math -fno-math-errno)
+  target_compile_options(${target} PRIVATE -Wall -Wextra "$<$<CXX_COMPILER_ID:GNU>:-Wno-restrict;-Wno-maybe-uninitialized>" -Werror -ffp-contract=off -fno-fast-math -fno-math-errno)
   target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR})
   if(ZEROTH_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)

@@ -1,4 +1,5 @@
 #include "rewards/math/compare.h"
+#include "rewards/math/extract_parts.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,13 +9,6 @@
 namespace zeroth::math {
 
 namespace {
-
-std::string lower(std::string text) {
-  for (char& c : text) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return text;
-}
 
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
@@ -46,8 +40,11 @@ bool Comparer::compare(Ref gold, Ref pred, int depth) {
   // An equation given where a value is asked for means its right side; a gold assignment accepts
   // the bare value.
   bool gold_equation = is_equation(gold), pred_equation = is_equation(pred);
+  if (gold_equation) gold = oriented(gold);
+  if (pred_equation) pred = oriented(pred);
   if (pred_equation && !gold_equation) {
-    if (pool_.is(gold, Op::kRelation)) return false;
+    // "x in S" states the same region as an inequality; an equation does not.
+    if (pool_.is(gold, Op::kRelation) && codes(pred) != "i") return false;
     if (false_statement(pred)) return false;
     return compare(gold, last_term(pred), depth + 1);
   }
@@ -100,7 +97,7 @@ std::string Comparer::spelling(Ref ref) const {
     case Op::kText:
       return pool_.name(ref);
     case Op::kSymbol:
-      return pool_.name(ref).size() > 1 ? lower(pool_.name(ref)) : pool_.name(ref);
+      return pool_.name(ref).size() > 1 ? lower_case(pool_.name(ref)) : pool_.name(ref);
     case Op::kEuler:
       return "e";
     case Op::kImaginary:
@@ -114,7 +111,7 @@ std::string Comparer::spelling(Ref ref) const {
           return {};
         all += spelling(kid);
       }
-      return lower(all);
+      return lower_case(all);
     }
     default:
       return {};
@@ -125,7 +122,7 @@ std::string Comparer::spelling(Ref ref) const {
 bool Comparer::texts(Ref gold, Ref pred) {
   std::string g = spelling(gold), p = spelling(pred);
   if (g.empty()) return false;
-  if (!p.empty() && (g == p || lower(g) == lower(p))) return true;
+  if (!p.empty() && (g == p || lower_case(g) == lower_case(p))) return true;
   if (g.size() != 1 || !is_letter(g[0]) || !pool_.is(pred, Op::kText)) return false;
   std::string_view rest = p;
   for (std::string_view prefix : {"option", "choice", "answer", "theansweris"}) {
@@ -133,7 +130,7 @@ bool Comparer::texts(Ref gold, Ref pred) {
   }
   bool open = rest.starts_with('(');
   if (open) rest.remove_prefix(1);
-  if (rest.empty() || lower(std::string(1, rest[0])) != lower(g)) return false;
+  if (rest.empty() || lower_case(std::string(1, rest[0])) != lower_case(g)) return false;
   rest.remove_prefix(1);
   if (rest.empty()) return true;
   return rest[0] == ')' || rest[0] == ':';
@@ -149,7 +146,7 @@ bool Comparer::scalars(Ref gold, Ref pred) {
   // "3x" and "3X": a letter may change its case when neither side uses both.
   auto folded = [&](Ref ref) {
     for (int32_t id : pool_.free_symbols(ref)) {
-      std::string name = pool_.name_of(id), small = lower(name);
+      std::string name = pool_.name_of(id), small = lower_case(name);
       if (name == small) continue;
       ref = pool_.substitute(ref, id, small == "e" ? pool_.leaf(Op::kEuler) : pool_.symbol(small));
       if (ref == kNoRef) return kNoRef;
@@ -158,7 +155,7 @@ bool Comparer::scalars(Ref gold, Ref pred) {
   };
   auto both_cases = [&](Ref ref) {
     std::vector<std::string> names;
-    for (int32_t id : pool_.free_symbols(ref)) names.push_back(lower(pool_.name_of(id)));
+    for (int32_t id : pool_.free_symbols(ref)) names.push_back(lower_case(pool_.name_of(id)));
     std::sort(names.begin(), names.end());
     return std::adjacent_find(names.begin(), names.end()) != names.end();
   };

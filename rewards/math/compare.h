@@ -48,6 +48,7 @@ class Comparer {
   bool sort_ends(std::vector<Ref>* ends);
   bool pieces(Ref gold, Ref pred, int depth);
   Ref as_region(Ref ref);
+  bool is_empty_region(Ref region);
   Ref quadratic_region(Ref polynomial, char code, int32_t variable);
   Ref relation_region(Ref left, char code, Ref right, int32_t variable);
 
@@ -59,6 +60,8 @@ class Comparer {
   bool is_assignment(Ref ref) const;
   bool only_names(Ref ref) const;
   bool is_equation(Ref ref) const;
+  Ref oriented(Ref equation);
+  bool same_name(Ref gold, Ref pred, int depth);
   bool false_statement(Ref equation);
   Ref last_term(Ref relation) const;
   bool definitions(Ref gold, Ref pred, int depth);

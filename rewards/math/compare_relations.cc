@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "rewards/math/compare.h"
+#include "rewards/math/extract_parts.h"
 
 namespace zeroth::math {
 
@@ -54,6 +55,42 @@ bool Comparer::is_assignment(Ref ref) const {
   return is_equation(ref) && only_names(pool_.child(ref, 0));
 }
 
+// "7 = x" as "x = 7"; other relations as they are.
+Ref Comparer::oriented(Ref equation) {
+  if (pool_[equation].count != 2 || codes(equation) != "=") return equation;
+  Ref left = pool_.child(equation, 0), right = pool_.child(equation, 1);
+  if (only_names(left) || !only_names(right) || !is_scalar(left)) return equation;
+  return pool_.make(Op::kRelation, {right, left}, pool_[equation].data);
+}
+
+// What two assignments assign to. One name with and one without a subscript (S and S_{ABC}), one
+// segment written with and without its bar, and a word for a letter ("Area" for S) are the same.
+bool Comparer::same_name(Ref gold, Ref pred, int depth) {
+  if (compare(gold, pred, depth + 1)) return true;
+  auto unbarred = [&](Ref ref) {
+    const bool bars =
+        pool_.is(ref, Op::kFunction) && static_cast<Function>(pool_[ref].data) == Function::kAbs;
+    return bars ? pool_.child(ref, 0) : ref;
+  };
+  auto is_word = [&](Ref ref) {
+    if (!pool_.is(ref, Op::kSymbol) && !pool_.is(ref, Op::kText)) return false;
+    const std::string& name = pool_.name(ref);
+    return name.size() > 3 && name.find_first_of("_{^") == std::string::npos;
+  };
+  auto letters = [&](Ref ref) {
+    std::string name = spelling(unbarred(ref));
+    if (name.starts_with("bar{") && name.size() > 6) name = name.substr(4, name.size() - 5);
+    return lower_case(name);
+  };
+  const std::string g = letters(gold), p = letters(pred);
+  if (g.empty() || p.empty()) return false;
+  if (g.size() > 1 && g == p) return true;
+  if (is_word(gold) != is_word(pred)) return true;
+  const size_t g_base = std::min(g.find('_'), g.size()), p_base = std::min(p.find('_'), p.size());
+  const bool one_plain = (g_base == g.size()) != (p_base == p.size());
+  return one_plain && g.substr(0, g_base) == p.substr(0, p_base);
+}
+
 Ref Comparer::last_term(Ref relation) const {
   return pool_.child(relation, pool_[relation].count - 1);
 }
@@ -79,7 +116,7 @@ bool Comparer::relations(Ref gold, Ref pred, int depth) {
     if (is_assignment(gold) && is_assignment(pred)) {
       if (definitions(gold, pred, depth)) return true;
       // x = 1 is not y = 1.
-      if (!compare(pool_.child(gold, 0), pool_.child(pred, 0), depth + 1)) {
+      if (!same_name(pool_.child(gold, 0), pool_.child(pred, 0), depth)) {
         return is_scalar(last_term(gold)) && is_scalar(last_term(pred)) && equations(gold, pred);
       }
       return compare(last_term(gold), last_term(pred), depth + 1);
@@ -124,6 +161,14 @@ bool Comparer::relations(Ref gold, Ref pred, int depth) {
 // W(n) = n + 1 and W(x) = x + 1 define the same function: bound variables are renamed.
 bool Comparer::definitions(Ref gold, Ref pred, int depth) {
   Ref g = pool_.child(gold, 0), p = pool_.child(pred, 0);
+  // y = x + 1 is the graph of f(x) = x + 1.
+  auto graph = [&](Ref f, Ref y, Ref value) {
+    return pool_.is(f, Op::kCall) && pool_.is(y, Op::kSymbol) && pool_.name(y) == "y" &&
+           pool_[f].count == 1 && pool_.is(pool_.child(f, 0), Op::kSymbol) &&
+           !pool_.is_constant(value);
+  };
+  if (graph(g, p, last_term(pred)) || graph(p, g, last_term(gold)))
+    return compare(last_term(gold), last_term(pred), depth + 1);
   if (!pool_.is(g, Op::kCall) || !pool_.is(p, Op::kCall) || pool_[g].data != pool_[p].data)
     return false;
   if (pool_[g].count != pool_[p].count) return false;

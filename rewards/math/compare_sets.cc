@@ -76,7 +76,11 @@ bool Comparer::unordered(std::vector<Ref> gold, std::vector<Ref> pred, int depth
 }
 
 bool Comparer::collections(Ref gold, Ref pred, int depth) {
-  if (pool_.hash(gold) == pool_.hash(pred)) return true;
+  // "x < 0 or x < 1" has the members of "x < 0 and x < 1".
+  const bool other_conjunction = pool_.is(gold, Op::kList) && pool_.is(pred, Op::kList) &&
+                                 ((pool_[gold].flag ^ pool_[pred].flag) & kJoinedByOr) != 0 &&
+                                 pool_.contains(gold, Op::kRelation);
+  if (!other_conjunction && pool_.hash(gold) == pool_.hash(pred)) return true;
   // A gold inequality or set-builder accepts the interval that it describes; the other way only on
   // request.
   if (pool_.is(gold, Op::kRelation)) {
@@ -189,8 +193,12 @@ bool Comparer::collect_ends(Ref ref, std::vector<Ref>* ends) {
   }
 }
 
+// Sorts and adds the far ends of the line, which drop out of comparisons.
 bool Comparer::sort_ends(std::vector<Ref>* ends) {
   std::vector<Ref> sorted;
+  const Ref infinity = pool_.leaf(Op::kInfinity);
+  ends->push_back(infinity);
+  ends->push_back(pool_.neg(infinity));
   for (Ref end : *ends) {
     size_t at = 0;
     bool same = false;
@@ -262,12 +270,7 @@ bool Comparer::same_region(Ref gold, Ref pred, bool* decided) {
   Ref g = as_region(gold), p = as_region(pred);
   if (g == kNoRef || p == kNoRef) return false;
   std::vector<Ref> ends;
-  if (!collect_ends(g, &ends) || !collect_ends(p, &ends)) return false;
-  // The far ends of the line are points, too; they drop out of the comparison below.
-  Ref infinity = pool_.leaf(Op::kInfinity), minus = pool_.neg(infinity);
-  ends.push_back(infinity);
-  ends.push_back(minus);
-  if (!sort_ends(&ends)) return false;
+  if (!collect_ends(g, &ends) || !collect_ends(p, &ends) || !sort_ends(&ends)) return false;
   bool ok = true;
   for (size_t cell = 2; cell < 2 * ends.size() - 1; ++cell) {
     bool in_gold = covers(g, ends, cell, &ok), in_pred = covers(p, ends, cell, &ok);
@@ -278,6 +281,17 @@ bool Comparer::same_region(Ref gold, Ref pred, bool* decided) {
     }
   }
   *decided = true;
+  return true;
+}
+
+// Shown to hold no point.
+bool Comparer::is_empty_region(Ref region) {
+  std::vector<Ref> ends;
+  if (!collect_ends(region, &ends) || !sort_ends(&ends)) return false;
+  bool ok = true;
+  for (size_t cell = 2; cell < 2 * ends.size() - 1; ++cell) {
+    if (covers(region, ends, cell, &ok) || !ok) return false;
+  }
   return true;
 }
 
@@ -304,12 +318,15 @@ Ref Comparer::as_region(Ref ref) {
       one_variable &= symbols.size() == 1 && symbols == pool_.free_symbols(kids[0]);
     }
     if (!inequality || !one_variable) return kNoRef;
-    Ref whole = kNoRef;
+    Ref whole = kNoRef, all = kNoRef;
     for (Ref kid : kids) {
       Ref part = as_region(kid);
       if (part == kNoRef) return kNoRef;
       whole = whole == kNoRef ? part : pool_.make(Op::kUnion, {whole, part});
+      all = all == kNoRef ? part : pool_.make(Op::kIntersection, {all, part});
     }
+    // "x > 1, x < 3" is both; "x < 1 and x > 3" can only mean either.
+    if ((node.flag & kJoinedByOr) == 0 && !is_empty_region(all)) return all;
     return whole;
   }
   if (node.op == Op::kSetBuilder) {

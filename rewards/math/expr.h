@@ -42,7 +42,7 @@ enum class Op : uint8_t {
   kText,   // data: normalised words
   kBase,   // data: digits; flag: base
   kRatio,  // a : b : ...
-  kList,   // comma list without brackets
+  kList,   // comma list without brackets; flag: kJoinedByAnd | kJoinedByOr
   kTuple,
   kInterval,  // two ends; flag: kOpenLeft | kOpenRight
   kSet,
@@ -72,6 +72,7 @@ enum RelationCode : char {
 
 constexpr uint8_t kDecimalFlag = 1;
 constexpr uint8_t kOpenLeft = 1, kOpenRight = 2;
+constexpr uint8_t kJoinedByAnd = 1, kJoinedByOr = 2;  // kList: the conjunctions between members
 
 enum class Function : int32_t {
   kSin,

@@ -25,6 +25,13 @@ bool answer_region(std::string_view completion, AnswerFormat format, std::string
     if (end == std::string_view::npos) return false;
     completion = completion.substr(begin + 8, end - begin - 8);
   }
+  // Answer tags count without being asked for, unless a box follows them.
+  if (format == AnswerFormat::kAuto) {
+    size_t begin = completion.rfind("<answer>"), end = completion.rfind("</answer>");
+    bool tagged = begin != std::string_view::npos && end != std::string_view::npos && begin < end;
+    if (tagged && completion.find("\\boxed", end) == std::string_view::npos)
+      completion = completion.substr(begin + 8, end - begin - 8);
+  }
   *region = completion;
   return true;
 }
@@ -170,7 +177,7 @@ std::vector<Candidate> find_candidates(std::string_view region,
         for (std::string& number : last_numbers(rest)) out.push_back({std::move(number), true});
       }
     }
-    out.push_back({joined_formulas(region, formulas, formulas.size() - 1), false});
+    out.push_back({joined_formulas(region, formulas, last_main_formula(region, formulas)), false});
     return out;
   }
   if (!latex) {

@@ -139,6 +139,23 @@ std::string joined_formulas(std::string_view text, const std::vector<Formula>& f
   return out;
 }
 
+size_t last_main_formula(std::string_view text, const std::vector<Formula>& formulas) {
+  size_t last = formulas.size() - 1;
+  while (last > 0) {
+    std::string_view between =
+        text.substr(formulas[last - 1].end, formulas[last].begin - formulas[last - 1].end);
+    if (between.size() > 40 || between.find_first_of(".\n") != kNpos) break;
+    between = trimmed(between);
+    if (between.starts_with(",")) between = trimmed(between.substr(1));
+    bool clause = false;
+    for (std::string_view word : {"for ", "where", "when ", "if ", "whenever ", "with "})
+      clause |= between.starts_with(word);
+    if (!clause) break;
+    --last;
+  }
+  return last;
+}
+
 bool only_separators_outside(std::string_view text, const std::vector<Formula>& formulas) {
   size_t pos = 0;
   auto harmless = [](std::string_view part) {
@@ -330,6 +347,14 @@ std::vector<std::string> last_numbers(std::string_view text) {
     return out;
   }
   return {};
+}
+
+std::string lower_case(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 32);
+  }
+  return out;
 }
 
 int count_words(std::string_view text) {

@@ -23,6 +23,8 @@ std::vector<Formula> find_formulas(std::string_view text);
 // separate, as one list.
 std::string joined_formulas(std::string_view text, const std::vector<Formula>& formulas,
                             size_t last);
+// The last formula that is no part of a clause about the one before: "$f(x) = 1$ for all $x$".
+size_t last_main_formula(std::string_view text, const std::vector<Formula>& formulas);
 bool only_separators_outside(std::string_view text, const std::vector<Formula>& formulas);
 std::string without_delimiters(std::string_view text);
 
@@ -34,6 +36,7 @@ size_t find_last_ignoring_case(std::string_view text, std::string_view lower_wor
                                size_t from = std::string_view::npos);
 // The last arithmetic expression in prose, and the last number in it.
 std::vector<std::string> last_numbers(std::string_view text);
+std::string lower_case(std::string_view text);  // ASCII letters only
 int count_words(std::string_view text);
 int count_digits(std::string_view text);
 

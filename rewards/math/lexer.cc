@@ -221,8 +221,9 @@ class Lexer {
     }
     bool decimal_comma = options_.plain && peek() == ',' && is_digit(peek(1)) && parens_ == 0 &&
                          digits.size() == pos_ - begin;
-    if ((peek() == '.' && is_digit(peek(1))) || decimal_comma) {
-      ++pos_;
+    const size_t mark = digits.size() == pos_ - begin ? braced_mark() : 0;
+    if ((peek() == '.' && is_digit(peek(1))) || decimal_comma || mark != 0) {
+      pos_ += std::max<size_t>(mark, 1);
       digits.push_back('.');
       take();
     } else if (peek() == '.' && !digits.empty() && rest_starts(".\\overline")) {
@@ -277,8 +278,14 @@ class Lexer {
       while (peek(n) == ' ') ++n;
       return n;
     }
-    if (parens_ == 0 && (peek() == ',' || peek() == ' ')) return 1;
+    if (parens_ == 0 && (peek() == ',' || peek() == ' ' || peek() == '~')) return 1;
     return 0;
+  }
+
+  // Length of a decimal mark in braces, "{.}" or the "{,}" that is no thousands separator.
+  size_t braced_mark() const {
+    bool mark = peek() == '{' && (peek(1) == '.' || peek(1) == ',') && peek(2) == '}';
+    return mark && is_digit(peek(3)) ? 3 : 0;
   }
 
   void letters() {
@@ -289,16 +296,17 @@ class Lexer {
                                      source_[begin - 1] == '}');
     if (run == "and" || run == "or" || run == "AND" || run == "OR") {
       if (!(text_depth_ > 0 && inner_conjunction_)) {
-        push(Kind::kSeparator, '&');
+        push(Kind::kSeparator, (run[0] | 32) == 'o' ? 'o' : '&');
         return;
       }
       push(Kind::kWord, 0, std::string(run));
       return;
     }
+    if (half_day(run)) return;
     if (after_digit && (run.starts_with("or") || run.starts_with("and")) && !is_unit(run)) {
       size_t n = run.starts_with("or") ? 2 : 3;
       if (run.size() - n <= 2) {  // "1orW(x)": a separator that lost its blanks
-        push(Kind::kSeparator, '&');
+        push(Kind::kSeparator, n == 2 ? 'o' : '&');
         pos_ = begin + n;
         return;
       }
@@ -337,6 +345,16 @@ class Lexer {
       return;
     }
     push_letters(run);
+  }
+
+  // "a.m." and "p.m." behind a number: one word.
+  bool half_day(std::string_view run) {
+    bool half = (run == "a" || run == "p" || run == "A" || run == "P") && last_is(Kind::kNumber);
+    if (!half || peek() != '.' || (peek(1) != 'm' && peek(1) != 'M') || is_letter(peek(2)))
+      return false;
+    pos_ += peek(2) == '.' ? 3 : 2;
+    push(Kind::kWord, 0, (run[0] | 32) == 'a' ? "am" : "pm");
+    return true;
   }
 
   void push_letters(std::string_view run) {
@@ -417,11 +435,22 @@ class Lexer {
     }
     if (is_font_command(name)) return;  // the group that follows is plain grouping
     if (is_text_command(name)) return text_group(name);
+    if (name == "not" && negated_relation()) return;
     if (char code = relation_code(name); code != 0) {
       push(code == ':' ? Kind::kOperator : Kind::kRelation, code);
       return;
     }
     named_token(name);
+  }
+
+  // What stands behind \\not: "=" or \\in.
+  bool negated_relation() {
+    skip_blanks();
+    const bool equal = peek() == '=', member = rest_starts("\\in") && !is_letter(peek(3));
+    if (!equal && !member) return false;
+    pos_ += equal ? 1 : 3;
+    push(Kind::kRelation, equal ? kNe : kNotIn);
+    return true;
   }
 
   void named_token(std::string_view name) {

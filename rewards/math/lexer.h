@@ -19,7 +19,7 @@ struct Token {
     kBar,       // a bar of either side
     kOperator,  // ch: + - * / ^ _ ! ' : P (plus-minus) M (minus-plus)
     kRelation,  // ch: a RelationCode
-    kSeparator,  // ch: , ; & (and, or) n (new row)
+    kSeparator,  // ch: , ; & (and) o (or) n (new row)
     kCell,       // & of a matrix
     kPercent,
     kDegree,

@@ -145,6 +145,12 @@ MathVerdict grade_math(std::string_view gold, std::string_view completion,
     return result;
   }
   result.pred_form = math::format_expr(pool, p.parsed.ref, kShown);
+  const bool other_half =
+      g.parsed.half_day != 0 && p.parsed.half_day != 0 && g.parsed.half_day != p.parsed.half_day;
+  if (other_half) {  // 10 a.m. is not 10 p.m.
+    result.reason = Reason::kWrong;
+    return result;
+  }
   math::Comparer comparer(pool, options);
   bool choice = g.raw.size() < 40 && pool.is(g.parsed.ref, math::Op::kSymbol) &&
                 pool.name(g.parsed.ref).size() == 1 &&

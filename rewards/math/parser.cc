@@ -22,25 +22,25 @@ constexpr auto kNegations = std::to_array<std::string_view>(
     {"not", "no", "never", "cannot", "none", "neither", "nor", "isn", "isnt", "undefined",
      "impossible", "wrong", "incorrect", "without", "except", "NOT", "Not", "No", "unknown"});
 
+// Spellings of the empty set, as text_between makes them.
+constexpr auto kEmptySet =
+    std::to_array<std::string_view>({"emptyset", "theemptyset", "nullset", "nosolution",
+                                     "nosolutions", "norealsolutions", "therearenosolutions"});
+
 template <size_t N>
 bool one_of(std::string_view word, const std::array<std::string_view, N>& list) {
   return std::find(list.begin(), list.end(), word) != list.end();
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return out;
 }
 
 }  // namespace
 
 ParsedAnswer Parser::answer() {
   std::vector<Ref> items;
+  uint8_t joined = 0;  // by which conjunctions
   while (!done() && !cut_) {
     if (at().is(Kind::kSeparator)) {
+      if (at().ch == 'o') joined |= kJoinedByOr;
+      if (at().ch == '&') joined |= kJoinedByAnd;
       ++pos_;
       continue;
     }
@@ -71,11 +71,9 @@ ParsedAnswer Parser::answer() {
     if (!kept.empty()) items = std::move(kept);
   }
   if (items.empty()) return {};
-  if (items.size() == 1) {
-    // {1,2} in plain braces is a list.
-    return {items[0], as_text_, false};
-  }
-  return {pool_.make(Op::kList, items), as_text_, false};
+  // {1,2} in plain braces is a list.
+  Ref whole = items.size() == 1 ? items[0] : pool_.make(Op::kList, items, 0, joined);
+  return {whole, as_text_, false, half_day_};
 }
 
 // Elements up to a closing token, which stays; commas, semicolons and conjunctions separate.
@@ -142,10 +140,10 @@ Ref Parser::text_between(size_t begin, size_t end) {
     const Token& t = tokens_[i];
     switch (t.kind) {
       case Kind::kWord:
-        out += lower(t.text);
+        out += lower_case(t.text);
         break;
       case Kind::kLetter:
-        out += words_only || t.upright ? lower(t.text) : t.text;
+        out += words_only || t.upright ? lower_case(t.text) : t.text;
         break;
       case Kind::kNumber:
         out += t.text;
@@ -172,6 +170,9 @@ Ref Parser::text_between(size_t begin, size_t end) {
         break;
     }
   }
+  if (one_of(out, kEmptySet)) {
+    return pool_.make(Op::kSpecialSet, std::initializer_list<Ref>{}, pool_.intern("empty"));
+  }
   return pool_.text(out);
 }
 
@@ -186,7 +187,7 @@ bool Parser::skip_leading_words(std::string* label) {
   }
   if (pos_ == begin) return true;
   if (at().is(Kind::kOperator, ':') || at().is(Kind::kRelation, kEq)) {
-    for (size_t i = begin; i < pos_; ++i) *label += lower(tokens_[i].text);
+    for (size_t i = begin; i < pos_; ++i) *label += lower_case(tokens_[i].text);
     ++pos_;
   }
   return true;
@@ -205,6 +206,8 @@ bool Parser::skip_trailing_words() {
     open -= t.is(Kind::kClose);
     if (t.is(Kind::kWord) || (t.is(Kind::kLetter) && t.upright)) {
       if (one_of(t.text, kNegations)) return false;
+      if (t.text == "am" || t.text == "AM") half_day_ = 'a';
+      if (t.text == "pm" || t.text == "PM") half_day_ = 'p';
       if (one_of(t.text, kQualifiers) && depth_ <= 1 && !in_set_) {
         cut_ = true;
         return true;
@@ -308,7 +311,7 @@ Ref Parser::element_body(size_t begin) {
   mark_function_definition();
   Ref value = relation_chain();
   if (value == kNoRef) return kNoRef;
-  bool remark = at().is(Kind::kWord) ||
+  bool remark = at().is(Kind::kWord) || at_unit_fraction() ||
                 ((at().is(Kind::kLetter) || at().is(Kind::kOpen, '(')) && at().upright);
   if (!at_element_end() && remark) {
     if (!skip_trailing_words()) return kNoRef;

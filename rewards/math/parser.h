@@ -16,6 +16,7 @@ struct ParsedAnswer {
   Ref ref = kNoRef;          // kNoRef when there is nothing in it
   bool as_text = false;      // some part was not understood and is kept as text
   bool over_budget = false;  // ref is the whole source as text
+  char half_day = 0;         // 'a' or 'p' when a time of day said so
 };
 
 // Parses ASCII LaTeX (see unicode.h). `plain` tells that it stood outside mathematics.
@@ -74,6 +75,8 @@ class Parser {
   Ref juxtaposition(Ref first);
   bool starts_factor() const;
   bool stops_for_unit(Ref so_far) const;
+  bool at_unit_fraction() const;
+  bool accept_degree_letter();
   Ref signed_factor();
   Ref factor();
   Ref postfix(Ref base);
@@ -98,6 +101,7 @@ class Parser {
   Ref fraction();
   Ref square_root();
   Ref binomial();
+  Ref combinations();
   Ref big_operator(Op op);
   Ref opaque_operator(const std::string& name);
   Ref environment();
@@ -114,6 +118,7 @@ class Parser {
   bool in_set_ = false;
   bool as_text_ = false;
   bool cut_ = false;            // a qualifying phrase ended the answer
+  char half_day_ = 0;           // see ParsedAnswer
   size_t call_pos_ = SIZE_MAX;  // token of the name in a definition "W(n) = .."
   std::set<std::string> calls_;
 };

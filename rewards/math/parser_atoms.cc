@@ -59,6 +59,9 @@ bool read_decimal(std::string_view text, int max_bits, Rational* out, bool* deci
   return true;
 }
 
+constexpr std::pair<std::string_view, int> kCountingWords[] = {
+    {"hundred", 2}, {"thousand", 3}, {"million", 6}, {"billion", 9}, {"trillion", 12}};
+
 bool takes_arguments(std::string_view name) {
   return name.size() == 1 && std::string_view("fghFGH").find(name[0]) != std::string_view::npos;
 }
@@ -137,7 +140,15 @@ Ref Parser::number() {
     pos_ = save;
   }
   Ref result = pool_.number(std::move(value), decimal);
-  return decimal ? result : mixed_fraction(result);
+  if (!decimal) result = mixed_fraction(result);
+  if (at().is(Kind::kWord)) {  // "3 million"
+    for (const auto& [word, zeros] : kCountingWords) {
+      if (at().text != word) continue;
+      ++pos_;
+      return pool_.mul(result, pool_.pow(pool_.integer(10), pool_.integer(zeros)));
+    }
+  }
+  return result;
 }
 
 // 1\frac{4}{5} and 2 1/2 are sums.
@@ -202,6 +213,10 @@ std::string Parser::raw_group() {
 }
 
 Ref Parser::letter() {
+  if (at().text == "C" && at(1).is(Kind::kOperator, '_')) {
+    Ref choose = combinations();
+    if (choose != kNoRef) return choose;
+  }
   size_t start = pos_;
   std::string name = at().text;
   bool upright = at().upright;
@@ -224,6 +239,26 @@ Ref Parser::letter() {
   if (plain_name && name == "e") return pool_.leaf(Op::kEuler);
   if (plain_name && name == "i") return pool_.leaf(Op::kImaginary);
   return pool_.symbol(name);
+}
+
+// C_n^k, the number of combinations; kNoRef with the position unchanged when it is a plain name,
+// such as the square of a constant C_1.
+Ref Parser::combinations() {
+  const size_t start = pos_;
+  pos_ += 2;
+  Ref n = braced(), k = kNoRef;
+  if (n != kNoRef && at().is(Kind::kOperator, '^')) {
+    ++pos_;
+    k = braced();
+  }
+  bool choose = k != kNoRef && !pool_.is(n, Op::kText) && !pool_.is(k, Op::kText);
+  if (choose && pool_.is_number(n)) {
+    choose = pool_.is_number(k) && pool_.value(k).sign() >= 0 &&
+             !(pool_.value(n) < pool_.value(k)) && !(pool_.value(n) < Rational(2));
+  }
+  if (choose) return pool_.function(Function::kBinomial, {n, k});
+  pos_ = start;
+  return kNoRef;
 }
 
 // name(args): an unknown function.

@@ -109,6 +109,19 @@ Ref Parser::command() {
   ++pos_;
   if (name == "frac" || name == "dfrac" || name == "tfrac" || name == "cfrac") return fraction();
   if (name == "sqrt") return square_root();
+  if (name == "root") {  // \root 3 \of 2
+    Ref degree = braced();
+    if (degree == kNoRef || !at().is(Kind::kCommand) || at().text != "of") return kNoRef;
+    ++pos_;
+    Ref radicand = braced();
+    return radicand == kNoRef ? kNoRef : pool_.root(radicand, degree);
+  }
+  if (name == "cis") {
+    Ref angle = function_argument();
+    if (angle == kNoRef) return kNoRef;
+    Ref sine = pool_.mul(pool_.function(Function::kSin, {angle}), pool_.leaf(Op::kImaginary));
+    return pool_.add(pool_.function(Function::kCos, {angle}), sine);
+  }
   if (name == "pi") return pool_.leaf(Op::kPi);
   if (name == "infty" || name == "infinity" || name == "inf") return pool_.leaf(Op::kInfinity);
   if (name == "binom" || name == "tbinom" || name == "dbinom") return binomial();

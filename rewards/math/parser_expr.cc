@@ -24,11 +24,32 @@ bool is_set_like(const Pool& pool, Ref ref) {
   }
 }
 
+// What a fraction may be made of.
+bool is_plain(const Pool& pool, Ref ref) {
+  switch (pool[ref].op) {
+    case Op::kList:
+    case Op::kRelation:
+    case Op::kMatrix:
+    case Op::kText:
+    case Op::kBase:
+      return false;
+    default:
+      return !is_set_like(pool, ref);
+  }
+}
+
 }  // namespace
 
 // operand (cup | cap | setminus) operand ..; left to right. A "U" between brackets is a union.
 Ref Parser::set_expression() {
   Ref left = additive();
+  if (left != kNoRef && at().is(Kind::kCommand) && (at().text == "over" || at().text == "choose")) {
+    const bool fraction = at().text == "over";
+    ++pos_;
+    Ref right = additive();
+    if (right == kNoRef || !is_plain(pool_, left) || !is_plain(pool_, right)) return kNoRef;
+    left = fraction ? pool_.div(left, right) : pool_.function(Function::kBinomial, {left, right});
+  }
   while (left != kNoRef) {
     Op op;
     if (at().is(Kind::kCommand) &&
@@ -131,8 +152,11 @@ bool Parser::starts_factor() const {
     case Kind::kLetter:
       return !(t.text == "U" && at(1).is(Kind::kOpen) && tokens_[pos_ - 1].is(Kind::kClose));
     case Kind::kNumber:
-      // "x2" and ") 2" are not products that people write; "2 3" is none either.
-      return false;
+      // "x2" and ") 2" are not products that people write; "2 3" is none either. "3!7!" and "i2"
+      // are.
+      return !t.space && pos_ > 0 &&
+             (tokens_[pos_ - 1].is(Kind::kOperator, '!') ||
+              (tokens_[pos_ - 1].is(Kind::kLetter) && tokens_[pos_ - 1].text == "i"));
     case Kind::kCommand:
       return t.text != "cup" && t.text != "cap" && t.text != "setminus" && t.text != "backslash" &&
              t.text != "cupdot" && t.text != "bigcup" && t.text != "pmod" && t.text != "bmod" &&
@@ -150,8 +174,16 @@ bool Parser::starts_factor() const {
 
 // A letter or word behind a number that is its unit: "10 cm", "5\mathrm{m}".
 bool Parser::stops_for_unit(Ref so_far) const {
+  if (at_unit_fraction()) return pool_.is_constant(so_far);
   if (!at().is(Kind::kLetter) || !at().upright || !is_unit(at().text)) return false;
   return pool_.is_number(so_far) || pool_.is_constant(so_far);
+}
+
+// \frac{\text{km}}{\text{h}}
+bool Parser::at_unit_fraction() const {
+  if (!at().is(Kind::kCommand) || !at().text.ends_with("frac") || !at(1).is(Kind::kOpen, '{'))
+    return false;
+  return (at(2).is(Kind::kWord) || at(2).is(Kind::kLetter)) && at(2).upright && is_unit(at(2).text);
 }
 
 Ref Parser::juxtaposition(Ref first) {
@@ -203,6 +235,10 @@ Ref Parser::postfix(Ref base) {
       base = pool_.make(Op::kDegree, {base});
     } else if (t.is(Kind::kOperator, '^')) {
       ++pos_;
+      if (pool_.is_number(base) && accept_degree_letter()) {
+        base = pool_.make(Op::kDegree, {base});
+        continue;
+      }
       Ref degree_or_power = exponent();
       if (degree_or_power == kNoRef) return kNoRef;
       if (pool_.is(degree_or_power, Op::kText)) {
@@ -228,6 +264,16 @@ Ref Parser::postfix(Ref base) {
     }
   }
   return base;
+}
+
+// "45^o": the letter in the place of the degree sign.
+bool Parser::accept_degree_letter() {
+  const bool braced = at().is(Kind::kOpen, '{');
+  const size_t letter = braced ? 1 : 0;
+  if (!at(letter).is(Kind::kLetter) || at(letter).text != "o") return false;
+  if (braced && !at(2).is(Kind::kClose, '}')) return false;
+  pos_ += braced ? 3 : 1;
+  return true;
 }
 
 // The exponent after '^'. Text nodes stand for marks: "degree", "T", "ordinal".

@@ -10,12 +10,13 @@ namespace zeroth::math {
 namespace {
 
 constexpr auto kKnownNames = std::to_array<std::string_view>({
-    "Gamma",  "Re",     "alpha",    "arccos", "arccot", "arccsc",  "arcosh", "arcsec", "arcsin",
-    "arctan", "arsinh", "artanh",   "beta",   "binom",  "ceil",    "cos",    "cosec",  "cosh",
-    "cot",    "coth",   "csc",      "delta",  "det",    "epsilon", "exp",    "floor",  "gamma",
-    "gcd",    "inf",    "infinity", "infty",  "lambda", "lcm",     "lg",     "ln",     "log",
-    "max",    "min",    "mod",      "mu",     "omega",  "phi",     "pi",     "psi",    "rho",
-    "sec",    "sigma",  "sin",      "sinh",   "sqrt",   "tan",     "tanh",   "tau",    "theta",
+    "Gamma",   "Re",     "abs",    "alpha",  "arccos", "arccot", "arccsc",   "arcosh",
+    "arcsec",  "arcsin", "arctan", "arsinh", "artanh", "beta",   "binom",    "ceil",
+    "cos",     "cosec",  "cosh",   "cot",    "coth",   "csc",    "delta",    "det",
+    "epsilon", "exp",    "floor",  "gamma",  "gcd",    "inf",    "infinity", "infty",
+    "lambda",  "lcm",    "lg",     "ln",     "log",    "max",    "min",      "mod",
+    "mu",      "omega",  "phi",    "pi",     "psi",    "rho",    "sec",      "sigma",
+    "sin",     "sinh",   "sqrt",   "tan",    "tanh",   "tau",    "theta",
 });
 
 constexpr auto kUnits = std::to_array<std::string_view>({
@@ -106,10 +107,10 @@ constexpr auto kNamed =
                           {"mid", Kind::kBar, '|'},         {"lVert", Kind::kBar, 'N'},
                           {"rVert", Kind::kBar, 'N'},       {"Vert", Kind::kBar, 'N'},
                           {"degree", Kind::kDegree, 0},     {"textdegree", Kind::kDegree, 0},
-                          {"prime", Kind::kOperator, '\''}, {"lor", Kind::kSeparator, '&'},
-                          {"land", Kind::kSeparator, '&'},  {"vee", Kind::kSeparator, '&'},
+                          {"prime", Kind::kOperator, '\''}, {"lor", Kind::kSeparator, 'o'},
+                          {"land", Kind::kSeparator, '&'},  {"vee", Kind::kSeparator, 'o'},
                           {"wedge", Kind::kSeparator, '&'}, {"and", Kind::kSeparator, '&'},
-                          {"or", Kind::kSeparator, '&'}});
+                          {"or", Kind::kSeparator, 'o'}});
 
 template <size_t N>
 bool one_of(std::string_view word, const std::array<std::string_view, N>& list) {
