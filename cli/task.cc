@@ -1,4 +1,4 @@
-// `zeroth task`: list, sample, check and new.
+// `zeroth task`: list, sample, check, new and serve.
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -7,6 +7,7 @@
 #include "core/config.h"
 #include "core/files.h"
 #include "tasks/scaffold.h"
+#include "tasks/so_host.h"
 #include "tasks/task.h"
 #include "tasks/task_check.h"
 
@@ -19,8 +20,13 @@ void print_usage() {
       "       zeroth task sample TASK [-n N]      problems with their prompts and answers\n"
       "       zeroth task check TASK [-n N]       is it fit for training? deterministic, gold "
       "right, junk wrong, fast\n"
-      "       zeroth task new NAME [--dir DIR]    a C++ task to start from, with its test\n"
-      "TASK is NAME or NAME:key=value,..\n\n");
+      "       zeroth task new NAME [--lang cpp|python|so] [--dir DIR]\n"
+      "                                           a task to start from: C++ in the source tree, or "
+      "a plug-in\n"
+      "       zeroth task serve FILE.so           JSON lines in and out for a shared library; "
+      "tries "
+      "it by hand\n"
+      "TASK is NAME or NAME:key=value,.. (for example 'process:command=python3 mine.py')\n\n");
 }
 
 int list(const Args& args) {
@@ -125,10 +131,13 @@ int check(const Args& args) {
 }
 
 struct NewOptions {
+  std::string lang = "cpp";
   std::string dir = ".";
   template <class V>
   void fields(V& v) {
-    v("dir", dir, "root of the source tree that the files go to");
+    v("lang", lang, "cpp (a class), python (process carrier) or so (shared library in C)",
+      Choice{{"cpp", "python", "so"}});
+    v("dir", dir, "folder that the files go to; for cpp the root of the source tree");
   }
 };
 
@@ -137,10 +146,16 @@ int make_new(const Args& args) {
   const Args rest = parse_flags(options, args, "task new");
   if (rest.size() != 1)
     fail_usage("zeroth task new: give one name", "for example zeroth task new palindromes");
-  for (const std::string& path : write_task_scaffold(options.dir, rest[0]))
+  for (const std::string& path : write_task_scaffold(options.dir, rest[0], options.lang))
     std::printf("%s\n", path.c_str());
-  std::fprintf(stderr, "%s\n", scaffold_next_steps(rest[0]).c_str());
+  std::fprintf(stderr, "%s\n", scaffold_next_steps(options.dir, rest[0], options.lang).c_str());
   return 0;
+}
+
+int serve(const Args& args) {
+  if (args.size() != 1)
+    fail_usage("zeroth task serve: give one shared library", "zeroth task serve ./libtask.so");
+  return serve_library(args[0]);
 }
 
 }  // namespace
@@ -156,10 +171,11 @@ int run_task(const Args& args) {
   if (args[0] == "sample") return sample(rest);
   if (args[0] == "check") return check(rest);
   if (args[0] == "new") return make_new(rest);
-  const std::string near = nearest(args[0], {"list", "sample", "check", "new"});
+  if (args[0] == "serve") return serve(rest);
+  const std::string near = nearest(args[0], {"list", "sample", "check", "new", "serve"});
   fail_usage("zeroth task: unknown part \"" + args[0] + "\"" +
                  (near.empty() ? "" : "; did you mean \"" + near + "\"?"),
-             "use list, sample, check or new");
+             "use list, sample, check, new or serve");
 }
 
 }  // namespace zeroth

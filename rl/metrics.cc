@@ -48,12 +48,19 @@ struct RewardTally {
 void add_verdicts(Json& row, const Rollout& rollout) {
   std::map<std::string, RewardTally> rewards;
   std::map<std::string, Tally> facts;
+  std::map<std::string, double> faults;
+  double samples = 0;
   for_each_sample(rollout, [&](const Sample& sample) {
+    ++samples;
     for (const Verdict& verdict : sample.verdicts) {
       RewardTally& reward = rewards[verdict.name];
       if (verdict.reason != Reason::kCheckerError) reward.score.add(verdict.score);
       ++reward.reasons[to_string(verdict.reason)];
       if (!verdict.info.is_object()) continue;
+      const auto fault = verdict.info.find("fault");
+      if (verdict.reason == Reason::kCheckerError && fault != verdict.info.end() &&
+          fault->is_string())
+        ++faults[fault->get<std::string>()];
       for (const auto& [name, value] : verdict.info.items()) {
         if (value.is_number()) facts[name].add(value.get<double>());
         if (value.is_boolean()) facts[name].add(value.get<bool>());
@@ -69,6 +76,7 @@ void add_verdicts(Json& row, const Rollout& rollout) {
       row["reasons/" + name + "/" + reason] = count / total;
   }
   for (const auto& [name, tally] : facts) row["facts/" + name] = tally.mean();
+  for (const auto& [name, count] : faults) row["faults/" + name] = count / samples;
 }
 
 double zero_std_share(const Rollout& rollout) {

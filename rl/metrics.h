@@ -10,7 +10,8 @@ namespace zeroth {
 
 // Facts of sampling and grading over every group drawn, discarded ones included: completions/...,
 // rewards/..., reward, reward_std, frac_reward_zero_std, reasons/REWARD/REASON (shares), facts/NAME
-// (means of the numbers in Verdict::info), entropy (of sampling), masked_share,
+// (means of the numbers in Verdict::info), faults/KIND (share of the samples that a checker failed
+// on, by the fact "fault"), entropy (of sampling), masked_share,
 // dynamic_sampling/...
 Json rollout_metrics(const Rollout& rollout);
 

@@ -58,7 +58,7 @@ void TrainingRun::open(const fs::path& model) {
                                {"experts", policy->config().router.experts}};
   }
   options.vocabulary = vocabulary_of(*tokenizer);
-  options.task = task.get();
+  if (task->grades_here()) options.task = task.get();
   recorder = std::make_unique<RunRecorder>(folder, std::move(options));
 
   constexpr double kTypicalContext = 64;  // attention is a small part; MFU is a rough figure anyway

@@ -98,6 +98,7 @@ Verdict code_accuracy(const CodeVerdict& code, const std::string& program) {
   verdict.extracted = program.substr(0, 4096);
   verdict.info = {{"tests", code.total}, {"tests_right", code.passed}};
   if (!code.detail.empty()) verdict.info["detail"] = code.detail;
+  if (code.reason == Reason::kCheckerError) verdict.info["fault"] = "sandbox";
   return verdict;
 }
 

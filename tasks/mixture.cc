@@ -166,6 +166,11 @@ std::vector<std::string> MixtureTask::stop_strings() const {
   return all;
 }
 
+bool MixtureTask::grades_here() const {
+  return std::all_of(parts_.begin(), parts_.end(),
+                     [](const Part& part) { return part.task->grades_here(); });
+}
+
 std::string MixtureTask::cluster(const Problem& problem) const {
   size_t part = 0;
   const Problem own = inner(problem, &part);

@@ -1,14 +1,80 @@
 #include "tasks/scaffold.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/error.h"
 #include "core/files.h"
+#include "tasks/plugin_header.h"
 
 namespace zeroth {
 namespace {
 
 // NAME and CLASS are filled in.
+constexpr std::string_view kPython =
+    R"(# A Zeroth task: one JSON line in, one JSON line out. Messages to people go to standard error.
+import json, random, sys, zlib
+
+
+# The same problem for the same index, and no problem in both splits.
+def problem(split, index):
+    rng = random.Random(f"{split} {index}")
+    while True:
+        word = "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=6))
+        if (zlib.crc32(word.encode()) % 8 == 0) == (split == "held_out"):
+            return {"prompt": f"Reverse {word}", "answer": word[::-1]}
+
+
+# item["completion"] is all that the policy wrote, item["answer"] its one answer block, or None.
+def grade(item):
+    return {"score": float(item["answer"] == item["problem"]["answer"])}
+
+
+for line in sys.stdin:
+    m = json.loads(line)
+    if m["op"] == "hello":
+        reply = {"name": "NAME", "train": 10000, "held_out": 1000}
+    elif m["op"] == "problems":
+        reply = {"problems": [problem(m["split"], i) for i in m["indices"]]}
+    else:
+        reply = {"results": [grade(item) for item in m["batch"]]}
+    print(json.dumps({"id": m["id"], **reply}), flush=True)
+)";
+
+constexpr std::string_view kLibrary =
+    R"(/* A Zeroth task as a shared library; plugin_abi.h has the rules. */
+#include <stdio.h>
+#include <string.h>
+
+#include "plugin_abi.h"
+
+static char prompt[64], answer[32]; /* valid until the next call: there is one thread */
+
+static int64_t count(void* state, int split) { return split == ZEROTH_TRAIN ? 9000 : 1000; }
+
+/* Sums; every tenth pair of numbers is held out. */
+static int problem(void* state, int split, int64_t i, zeroth_problem* out) {
+  const long pair = (long)(split == ZEROTH_TRAIN ? i + i / 9 + 1 : 10 * i);
+  const long a = pair / 100, b = pair % 100;
+  out->prompt.data = prompt;
+  out->prompt.size = (size_t)snprintf(prompt, sizeof prompt, "%ld+%ld=", a, b);
+  out->answer.data = answer;
+  out->answer.size = (size_t)snprintf(answer, sizeof answer, "%ld", a + b);
+  return 0;
+}
+
+static int grade(void* state, const zeroth_problem* p, zeroth_text completion, zeroth_text given,
+                 int finish, zeroth_result* out) {
+  out->score = given.size > 0 && given.size == p->answer.size &&
+               memcmp(given.data, p->answer.data, given.size) == 0;
+  return 0;
+}
+
+static const zeroth_plugin plugin = {ZEROTH_PLUGIN_ABI, sizeof(zeroth_plugin), "NAME", NULL, NULL,
+                                     count, problem, grade};
+const zeroth_plugin* zeroth_plugin_v1(void) { return &plugin; }
+)";
+
 constexpr std::string_view kHeader = R"(#pragma once
 
 #include "tasks/options.h"
@@ -137,7 +203,7 @@ std::string filled(std::string_view text, const std::string& name) {
 }  // namespace
 
 std::vector<std::string> write_task_scaffold(const std::filesystem::path& root,
-                                             const std::string& name) {
+                                             const std::string& name, const std::string& language) {
   const bool letters = std::all_of(name.begin(), name.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
   });
@@ -145,10 +211,24 @@ std::vector<std::string> write_task_scaffold(const std::filesystem::path& root,
     fail_usage("task name \"" + name + "\"",
                "use lower-case letters, digits and underscores, a letter first");
   }
-  const std::pair<std::filesystem::path, std::string_view> files[] = {
-      {root / "tasks" / (name + "_task.h"), kHeader},
-      {root / "tasks" / (name + "_task.cc"), kSource},
-      {root / "tests" / "tasks" / (name + "_task_test.cc"), kTest}};
+  std::vector<std::pair<std::filesystem::path, std::string>> files;
+  if (language == "cpp") {
+    files = {{root / "tasks" / (name + "_task.h"), filled(kHeader, name)},
+             {root / "tasks" / (name + "_task.cc"), filled(kSource, name)},
+             {root / "tests" / "tasks" / (name + "_task_test.cc"), filled(kTest, name)}};
+  } else if (language == "python") {
+    files = {{root / (name + ".py"), filled(kPython, name)}};
+  } else if (language == "so") {
+    files = {{root / (name + ".c"), filled(kLibrary, name)},
+             {root / "plugin_abi.h", kPluginHeader}};
+  } else {
+    fail_usage("language \"" + language + "\"", "use cpp, python or so");
+  }
+  // The header is the same for every task of a folder.
+  std::erase_if(files, [](const auto& file) {
+    return file.first.filename() == "plugin_abi.h" && std::filesystem::exists(file.first) &&
+           read_file(file.first) == file.second;
+  });
   for (const auto& [path, text] : files) {
     if (std::filesystem::exists(path))
       fail(path.string() + " exists", "choose another name, or remove it first");
@@ -157,14 +237,25 @@ std::vector<std::string> write_task_scaffold(const std::filesystem::path& root,
   for (const auto& [path, text] : files) {
     std::error_code error;
     std::filesystem::create_directories(path.parent_path(), error);
-    write_file_atomic(path, filled(text, name));
+    write_file_atomic(path, text);
     written.push_back(path.string());
   }
   return written;
 }
 
-std::string scaffold_next_steps(const std::string& name) {
+std::string scaffold_next_steps(const std::filesystem::path& root, const std::string& name,
+                                const std::string& language) {
   const std::string type = class_name(name);
+  if (language == "python") {
+    return "next:\n      zeroth task check 'process:command=python3 " +
+           (root / (name + ".py")).lexically_normal().string() + "'";
+  }
+  if (language == "so") {
+    const std::string library = (root / (name + ".so")).lexically_normal().string();
+    return "next:\n      cc -O2 -shared -fPIC -o " + library + " " +
+           (root / (name + ".c")).lexically_normal().string() +
+           "\n      zeroth task check so:path=" + library;
+  }
   return "next: in tasks/task.cc include \"tasks/" + name + "_task.h\" and add to the table\n" +
          "      entry<" + type + "Task, " + type + "Options>(\"" + name +
          "\", \"what it asks for\"),\n" + "      then build and run\n" +

@@ -10,6 +10,7 @@
 #include "tasks/knights.h"
 #include "tasks/mixture.h"
 #include "tasks/parity.h"
+#include "tasks/plugin_task.h"
 #include "tasks/programs.h"
 #include "tasks/zebra.h"
 
@@ -62,6 +63,19 @@ Entry code_entry(const std::string& name, const std::string& summary) {
           options_help<CodeTaskOptions>};
 }
 
+// A task outside the binary; see tasks/plugin_task.h.
+template <class Options>
+Entry plugin_entry(const std::string& name, std::unique_ptr<Task> (*make)(Options),
+                   const std::string& summary) {
+  return {name, summary,
+          [name, make](const Json& json) {
+            Options options;
+            load_config(options, json, "task " + name);
+            return make(std::move(options));
+          },
+          options_help<Options>};
+}
+
 // The place where a new task of this project is added.
 const std::vector<Entry>& entries() {
   static const std::vector<Entry> table = {
@@ -82,6 +96,10 @@ const std::vector<Entry>& entries() {
       code_entry("humaneval", "Python functions from HumanEval (a local file), run in a sandbox"),
       code_entry("mbpp", "Python functions from MBPP (a local file), run in a sandbox"),
       code_entry("code", "programs from any file with prompts and tests, run in a sandbox"),
+      plugin_entry("process", make_process_task,
+                   "a plug-in: a command that answers JSON lines, in any language"),
+      plugin_entry("so", make_so_task, "a plug-in: a shared library with a C interface"),
+      plugin_entry("http", make_http_task, "a plug-in: an HTTP server"),
       {"mixture", "several tasks, each with a weight", make_mixture, mixture_help},
   };
   return table;
@@ -147,6 +165,19 @@ std::unique_ptr<Task> make_task(const std::string& spec) {
     }
   }
   return make_task(spec.substr(0, colon), options);
+}
+
+bool starts_plugin(const std::string& name, const Json& options) {
+  if (name == "process" || name == "so" || name == "http") return true;
+  const auto parts = options.find("parts");
+  if (name != "mixture" || !options.is_object() || parts == options.end() || !parts->is_array())
+    return false;
+  for (const Json& part : *parts) {
+    if (part.is_object() && part.contains("task") && part["task"].is_string() &&
+        starts_plugin(part["task"].get<std::string>(), part.value("options", Json::object())))
+      return true;
+  }
+  return false;
 }
 
 std::vector<TaskInfo> list_tasks() {

@@ -49,6 +49,9 @@ class Task {
   // Key by which problems are dependent (Countdown: the multiset of numbers); intervals cluster by
   // it.
   virtual std::string cluster(const Problem& problem) const { return problem.id; }
+  // False when grading leaves this process (plug-ins). Readers of traces, which grade candidate
+  // answers by the thousand, do without such a task.
+  virtual bool grades_here() const { return true; }
 };
 
 // Makes the task `name` with its options; unknown names and options are usage Errors that name the
@@ -56,6 +59,10 @@ class Task {
 std::unique_ptr<Task> make_task(const std::string& name, const Json& options);
 // "name" or "name:key=value,key=value" (values as JSON or bare words), as in `zeroth eval --task`.
 std::unique_ptr<Task> make_task(const std::string& spec);
+
+// True when making this task starts a command, loads a library or connects to a server, so that a
+// program that only looks at a run must not make it.
+bool starts_plugin(const std::string& name, const Json& options);
 
 struct TaskInfo {
   std::string name, summary, options_help;

@@ -286,7 +286,7 @@ TEST_CASE("mixture: shares, routing, reports, splits") {
 TEST_CASE("scaffold: compiles as written, never overwrites") {
   const auto root = std::filesystem::temp_directory_path() / "zeroth_scaffold_test";
   std::filesystem::remove_all(root);
-  const auto written = write_task_scaffold(root, "word_game");
+  const auto written = write_task_scaffold(root, "word_game", "cpp");
   CHECK(written.size() == 3);
   const std::string source = read_file(root / "tasks" / "word_game_task.cc");
   CHECK(source.find("WordGameTask::problem") != std::string::npos);
@@ -297,8 +297,32 @@ TEST_CASE("scaffold: compiles as written, never overwrites") {
         "c++ -std=c++20 -Wall -Wextra -Werror -fsyntax-only -I. -I" + root.string() + " " + path;
     CHECK_MESSAGE(std::system(command.c_str()) == 0, command);
   }
-  CHECK_THROWS_AS(write_task_scaffold(root, "word_game"), Error);
-  CHECK_THROWS_AS(write_task_scaffold(root, "Word Game"), Error);
-  CHECK_THROWS_AS(write_task_scaffold(root, "../x"), Error);
+  CHECK_THROWS_AS(write_task_scaffold(root, "word_game", "cpp"), Error);
+  CHECK_THROWS_AS(write_task_scaffold(root, "Word Game", "python"), Error);
+  CHECK_THROWS_AS(write_task_scaffold(root, "../x", "so"), Error);
+  std::filesystem::remove_all(root);
+}
+
+TEST_CASE("scaffold: the plug-ins work and pass their check as written") {
+  const auto root = std::filesystem::temp_directory_path() / "zeroth_scaffold_plugins";
+  std::filesystem::remove_all(root);
+  REQUIRE(write_task_scaffold(root, "word_game", "python").size() == 1);
+  REQUIRE(write_task_scaffold(root, "word_game", "so").size() == 2);
+  CHECK(write_task_scaffold(root, "another", "so").size() == 1);  // the header is there
+  const std::string library = (root / "word_game.so").string();
+  const std::string compile = "cc -std=c99 -Wall -Werror -shared -fPIC -o " + library + " " +
+                              (root / "word_game.c").string();
+  REQUIRE(std::system(compile.c_str()) == 0);
+  const auto python = make_task(
+      "process", {{"command", {"python3", (root / "word_game.py").string()}}, {"workers", 1}});
+  const auto so = make_task("so", {{"path", library},
+                                   {"host", ZEROTH_BUILD_DIR "/test_plugin_host"},
+                                   {"workers", 1}});
+  for (const Task* task : {python.get(), so.get()}) {
+    CHECK(task->name() == "word_game");
+    const TaskCheck check = check_task(*task, 60);
+    CHECK_MESSAGE(check.passed(), check.to_text());
+  }
+  CHECK_THROWS_AS(write_task_scaffold(root, "x", "fortran"), Error);
   std::filesystem::remove_all(root);
 }

@@ -1,2 +1,13 @@
 zeroth_fuzzer(rewards ${PROJECT_SOURCE_DIR}/fuzz/fuzz_rewards.cc zeroth_tasks)
 zeroth_fuzzer(rows ${PROJECT_SOURCE_DIR}/fuzz/fuzz_rows.cc zeroth_tasks)
+
+# What the tests of plug-ins load and start; they find both in the build folder.
+add_library(test_plugin MODULE ${CMAKE_CURRENT_LIST_DIR}/plugins/library.cc)
+set_target_properties(test_plugin PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
+target_include_directories(test_plugin PRIVATE ${PROJECT_SOURCE_DIR})
+zeroth_compile_options(test_plugin)
+add_executable(test_plugin_host ${CMAKE_CURRENT_LIST_DIR}/plugins/host.cc)
+zeroth_compile_options(test_plugin_host)
+target_link_libraries(test_plugin_host PRIVATE zeroth_tasks)
+add_dependencies(test_tasks test_plugin test_plugin_host)
+target_compile_definitions(test_tasks PRIVATE ZEROTH_BUILD_DIR="${PROJECT_BINARY_DIR}")

@@ -1,0 +1,48 @@
+// The HTTP carrier: a server that grades, in its own shape or in one that other trainers use.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "tasks/plugin_pool.h"
+
+namespace zeroth {
+
+// http://HOST[:PORT][/PATH]; host names, IPv4 and [IPv6].
+struct HttpUrl {
+  std::string host, port, path;
+};
+// Throws a usage Error for anything else (https among it: put a proxy in front).
+HttpUrl parse_http_url(const std::string& url);
+
+// Shapes of requests and answers:
+//   zeroth     the messages of the process carrier, POSTed as they are
+//   openrlhf   POST {"query": [prompt + completion], "prompts": [..], "labels": [answer]};
+//              answer {"rewards": [..]}, with "scores" and "extra_logs" (lists) as facts
+//   nemo_gym   one POST a completion: {"responses_create_params", "response"} in the form of
+//              OpenAI's Responses API plus the problem's meta; answer {"reward": x, ..}, whose
+//              other numbers become facts
+// The last two only grade; their problems come from another task.
+enum class HttpShape { kZeroth, kOpenRlhf, kNemoGym };
+HttpShape http_shape(const std::string& name);  // throws a usage Error
+
+// One connection that is kept alive; a server that closed it between requests is connected to
+// again. Answers are at most 64 MiB.
+class HttpChannel : public PluginChannel {
+ public:
+  HttpChannel(HttpUrl url, HttpShape shape);
+  ~HttpChannel() override;
+  void open() override {}  // connects with the first request
+  void close() override;
+  void call(const Json& request, double seconds, double grace, const TakeReply& take) override;
+
+ private:
+  struct Connection;
+  // POSTs and parses the answer. Throws PluginFault.
+  Json post(const Json& body, double seconds, double grace);
+  HttpUrl url_;
+  HttpShape shape_;
+  std::unique_ptr<Connection> connection_;
+};
+
+}  // namespace zeroth

@@ -1,0 +1,362 @@
+#include <doctest/doctest.h>
+
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <thread>
+
+#include "core/files.h"
+#include "tasks/plugin_http.h"
+#include "tasks/plugin_task.h"
+
+using namespace zeroth;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Folder {
+  fs::path path;
+  Folder() {
+    std::string name = (fs::temp_directory_path() / "zeroth-plugin-XXXXXX").string();
+    REQUIRE(::mkdtemp(name.data()) != nullptr);
+    path = name;
+  }
+  ~Folder() { fs::remove_all(path); }
+  std::vector<std::string> lines(const std::string& name) const {
+    std::ifstream file(path / name);
+    std::vector<std::string> all;
+    for (std::string line; std::getline(file, line);) all.push_back(line);
+    return all;
+  }
+};
+
+// Deadlines are long enough for a busy machine; only what really hangs waits for them.
+ProcessOptions misbehaving(const Folder& folder) {
+  ProcessOptions options;
+  options.command = {"python3", "tests/tasks/plugins/misbehave.py", folder.path.string()};
+  options.workers = 2;
+  options.timeout = 1;
+  options.grace = 2;
+  options.backoff = 0.01;
+  options.give_up = 1000;
+  return options;
+}
+
+std::vector<Verdict> grades(const Task& task, const std::vector<std::string>& completions,
+                            FinishReason finish = FinishReason::kStop) {
+  const Problem problem = task.problem(Split::kTrain, 0);
+  std::vector<GradeRequest> requests;
+  for (const std::string& completion : completions)
+    requests.push_back({&problem, completion, finish});
+  std::vector<Verdict> first;
+  for (auto& verdicts : task.grade_batch(requests)) first.push_back(verdicts.at(0));
+  return first;
+}
+
+std::string fault(const Verdict& verdict) {
+  return verdict.reason == Reason::kCheckerError ? verdict.info.value("fault", "?") : "";
+}
+
+}  // namespace
+
+TEST_CASE("plug-in: problems, grading, and what it tells of itself") {
+  const Folder folder;
+  const auto task = make_process_task(misbehaving(folder));
+  CHECK(task->name() == "misbehave");
+  CHECK(task->size(Split::kTrain) == 3);
+  CHECK(task->size(Split::kHeldOut) == 2);
+  CHECK(task->stop_strings() == std::vector<std::string>{"\n\n"});
+  CHECK_FALSE(task->grades_here());
+  const Problem problem = task->problem(Split::kHeldOut, 1);
+  CHECK(problem.prompt == "q1");
+  CHECK(problem.answer == "held_out");
+  CHECK_THROWS_AS(task->problem(Split::kTrain, 3), Error);
+  const auto verdicts = grades(*task, {"right", "wrong", "rich"});
+  CHECK(verdicts[0].score == 1);
+  CHECK(verdicts[0].reason == Reason::kCorrect);
+  CHECK(verdicts[1].score == 0);
+  CHECK(verdicts[1].reason == Reason::kWrong);
+  CHECK(verdicts[2].score == 0.25);
+  CHECK(verdicts[2].reason == Reason::kParseError);
+  CHECK(verdicts[2].extracted == "x");
+  CHECK(verdicts[2].info["steps"] == 3);
+  CHECK(grades(*task, {"wrong"}, FinishReason::kLength)[0].reason == Reason::kTruncated);
+  CHECK(task->grade_batch({}).empty());
+}
+
+TEST_CASE("plug-in: parts become rewards with the config's weights") {
+  const Folder folder;
+  ProcessOptions options = misbehaving(folder);
+  options.part_weights = {{"style", 2.0}};
+  options.format_weight = 0.5;
+  options.accuracy_weight = 3;
+  const auto task = make_process_task(options);
+  const auto verdicts = task->grade(task->problem(Split::kTrain, 0), "rich", FinishReason::kStop);
+  REQUIRE(verdicts.size() == 3);
+  CHECK(verdicts[0].name == "accuracy");
+  CHECK(verdicts[0].weight == 3);
+  CHECK(verdicts[1].name == "style");
+  CHECK(verdicts[1].score == 0.5);
+  CHECK(verdicts[1].weight == 2);
+  CHECK(verdicts[2].name == "format");
+  CHECK(verdicts[2].weight == 0.5);
+}
+
+TEST_CASE("plug-in: every fault costs its own completion and has its own name") {
+  const Folder folder;
+  const auto task = make_process_task(misbehaving(folder));
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"right", ""},           {"hang", "timeout"},    {"crash", "crashed"},
+      {"exit", "crashed"},     {"garbage", "garbage"}, {"bytes", "garbage"},
+      {"deep", "garbage"},     {"late", "late"},       {"close", "closed"},
+      {"leave", "closed"},     {"text", "garbage"},    {"wrong id", "garbage"},
+      {"too many", "garbage"}, {"error", "reported"},  {"own timeout", "timeout"},
+      {"right 2", ""}};
+  std::vector<std::string> completions;
+  for (const auto& [completion, expected] : cases) completions.push_back(completion);
+  const auto verdicts = grades(*task, completions);
+  for (size_t i = 0; i < cases.size(); ++i) {
+    INFO(cases[i].first, " -> ", verdicts[i].info.dump());
+    CHECK(fault(verdicts[i]) == cases[i].second);
+    if (cases[i].second.empty())
+      CHECK(verdicts[i].score == 1);
+    else
+      CHECK(verdicts[i].score == 0);
+  }
+  // The run goes on: the workers are fine again.
+  const auto after = grades(*task, std::vector<std::string>(40, "right"));
+  for (const Verdict& verdict : after) CHECK(verdict.score == 1);
+}
+
+TEST_CASE("plug-in: an answer to an earlier request is not taken for a later one") {
+  const Folder folder;
+  const auto task = make_process_task(misbehaving(folder));
+  const auto verdicts = grades(*task, {"old id"});
+  CHECK(fault(verdicts[0]).empty());
+  CHECK(verdicts[0].score == 0);
+}
+
+TEST_CASE("plug-in: a worker killed in mid-batch loses nothing, and nothing is graded twice") {
+  const Folder folder;
+  ProcessOptions options = misbehaving(folder);
+  options.timeout = 60;
+  const auto task = make_process_task(options);
+  std::vector<std::string> completions;
+  for (int i = 0; i < 40; ++i) completions.push_back("piece " + std::to_string(i));
+  completions[5] = "killed once in pieces";
+  const auto verdicts = grades(*task, completions);
+  for (const Verdict& verdict : verdicts) {
+    CHECK(verdict.score == 1);
+    CHECK(verdict.reason == Reason::kCorrect);
+  }
+  std::map<std::string, int> graded;
+  for (const std::string& line : folder.lines("graded")) ++graded[line];
+  CHECK(graded.size() == completions.size());
+  for (const auto& [completion, times] : graded) {
+    INFO(completion);
+    CHECK(times == 1);
+  }
+  CHECK(fs::exists(folder.path / "killed"));
+}
+
+TEST_CASE("plug-in: a batch answered as a whole survives kill -9 too") {
+  const Folder folder;
+  ProcessOptions options = misbehaving(folder);
+  options.timeout = 60;
+  const auto task = make_process_task(options);
+  std::vector<std::string> completions(30, "right");
+  completions[3] = "killed once";
+  completions[20] = "killed once more";
+  for (const Verdict& verdict : grades(*task, completions)) CHECK(verdict.score == 1);
+}
+
+TEST_CASE("plug-in: one that is broken for good is given up, and probed again by the next batch") {
+  const Folder folder;
+  ProcessOptions options = misbehaving(folder);
+  options.workers = 1;
+  options.give_up = 4;
+  options.retries = 0;
+  const auto task = make_process_task(options);
+  const auto starts = [&] { return folder.lines("starts").size(); };
+  CHECK(starts() == 1);
+  auto verdicts = grades(*task, std::vector<std::string>(100, "exit"));
+  for (const Verdict& verdict : verdicts) CHECK(fault(verdict) == "crashed");
+  CHECK(starts() == 4);  // the first request and three more
+  verdicts = grades(*task, std::vector<std::string>(100, "exit"));
+  for (const Verdict& verdict : verdicts) CHECK(fault(verdict) == "crashed");
+  CHECK(starts() == 5);  // one probe
+  for (const Verdict& verdict : grades(*task, {"right", "right"})) CHECK(verdict.score == 1);
+  // And a success makes it trusted again.
+  verdicts = grades(*task, {"right", "exit", "right"});
+  CHECK(verdicts[0].score == 1);
+  CHECK(fault(verdicts[1]) == "crashed");
+  CHECK(verdicts[2].score == 1);
+}
+
+TEST_CASE("plug-in: no process is left behind") {
+  const Folder folder;
+  std::vector<std::string> pids;
+  {
+    const auto task = make_process_task(misbehaving(folder));
+    grades(*task, {"hang", "right", "crash"});
+    pids = folder.lines("starts");
+  }
+  CHECK(pids.size() >= 2);
+  for (const std::string& pid : pids) CHECK(::kill(std::stoi(pid), 0) == -1);
+}
+
+TEST_CASE("plug-in: one that cannot start is an error with its reason") {
+  const Folder folder;
+  ProcessOptions options;
+  options.command = "/nonexistent/plugin";
+  CHECK_THROWS_WITH_AS(make_process_task(options), doctest::Contains("cannot start"), Error);
+  options.command = {"python3", "-c", "import sys; sys.exit(9)"};
+  CHECK_THROWS_WITH_AS(make_process_task(options), doctest::Contains("exit code 9"), Error);
+  options.command = Json::array();
+  CHECK_THROWS_WITH_AS(make_process_task(options), doctest::Contains("no command"), Error);
+  ProcessOptions refused = misbehaving(folder);
+  refused.options = {{"refuse", true}};
+  CHECK_THROWS_WITH_AS(make_process_task(refused), doctest::Contains("no licence"), Error);
+}
+
+TEST_CASE("plug-in: problems of another task, by name as on the command line") {
+  const Folder folder;
+  const std::string spec = "process:command=[\"python3\",\"tests/tasks/plugins/misbehave.py\",\"" +
+                           folder.path.string() + "\"],workers=1,problems=parity:bits=4";
+  const auto task = make_task(spec);
+  CHECK(task->size(Split::kHeldOut) == make_task("parity:bits=4")->size(Split::kHeldOut));
+  const Problem problem = task->problem(Split::kTrain, 1);
+  CHECK(problem.prompt == make_task("parity:bits=4")->problem(Split::kTrain, 1).prompt);
+  CHECK(problem.task == "misbehave");
+  CHECK(task->grade(problem, "right", FinishReason::kStop)[0].score == 1);
+  CHECK(starts_plugin("process", Json::object()));
+  CHECK(starts_plugin("mixture", {{"parts", {{{"task", "parity"}}, {{"task", "so"}}}}}));
+  CHECK_FALSE(starts_plugin("parity", Json::object()));
+}
+
+TEST_CASE("plug-in: a shared library, whose crash costs one worker and one completion") {
+  const Folder folder;
+  SoOptions options;
+  options.path = ZEROTH_BUILD_DIR "/test_plugin.so";
+  options.host = ZEROTH_BUILD_DIR "/test_plugin_host";
+  options.options = {{"log", (folder.path / "log").string()}};
+  options.workers = 2;
+  options.timeout = 1;
+  options.grace = 0;
+  options.backoff = 0.01;
+  const auto task = make_so_task(options);
+  CHECK(task->name() == "library");
+  CHECK(task->size(Split::kTrain) == 5);
+  const Problem problem = task->problem(Split::kTrain, 2);
+  CHECK(problem.prompt == "number 2");
+  CHECK(problem.meta == Json{{"kind", 3}});
+  CHECK_THROWS_WITH_AS(task->problem(Split::kTrain, 4), doctest::Contains("code 7"), Error);
+  const std::string right = "<think></think><answer>right</answer>";
+  std::vector<std::string> completions = {right,  "crash", "plain 1", "code",    "nan", "error",
+                                          "hang", "abort", "plain 2", "plain 3", right};
+  const auto verdicts = grades(*task, completions);
+  const std::vector<std::string> faults = {
+      "", "crashed", "", "reported", "reported", "reported", "timeout", "crashed", "", "", ""};
+  for (size_t i = 0; i < completions.size(); ++i) {
+    INFO(completions[i], " -> ", verdicts[i].info.dump());
+    CHECK(fault(verdicts[i]) == faults[i]);
+  }
+  CHECK(verdicts[0].score == 1);
+  CHECK(verdicts[0].info["steps"] == 2);
+  CHECK(verdicts[10].score == 1);
+  CHECK(verdicts[2].score == 0);
+  // Each completion reached the grader once: results are sent one by one.
+  std::map<std::string, int> graded;
+  for (const std::string& line : folder.lines("log")) ++graded[line];
+  CHECK(graded["plain 1"] == 1);
+  CHECK(graded["plain 2"] == 1);
+  CHECK(graded["plain 3"] == 1);
+  CHECK(graded[right] == 2);
+  options.options = Json::object();
+  CHECK_THROWS_WITH_AS(make_so_task(options), doctest::Contains("refused the options"), Error);
+}
+
+namespace {
+
+// The server ends when its standard input does.
+struct Server {
+  Folder folder;
+  FILE* process = nullptr;
+  std::string base;
+  Server() {
+    const std::string port = (folder.path / "port").string();
+    process = ::popen(("python3 tests/tasks/plugins/server.py " + port).c_str(), "w");
+    REQUIRE(process != nullptr);
+    while (!fs::exists(port)) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    base = "http://127.0.0.1:" + read_file(port);
+  }
+  ~Server() { ::pclose(process); }
+};
+
+HttpOptions http_options(const std::string& url, const std::string& shape) {
+  HttpOptions options;
+  options.url = url;
+  options.shape = shape;
+  options.workers = 2;
+  options.timeout = 1;
+  options.grace = 2;
+  options.backoff = 0.01;
+  options.give_up = 1000;
+  options.retries = 1;
+  if (shape != "zeroth") options.problems = "parity:bits=4";
+  return options;
+}
+
+}  // namespace
+
+TEST_CASE("plug-in: HTTP, own shape") {
+  const Server server;
+  const auto task = make_http_task(http_options(server.base + "/any", "zeroth"));
+  CHECK(task->name() == "server");
+  CHECK(task->problem(Split::kHeldOut, 1).prompt == "p1");
+  const auto verdicts = grades(
+      *task, {"right", "hang", "late", "close", "garbage", "status", "no http", "wrong", "right"});
+  const std::vector<std::string> faults = {
+      "", "timeout", "late", "closed", "garbage", "http_status", "garbage", "", ""};
+  for (size_t i = 0; i < faults.size(); ++i) {
+    INFO(i, " -> ", verdicts[i].info.dump());
+    CHECK(fault(verdicts[i]) == faults[i]);
+  }
+  CHECK(verdicts[0].score == 1);
+  CHECK(verdicts[7].score == 0);
+  CHECK(verdicts[8].score == 1);
+}
+
+TEST_CASE("plug-in: HTTP as OpenRLHF and NeMo-Gym speak it") {
+  const Server server;
+  for (const auto& [path, shape] :
+       {std::pair<std::string, std::string>{"/get_reward", "openrlhf"}, {"/verify", "nemo_gym"}}) {
+    CAPTURE(shape);
+    const auto task = make_http_task(http_options(server.base + path, shape));
+    const Problem problem = task->problem(Split::kTrain, 0);
+    const auto verdicts = grades(*task, {problem.answer, "wrong", "close", problem.answer});
+    CHECK(verdicts[0].score == 1);
+    CHECK(verdicts[1].score == 0);
+    CHECK(fault(verdicts[1]).empty());
+    CHECK(fault(verdicts[2]) == "closed");
+    CHECK(verdicts[3].score == 1);
+    CHECK(verdicts[1].info[shape == "openrlhf" ? "length" : "judge"] ==
+          (shape == "openrlhf" ? 5 : 2));
+  }
+}
+
+TEST_CASE("plug-in: a server that is not there, and addresses") {
+  CHECK_THROWS_WITH_AS(make_http_task(http_options("http://127.0.0.1:1/", "zeroth")),
+                       doctest::Contains("unreachable"), Error);
+  CHECK(parse_http_url("http://host").path == "/");
+  CHECK(parse_http_url("http://[::1]:81/a?b").host == "::1");
+  CHECK(parse_http_url("http://[::1]:81/a?b").port == "81");
+  CHECK(parse_http_url("http://[::1]/").port == "80");
+  for (const char* bad :
+       {"https://x/", "x", "http://", "http://x:y/", "http://x:70000/", "http://a b/"})
+    CHECK_THROWS_AS(parse_http_url(bad), Error);
+}
