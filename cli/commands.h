@@ -17,6 +17,7 @@ ZEROTH_COMMAND int run_check(const Args& args);
 ZEROTH_COMMAND int run_demo(const Args& args);
 ZEROTH_COMMAND int run_describe(const Args& args);
 ZEROTH_COMMAND int run_eval(const Args& args);
+ZEROTH_COMMAND int run_export(const Args& args);
 ZEROTH_COMMAND int run_grade(const Args& args);
 ZEROTH_COMMAND int run_init(const Args& args);
 ZEROTH_COMMAND int run_inspect(const Args& args);
@@ -27,6 +28,7 @@ ZEROTH_COMMAND int run_task(const Args& args);
 ZEROTH_COMMAND int run_tokenize(const Args& args);
 ZEROTH_COMMAND int run_traces(const Args& args);
 ZEROTH_COMMAND int run_train(const Args& args);
+ZEROTH_COMMAND int run_upcycle(const Args& args);
 
 // Parts of `zeroth check`.
 ZEROTH_COMMAND int run_check_code(const Args& args);

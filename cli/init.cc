@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "cli/commands.h"
+#include "cli/model_files.h"
 #include "core/config.h"
 #include "policy/policy.h"
 
@@ -41,13 +42,7 @@ int run_init(const Args& args) {
   }
   const PolicyConfig config = PolicyConfig::from_file(options.config);
   const std::filesystem::path out = options.out;
-  if (std::filesystem::exists(out / "config.json")) {
-    fail_usage("zeroth init: " + out.string() + " already holds a model",
-               "choose another folder, or remove that one first");
-  }
-  std::error_code error;
-  std::filesystem::create_directories(out, error);
-  if (error) fail("cannot make folder " + out.string() + ": " + error.message(), "check --out");
+  make_model_folder(out, "init");
   const std::unique_ptr<Policy> policy = Policy::init(config, options.seed);
   policy->save(out, {.bfloat16 = options.bfloat16});
   const ParameterCounts counts = count_parameters(config);

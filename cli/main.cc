@@ -31,6 +31,8 @@ const Command kCommands[] = {
     {"check", run_check, "hold this build against recorded references"},
     {"bench", run_bench, "speed of this machine and of the engine, beside their limits"},
     {"describe", run_describe, "what a checkpoint is and what training it would cost"},
+    {"export", run_export, "write a checkpoint as a Hugging Face folder or as GGUF"},
+    {"upcycle", run_upcycle, "turn a dense checkpoint into a mixture of experts"},
     {"pretrain", run_pretrain, "train a base checkpoint on a procedural corpus"},
     {"init", run_init, "a random checkpoint from a Hugging Face config.json"},
     {"tokenize", run_tokenize, "text to token ids and back"},

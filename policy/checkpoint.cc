@@ -9,6 +9,7 @@
 #include "core/files.h"
 #include "core/parallel.h"
 #include "core/rng.h"
+#include "policy/gguf_model.h"
 #include "policy/layout.h"
 #include "policy/safetensors.h"
 
@@ -297,6 +298,25 @@ void Checkpoint::read(Parameters& parameters) const {
       }
     }
   });
+}
+
+Weights load_weights(const std::filesystem::path& path) {
+  if (is_gguf(path)) {
+    const GgufFile file(path);
+    const PolicyConfig config = PolicyConfig::from_json(gguf_config(file), path.string());
+    Weights weights{config, Parameters(make_layout(config).infos)};
+    read_gguf_weights(file, config, weights.parameters);
+    return weights;
+  }
+  if (!std::filesystem::is_directory(path)) {
+    fail_usage("no model directory at " + path.string(),
+               "give a folder with config.json and safetensors weights, or a .gguf file");
+  }
+  const PolicyConfig config = PolicyConfig::from_file(path / "config.json");
+  const Checkpoint checkpoint(path, config);
+  Weights weights{config, Parameters(make_layout(config).infos)};
+  checkpoint.read(weights.parameters);
+  return weights;
 }
 
 namespace {

@@ -41,6 +41,14 @@ class Checkpoint {
   std::unique_ptr<Impl> impl_;
 };
 
+// A model's numbers without anything to run them.
+struct Weights {
+  PolicyConfig config;
+  Parameters parameters;
+};
+// Reads a Hugging Face directory or a .gguf file; see Policy::load.
+Weights load_weights(const std::filesystem::path& path);
+
 // Writes config.json and the weights; see Policy::save.
 void write_checkpoint(const std::filesystem::path& dir, const PolicyConfig& config,
                       const Parameters& parameters, const SaveOptions& options);

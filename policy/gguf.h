@@ -44,6 +44,10 @@ GgmlBlock ggml_block(uint32_t type, const std::string& source);
 // Widens `count` values (a multiple of the block) exactly as ggml-quants.c of llama.cpp does.
 void ggml_dequantize(GgmlType type, const std::byte* in, int64_t count, float* out);
 
+// The inverse for F32, F16, BF16 (rounded to nearest even) and Q8_0 (as the reference code of
+// ggml-quants.c rounds). `count` is a multiple of the block; other types throw Error.
+void ggml_quantize(GgmlType type, const float* in, int64_t count, std::byte* out);
+
 using GgufValue = std::variant<bool, uint64_t, int64_t, double, std::string, std::vector<double>,
                                std::vector<std::string>>;
 

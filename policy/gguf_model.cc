@@ -6,35 +6,10 @@
 #include <set>
 
 #include "core/error.h"
+#include "policy/gguf_names.h"
 
 namespace zeroth {
 namespace {
-
-struct Architecture {
-  const char* gguf;
-  const char* model_type;
-  const char* hugging_face;
-};
-constexpr Architecture kArchitectures[] = {
-    {"llama", "llama", "LlamaForCausalLM"},
-    {"qwen2", "qwen2", "Qwen2ForCausalLM"},
-    {"qwen3", "qwen3", "Qwen3ForCausalLM"},
-    {"qwen2moe", "qwen2_moe", "Qwen2MoeForCausalLM"},
-    {"qwen3moe", "qwen3_moe", "Qwen3MoeForCausalLM"},
-    {"olmoe", "olmoe", "OlmoeForCausalLM"},
-    {"deepseek2", "deepseek_v2", "DeepseekV2ForCausalLM"},
-};
-
-const Architecture& architecture_of(const GgufContents& gguf) {
-  const std::string name = gguf.text("general.architecture");
-  std::string known;
-  for (const Architecture& row : kArchitectures) {
-    if (name == row.gguf) return row;
-    known += std::string(known.empty() ? "" : ", ") + row.gguf;
-  }
-  fail(gguf.source + ": general.architecture is \"" + name + "\", which is not implemented",
-       "use one of " + known);
-}
 
 // Metadata under the architecture's own prefix.
 class Keys {
@@ -60,19 +35,20 @@ class Keys {
   std::string prefix_;
 };
 
-// Llama 3's scaling is stored as one divisor per frequency; finds the parameters that give them
-// (Llama 3.1: low 1, high 4, original length 8192).
-Json llama3_scaling(const GgufFile& file, const GgufContents& gguf, int head_dim, double theta) {
-  const auto it = gguf.tensors.find("rope_freqs.weight");
-  if (it == gguf.tensors.end()) return nullptr;
+// Llama 3's scaling is stored as one divisor per frequency. What gave them may stand beside it;
+// else Llama 3.1's (low 1, high 4, original length 8192) are tried.
+Json llama3_scaling(const GgufContents& gguf, const Keys& keys, std::span<const float> stored,
+                    int head_dim, double theta) {
+  if (stored.empty()) return nullptr;
   const std::string name = gguf.source + ": rope_freqs.weight";
-  if (it->second.count != head_dim / 2) {
+  if (static_cast<int>(stored.size()) != head_dim / 2) {
     fail(name + " does not fit heads of " + std::to_string(head_dim), "fetch the file again");
   }
-  std::vector<float> stored(static_cast<size_t>(head_dim / 2));
-  file.read(it->second, 0, it->second.count, stored.data());
   const double factor = *std::max_element(stored.begin(), stored.end());
-  const double low = 1, high = 4, original = 8192;
+  const double low = keys.real("rope.scaling.low_freq_factor", 1);
+  const double high = keys.real("rope.scaling.high_freq_factor", 4);
+  const auto original =
+      static_cast<double>(keys.number("rope.scaling.original_context_length", 8192));
   for (int i = 0; i < head_dim / 2; ++i) {
     const double frequency = std::pow(theta, -2.0 * i / head_dim);
     const double turns = original * frequency / (2 * std::numbers::pi);
@@ -110,6 +86,10 @@ Json rope_scaling(const GgufContents& gguf, const Keys& keys) {
       {"rope_type", "yarn"},
       {"factor", factor},
       {"original_max_position_embeddings", keys.number("rope.scaling.original_context_length")}};
+  for (const char* beta : {"beta_fast", "beta_slow"}) {
+    const std::string key = std::string("rope.scaling.yarn_") + beta;
+    if (keys.has(key)) yarn[beta] = keys.real(key, 0);
+  }
   // llama.cpp stores 0.1 times DeepSeek's mscale_all_dim.
   const double log_multiplier = keys.real("rope.scaling.yarn_log_multiplier", 0);
   if (log_multiplier > 0) {
@@ -183,9 +163,9 @@ void add_deepseek(const GgufContents& gguf, const Keys& keys, Json& config) {
   }
 }
 
-Json config_of(const GgufFile& file) {
-  const GgufContents& gguf = file.contents();
-  const Architecture& architecture = architecture_of(gguf);
+Json config_of(const GgufContents& gguf, std::span<const float> rope_freqs) {
+  const GgufArchitecture& architecture =
+      gguf_architecture(gguf.text("general.architecture"), gguf.source);
   const Keys keys(gguf);
   const auto embedding = gguf.tensors.find("token_embd.weight");
   if (embedding == gguf.tensors.end() || embedding->second.shape.size() != 2) {
@@ -229,7 +209,7 @@ Json config_of(const GgufFile& file) {
   }
   Json scaling = rope_scaling(gguf, keys);
   if (scaling.is_null()) {
-    scaling = llama3_scaling(file, gguf, static_cast<int>(head_dim), theta);
+    scaling = llama3_scaling(gguf, keys, rope_freqs, static_cast<int>(head_dim), theta);
   }
   if (!scaling.is_null()) config["rope_scaling"] = scaling;
   return config;
@@ -241,6 +221,22 @@ bool is_gguf(const std::filesystem::path& path) {
   return path.extension() == ".gguf" && std::filesystem::is_regular_file(path);
 }
 
-Json gguf_config(const GgufFile& file) { return config_of(file); }
+Json gguf_config(const GgufContents& contents, std::span<const float> rope_freqs) {
+  return config_of(contents, rope_freqs);
+}
+
+Json gguf_config(const GgufFile& file) {
+  const auto it = file.contents().tensors.find("rope_freqs.weight");
+  std::vector<float> rope_freqs;
+  if (it != file.contents().tensors.end()) {
+    constexpr int64_t kMaxHeadDim = 1 << 20;
+    if (it->second.count > kMaxHeadDim) {
+      fail(file.contents().source + ": rope_freqs.weight is no vector of frequencies");
+    }
+    rope_freqs.resize(static_cast<size_t>(it->second.count));
+    file.read(it->second, 0, it->second.count, rope_freqs.data());
+  }
+  return gguf_config(file.contents(), rope_freqs);
+}
 
 }  // namespace zeroth

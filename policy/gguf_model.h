@@ -19,6 +19,9 @@ bool is_gguf(const std::filesystem::path& path);
 // qwen3, qwen2moe, qwen3moe, olmoe, deepseek2 (V2 and V3). Throws Error naming the file and the key
 // that is missing or cannot be expressed.
 Json gguf_config(const GgufFile& file);
+// The same from metadata and tensor shapes; `rope_freqs` is tensor rope_freqs.weight (may be
+// empty).
+Json gguf_config(const GgufContents& contents, std::span<const float> rope_freqs);
 
 // Widens every weight into `parameters` (made from the same config's layout). Missing, unexpected
 // and misshapen tensors and values that are not finite are Errors with the tensor's name.

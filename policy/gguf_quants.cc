@@ -1,5 +1,7 @@
 // Block formats of ggml (ggml-common.h, ggml-quants.c of llama.cpp). Every product and sum is taken
 // in the order of that code, so the float32 values are its values.
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "core/error.h"
@@ -116,7 +118,65 @@ void q6_k(const std::byte* in, float* out) {
   }
 }
 
+// IEEE half precision, rounded to nearest even.
+uint16_t to_float16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
+  bits &= 0x7fffffff;
+  if (bits > 0x7f800000) return sign | 0x7e00;   // NaN
+  if (bits >= 0x477ff000) return sign | 0x7c00;  // from 65520 on: infinity
+  if (bits < 0x38800000) {                       // below 2^-14: half's steps are 2^-24,
+    float magnitude;                             // which are those of 0.5f
+    std::memcpy(&magnitude, &bits, 4);
+    magnitude += 0.5f;
+    std::memcpy(&bits, &magnitude, 4);
+    return sign | static_cast<uint16_t>(bits - 0x3f000000);
+  }
+  bits += 0xfff + (bits >> 13 & 1);
+  return sign | static_cast<uint16_t>((bits - (112u << 23)) >> 13);
+}
+
+void put_half(std::byte* out, float value) {
+  const uint16_t half = to_float16(value);
+  std::memcpy(out, &half, 2);
+}
+
+void quantize_q8_0(const float* in, std::byte* out) {
+  float largest = 0;
+  for (int j = 0; j < 32; ++j) largest = std::max(largest, std::abs(in[j]));
+  const float d = largest / 127;
+  const float inverse = d > 0 ? 1 / d : 0;
+  put_half(out, d);
+  for (int j = 0; j < 32; ++j) {
+    out[2 + j] = static_cast<std::byte>(static_cast<int8_t>(std::round(in[j] * inverse)));
+  }
+}
+
 }  // namespace
+
+void ggml_quantize(GgmlType type, const float* in, int64_t count, std::byte* out) {
+  switch (type) {
+    case GgmlType::kF32:
+      std::memcpy(out, in, static_cast<size_t>(count) * 4);
+      return;
+    case GgmlType::kF16:
+      for (int64_t i = 0; i < count; ++i) put_half(out + 2 * i, in[i]);
+      return;
+    case GgmlType::kBf16:
+      for (int64_t i = 0; i < count; ++i) {
+        const uint16_t narrow = to_bfloat16(in[i]);
+        std::memcpy(out + 2 * i, &narrow, 2);
+      }
+      return;
+    case GgmlType::kQ8_0:
+      for (int64_t i = 0; i < count / 32; ++i) quantize_q8_0(in + 32 * i, out + 34 * i);
+      return;
+    default:
+      fail("ggml type " + std::to_string(static_cast<uint32_t>(type)) + " cannot be written",
+           "use F32, F16, BF16 or Q8_0");
+  }
+}
 
 GgmlBlock ggml_block(uint32_t type, const std::string& source) {
   switch (static_cast<GgmlType>(type)) {

@@ -3,80 +3,12 @@
 
 #include "core/error.h"
 #include "policy/gguf_model.h"
+#include "policy/gguf_word_rules.h"
 #include "policy/sentencepiece.h"
 #include "policy/tokenizer_bpe.h"
 
 namespace zeroth {
 namespace {
-
-// Word rules by the name that llama.cpp gives them (llama-vocab.cpp); the patterns are those of the
-// tokenizer.json files that the names stand for.
-struct WordRules {
-  const char* name;
-  std::vector<const char*> splits;
-  bool gpt2_words;  // GPT-2's own pattern behind the splits
-  bool single_digits;
-  bool nfc;
-  bool ignore_merges;
-};
-
-constexpr const char* kLlama3Words =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr const char* kQwen2Words =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr const char* kDeepseek3Words =
-    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-
-const std::vector<WordRules>& known_rules() {
-  static const std::vector<WordRules> rules = {
-      {"gpt-2", {}, true, false, false, false},
-      {"olmo", {}, true, false, true, false},
-      {"smollm", {}, true, true, false, false},
-      {"qwen2", {kQwen2Words}, false, false, true, false},
-      {"llama-bpe", {kLlama3Words}, false, false, false, true},
-      {"deepseek-v3",
-       {R"(\p{N}{1,3})", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+", kDeepseek3Words},
-       false,
-       false,
-       false,
-       false},
-      {"deepseek-llm",
-       {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7a3]+"},
-       false,
-       true,
-       false,
-       false},
-  };
-  return rules;
-}
-
-Json rules_document(const WordRules& rules) {
-  Json steps = Json::array();
-  for (const char* split : rules.splits) {
-    steps.push_back({{"type", "Split"},
-                     {"pattern", {{"Regex", split}}},
-                     {"behavior", "Isolated"},
-                     {"invert", false}});
-  }
-  if (rules.single_digits) steps.push_back({{"type", "Digits"}, {"individual_digits", true}});
-  steps.push_back(
-      {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", rules.gpt2_words}});
-  Json document = {{"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", steps}}},
-                   {"decoder", {{"type", "ByteLevel"}}},
-                   {"model", {{"type", "BPE"}, {"ignore_merges", rules.ignore_merges}}}};
-  if (rules.nfc) document["normalizer"] = {{"type", "NFC"}};
-  return document;
-}
-
-const WordRules& rules_named(const std::string& name, const std::string& source) {
-  std::string known;
-  for (const WordRules& rules : known_rules()) {
-    if (name == rules.name) return rules;
-    known += std::string(known.empty() ? "" : ", ") + rules.name;
-  }
-  fail(source + ": tokenizer.ggml.pre is \"" + name + "\", whose word rules are not known",
-       "known: " + known + "; or use the model's tokenizer.json");
-}
 
 // Type of every token; normal where the file lists none.
 PieceType token_type(const GgufContents& gguf, const std::vector<double>& types, size_t id) {
@@ -100,10 +32,18 @@ const std::vector<double>& beside_tokens(const GgufContents& gguf, const char* k
 }
 
 std::unique_ptr<Tokenizer> byte_pairs(const GgufContents& gguf) {
+  // The whole of the original, in files whose word rules are only near to it.
+  const std::string original = gguf.text("tokenizer.huggingface.json", "");
+  if (!original.empty()) {
+    const std::string where = gguf.source + ": tokenizer.huggingface.json";
+    auto tokenizer = std::make_unique<BpeTokenizer>(parse_tokenizer_json(original, where), where);
+    tokenizer->set_made_files({{"tokenizer.json", original}});
+    return tokenizer;
+  }
   const auto& tokens = gguf.texts("tokenizer.ggml.tokens");
   const auto& types = beside_tokens(gguf, "tokenizer.ggml.token_type", tokens.size());
   TokenizerFile file;
-  file.rest = rules_document(rules_named(gguf.text("tokenizer.ggml.pre"), gguf.source));
+  file.rest = gguf_word_rules(gguf.text("tokenizer.ggml.pre"), gguf.source);
   Json added = Json::array();
   for (size_t id = 0; id < tokens.size(); ++id) {
     file.vocabulary.add(tokens[id], static_cast<int64_t>(id), gguf.source);
@@ -189,6 +129,11 @@ std::unique_ptr<Tokenizer> gguf_tokenizer(const std::filesystem::path& path) {
   if (begin >= 0) {
     generation["bos_token_id"] = begin;
     config["bos_token"] = tokenizer->token_text(begin);
+  }
+  const std::string chat = gguf.text("tokenizer.chat_template", "");
+  if (!chat.empty()) config["chat_template"] = chat;
+  if (gguf.has("tokenizer.ggml.add_bos_token")) {
+    config["add_bos_token"] = gguf.flag("tokenizer.ggml.add_bos_token", false);
   }
   files["generation_config.json"] = generation.dump(2) + "\n";
   files["tokenizer_config.json"] = config.dump(2) + "\n";

@@ -1,9 +1,10 @@
-// Names and layouts of llama.cpp's tensors (gguf-py, tensor_mapping.py; convert_hf_to_gguf.py).
+// Weights out of GGUF files: the layouts of llama.cpp's tensors (conversion/*.py of llama.cpp).
 #include <cmath>
 #include <set>
 
 #include "core/error.h"
 #include "policy/gguf_model.h"
+#include "policy/gguf_names.h"
 
 namespace zeroth {
 namespace {
@@ -14,50 +15,6 @@ struct Place {
   int64_t first = 0;        // value index in the tensor
   bool rope_pairs = false;  // rows of a head in interleaved order
 };
-
-struct Rename {
-  const char* hugging_face;
-  const char* gguf;
-};
-// Inside a layer; parts without .weight and .bias.
-constexpr Rename kLayerNames[] = {
-    {"input_layernorm", "attn_norm"},
-    {"post_attention_layernorm", "ffn_norm"},
-    {"self_attn.q_proj", "attn_q"},
-    {"self_attn.k_proj", "attn_k"},
-    {"self_attn.v_proj", "attn_v"},
-    {"self_attn.o_proj", "attn_output"},
-    {"self_attn.q_norm", "attn_q_norm"},
-    {"self_attn.k_norm", "attn_k_norm"},
-    {"self_attn.q_a_proj", "attn_q_a"},
-    {"self_attn.q_a_layernorm", "attn_q_a_norm"},
-    {"self_attn.q_b_proj", "attn_q_b"},
-    {"self_attn.kv_a_proj_with_mqa", "attn_kv_a_mqa"},
-    {"self_attn.kv_a_layernorm", "attn_kv_a_norm"},
-    {"self_attn.kv_b_proj", "attn_kv_b"},
-    {"mlp.gate_proj", "ffn_gate"},
-    {"mlp.up_proj", "ffn_up"},
-    {"mlp.down_proj", "ffn_down"},
-    {"mlp.gate", "ffn_gate_inp"},
-    {"block_sparse_moe.gate", "ffn_gate_inp"},
-    {"mlp.shared_expert_gate", "ffn_gate_inp_shexp"},
-    {"mlp.shared_expert.gate_proj", "ffn_gate_shexp"},
-    {"mlp.shared_expert.up_proj", "ffn_up_shexp"},
-    {"mlp.shared_expert.down_proj", "ffn_down_shexp"},
-    {"mlp.shared_experts.gate_proj", "ffn_gate_shexp"},
-    {"mlp.shared_experts.up_proj", "ffn_up_shexp"},
-    {"mlp.shared_experts.down_proj", "ffn_down_shexp"},
-};
-constexpr Rename kExpertNames[] = {
-    {"gate_proj", "ffn_gate"}, {"w1", "ffn_gate"},        {"up_proj", "ffn_up"},
-    {"w3", "ffn_up"},          {"down_proj", "ffn_down"}, {"w2", "ffn_down"},
-};
-
-bool take_prefix(std::string& text, const std::string& prefix) {
-  if (!text.starts_with(prefix)) return false;
-  text.erase(0, prefix.size());
-  return true;
-}
 
 class WeightReader {
  public:
@@ -79,9 +36,8 @@ class WeightReader {
 
  private:
   // Multi-token prediction layers stand behind the others.
-  bool of_extra_layer(std::string name) const {
-    if (!take_prefix(name, "blk.")) return false;
-    return std::atoi(name.c_str()) >= config_.layers;
+  bool of_extra_layer(const std::string& name) const {
+    return name.starts_with("blk.") && std::atoi(name.c_str() + 4) >= config_.layers;
   }
 
   const GgufTensor* find(const std::string& name) {
@@ -92,52 +48,22 @@ class WeightReader {
   }
 
   Place locate(const ParameterInfo& info) {
-    std::string rest = info.name;
-    if (rest == "model.embed_tokens.weight") return whole(info, "token_embd.weight");
-    if (rest == "model.norm.weight") return whole(info, "output_norm.weight");
-    if (rest == "lm_head.weight") return whole(info, "output.weight");
-    if (!take_prefix(rest, "model.layers.")) return {};
-    const size_t dot = rest.find('.');
-    const std::string block = "blk." + rest.substr(0, dot) + ".";
-    rest.erase(0, dot + 1);
-    if (rest.ends_with("gate.e_score_correction_bias")) {
-      return whole(info, block + "exp_probs_b.bias");
-    }
-    const size_t last = rest.rfind('.');
-    const std::string kind = rest.substr(last);  // .weight or .bias
-    const std::string part = rest.substr(0, last);
-    const size_t experts = part.find(".experts.");
-    if (experts != std::string::npos) {
-      return expert(info, block, part.substr(experts + 9), kind);
-    }
-    for (const Rename& row : kLayerNames) {
-      if (part != row.hugging_face) continue;
-      Place place = whole(info, block + row.gguf + kind);
-      const bool query_or_key = part == "self_attn.q_proj" || part == "self_attn.k_proj";
-      place.rope_pairs = interleaved_ && query_or_key;
-      return place;
-    }
-    return {};
+    const GgufName name = gguf_name(info.name);
+    if (name.tensor.empty()) return {};
+    if (name.expert >= 0) return expert(info, name);
+    Place place = whole(info, name.tensor);
+    place.rope_pairs = interleaved_ && name.query_or_key;
+    return place;
   }
 
-  // `name` is "7.up_proj": a slice of the tensor of all experts, or (old files) a tensor of its
-  // own.
-  Place expert(const ParameterInfo& info, const std::string& block, const std::string& name,
-               const std::string& kind) {
-    const size_t dot = name.find('.');
-    const int64_t index = std::atoll(name.c_str());
-    for (const Rename& row : kExpertNames) {
-      if (name.substr(dot + 1) != row.hugging_face) continue;
-      const GgufTensor* all = find(block + row.gguf + "_exps" + kind);
-      if (all == nullptr) {
-        return whole(info, block + row.gguf + "." + std::to_string(index) + kind);
-      }
-      std::vector<int64_t> shape = info.shape;
-      shape.insert(shape.begin(), config_.router.experts);
-      check_shape(*all, shape);
-      return {all, index * info.count, false};
-    }
-    return {};
+  // A slice of the tensor of all experts, or (old files) a tensor of its own.
+  Place expert(const ParameterInfo& info, const GgufName& name) {
+    const GgufTensor* all = find(name.tensor);
+    if (all == nullptr) return whole(info, name.lone_tensor);
+    std::vector<int64_t> shape = info.shape;
+    shape.insert(shape.begin(), config_.router.experts);
+    check_shape(*all, shape);
+    return {all, name.expert * info.count, false};
   }
 
   Place whole(const ParameterInfo& info, const std::string& name) {
@@ -192,12 +118,10 @@ class WeightReader {
   // Newer files store kv_b_proj in two: attn_k_b [heads, rank, nope] (transposed) and attn_v_b
   // [heads, v, rank]; kv_b_proj is [heads * (nope + v), rank].
   bool join_latent_heads(const ParameterInfo& info, std::span<float> out) {
-    if (!info.name.ends_with("self_attn.kv_b_proj.weight")) return false;
-    std::string rest = info.name;
-    take_prefix(rest, "model.layers.");
-    const std::string block = "blk." + rest.substr(0, rest.find('.')) + ".";
-    const GgufTensor* keys = find(block + "attn_k_b.weight");
-    const GgufTensor* values = find(block + "attn_v_b.weight");
+    GgufLatentNames names;
+    if (!gguf_latent_names(info.name, names)) return false;
+    const GgufTensor* keys = find(names.keys);
+    const GgufTensor* values = find(names.values);
     if (keys == nullptr || values == nullptr) return false;
     const int64_t heads = config_.heads, rank = config_.latent.kv_rank,
                   nope = config_.latent.nope_dim, v = config_.latent.v_dim;

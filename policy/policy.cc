@@ -8,7 +8,6 @@
 #include "core/parallel.h"
 #include "policy/checkpoint.h"
 #include "policy/decoder.h"
-#include "policy/gguf_model.h"
 
 namespace zeroth {
 
@@ -37,12 +36,12 @@ struct Policy::Impl {
   mutable std::mutex mutex;
   mutable std::vector<std::unique_ptr<Scratch>> idle;
 
-  explicit Impl(const PolicyConfig& c)
-      : config(c),
-        layout(make_layout(c)),
-        parameters(layout.infos),
-        rope(c.rope, c.rope_dim(), c.max_position) {
-    model.layers.resize(c.layers);
+  explicit Impl(Weights weights)
+      : config(std::move(weights.config)),
+        layout(make_layout(config)),
+        parameters(std::move(weights.parameters)),
+        rope(config.rope, config.rope_dim(), config.max_position) {
+    model.layers.resize(config.layers);
   }
 };
 
@@ -173,33 +172,18 @@ void count_choices(const LayerState& state, int64_t* counts) {
 Policy::Policy() = default;
 Policy::~Policy() = default;
 
-std::unique_ptr<Policy> Policy::load(const std::filesystem::path& dir) {
-  if (is_gguf(dir)) {
-    const GgufFile file(dir);
-    std::unique_ptr<Policy> policy(new Policy);
-    policy->impl_ =
-        std::make_unique<Impl>(PolicyConfig::from_json(gguf_config(file), dir.string()));
-    read_gguf_weights(file, policy->impl_->config, policy->impl_->parameters);
-    policy->publish(0);
-    return policy;
-  }
-  if (!std::filesystem::is_directory(dir)) {
-    fail_usage("no model directory at " + dir.string(),
-               "give a folder with config.json and safetensors weights, or a .gguf file");
-  }
-  const PolicyConfig config = PolicyConfig::from_file(dir / "config.json");
-  const Checkpoint checkpoint(dir, config);
+std::unique_ptr<Policy> Policy::load(const std::filesystem::path& path) {
   std::unique_ptr<Policy> policy(new Policy);
-  policy->impl_ = std::make_unique<Impl>(config);
-  checkpoint.read(policy->impl_->parameters);
+  policy->impl_ = std::make_unique<Impl>(load_weights(path));
   policy->publish(0);
   return policy;
 }
 
 std::unique_ptr<Policy> Policy::init(const PolicyConfig& config, uint64_t seed) {
+  Weights weights{config, Parameters(make_layout(config).infos)};
+  initialize(config, seed, weights.parameters);
   std::unique_ptr<Policy> policy(new Policy);
-  policy->impl_ = std::make_unique<Impl>(config);
-  initialize(config, seed, policy->impl_->parameters);
+  policy->impl_ = std::make_unique<Impl>(std::move(weights));
   policy->publish(0);
   return policy;
 }

@@ -84,7 +84,7 @@ class Policy {
   // missing, unexpected, of the wrong shape or not finite is an Error with its name. float32,
   // float16, bfloat16 and block-scaled float8 (e4m3) are widened to float32. Published as version
   // 0, like init.
-  static std::unique_ptr<Policy> load(const std::filesystem::path& dir);
+  static std::unique_ptr<Policy> load(const std::filesystem::path& path);
   // Random weights: normal(0, initializer_range), norms one, biases zero; a pure function of config
   // and seed.
   static std::unique_ptr<Policy> init(const PolicyConfig& config, uint64_t seed);

@@ -6,6 +6,7 @@
 #include "policy/sentencepiece.h"
 #include "policy/tokenizer_bpe.h"
 #include "policy/tokenizer_file.h"
+#include "policy/tokenizer_source.h"
 
 namespace zeroth {
 namespace {
@@ -19,90 +20,14 @@ Json read_optional_json(const fs::path& path) {
   return json;
 }
 
-// Qwen2's words, for its vocab.json (transformers, Qwen2Tokenizer: PRETOKENIZE_REGEX).
-constexpr const char* kQwen2Words =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-
-// vocab.json and merges.txt leave the rules around the model to the tokenizer class.
-Json rules_of_class(const std::string& name, const fs::path& dir) {
-  const Json byte_level = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}};
-  Json rules = {{"model", {{"type", "BPE"}}}, {"decoder", {{"type", "ByteLevel"}}}};
-  if (name.empty() || name.starts_with("GPT2Tokenizer")) {
-    rules["pre_tokenizer"] = byte_level;
-    return rules;
-  }
-  if (name.starts_with("Qwen2Tokenizer")) {
-    Json bytes_only = byte_level;
-    bytes_only["use_regex"] = false;
-    const Json split = {{"type", "Split"},
-                        {"pattern", {{"Regex", kQwen2Words}}},
-                        {"behavior", "Isolated"},
-                        {"invert", false}};
-    rules["normalizer"] = {{"type", "NFC"}};
-    rules["pre_tokenizer"] = {{"type", "Sequence"},
-                              {"pretokenizers", Json::array({split, bytes_only})}};
-    return rules;
-  }
-  fail((dir / "tokenizer_config.json").string() + ": the word rules of tokenizer_class \"" + name +
-           "\" are not known",
-       "save the tokenizer as tokenizer.json (transformers: AutoTokenizer.save_pretrained)");
-}
-
-// A token of tokenizer_config.json: "text" or {"content": "text", ..}.
-std::string token_content(const Json& json) {
-  if (json.is_string()) return json.get<std::string>();
-  if (json.is_object() && json.contains("content") && json["content"].is_string()) {
-    return json["content"].get<std::string>();
-  }
-  return "";
-}
-
-Json special_token(const std::string& content, TokenId id) {
-  return {{"id", id}, {"content", content}, {"special", true}, {"normalized", false}};
-}
-
-// Tokens that only tokenizer_config.json knows (added_tokens_decoder); transformers adds them too.
-void add_configured_tokens(TokenizerFile& file, const Json& config, const fs::path& path) {
-  const auto table = config.find("added_tokens_decoder");
-  if (table == config.end() || !table->is_object()) return;
-  Json& added = file.rest["added_tokens"];
-  if (!added.is_null() && !added.is_array()) return;  // refused with its name by the tokenizer
-  std::unordered_map<std::string, bool> present;
-  for (const Json& item : added) {
-    if (item.is_object()) present[token_content(item)] = true;
-  }
-  for (const auto& [key, value] : table->items()) {
-    const std::string content = token_content(value);
-    if (!value.is_object() || content.empty() || key.empty() || key.size() > 7 ||
-        key.find_first_not_of("0123456789") != std::string::npos) {
-      fail(path.string() + ": added_tokens_decoder: malformed entry \"" + key + "\"",
-           "an id with an object that has a content belongs there");
-    }
-    if (present.contains(content)) continue;
-    Json item = value;
-    item["id"] = std::stoll(key);
-    added.push_back(std::move(item));
-  }
-}
-
-std::unique_ptr<Tokenizer> load_gpt2_files(const fs::path& dir, const Json& config) {
-  const fs::path vocab = dir / "vocab.json";
-  const fs::path merges = dir / "merges.txt";
-  TokenizerFile file;
-  file.rest = rules_of_class(
-      config.contains("tokenizer_class") ? token_content(config["tokenizer_class"]) : "", dir);
-  file.vocabulary = parse_vocab_json(read_file(vocab, kMaxTokenizerFile), vocab.string());
-  file.merges = parse_merges_txt(read_file(merges, kMaxTokenizerFile), merges.string());
-  const TokenId end = file.vocabulary.find("<|endoftext|>");
-  if (end >= 0) file.rest["added_tokens"] = Json::array({special_token("<|endoftext|>", end)});
-  add_configured_tokens(file, config, dir / "tokenizer_config.json");
-  return std::make_unique<BpeTokenizer>(std::move(file), vocab.string());
-}
-
-std::unique_ptr<Tokenizer> load_tokenizer_json(const fs::path& path, const Json& config) {
-  TokenizerFile file = parse_tokenizer_json(read_file(path, kMaxTokenizerFile), path.string());
-  add_configured_tokens(file, config, path.parent_path() / "tokenizer_config.json");
-  return std::make_unique<BpeTokenizer>(std::move(file), path.string());
+std::unique_ptr<Tokenizer> load_byte_pairs(const fs::path& dir,
+                                           std::initializer_list<const char*> names) {
+  std::map<std::string, std::string> files;
+  for (const char* name : names) files[name] = read_file(dir / name, kMaxTokenizerFile);
+  const fs::path config = dir / "tokenizer_config.json";
+  if (fs::exists(config)) files["tokenizer_config.json"] = read_file(config, kMaxTokenizerFile);
+  const std::string first = (dir / *names.begin()).string();
+  return std::make_unique<BpeTokenizer>(byte_pair_tokenizer(files, dir.string()), first);
 }
 
 // Token ids under `key`: a number or a list of numbers.
@@ -169,12 +94,11 @@ void Tokenizer::read_special_ids(const fs::path& dir) {
 
 std::unique_ptr<Tokenizer> Tokenizer::load(const fs::path& dir) {
   if (is_gguf(dir)) return gguf_tokenizer(dir);
-  const Json config = read_optional_json(dir / "tokenizer_config.json");
   std::unique_ptr<Tokenizer> tokenizer;
   if (fs::exists(dir / "tokenizer.json")) {
-    tokenizer = load_tokenizer_json(dir / "tokenizer.json", config);
+    tokenizer = load_byte_pairs(dir, {"tokenizer.json"});
   } else if (fs::exists(dir / "vocab.json") && fs::exists(dir / "merges.txt")) {
-    tokenizer = load_gpt2_files(dir, config);
+    tokenizer = load_byte_pairs(dir, {"vocab.json", "merges.txt"});
     const TokenId end = tokenizer->token_id("<|endoftext|>");
     if (end >= 0) tokenizer->eos_ = {end};
   } else if (fs::exists(dir / "tokenizer.model")) {

@@ -1,0 +1,31 @@
+#include "cli/model_files.h"
+
+#include "core/error.h"
+#include "core/files.h"
+#include "policy/gguf_model.h"
+#include "policy/tokenizer.h"
+
+namespace zeroth {
+
+namespace fs = std::filesystem;
+
+void make_model_folder(const fs::path& out, const std::string& command) {
+  if (fs::exists(out / "config.json")) {
+    fail_usage("zeroth " + command + ": " + out.string() + " already holds a model",
+               "choose another folder, or remove that one first");
+  }
+  std::error_code error;
+  fs::create_directories(out, error);
+  if (error) fail("cannot make folder " + out.string() + ": " + error.message(), "check --out");
+}
+
+void copy_tokenizer(const fs::path& model, const fs::path& out) {
+  const bool present = is_gguf(model) || fs::exists(model / "tokenizer.json") ||
+                       fs::exists(model / "vocab.json") || fs::exists(model / "tokenizer.model");
+  if (!present) return;
+  for (const auto& [name, content] : Tokenizer::load(model)->contents()) {
+    write_file_atomic(out / name, content);
+  }
+}
+
+}  // namespace zeroth

@@ -1,0 +1,187 @@
+#include "policy/gguf_write.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "core/rng.h"
+#include "policy/checkpoint.h"
+#include "policy/gguf_word_rules.h"
+#include "policy/safetensors.h"
+#include "policy/tokenizer_source.h"
+#include "tests/policy/support.h"
+
+using namespace zeroth;
+using namespace zeroth::test;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// Largest difference between the weights of two models of one family.
+double weight_gap(const Weights& a, const Weights& b) {
+  REQUIRE(a.parameters.infos().size() == b.parameters.infos().size());
+  double gap = 0;
+  for (const ParameterInfo& info : a.parameters.infos()) {
+    const auto x = a.parameters.view(info);
+    const auto y = b.parameters.view(b.parameters.info(info.name));
+    REQUIRE(x.size() == y.size());
+    for (size_t i = 0; i < x.size(); ++i) gap = std::max<double>(gap, std::abs(x[i] - y[i]));
+  }
+  return gap;
+}
+
+std::vector<float> quantized(GgmlType type, const std::vector<float>& values) {
+  const GgmlBlock block = ggml_block(static_cast<uint32_t>(type), "test");
+  std::vector<std::byte> bytes(values.size() / block.values * block.bytes);
+  ggml_quantize(type, values.data(), static_cast<int64_t>(values.size()), bytes.data());
+  std::vector<float> out(values.size());
+  ggml_dequantize(type, bytes.data(), static_cast<int64_t>(out.size()), out.data());
+  return out;
+}
+
+PolicyConfig changed(const std::string& family, const Json& changes) {
+  Json json = read_json_file(fixture(family) / "config.json");
+  for (const auto& [key, value] : changes.items()) json[key] = value;
+  return PolicyConfig::from_json(json, family);
+}
+
+std::string refusal(const std::string& family, const Json& changes) {
+  return error_of([&] { gguf_metadata(changed(family, changes)); });
+}
+
+}  // namespace
+
+TEST_SUITE("gguf write") {
+  TEST_CASE("every family comes back bit for bit, and runs to the same bits") {
+    TempDir dir;
+    for (const std::string& family : kFamilies) {
+      CAPTURE(family);
+      const Weights weights = load_weights(fixture(family));
+      const fs::path path = dir.path() / (family + ".gguf");
+      write_gguf(path, weights.config, weights.parameters, nullptr, {});
+      CHECK(weight_gap(weights, load_weights(path)) == 0);
+      const auto tokens = fixture_sequences(family).front();
+      CHECK(same_bits(hidden_of(*Policy::load(fixture(family)), tokens),
+                      hidden_of(*Policy::load(path), tokens)));
+      CHECK(!fs::exists(path.string() + ".partial"));
+    }
+  }
+
+  TEST_CASE("narrow types round matrices and leave vectors and routers alone") {
+    TempDir dir;
+    const Weights weights = load_weights(fixture("qwen3_moe"));
+    for (const auto& [type, bound] : std::vector<std::pair<GgmlType, double>>{
+             {GgmlType::kF16, 0x1p-11}, {GgmlType::kBf16, 0x1p-8}, {GgmlType::kQ8_0, 0x1p-7}}) {
+      const fs::path path = dir.path() / "m.gguf";
+      write_gguf(path, weights.config, weights.parameters, nullptr,
+                 {.type = type, .word_rules = ""});
+      const Weights back = load_weights(path);
+      const double gap = weight_gap(weights, back);
+      CHECK(gap > 0);
+      CHECK(gap < bound * 2);  // values are below 2
+      for (const char* name : {"model.layers.0.mlp.gate.weight", "model.norm.weight",
+                               "model.layers.1.self_attn.q_norm.weight"}) {
+        CHECK(same_bits(weights.parameters.view(weights.parameters.info(name)),
+                        back.parameters.view(back.parameters.info(name))));
+      }
+    }
+    const std::string error = error_of([&] {
+      write_gguf(dir.path() / "q.gguf", weights.config, weights.parameters, nullptr,
+                 {.type = GgmlType::kQ4_0, .word_rules = ""});
+    });
+    CHECK(contains(error, "use F32, F16, BF16 or Q8_0"));
+  }
+
+  TEST_CASE("halves: every value stays, and what lies between rounds to nearest even") {
+    for (uint32_t bits = 0; bits < 0x7c00; ++bits) {
+      const auto half = static_cast<uint16_t>(bits);
+      const auto above = static_cast<uint16_t>(bits + 1);
+      float low, high;
+      widen(DType::kF16, reinterpret_cast<const std::byte*>(&half), 1, &low);
+      widen(DType::kF16, reinterpret_cast<const std::byte*>(&above), 1, &high);
+      if (bits + 1 == 0x7c00) high = 65536;
+      const float middle = low + (high - low) / 2;
+      const float even = bits % 2 == 0 ? low : bits + 1 == 0x7c00 ? INFINITY : high;
+      const std::vector<float> in = {low, -low, middle, std::nextafter(middle, low),
+                                     std::nextafter(middle, high)};
+      const std::vector<float> out = quantized(GgmlType::kF16, in);
+      const float up = bits + 1 == 0x7c00 ? INFINITY : high;
+      REQUIRE(out == std::vector<float>{low, -low, even, low, up});
+    }
+  }
+
+  TEST_CASE("blocks of eight bits: as the reference rounds") {
+    Rng rng(3, 0);
+    std::vector<float> values(64);
+    for (float& v : values) v = static_cast<float>(rng.normal());
+    std::fill(values.begin() + 32, values.end(), 0.0f);
+    const std::vector<float> out = quantized(GgmlType::kQ8_0, values);
+    float largest = 0;
+    for (const float v : values) largest = std::max(largest, std::abs(v));
+    for (int i = 0; i < 32; ++i) CHECK(std::abs(out[i] - values[i]) < largest / 127 * 0.51f);
+    for (int i = 32; i < 64; ++i) CHECK(out[i] == 0);
+    CHECK(quantized(GgmlType::kQ8_0, out) == out);
+  }
+
+  TEST_CASE("what llama.cpp would compute otherwise is refused by name") {
+    CHECK(contains(refusal("olmoe", {{"clip_qkv", 0.5}}), "clip_qkv"));
+    CHECK(contains(refusal("mixtral", {{"sliding_window", 7}}), "sliding windows"));
+    CHECK(contains(refusal("qwen3_moe", {{"norm_topk_prob", false}}), "norm_topk_prob false"));
+    CHECK(contains(refusal("qwen2_moe", {{"norm_topk_prob", true}}), "norm_topk_prob"));
+    CHECK(contains(refusal("qwen3_moe", {{"mlp_only_layers", {0}}}), "dense layers among"));
+    CHECK(contains(refusal("qwen3", {{"attention_bias", true}}), "attention biases"));
+    CHECK(contains(refusal("deepseek_v3", {{"rope_interleave", false}}), "rope_interleave"));
+    CHECK(contains(
+        refusal("deepseek_v2",
+                {{"topk_method", "group_limited_greedy"}, {"n_group", 4}, {"topk_group", 2}}),
+        "scored by their best one"));
+    const Json llama3 = {{"rope_type", "llama3"},
+                         {"factor", 8.0},
+                         {"low_freq_factor", 1.0},
+                         {"high_freq_factor", 4.0},
+                         {"original_max_position_embeddings", 64}};
+    CHECK(contains(refusal("qwen2", {{"rope_parameters", llama3}}), "llama3"));
+    CHECK(refusal("llama", {{"rope_parameters", llama3}}).empty());
+    CHECK(refusal("qwen2", {}).empty());
+  }
+
+  TEST_CASE("tokenizers: the same ids and texts out of the file") {
+    TempDir dir;
+    const std::string text = "Hello  wörld 12345\n\n<think>1+2=3</think> 你好 don't  ";
+    for (const std::string name :
+         {"smollm2", "gpt2", "mistral-v1", "qwen2-reduced", "deepseek-reduced", "llama3-rules"}) {
+      CAPTURE(name);
+      const auto tokenizer = Tokenizer::load("tests/data/tokenizers/" + name);
+      Json json = read_json_file(fixture("llama") / "config.json");
+      json["vocab_size"] = tokenizer->vocab_size() + 5;  // padded, as published models are
+      const auto policy = Policy::init(PolicyConfig::from_json(json, name), 1);
+      const fs::path path = dir.path() / "m.gguf";
+      write_gguf(path, policy->config(), policy->parameters(), tokenizer.get(), {});
+      const auto back = Tokenizer::load(path);
+      const auto ids = tokenizer->encode(text);
+      CHECK(back->encode(text) == ids);
+      CHECK(back->decode(ids) == tokenizer->decode(ids));
+      CHECK(back->eos_ids() == tokenizer->eos_ids());
+    }
+  }
+
+  TEST_CASE("word rules that llama.cpp has not: named, or kept whole beside a near name") {
+    TempDir dir;
+    const auto tokenizer = Tokenizer::load("models/base");
+    const Weights weights = load_weights("models/base");
+    const fs::path path = dir.path() / "m.gguf";
+    const auto write = [&](const std::string& rules, const Tokenizer* of) {
+      write_gguf(path, weights.config, weights.parameters, of,
+                 {.type = GgmlType::kF32, .word_rules = rules});
+    };
+    CHECK(contains(error_of([&] { write("", tokenizer.get()); }), "--word-rules"));
+    CHECK(!fs::exists(path));
+    write("gpt-2", tokenizer.get());
+    const std::string text = "Numbers 3 15: target 24";
+    CHECK(Tokenizer::load(path)->encode(text) == tokenizer->encode(text));
+    const auto large = Tokenizer::load("tests/data/tokenizers/gpt2");
+    CHECK(contains(error_of([&] { write("", large.get()); }), "the model has"));
+  }
+}
