@@ -4,9 +4,11 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "core/config.h"
 #include "inspect/terminal.h"
+#include "inspect/trace_index.h"
 #include "inspect/trace_store.h"
 
 namespace zeroth {
@@ -15,6 +17,10 @@ namespace {
 constexpr size_t kMaxQuery = 4096;
 constexpr int kMaxTerms = 100;
 constexpr int kMaxDepth = 20;
+// A reward of 1.1 is a sum of parts: equality means to the digits that people write.
+constexpr double kSame = 1e-6;
+// Stands for the number of the sample until it is known which table gives it.
+constexpr char kId[] = "{id}";
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 bool is_name(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-'; }
@@ -45,6 +51,22 @@ bool same_letter(char a, char b) {
   return std::tolower(static_cast<unsigned char>(a)) == std::tolower(static_cast<unsigned char>(b));
 }
 
+std::string literal(double x) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%.17g", x);
+  return text;
+}
+
+std::string scaled(const std::string& column) {
+  return "(" + column + " / " + literal(kRewardScale) + ".0)";
+}
+
+std::string packed_at(int field) { return "packed(s.rest, " + std::to_string(field) + ")"; }
+std::string packed(PackedField field) { return packed_at(static_cast<int>(field)); }
+std::string packed_words(int list) {
+  return packed_at(static_cast<int>(PackedField::kWords) + list);
+}
+
 // Recursive descent:  any := all ("or" all)*   all := one (one)*   one := "not" one | "(" any ")" |
 // term
 class Parser {
@@ -55,17 +77,34 @@ class Parser {
   std::variant<CompiledQuery, QueryError> parse() {
     if (text_.size() > kMaxQuery)
       return QueryError{"the query is longer than 4096 bytes", kMaxQuery};
-    skip();
-    if (at_ == text_.size()) return CompiledQuery{};
-    std::string where = any(0);
-    skip();
-    if (!error_ && at_ < text_.size()) raise("a bracket closes that was never opened", at_);
+    pass();
+    if (!error_ && !choice_) {
+      // Every term at the top must hold: a second pass takes the words out of the condition.
+      at_ = 0;
+      terms_ = 0;
+      query_ = {};
+      drive_ = true;
+      pass();
+    }
     if (error_) return *error_;
-    query_.where = std::move(where);
     return std::move(query_);
   }
 
  private:
+  void pass() {
+    skip();
+    if (at_ == text_.size()) return;
+    std::string where = any(0);
+    skip();
+    if (!error_ && at_ < text_.size()) raise("a bracket closes that was never opened", at_);
+    // Whichever table comes first gives the sample's number.
+    const std::string id = query_.match.empty() ? "s.id" : "texts.rowid";
+    for (size_t at = where.find(kId); at != std::string::npos; at = where.find(kId, at)) {
+      where.replace(at, std::strlen(kId), id);
+    }
+    query_.where = std::move(where);
+  }
+
   void raise(const std::string& what, size_t at) {
     if (!error_) error_ = QueryError{what, at};
   }
@@ -97,6 +136,7 @@ class Parser {
     while (!error_ && word("or")) {
       if (!several && !query_.verify.empty()) query_.exact = false;
       several = true;
+      choice_ = choice_ || depth == 0;
       const size_t phrases = query_.verify.size();
       out += " OR " + all(depth);
       if (query_.verify.size() > phrases) query_.exact = false;
@@ -115,7 +155,12 @@ class Parser {
         return out;
       }
       word("and");
-      out += " AND " + one(depth);
+      const std::string next = one(depth);
+      if (out == "1") {
+        out = next;
+      } else if (next != "1") {
+        out += " AND " + next;
+      }
     }
   }
 
@@ -160,14 +205,14 @@ class Parser {
       }
       return inner;  // a choice already stands in brackets, and AND binds tighter than OR
     }
-    return term();
+    return term(depth == 0);
   }
 
-  std::string term() {
+  std::string term(bool top) {
     if (++terms_ > kMaxTerms) raise("more than 100 terms", at_);
     if (error_) return "1";
     const size_t start = at_;
-    if (text_[at_] == '"') return phrase(quoted(), start);
+    if (text_[at_] == '"') return phrase(quoted(), start, top);
     while (at_ < text_.size() && is_name(text_[at_])) ++at_;
     const std::string name(text_.substr(start, at_ - start));
     const std::string op = read_operator();
@@ -179,7 +224,7 @@ class Parser {
         raise("\"" + std::string(1, text_[start]) + "\" cannot start a term", start);
         return "1";
       }
-      return phrase(bare, start);
+      return phrase(bare, start, top);
     }
     if (name.empty()) {
       raise("a field name is missing before \"" + op + "\"", start);
@@ -189,7 +234,7 @@ class Parser {
     const std::string value = read_value();
     if (error_) return "1";
     if (op == "~") {
-      if (name == "text") return phrase(value, value_at);
+      if (name == "text") return phrase(value, value_at, top);
       raise("only text can be searched with ~", start);
       return "1";
     }
@@ -233,7 +278,7 @@ class Parser {
 
   // Words that the index can look up narrow the search; order and what stands between is compared
   // in the text.
-  std::string phrase(const std::string& text, size_t at) {
+  std::string phrase(const std::string& text, size_t at, bool top) {
     std::vector<std::string> tokens = tokens_of(text);
     if (tokens.empty()) {
       raise("there is no word or number to search for", at);
@@ -245,10 +290,14 @@ class Parser {
       if (i > 0) match += " AND ";
       match += "\"" + tokens[i] + "\"" + (prefix && i + 1 == tokens.size() ? "*" : "");
     }
-    query_.values.emplace_back(match);
     const bool one_word = tokens.size() == 1 && (tokens[0] == text || tokens[0] + "*" == text);
     if (!one_word) query_.verify.push_back({text, negated_});
-    return "s.id IN (SELECT rowid FROM texts WHERE texts MATCH ?)";
+    if (top && drive_) {
+      query_.match += (query_.match.empty() ? "" : " AND ") + match;
+      return "1";
+    }
+    query_.values.emplace_back(match);
+    return std::string(kId) + " IN (SELECT rowid FROM texts WHERE texts MATCH ?)";
   }
 
   const QueryField* field(const std::string& name) const {
@@ -289,6 +338,8 @@ class Parser {
             name_at);
       return "1";
     }
+    if (name == "step") return step_range(op, value, value_at);
+    if (known->sql.find("g.") != std::string::npos) query_.uses_groups = true;
     if (name == "finish" || name == "source") return named_value(*known, op, value, value_at);
     if (!known->text) return numeric(known->sql, op, value, value_at);
     if (op != "=" && op != "!=") {
@@ -296,7 +347,26 @@ class Parser {
       return "1";
     }
     query_.values.emplace_back(value);
-    return known->sql + " " + op + " ?";
+    return (op == "=" ? "" : "NOT ") + known->sql;
+  }
+
+  // Steps never decrease in a stream, so a condition on the step is a range of samples.
+  std::string step_range(const std::string& op, const std::string& value, size_t value_at) {
+    const auto parsed = number(value);
+    if (!parsed) {
+      raise("\"" + value + "\" is no number", value_at);
+      return "1";
+    }
+    const double half = op == "=" || op == "!=" ? kSame : 0;
+    const auto first = [](const char* comparison, double step) {
+      return std::string("coalesce((SELECT first_sample FROM groups WHERE step ") + comparison +
+             " " + literal(step) + " ORDER BY step, id LIMIT 1), 9223372036854775807)";
+    };
+    const std::string from = kId + (" >= " + first(op == ">" ? ">" : ">=", *parsed - half));
+    const std::string to = kId + (" < " + first(op == "<" ? ">=" : ">", *parsed + half));
+    if (op == ">" || op == ">=") return from;
+    if (op == "<" || op == "<=") return to;
+    return op == "=" ? from + " AND " + to : "NOT (" + from + " AND " + to + ")";
   }
 
   std::string numeric(const std::string& sql, const std::string& op, const std::string& value,
@@ -306,17 +376,9 @@ class Parser {
       raise("\"" + value + "\" is no number", value_at);
       return "1";
     }
-    // Numbers are written out, not bound: only then can SQLite see that "flips>0" is what a partial
-    // index holds.
-    const auto literal = [](double x) {
-      char text[40];
-      std::snprintf(text, sizeof text, "%.17g", x);
-      return std::string(text);
-    };
-    // A reward of 1.1 is a sum of parts: equality means to the digits that people write.
     if (op == "=" || op == "!=") {
-      return sql + (op == "=" ? " BETWEEN " : " NOT BETWEEN ") + literal(*parsed - 1e-6) + " AND " +
-             literal(*parsed + 1e-6);
+      return sql + (op == "=" ? " BETWEEN " : " NOT BETWEEN ") + literal(*parsed - kSame) +
+             " AND " + literal(*parsed + kSame);
     }
     return sql + " " + op + " " + literal(*parsed);
   }
@@ -343,6 +405,8 @@ class Parser {
   const std::vector<std::string>& extra_;
   size_t at_ = 0;
   int terms_ = 0;
+  bool choice_ = false;  // the query is an "or" at the top
+  bool drive_ = false;   // words at the top go to CompiledQuery::match
   bool negated_ = false;
   CompiledQuery query_;
   std::optional<QueryError> error_;
@@ -352,40 +416,44 @@ class Parser {
 
 const std::vector<QueryField>& query_fields() {
   static const std::vector<QueryField> fields = {
-      {"step", "training step", "s.step"},
-      {"reward", "sum of the weighted rewards", "s.reward"},
-      {"adv", "advantage", "s.adv"},
+      {"step", "training step", "g.step"},
+      {"reward", "sum of the weighted rewards", scaled("s.reward")},
+      {"adv", "advantage", scaled("s.adv")},
       {"len", "tokens of the completion", "s.len"},
-      {"correct", "1 when the answer is right", "s.correct"},
-      {"finish", "stop, length or aborted", "s.fin"},
-      {"masked", "1 when left out of the loss", "s.masked"},
+      {"correct", "1 when the answer is right", "(s.flags & 1)"},
+      {"finish", "stop, length or aborted", "((s.flags >> 1) & 3)"},
+      {"masked", "1 when left out of the loss", "((s.flags >> 3) & 1)"},
       {"refl", "reflection markers (all word lists)", "s.refl"},
-      {"cands", "candidate answers", "s.cands"},
+      {"cands", "candidate answers", packed(PackedField::kCandidates)},
       {"flips", "flips from wrong to right", "s.wr"},
-      {"lost", "flips from right to wrong", "s.rw"},
-      {"kept", "right candidates that followed a right one", "s.rr"},
-      {"stuck", "wrong candidates that followed a wrong one", "s.ww"},
+      {"lost", "flips from right to wrong", packed(PackedField::kRightToWrong)},
+      {"kept", "right candidates that followed a right one", packed(PackedField::kRightToRight)},
+      {"stuck", "wrong candidates that followed a wrong one", packed(PackedField::kWrongToWrong)},
       {"aha", "reflection markers followed by a flip to right", "s.aha"},
-      {"first", "tokens before the first right candidate", "s.first"},
-      {"loop", "1 when it ends in a cycle", "s.loop"},
-      {"rep", "percent of repeated 4-grams", "s.rep"},
-      {"switch", "changes of script", "s.sw"},
-      {"entropy", "mean entropy per token in nats", "(s.ent / 1000.0)"},
-      {"logprob", "mean log-probability per token", "(s.lp / 1000.0)"},
-      {"r1-nature", "words of the list r1-nature", "s.w0"},
-      {"oat-zero", "words of the list oat-zero", "s.w1"},
-      {"drgrpo", "words of the list drgrpo", "s.w2"},
-      {"verification", "words of verification", "s.w3"},
-      {"backtracking", "words of backtracking", "s.w4"},
-      {"subgoal", "words of subgoal setting", "s.w5"},
-      {"backward-chaining", "words of backward chaining", "s.w6"},
-      {"sample", "position in its group", "s.idx"},
+      {"first", "tokens before the first right candidate",
+       "(nullif(" + packed(PackedField::kFirst) + ", 0) - 1)"},
+      {"loop", "1 when it ends in a cycle", "((s.flags >> 4) & 1)"},
+      {"rep", "percent of repeated 4-grams", packed(PackedField::kRepetition)},
+      {"switch", "changes of script", packed(PackedField::kSwitches)},
+      {"entropy", "mean entropy per token in nats",
+       "(" + packed(PackedField::kEntropy) + " / 1000.0)"},
+      {"logprob", "mean log-probability per token",
+       "(" + packed(PackedField::kLogprob) + " / -1000.0)"},
+      {"r1-nature", "words of the list r1-nature", packed_words(0)},
+      {"oat-zero", "words of the list oat-zero", packed_words(1)},
+      {"drgrpo", "words of the list drgrpo", packed_words(2)},
+      {"verification", "words of verification", packed_words(3)},
+      {"backtracking", "words of backtracking", packed_words(4)},
+      {"subgoal", "words of subgoal setting", packed_words(5)},
+      {"backward-chaining", "words of backward chaining", packed_words(6)},
+      {"sample", "position in its group", "(s.id - g.first_sample)"},
       {"group", "position of the group in its step", "g.idx"},
       {"zero", "1 when all rewards of the group are equal", "g.zero"},
       {"solved", "share of the group that is right", "(g.correct * 1.0 / max(g.n, 1))"},
       {"source", "train, probe, eval or discarded", "g.source"},
-      {"task", "name of the task", "(SELECT task FROM problems WHERE id = g.problem)", true},
-      {"problem", "id of the problem", "(SELECT name FROM problems WHERE id = g.problem)", true},
+      {"task", "name of the task", "(g.problem IN (SELECT id FROM problems WHERE task = ?))", true},
+      {"problem", "id of the problem", "(g.problem IN (SELECT id FROM problems WHERE name = ?))",
+       true},
   };
   return fields;
 }

@@ -25,10 +25,13 @@ struct QueryField {
 };
 const std::vector<QueryField>& query_fields();
 
-// A query as SQL: "WHERE" condition over `samples s JOIN groups g ON g.id = s.grp`, with values to
-// bind in order.
+// A query as SQL over `samples s JOIN groups g ON g.id = s.grp`. With words that every hit must
+// hold, over `texts CROSS JOIN samples s ON s.id = texts.rowid JOIN groups g ..` instead, so that
+// the full-text index drives the search.
 struct CompiledQuery {
-  std::string where = "1";
+  std::string match;         // value of `texts MATCH ?`; empty: the texts are not joined
+  std::string where = "1";   // the rest, with `values` to bind in order
+  bool uses_groups = false;  // false: `where` does not speak of g
   std::vector<std::variant<int64_t, double, std::string>> values;
   // Phrases that full-text search can only narrow down: the texts of hits must be compared with
   // them.

@@ -1,5 +1,6 @@
 // The timeline and the step view.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
 
@@ -19,6 +20,27 @@ void put_series(Json& series, const std::string& name, size_t at, const Json& va
   Json& column = series[name];
   while (column.size() < at) column.push_back(nullptr);
   column.push_back(value);
+}
+
+// What the histograms and filters of the step view work on, for every sample of the step: fields of
+// the search language.
+constexpr std::array kColumns = {"sample", "reward", "adv", "len",  "correct", "finish", "refl",
+                                 "flips",  "lost",   "aha", "loop", "entropy", "cands",  "masked"};
+
+std::string columns_sql() {
+  std::string sql;
+  for (const char* name : kColumns) {
+    for (const QueryField& field : query_fields()) {
+      if (field.name == name) sql += (sql.empty() ? "" : ", ") + field.sql;
+    }
+  }
+  return sql;
+}
+
+Json column_names() {
+  Json names = {"group"};
+  for (const char* name : kColumns) names.push_back(name);
+  return names;
 }
 
 Json interval(const ShareDifference& gap) {
@@ -153,17 +175,16 @@ Json RunView::step(int64_t step, GroupSource source) {
   Json samples = Json::array();
   Statement get(
       *impl_->db,
-      "SELECT g.idx, s.idx, s.reward, s.adv, s.len, s.correct, s.fin, s.refl, s.wr, s.rw, s.aha, "
-      "s.loop, "
-      "s.ent, s.cands, s.masked FROM groups g JOIN samples s ON s.id >= g.first_sample AND s.id < "
-      "g.first_sample + g.n WHERE g.step = ? AND g.source = ? ORDER BY g.idx, s.idx");
+      "SELECT g.idx, " + columns_sql() +
+          " FROM groups g JOIN samples s ON s.id >= g.first_sample AND s.id < g.first_sample + g.n "
+          "WHERE g.step = ? AND g.source = ? ORDER BY g.idx, s.id");
   get.bind(1, step).bind(2, static_cast<int64_t>(source));
   while (get.step()) {
-    Json row = Json::array();
-    for (int c = 0; c < 15; ++c) {
+    Json row = {get.integer(0)};
+    for (int c = 1; c <= static_cast<int>(kColumns.size()); ++c) {
       if (get.is_null(c)) {
         row.push_back(nullptr);
-      } else if (c == 2 || c == 3) {
+      } else if (get.is_real(c)) {
         row.push_back(get.real(c));
       } else {
         row.push_back(get.integer(c));
@@ -197,9 +218,7 @@ Json RunView::step(int64_t step, GroupSource source) {
   return {{"step", step},
           {"source", to_string(source)},
           {"total_groups", rows.size()},
-          {"columns",
-           {"group", "sample", "reward", "adv", "len", "correct", "finish", "refl", "flips", "lost",
-            "aha", "loop", "entropy", "cands", "masked"}},
+          {"columns", column_names()},
           {"samples", std::move(samples)},
           {"groups", std::move(groups)}};
 }

@@ -203,31 +203,57 @@ std::vector<RunView::Impl::Match> RunView::Impl::matches(const CompiledQuery& qu
                                                          int64_t offset, int64_t* total) {
   const auto bind_all = [&](Statement& statement) {
     int at = 0;
+    if (!query.match.empty()) statement.bind(++at, query.match);
     for (const auto& value : query.values) {
       std::visit([&](const auto& v) { statement.bind(++at, v); }, value);
     }
     return at;
   };
-  const std::string from = " FROM samples s JOIN groups g ON g.id = s.grp WHERE " + query.where;
+  // Only what the condition and the order speak of is joined; the rest is looked up for the page of
+  // hits alone.
+  const bool texts = !query.match.empty();
+  const auto needs = [](const std::string& sql, const char* table) {
+    for (size_t at = sql.find(table); at != std::string::npos; at = sql.find(table, at + 1)) {
+      if (at == 0 || std::isalnum(static_cast<unsigned char>(sql[at - 1])) == 0) return true;
+    }
+    return false;
+  };
+  const auto from = [&](const std::string& sql) {
+    const bool groups = query.uses_groups || needs(sql, "g.");
+    const bool samples = !texts || groups || needs(sql, "s.") || needs(query.where, "s.");
+    std::string tables = texts ? " FROM texts" : " FROM samples s";
+    if (texts && samples) tables += " CROSS JOIN samples s ON s.id = texts.rowid";
+    if (groups) tables += " JOIN groups g ON g.id = s.grp";
+    return tables + " WHERE " + (texts ? "texts MATCH ? AND " : "") + query.where;
+  };
   if (total != nullptr) {
-    // Without group fields the join is idle work for a count over a million rows.
-    const bool plain = query.where.find("g.") == std::string::npos;
-    Statement count(*db, plain ? "SELECT count(*) FROM samples s WHERE " + query.where
-                               : "SELECT count(*)" + from);
+    Statement count(*db, "SELECT count(*)" + from(""));
     bind_all(count);
     count.step();
     *total = count.integer(0);
   }
-  Statement get(*db, "SELECT s.id, g.offset, g.step, g.idx, s.idx, g.source" + from + " ORDER BY " +
-                         order + " LIMIT ? OFFSET ?");
+  const std::string id = texts ? "texts.rowid" : "s.id";
+  // The number of the sample orders as "step" does; as an expression of the table that drives the
+  // search it needs no sort.
+  std::string sort = order;
+  if (sort == "s.id" || sort == "s.id DESC") sort.replace(0, 4, id);
+  Statement get(*db, "SELECT " + id + from(sort) + " ORDER BY " + sort + " LIMIT ? OFFSET ?");
   const int at = bind_all(get);
   get.bind(at + 1, limit).bind(at + 2, offset);
+  Statement look(*db,
+                 "SELECT g.offset, g.step, g.idx, s.id - g.first_sample, g.source "
+                 "FROM samples s JOIN groups g ON g.id = s.grp WHERE s.id = ?");
   std::vector<Match> found;
   while (get.step()) {
-    found.push_back({get.integer(0),
-                     get.integer(1),
-                     {get.integer(2), get.integer(3), get.integer(4),
-                      static_cast<GroupSource>(get.integer(5))}});
+    const int64_t sample = get.integer(0);
+    look.bind(1, sample);
+    if (look.step()) {
+      found.push_back({sample,
+                       look.integer(0),
+                       {look.integer(1), look.integer(2), look.integer(3),
+                        static_cast<GroupSource>(look.integer(4))}});
+    }
+    look.reset();
   }
   return found;
 }
@@ -288,13 +314,10 @@ std::string shown_phrase(const CompiledQuery& query) {
   for (const auto& phrase : query.verify) {
     if (!phrase.negated) return phrase.text;
   }
-  for (const auto& value : query.values) {
-    const auto* text = std::get_if<std::string>(&value);
-    if (text == nullptr || text->empty() || text->front() != '"') continue;
-    const size_t end = text->find('"', 1);
-    if (end == text->size() - 1) return text->substr(1, end - 1);
-  }
-  return "";
+  if (query.match.empty()) return "";
+  // A single word in quotes.
+  const size_t end = query.match.find('"', 1);
+  return end == query.match.size() - 1 ? query.match.substr(1, end - 1) : "";
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <sqlite3.h>
 
 #include "core/error.h"
+#include "inspect/packed_counts.h"
 
 namespace zeroth {
 namespace {
@@ -15,6 +16,14 @@ namespace {
   fail("trace index " + path.string() + ": " +
            (db == nullptr ? "out of memory" : sqlite3_errmsg(db)),
        fix);
+}
+
+void packed_function(sqlite3_context* context, int, sqlite3_value** values) {
+  const auto* bytes = static_cast<const char*>(sqlite3_value_blob(values[0]));
+  const auto size = static_cast<size_t>(sqlite3_value_bytes(values[0]));
+  const uint64_t count =
+      bytes == nullptr ? 0 : packed_count({bytes, size}, sqlite3_value_int64(values[1]));
+  sqlite3_result_int64(context, static_cast<sqlite3_int64>(count));
 }
 
 }  // namespace
@@ -30,6 +39,9 @@ Database::Database(const std::filesystem::path& path) : path_(path) {
          "check that the folder may be written to");
   }
   sqlite3_busy_timeout(db_, 10000);
+  sqlite3_create_function_v2(db_, "packed", 2,
+                             SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, nullptr,
+                             packed_function, nullptr, nullptr, nullptr);
 }
 
 Database::~Database() { sqlite3_close(db_); }
@@ -70,6 +82,14 @@ Statement& Statement::bind(int at, std::string_view text) {
   return *this;
 }
 
+Statement& Statement::bind_blob(int at, std::string_view bytes) {
+  // A null pointer would bind NULL.
+  const char* from = bytes.empty() ? "" : bytes.data();
+  if (sqlite3_bind_blob64(statement_, at, from, bytes.size(), SQLITE_TRANSIENT) != SQLITE_OK)
+    raise();
+  return *this;
+}
+
 Statement& Statement::bind_null(int at) {
   if (sqlite3_bind_null(statement_, at) != SQLITE_OK) raise();
   return *this;
@@ -103,6 +123,10 @@ std::string Statement::text(int column) const {
 
 bool Statement::is_null(int column) const {
   return sqlite3_column_type(statement_, column) == SQLITE_NULL;
+}
+
+bool Statement::is_real(int column) const {
+  return sqlite3_column_type(statement_, column) == SQLITE_FLOAT;
 }
 
 }  // namespace zeroth

@@ -11,7 +11,8 @@ struct sqlite3_stmt;
 
 namespace zeroth {
 
-// One connection. One thread at a time.
+// One connection. One thread at a time. Its SQL has packed(blob, i): packed_count of
+// packed_counts.h.
 class Database {
  public:
   explicit Database(const std::filesystem::path& path);
@@ -41,6 +42,7 @@ class Statement {
   Statement& bind(int at, int value) { return bind(at, static_cast<int64_t>(value)); }
   Statement& bind(int at, double value);
   Statement& bind(int at, std::string_view text);
+  Statement& bind_blob(int at, std::string_view bytes);
   Statement& bind_null(int at);
   bool step();
   void run();  // step to the end, then reset
@@ -49,6 +51,7 @@ class Statement {
   double real(int column) const;
   std::string text(int column) const;
   bool is_null(int column) const;
+  bool is_real(int column) const;
 
  private:
   [[noreturn]] void raise() const;

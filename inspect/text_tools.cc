@@ -15,7 +15,8 @@ struct SearchPattern::Impl {
   pcre2_match_context* context = nullptr;
 };
 
-SearchPattern::SearchPattern(const std::string& pattern, bool ignore_case) : impl_(std::make_unique<Impl>()) {
+SearchPattern::SearchPattern(const std::string& pattern, bool ignore_case)
+    : impl_(std::make_unique<Impl>()) {
   int error = 0;
   size_t at = 0;
   const uint32_t options = PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | PCRE2_UCP | PCRE2_MULTILINE |
@@ -41,7 +42,8 @@ SearchPattern::~SearchPattern() {
   pcre2_code_free(impl_->code);
 }
 
-std::vector<std::pair<size_t, size_t>> SearchPattern::find_all(std::string_view text, size_t limit) const {
+std::vector<std::pair<size_t, size_t>> SearchPattern::find_all(std::string_view text,
+                                                               size_t limit) const {
   std::vector<std::pair<size_t, size_t>> found;
   const std::unique_ptr<pcre2_match_data, void (*)(pcre2_match_data*)> match(
       pcre2_match_data_create_from_pattern(impl_->code, nullptr), pcre2_match_data_free);

@@ -2,11 +2,14 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
 
 #include "core/error.h"
 #include "core/parallel.h"
+#include "inspect/packed_counts.h"
 #include "tasks/options.h"
 
 namespace zeroth {
@@ -14,8 +17,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kIndexVersion = 1;
+constexpr int kIndexVersion = 2;
+// A batch is one transaction and is held in memory.
 constexpr size_t kBatchGroups = 256;
+constexpr uint64_t kBatchBytes = 16 << 20;
 constexpr size_t kWordColumns = 7;  // the built-in lists; more lists go to the table `extra`
 
 constexpr char kSchema[] = R"(
@@ -25,12 +30,8 @@ CREATE TABLE groups(id INTEGER PRIMARY KEY, step INT, idx INT, source INT, probl
                     first_sample INT, n INT, zero INT, reward REAL, correct INT);
 CREATE INDEX groups_step ON groups(step);
 CREATE INDEX groups_problem ON groups(problem);
-CREATE TABLE samples(id INTEGER PRIMARY KEY, grp INT, step INT, idx INT, reward REAL, adv REAL, len INT,
-                     correct INT, fin INT, masked INT, refl INT, cands INT, wr INT, rw INT, rr INT, ww INT,
-                     aha INT, first INT, loop INT, rep INT, sw INT, ent INT, lp INT,
-                     w0 INT, w1 INT, w2 INT, w3 INT, w4 INT, w5 INT, w6 INT);
-CREATE INDEX samples_wr ON samples(wr) WHERE wr > 0;
-CREATE INDEX samples_aha ON samples(aha) WHERE aha > 0;
+CREATE TABLE samples(id INTEGER PRIMARY KEY, grp INT, reward INT, adv INT, len INT, flags INT,
+                     wr INT, aha INT, refl INT, rest BLOB);
 CREATE TABLE steps(step INT, source INT, stats TEXT, PRIMARY KEY(step, source)) WITHOUT ROWID;
 CREATE TABLE extra(sample INT, field TEXT, value REAL, PRIMARY KEY(field, sample)) WITHOUT ROWID;
 CREATE VIRTUAL TABLE texts USING fts5(text, content='', detail=none, columnsize=0,
@@ -46,10 +47,35 @@ struct Prepared {
   bool readable = false;
 };
 
-int64_t milli_mean(const std::vector<float>& values) {
+// |mean| in thousandths; entropies are never negative, log-probs never positive.
+uint64_t milli_mean(const std::vector<float>& values) {
   double sum = 0;
   for (const float value : values) sum += std::isfinite(value) ? value : 0.0f;
-  return values.empty() ? 0 : std::llround(1000 * sum / static_cast<double>(values.size()));
+  if (values.empty()) return 0;
+  return static_cast<uint64_t>(std::llround(1000 * std::abs(sum) / double(values.size())));
+}
+
+int64_t scaled(double value) { return std::llround(std::clamp(kRewardScale * value, -9e18, 9e18)); }
+
+std::string packed_row(const Sample& sample, const SampleScan& scan, int64_t first_token) {
+  std::array<uint64_t, static_cast<size_t>(PackedField::kCount)> counts{};
+  const auto put = [&](PackedField field, auto value) {
+    counts[static_cast<size_t>(field)] = static_cast<uint64_t>(value);
+  };
+  put(PackedField::kEntropy, milli_mean(sample.entropies));
+  put(PackedField::kLogprob, milli_mean(sample.logprobs));
+  put(PackedField::kRepetition, std::llround(100 * scan.repetition));
+  put(PackedField::kCandidates, scan.candidates.size());
+  put(PackedField::kFirst, first_token + 1);
+  put(PackedField::kRightToWrong, scan.flips[static_cast<size_t>(Flip::kRightToWrong)]);
+  put(PackedField::kRightToRight, scan.flips[static_cast<size_t>(Flip::kRightToRight)]);
+  put(PackedField::kWrongToWrong, scan.flips[static_cast<size_t>(Flip::kWrongToWrong)]);
+  put(PackedField::kSwitches, scan.language_switches);
+  for (size_t list = 0; list < kWordColumns; ++list) {
+    counts[static_cast<size_t>(PackedField::kWords) + list] =
+        static_cast<uint64_t>(scan.words[list]);
+  }
+  return pack_counts(counts);
 }
 
 std::vector<uint32_t> token_begins(const Sample& sample, const Vocabulary& vocabulary) {
@@ -217,32 +243,19 @@ struct TraceIndex::Impl {
     for (size_t i = 0; i < item.scans.size(); ++i) {
       const Sample& sample = item.group.samples[i];
       const SampleScan& scan = item.scans[i];
-      int at = 0;
-      const auto whole = [&](int64_t value) { insert.bind(++at, value); };
-      const auto real = [&](double value) {
-        ++at;
-        std::isfinite(value) ? insert.bind(at, value) : insert.bind_null(at);
+      const auto real = [&](int at, double value) {
+        std::isfinite(value) ? insert.bind(at, scaled(value)) : insert.bind_null(at);
       };
-      whole(group);
-      whole(item.entry->step);
-      whole(static_cast<int64_t>(i));
-      real(sample.reward);
-      real(sample.advantage);
-      whole(static_cast<int64_t>(sample.tokens.size()));
-      whole(scan.correct);
-      whole(static_cast<int64_t>(sample.finish));
-      whole(sample.masked);
-      whole(static_cast<int64_t>(scan.markers.size()));
-      whole(static_cast<int64_t>(scan.candidates.size()));
-      for (const int flips : scan.flips) whole(flips);
-      whole(static_cast<int64_t>(scan.ahas.size()));
-      item.first_token[i] < 0 ? real(NAN) : whole(item.first_token[i]);
-      whole(scan.loop);
-      whole(std::llround(100 * scan.repetition));
-      whole(scan.language_switches);
-      whole(milli_mean(sample.entropies));
-      whole(milli_mean(sample.logprobs));
-      for (size_t list = 0; list < kWordColumns; ++list) whole(scan.words[list]);
+      insert.bind(1, group);
+      real(2, sample.reward);
+      real(3, sample.advantage);
+      insert.bind(4, static_cast<int64_t>(sample.tokens.size()));
+      insert.bind(5, int64_t{scan.correct} | static_cast<int64_t>(sample.finish) << 1 |
+                         int64_t{sample.masked} << 3 | int64_t{scan.loop} << 4);
+      insert.bind(6, int64_t{scan.flips[static_cast<size_t>(Flip::kWrongToRight)]});
+      insert.bind(7, static_cast<int64_t>(scan.ahas.size()));
+      insert.bind(8, static_cast<int64_t>(scan.markers.size()));
+      insert.bind_blob(9, packed_row(sample, scan, item.first_token[i]));
       insert.run();
       const int64_t id = db->last_id();
       text.bind(1, id).bind(2, sample.text);
@@ -296,11 +309,9 @@ struct TraceIndex::Impl {
   }
 
   void insert_batch(const std::vector<Prepared>& batch) {
-    Statement insert(
-        *db,
-        "INSERT INTO samples(grp, step, idx, reward, adv, len, correct, fin, masked, refl, cands, "
-        "wr, rw, rr, ww, aha, first, loop, rep, sw, ent, lp, w0, w1, w2, w3, w4, w5, w6) "
-        "VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+    Statement insert(*db,
+                     "INSERT INTO samples(grp, reward, adv, len, flags, wr, aha, refl, rest) "
+                     "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)");
     Statement text(*db, "INSERT INTO texts(rowid, text) VALUES(?, ?)");
     for (const Prepared& item : batch) {
       if (item.readable) insert_samples(item, insert_group(item), insert, text);
@@ -322,7 +333,11 @@ struct TraceIndex::Impl {
         from = position(reader);
       }
       const auto& groups = reader.groups();
-      const size_t to = std::min(groups.size(), *from + kBatchGroups);
+      size_t to = *from;
+      for (uint64_t bytes = 0;
+           to < groups.size() && to < *from + kBatchGroups && bytes < kBatchBytes; ++to) {
+        bytes += groups[to].raw_bytes;
+      }
       std::vector<Prepared> batch(to - *from);
       parallel_for(static_cast<int64_t>(batch.size()), 1, [&](int64_t begin, int64_t end) {
         for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {

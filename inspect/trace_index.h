@@ -18,12 +18,30 @@
 namespace zeroth {
 
 // The tables (docs/traces.md has the columns):
-//   samples(id, grp, step, idx, reward, adv, len, correct, fin, masked, refl, cands, wr, rw, rr,
-//   ww, aha, first, loop,
-//           rep, sw, ent, lp, w0..w6)
+//   samples(id, grp, reward, adv, len, flags, wr, aha, refl, rest)
 //   groups(id, step, idx, source, problem, offset, first_sample, n, zero, reward, correct)
 //   problems(id, task, name)   steps(step, source, stats)   texts (FTS5)   extra(sample, field,
 //   value)
+// Samples are numbered in stream order, those of a group without a gap; steps never decrease with
+// them.
+
+// Numbers of samples.rest, in the order of pack_counts; kWords is the first of the built-in lists.
+enum class PackedField {
+  kEntropy,  // mean per token, in thousandths
+  kLogprob,  // the same of -log p
+  kRepetition,
+  kCandidates,
+  kFirst,  // tokens before the first right candidate + 1; 0: none
+  kWrongToWrong,
+  kWords,
+  kRightToRight = kWords + 7,
+  kRightToWrong,
+  kSwitches,
+  kCount
+};
+// Rewards and advantages are whole millionths: three bytes instead of eight.
+inline constexpr double kRewardScale = 1e6;
+
 class TraceIndex {
  public:
   // Opens or creates RUN/traces/index.sqlite, or a file in the temporary folder when RUN may not be

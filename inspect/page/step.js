@@ -43,7 +43,7 @@ async function viewStep(root, self, args, params) {
   const tools = h('div', { class: 'tools' });
   const list = h('div', { id: 'groups' });
   add(root, [hists, tools, list]);
-  const value = (row, title) => ({ Reward: row[columns.reward], Length: row[columns.len], Advantage: row[columns.adv], 'Mean entropy': row[columns.entropy] === null ? null : row[columns.entropy] / 1000 }[title]);
+  const value = (row, title) => ({ Reward: row[columns.reward], Length: row[columns.len], Advantage: row[columns.adv], 'Mean entropy': row[columns.entropy] }[title]);
   const keep = (row) => (!bin || inBin(value(row, bin.title), bin)) &&
     (!only || (only === 'right' && row[columns.correct]) || (only === 'wrong' && !row[columns.correct]) || (only === 'flip' && row[columns.flips] > 0) || (only === 'aha' && row[columns.aha] > 0) || (only === 'cut' && row[columns.finish] === 1));
   sampleCard.longest = Math.max(1, ...data.samples.map((row) => row[columns.len]));

@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
+#include <unordered_map>
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/parallel.h"
 #include "inspect/run_recorder.h"
 #include "tasks/countdown_moves.h"
 #include "tasks/task.h"
@@ -28,14 +29,19 @@ class Words {
           "<|end|>", "Numbers", " target ", "\n", " let", " me", " check", " try", " again"}) {
       add(word);
     }
-    add(std::string(60000, 'A'));  // a hostile token
+    add_prose();
+    for (size_t id = 0; id < words_.size(); ++id) {
+      ids_.emplace(words_[id], static_cast<TokenId>(id));
+    }
+    words_.push_back(std::string(60000, 'A'));  // a hostile token
   }
   std::vector<TokenId> encode(std::string_view text) const {
     std::vector<TokenId> ids;
     while (!text.empty()) {
       size_t size = std::min<size_t>(text.size(), 12);
-      while (ids_.find(std::string(text.substr(0, size))) == ids_.end()) --size;
-      ids.push_back(ids_.at(std::string(text.substr(0, size))));
+      auto found = ids_.find(text.substr(0, size));
+      while (found == ids_.end()) found = ids_.find(text.substr(0, --size));
+      ids.push_back(found->second);
       text.remove_prefix(size);
     }
     return ids;
@@ -43,14 +49,32 @@ class Words {
   const Vocabulary& all() const { return words_; }
   TokenId end() const { return ids_.at("<|end|>"); }
   TokenId huge() const { return static_cast<TokenId>(words_.size() - 1); }
+  // A word of a made-up language whose frequencies fall as in a natural one (Zipf's law).
+  const std::string& prose(Rng& rng) const {
+    const double rank = std::pow(static_cast<double>(prose_count_), rng.uniform()) - 1;
+    return words_[first_prose_ + std::min(static_cast<size_t>(rank), prose_count_ - 1)];
+  }
 
  private:
-  void add(std::string word) {
-    if (ids_.emplace(word, static_cast<TokenId>(words_.size())).second)
-      words_.push_back(std::move(word));
+  void add(std::string word) { words_.push_back(std::move(word)); }
+  void add_prose() {
+    first_prose_ = words_.size();
+    const std::string consonants = "bdfgklmnprstvz";
+    const std::string vowels = "aeiou";
+    for (const char a : consonants) {
+      for (const char b : vowels) {
+        for (const char c : consonants) {
+          for (const char d : vowels) {
+            if ((a * 7 + b * 5 + c * 3 + d) % 2 == 0) add({' ', a, b, c, d});
+          }
+        }
+      }
+    }
+    prose_count_ = words_.size() - first_prose_;
   }
-  Vocabulary words_;
-  std::map<std::string, TokenId> ids_;
+  Vocabulary words_;  // as it is filled before ids_, the views into it stay good
+  std::unordered_map<std::string_view, TokenId> ids_;
+  size_t first_prose_ = 0, prose_count_ = 0;
 };
 
 std::string try_text(const CountdownTry& attempt, int target, Rng& rng, bool* hit) {
@@ -90,6 +114,28 @@ std::string response(const Problem& problem, double skill, Rng& rng) {
   return "<think>" + think + "</think><answer>" + answer + "</answer>";
 }
 
+// Failed tries and prose by turns, of about so many tokens.
+std::string filler(const Problem& problem, const Words& words, int64_t tokens, Rng& rng) {
+  const auto numbers = problem.meta.at("nums").get<std::vector<int>>();
+  const int target = problem.meta.at("target").get<int>();
+  std::string out;
+  while (tokens > 0) {
+    if (rng.chance(0.5)) {
+      const CountdownTry attempt = random_countdown_try(numbers, 40, target, 0, rng);
+      bool hit = false;
+      const std::string text = try_text(attempt, target, rng, &hit);
+      if (!attempt.steps.empty() && !hit) {
+        out += text + "\n";
+        tokens -= static_cast<int64_t>(words.encode(text).size()) + 1;
+      }
+    }
+    for (uint32_t n = 4 + rng.below(12); n > 0; --n, --tokens) out += words.prose(rng);
+    out += "\n";
+    --tokens;
+  }
+  return out;
+}
+
 void fill_numbers(Sample& sample, double skill, Rng& rng, bool experts) {
   for (size_t t = 0; t < sample.tokens.size(); ++t) {
     const double spread = rng.chance(0.25) ? 1.4 - 0.6 * skill : 0.06;
@@ -119,8 +165,11 @@ Sample make_sample(const Task& task, const Problem& problem, const Words& words,
         71);
   }
   sample.tokens = words.encode(sample.text);
-  for (int i = 0; i < run.filler_tokens; ++i)
-    sample.tokens.push_back(static_cast<TokenId>(256 + rng.below(90)));
+  if (const int64_t missing = run.tokens - static_cast<int64_t>(sample.tokens.size());
+      missing > 0) {
+    sample.text.insert(std::string_view("<think>").size(), filler(problem, words, missing, rng));
+    sample.tokens = words.encode(sample.text);
+  }
   sample.finish = sample.text.find("</answer>") == std::string::npos ? FinishReason::kLength
                                                                      : FinishReason::kStop;
   if (hostile) sample.tokens.push_back(words.huge());
@@ -200,6 +249,7 @@ void make_run(const std::filesystem::path& folder, const MadeRun& run) {
   const auto task = make_task("countdown", task_options);
   RecorderOptions options;
   options.record.progress = false;
+  options.record.scan = run.scan;
   options.total_steps = run.first_step + run.steps - 1;
   options.run_info = {{"task", {{"name", "countdown"}, {"options", task_options}}},
                       {"moe", {{"layers", kLayers}, {"top_k", kTopK}, {"experts", kExperts}}}};
@@ -210,13 +260,14 @@ void make_run(const std::filesystem::path& folder, const MadeRun& run) {
                     Json({{"made", true}, {"seed", run.seed}, {"steps", run.steps}}).dump(2));
   for (int step = run.first_step; step < run.first_step + run.steps; ++step) {
     const double skill = 1 - std::exp(-2.5 * (step - run.first_step) / std::max(run.steps, 1));
-    std::vector<Group> groups;
-    for (int g = 0; g < run.groups; ++g) {
-      const int64_t index =
-          (static_cast<int64_t>(step) * run.groups + g) % task->size(Split::kTrain);
-      groups.push_back(
-          make_group(*task, words, run, index, run.seed, step, skill, run.hostile && g == 0));
-    }
+    std::vector<Group> groups(static_cast<size_t>(run.groups));
+    parallel_for(run.groups, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t g = begin; g < end; ++g) {
+        const int64_t index = (int64_t{step} * run.groups + g) % task->size(Split::kTrain);
+        groups[static_cast<size_t>(g)] =
+            make_group(*task, words, run, index, run.seed, step, skill, run.hostile && g == 0);
+      }
+    });
     if (run.probe_every > 0 && (step - run.first_step) % run.probe_every == 0) {
       std::vector<Group> probes;
       for (int p = 0; p < 4; ++p)

@@ -18,7 +18,8 @@ struct MadeRun {
   bool experts = true;
   bool hostile =
       false;  // one trace per step with markup, control characters, bidi marks and a huge token
-  int filler_tokens = 0;  // appended to every completion, to reach a wanted length
+  int tokens = 0;    // shorter completions are filled up with failed tries and prose
+  bool scan = true;  // record the scanners' metrics too
 };
 
 void make_run(const std::filesystem::path& folder, const MadeRun& options);

@@ -1,4 +1,4 @@
-// inspect_make_run FOLDER [--steps N --groups N --samples N --filler-tokens N --hostile ..]: see
+// inspect_make_run FOLDER [--steps N --groups N --samples N --tokens N --hostile ..]: see
 // made_run.h.
 #include <cstdio>
 
@@ -19,7 +19,9 @@ struct Options : zeroth::MadeRun {
     v("probe_every", probe_every, "probe groups every n steps; 0 = never", zeroth::Range{0, 1e6});
     v("experts", experts, "record routed experts");
     v("hostile", hostile, "one hostile trace a step");
-    v("filler_tokens", filler_tokens, "tokens appended to each completion", zeroth::Range{0, 1e5});
+    v("tokens", tokens, "least length of completions, filled up with failed tries and prose",
+      zeroth::Range{0, 1e5});
+    v("scan", scan, "record the scanners' metrics too");
   }
 };
 

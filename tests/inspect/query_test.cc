@@ -46,10 +46,12 @@ TEST_CASE("errors point at the place") {
 
 TEST_CASE("what a query compiles to") {
   CHECK(compiled("").where == "1");
-  CHECK(compiled("step>80 len>2k").where == "s.step > 80 AND s.len > 2000");
-  CHECK(compiled("step>1 or step<2 and aha>0").where == "(s.step > 1 OR s.step < 2 AND s.aha > 0)");
-  CHECK(compiled("not (step>1 or len<=5)").where == "NOT ((s.step > 1 OR s.len <= 5))");
-  CHECK(compiled("loop=1").where.rfind("s.loop BETWEEN 0.9999", 0) == 0);
+  CHECK(compiled("len>2k correct=1").where ==
+        "s.len > 2000 AND (s.flags & 1) BETWEEN 0.99999899999999997 AND 1.0000009999999999");
+  CHECK(compiled("flips>1 or len<2 and aha>0").where == "(s.wr > 1 OR s.len < 2 AND s.aha > 0)");
+  CHECK(compiled("not (flips>1 or len<=5)").where == "NOT ((s.wr > 1 OR s.len <= 5))");
+  CHECK_FALSE(compiled("len>2k").uses_groups);
+  CHECK(compiled("zero=1").uses_groups);
   CHECK(compiled("wait").verify.empty());
   CHECK(compiled("text~\"wait\"").verify.empty());
   CHECK(compiled("text~\"wait no\"").verify.size() == 1);
@@ -58,9 +60,18 @@ TEST_CASE("what a query compiles to") {
   CHECK(compiled("not \"wait no\"").values.empty());
   CHECK_FALSE(compiled("\"wait no\" or step>1").exact);
   CHECK(compiled("mine>2").values.size() == 1);
+  // Words that every hit must hold drive the search; others are conditions.
+  CHECK(compiled("wait len>5 no").match == "\"wait\" AND \"no\"");
+  CHECK(compiled("wait len>5 no").where == "s.len > 5");
+  CHECK(compiled("wait or len>5").match.empty());
+  CHECK(compiled("wait or len>5").values.size() == 1);
+  CHECK(compiled("not wait len>5").match.empty());
+  CHECK(compiled("(wait or no) ok").match == "\"ok\"");
+  CHECK(compiled("wait step>5").where.rfind("texts.rowid >= ", 0) == 0);
+  CHECK(compiled("step>5").where.rfind("s.id >= ", 0) == 0);
   // Nothing that a user writes becomes SQL.
   CHECK(compiled("task=\"x' OR 1=1 --\"").where.find("OR 1") == std::string::npos);
-  CHECK(std::get<std::string>(compiled("\"a\\\"b\"").values[0]) == "\"a\" AND \"b\"");
+  CHECK(compiled("\"a\\\"b\"").match == "\"a\" AND \"b\"");
 }
 
 TEST_CASE("any bytes: an answer, never a crash") {

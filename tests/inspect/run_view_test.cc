@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "inspect/packed_counts.h"
 #include "inspect/page.h"
 #include "inspect/run_recorder.h"
 #include "inspect/text_tools.h"
@@ -56,6 +57,25 @@ int64_t counted(
 
 }  // namespace
 
+TEST_CASE("packed counts come back") {
+  Rng rng(3, 3);
+  for (int trial = 0; trial < 2000; ++trial) {
+    std::vector<uint64_t> counts(rng.below(65));
+    for (uint64_t& count : counts) {
+      if (rng.chance(0.4)) count = (uint64_t{rng.below(1u << 31)} << 33) >> rng.below(64);
+    }
+    const std::string packed = pack_counts(counts);
+    for (size_t i = 0; i < 64; ++i) {
+      CHECK(packed_count(packed, static_cast<int64_t>(i)) == (i < counts.size() ? counts[i] : 0));
+    }
+    CHECK(packed_count(packed, -1) == 0);
+    CHECK(packed_count(packed, 64) == 0);
+    // Cut anywhere: a number, never a read past the end.
+    for (size_t size = 0; size < packed.size(); ++size) packed_count(packed.substr(0, size), 63);
+  }
+  CHECK(pack_counts(std::vector<uint64_t>{5, 0, 300}).size() == 4);
+}
+
 TEST_CASE("the index agrees with reading everything") {
   TemporaryFolder folder;
   make_run(folder.path(), small_run());
@@ -68,6 +88,34 @@ TEST_CASE("the index agrees with reading everything") {
         counted(view, [](auto&, auto&, const SampleScan& s) { return s.flips[0] > 0; }));
   CHECK(total(view, "aha>0") ==
         counted(view, [](auto&, auto&, const SampleScan& s) { return !s.ahas.empty(); }));
+  // Every way to compare a step, against reading everything.
+  const std::vector<std::pair<std::string, std::function<bool(int64_t)>>> steps = {
+      {">3", [](int64_t s) { return s > 3; }},  {">=3", [](int64_t s) { return s >= 3; }},
+      {"<3", [](int64_t s) { return s < 3; }},  {"<=3", [](int64_t s) { return s <= 3; }},
+      {"=3", [](int64_t s) { return s == 3; }}, {"!=3", [](int64_t s) { return s != 3; }},
+      {"=2.5", [](int64_t) { return false; }},  {">2.5", [](int64_t s) { return s > 2.5; }},
+      {">99", [](int64_t) { return false; }},   {"<=99", [](int64_t) { return true; }}};
+  for (const auto& [condition, holds] : steps) {
+    CAPTURE(condition);
+    const auto by_step = [&](const TraceEntry& e, auto&, auto&) { return holds(e.step); };
+    CHECK(total(view, "step" + condition) == counted(view, by_step));
+    CHECK(total(view, "wait step" + condition) ==
+          counted(view, [&](const TraceEntry& e, const Sample& s, auto&) {
+            return holds(e.step) && contains_phrase(s.text, "wait");
+          }));
+  }
+  CHECK(total(view, "lost>0 or kept>0 or rep>=50") ==
+        counted(view, [](auto&, auto&, const SampleScan& s) {
+          return s.flips[1] > 0 || s.flips[2] > 0 || s.repetition >= 0.495;
+        }));
+  CHECK(total(view, "first>=0") ==
+        counted(view, [](auto&, auto&, const SampleScan& s) { return s.first_correct >= 0; }));
+  CHECK(total(view, "task!=countdown") == 0);
+  CHECK(total(view, "sample=2 source=train") == 6 * 3);
+  CHECK(total(view, "wait (correct=1 or len<60)") ==
+        counted(view, [](auto&, const Sample& s, const SampleScan& scan) {
+          return contains_phrase(s.text, "wait") && (scan.correct || s.tokens.size() < 60);
+        }));
   CHECK(total(view, "correct=1 step>3") ==
         counted(view, [](const TraceEntry& e, auto&, const SampleScan& s) {
           return s.correct && e.step > 3;
