@@ -192,9 +192,11 @@ struct RunRecorder::Impl {
 
   fs::path metrics_path() const { return run_dir / "metrics.jsonl"; }
 
-  // Steps 0 and 1 are the base policy's samples, without which no later count can be read.
-  bool traced(int64_t step, int64_t group) const {
+  // Steps 0 and 1 are the base policy's samples, without which no later count can be read. Samples
+  // that were asked for by themselves are few and always kept.
+  bool traced(int64_t step, int64_t group, GroupSource source) const {
     const RecordConfig& record = options.record;
+    if (source == GroupSource::kProbe || source == GroupSource::kEval) return traces != nullptr;
     return traces && (step <= 1 || step % record.trace_every == 0) &&
            (record.trace_groups == 0 || group < record.trace_groups);
   }
@@ -216,7 +218,7 @@ struct RunRecorder::Impl {
   void append(int64_t step, GroupSource source, const std::vector<Group>& groups) {
     for (size_t i = 0; i < groups.size(); ++i) {
       const auto index = static_cast<int64_t>(i);
-      if (traced(step, index)) traces->append(step, index, source, groups[i]);
+      if (traced(step, index, source)) traces->append(step, index, source, groups[i]);
     }
   }
 };
@@ -254,7 +256,7 @@ void RunRecorder::record_groups(int64_t step, GroupSource source,
 
 void RunRecorder::annotate(int64_t step, int64_t group, const std::string& name,
                            const std::vector<std::vector<float>>& values) {
-  if (impl_->traced(step, group)) {
+  if (impl_->traced(step, group, GroupSource::kTrain)) {
     impl_->traces->annotate(step, group, GroupSource::kTrain, name, values);
   }
 }

@@ -1,4 +1,4 @@
-// Held-out evaluation during a run.
+// Held-out evaluation and probe problems during a run.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,22 @@ struct EvaluationConfig {
     v("problems", problems, "held-out problems", Range{1, 1e7});
     v("samples", samples, "completions of each", Range{1, 65536});
     v("temperature", temperature, "of sampling; 0 = greedy", Range{0, 100});
+  }
+};
+
+// The same few held-out problems, sampled again and again with the same draws: what differs from
+// step to step is the policy. Their samples go to the traces (source "probe"), never into training.
+struct ProbeConfig {
+  int64_t every = 0;
+  int problems = 4;
+  int samples = 4;
+  template <class V>
+  void fields(V& v) {
+    v("every", every,
+      "steps between samplings of the probe problems, step 0 and the last included; 0 = never",
+      Range{0, 1e9});
+    v("problems", problems, "the first so many held-out problems", Range{1, 1e6});
+    v("samples", samples, "completions of each", Range{1, 65536});
   }
 };
 

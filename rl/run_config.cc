@@ -49,7 +49,7 @@ RunConfig read_run_config(const std::filesystem::path& file,
 const std::vector<std::string>& free_fields() {
   static const std::vector<std::string> fields = {
       "model",     "steps",      "engine", "record", "checkpoint_every",
-      "keep_last", "evaluation", "alarms"};
+      "keep_last", "evaluation", "probe",  "alarms"};
   return fields;
 }
 

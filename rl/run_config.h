@@ -72,6 +72,7 @@ struct RunConfig {
   TrainerConfig trainer;
   OptimizerConfig optimizer;
   EvaluationConfig evaluation;
+  ProbeConfig probe;
   AlarmConfig alarms;
   RecordConfig record;
   int64_t checkpoint_every = 50;
@@ -95,6 +96,7 @@ struct RunConfig {
     v("trainer", trainer, "mini-batches, packing, router");
     v("optimizer", optimizer, "AdamW and its schedule");
     v("evaluation", evaluation, "held-out accuracy during the run");
+    v("probe", probe, "fixed problems whose samples are kept to compare steps");
     v("alarms", alarms, "conditions that are named, and those that stop the run");
     v("record", record, "metrics, traces, progress");
     v("checkpoint_every", checkpoint_every,

@@ -30,6 +30,24 @@ void add_evaluation(TrainingRun& run, const std::string& prefix, Json& row) {
   }
 }
 
+// Samples the probe problems with the current weights, for the traces of this step. The draws are
+// those of every other step.
+void record_probe(TrainingRun& run, int64_t step, Json& row) {
+  EvalOptions options;
+  options.n = run.config.probe.problems;
+  options.samples = run.config.probe.samples;
+  options.sampling = run.config.sampling;
+  options.seed = run.config.seed;
+  std::vector<Group> groups;
+  options.on_group = [&](const Group& group) { groups.push_back(group); };
+  const Json facts = evaluate(*run.engine, *run.tokenizer, *run.task, options).to_json();
+  for (const char* name : {"avg@K", "mean_length"}) {
+    if (facts.contains(name)) row[std::string("probe/") + name] = facts[name];
+  }
+  assign_advantages(groups, run.config.advantage);
+  run.recorder->record_groups(step, GroupSource::kProbe, groups);
+}
+
 void add_timings(const TrainingRun& run, const Rollout& rollout, const StepReport& report,
                  double seconds, Json& row) {
   const auto sampled = static_cast<double>(rollout.prompt_tokens + rollout.sampled_tokens);
@@ -69,6 +87,10 @@ TrainSummary train(TrainingRun& run, const std::atomic<bool>* stop) {
     Json row = Json::object();
     const int64_t every = config.evaluation.every;
     if (every > 0 && step % every == 0) add_evaluation(run, "eval/", row);
+
+    const int64_t probe_every = config.probe.every;
+    if (probe_every > 0 && (step % probe_every == 0 || step + 1 == config.steps))
+      record_probe(run, step, row);
 
     // Problems -> prompts -> groups of samples -> verdicts -> advantages, by the published weights.
     const Rollout rollout = run.rollouts->collect(step, run.counters.draws);

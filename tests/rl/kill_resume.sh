@@ -20,6 +20,7 @@ cat > "$work/config.json" <<JSON
   "sampling": {"max_tokens": 24, "stop": ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m"]},
   "overlong": {"buffer": 23},
   "optimizer": {"lr": 1e-3},
+  "probe": {"every": 7, "problems": 2, "samples": 2},
   "checkpoint_every": 3,
   "record": {"progress": false}
 }

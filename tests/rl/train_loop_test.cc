@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/json_lines.h"
 #include "core/parallel.h"
+#include "inspect/trace_store.h"
 #include "rl/run_folder.h"
 #include "support.h"
 
@@ -130,6 +131,7 @@ TEST_CASE("interrupted after every step and resumed, a run ends in the same byte
   config.loss.beta = 0.02;
   config.trainer.reference_refresh = 2;
   config.trainer.mini_batches = 2;
+  config.probe = {.every = 2, .problems = 2, .samples = 3};
   const Left straight = run_through(config, folder.path() / "straight");
   const fs::path broken = folder.path() / "broken";
   const std::atomic<bool> stop{true};
@@ -168,6 +170,37 @@ TEST_CASE("a process that dies between checkpoints leaves a run that resumes to 
   train(*run);
   run.reset();
   CHECK(left_by(killed) == straight);
+}
+
+TEST_CASE("probe problems are sampled with the same draws at their steps and change nothing else") {
+  TemporaryFolder folder;
+  RunConfig config = tiny_run(make_tiny_base(folder.path() / "base"));
+  config.record.trace_every = 4;  // thins training samples only
+  const Left without = run_through(config, folder.path() / "without");
+  config.probe = {.every = 2, .problems = 2, .samples = 3};
+  const Left with = run_through(config, folder.path() / "with");
+  CHECK(with.checkpoint == without.checkpoint);
+  CHECK(rows_of(folder.path() / "with")[2].contains("probe/avg@K"));
+  CHECK_FALSE(rows_of(folder.path() / "with")[3].contains("probe/avg@K"));
+  const TraceReader reader(folder.path() / "with" / "traces");
+  std::map<uint32_t, std::vector<Group>> probes;
+  for (const TraceEntry& entry : reader.groups()) {
+    if (entry.source == GroupSource::kProbe) probes[entry.step].push_back(reader.read(entry));
+  }
+  REQUIRE(probes.size() == 4);  // steps 0, 2, 4 and the last, 5
+  REQUIRE(probes.count(5) == 1);
+  for (const auto& [step, groups] : probes) {
+    CAPTURE(step);
+    REQUIRE(groups.size() == 2);
+    for (size_t g = 0; g < groups.size(); ++g) {
+      REQUIRE(groups[g].samples.size() == 3);
+      CHECK(groups[g].problem.id == probes[0][g].problem.id);
+      for (size_t i = 0; i < 3; ++i) {
+        CHECK(groups[g].samples[i].key == probes[0][g].samples[i].key);
+        CHECK(!groups[g].samples[i].verdicts.empty());
+      }
+    }
+  }
 }
 
 TEST_CASE("a run folder is used by one process, holds one run, and keeps its config") {
