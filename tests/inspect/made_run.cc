@@ -114,6 +114,31 @@ std::string response(const Problem& problem, double skill, Rng& rng) {
   return "<think>" + think + "</think><answer>" + answer + "</answer>";
 }
 
+// Words of every list, near misses of them, code that does not count, and other scripts.
+const std::string& remark(Rng& rng) {
+  static const std::vector<std::string> remarks = {
+      " Wait, let me check",
+      " await the waiter",
+      " rechecking",
+      " recheck",
+      " Double-check",
+      " ```\nwait check\n```",
+      " re-evaluate, ERROR",
+      " errors",
+      " but butter",
+      " try again",
+      " then go over the steps",
+      " check  again",
+      " mistake_however",
+      " \xc3\xa9"
+      "but",
+      " \xd0\xbf\xd0\xbe\xd0\xb4\xd0\xbe\xd0\xb6\xd0\xb4\xd0\xb8",
+      " \xe7\xad\x89\xe4\xb8\x80\xe4\xb8\x8b",
+      " we'd need step 1 first",
+      " start from the target, make sure"};
+  return remarks[rng.below(static_cast<uint32_t>(remarks.size()))];
+}
+
 // Failed tries and prose by turns, of about so many tokens.
 std::string filler(const Problem& problem, const Words& words, int64_t tokens, Rng& rng) {
   const auto numbers = problem.meta.at("nums").get<std::vector<int>>();
@@ -130,6 +155,11 @@ std::string filler(const Problem& problem, const Words& words, int64_t tokens, R
       }
     }
     for (uint32_t n = 4 + rng.below(12); n > 0; --n, --tokens) out += words.prose(rng);
+    if (rng.chance(0.1)) {
+      const std::string& text = remark(rng);
+      out += text;
+      tokens -= static_cast<int64_t>(words.encode(text).size());
+    }
     out += "\n";
     --tokens;
   }

@@ -9,3 +9,9 @@ add_test(NAME inspect/tensorboard
          COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/tensorboard.sh $<TARGET_FILE:inspect_make_run>
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(inspect/tensorboard PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
+
+# What the scanners count on a thousand traces, against a count by Python that shares no code with them.
+add_test(NAME inspect/reference_scan
+         COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/reference_scan.sh $<TARGET_FILE:inspect_make_run> $<TARGET_FILE:zeroth>
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+set_tests_properties(inspect/reference_scan PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
