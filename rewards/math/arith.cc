@@ -204,10 +204,33 @@ Ref choose_signs(Pool& pool, Ref ref, uint32_t choice, bool together, int* index
 
 }  // namespace
 
+namespace {
+
+// The sets inside `ref` with their members' signs opened: R \ {+-2} is R \ {2, -2}.
+Ref open_inner_sets(Pool& pool, Ref ref) {
+  if (!pool.contains(ref, Op::kSet) || pool.full()) return ref;
+  std::vector<Ref> kids = pool.copy_children(ref);
+  for (Ref& kid : kids) {
+    kid = pool.is(kid, Op::kSet) ? expand_signs(pool, kid)[0] : open_inner_sets(pool, kid);
+  }
+  const Node node = pool[ref];
+  return pool.make(node.op, kids, node.data, node.flag);
+}
+
+}  // namespace
+
 std::vector<Ref> expand_signs(Pool& pool, Ref ref) {
   int plus_minus = 0, minus_plus = 0;
   count_signs(pool, ref, &plus_minus, &minus_plus);
   if (plus_minus + minus_plus == 0) return {ref};
+  if (!pool.is(ref, Op::kSet) && pool.contains(ref, Op::kSet)) {
+    const Ref opened = open_inner_sets(pool, ref);
+    if (opened != ref && !pool.full()) {
+      int left = 0;
+      count_signs(pool, opened, &left, &left);
+      if (left == 0) return {opened};
+    }
+  }
   // Inside a set or list each member opens on its own.
   if (pool.is(ref, Op::kSet) || pool.is(ref, Op::kList)) {
     std::vector<Ref> members;

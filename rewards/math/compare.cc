@@ -48,6 +48,11 @@ bool Comparer::compare(Ref gold, Ref pred, int depth) {
     if (false_statement(pred)) return false;
     return compare(gold, last_term(pred), depth + 1);
   }
+  // A gold "x in S" is a statement about x, as an inequality is.
+  if (gold_equation && codes(gold) == "i" && pool_.is(pred, Op::kRelation) && !pred_equation) {
+    Ref region = as_region(pred);
+    return region != kNoRef && compare(last_term(gold), region, depth + 1);
+  }
   if (gold_equation && !pool_.is(pred, Op::kRelation)) {
     bool chain = pool_[gold].count > 2;
     if (is_assignment(gold) || chain) return compare(last_term(gold), pred, depth + 1);
@@ -248,11 +253,24 @@ bool Comparer::ratios(Ref gold, Ref pred) {
 // "10 m" against "10": one side is a number times a letter that is a unit, the other a plain
 // number.
 bool Comparer::unit_stripped(Ref gold, Ref pred) {
-  auto strip = [&](Ref ref) {
-    if (!pool_.is(ref, Op::kMul) || pool_[ref].count != 2) return kNoRef;
-    Ref letter = pool_.child(ref, 1);
-    if (!pool_.is(letter, Op::kSymbol) || !pool_.is_number(pool_.child(ref, 0))) return kNoRef;
-    return is_unit(pool_.name(letter)) ? pool_.child(ref, 0) : kNoRef;
+  auto all_units = [&](Ref ref) {
+    std::vector<int32_t> symbols = pool_.free_symbols(ref);
+    return !symbols.empty() && std::all_of(symbols.begin(), symbols.end(),
+                                           [&](int32_t id) { return is_unit(pool_.name_of(id)); });
+  };
+  auto strip_product = [&](Ref ref) {
+    if (!pool_.is(ref, Op::kMul) || pool_[ref].count < 2) return kNoRef;
+    if (!pool_.is_number(pool_.child(ref, 0))) return kNoRef;
+    for (int i = 1; i < pool_[ref].count; ++i) {
+      const Op op = pool_[pool_.child(ref, i)].op;
+      if (op != Op::kSymbol && op != Op::kPow && op != Op::kDiv) return kNoRef;
+      if (!all_units(pool_.child(ref, i))) return kNoRef;
+    }
+    return pool_.child(ref, 0);
+  };
+  auto strip = [&](Ref ref) {  // 9.8 m/s^2
+    if (!pool_.is(ref, Op::kDiv)) return strip_product(ref);
+    return all_units(pool_.child(ref, 1)) ? strip_product(pool_.child(ref, 0)) : kNoRef;
   };
   Ref g = strip(gold), p = strip(pred);
   if (g != kNoRef && pool_.is_number(pred)) return numbers(g, pred);

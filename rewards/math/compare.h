@@ -41,6 +41,7 @@ class Comparer {
   bool unordered(std::vector<Ref> gold, std::vector<Ref> pred, int depth);
   bool ordered(const std::vector<Ref>& gold, const std::vector<Ref>& pred, int depth);
   bool matrices(Ref gold, Ref pred, int depth);
+  bool names_members(const std::vector<Ref>& members);
   std::vector<Ref> distinct(const std::vector<Ref>& items, int depth);
   bool same_region(Ref gold, Ref pred, bool* decided);
   bool collect_ends(Ref ref, std::vector<Ref>* ends);
@@ -54,7 +55,10 @@ class Comparer {
 
   // compare_relations.cc
   bool relations(Ref gold, Ref pred, int depth);
+  bool congruences(Ref gold, Ref pred, int depth);
   bool equations(Ref gold, Ref pred);
+  bool inequality_chains(Ref gold, Ref pred);
+  bool solved_form(Ref relation) const;
   bool inequality(Ref gold_difference, Ref pred_difference, bool either_sign);
   bool same_polynomial_zeros(Ref a, Ref b);
   bool is_assignment(Ref ref) const;

@@ -14,7 +14,7 @@ bool Comparer::is_equation(Ref ref) const {
   if (!pool_.is(ref, Op::kRelation)) return false;
   const std::string& signs = pool_.name(ref);
   // x in S states the solution set, x = a (mod m) the residue.
-  if (signs == "i" || signs == "=i" || signs == "c") return true;
+  if (signs == "i" || signs == "=i" || signs == "c" || signs == "cm") return true;
   return std::all_of(signs.begin(), signs.end(), [](char c) { return c == kEq; });
 }
 
@@ -92,7 +92,19 @@ bool Comparer::same_name(Ref gold, Ref pred, int depth) {
 }
 
 Ref Comparer::last_term(Ref relation) const {
-  return pool_.child(relation, pool_[relation].count - 1);
+  const int last = pool_[relation].count - 1;
+  return pool_.child(relation, codes(relation).ends_with(kModulo) ? last - 1 : last);
+}
+
+// x = 3 (mod 7) is x = 10 (mod 7).
+bool Comparer::congruences(Ref gold, Ref pred, int depth) {
+  if (!compare(pool_.child(gold, 0), pool_.child(pred, 0), depth + 1)) return false;
+  const Ref modulus = pool_.child(gold, 2);
+  if (!compare(modulus, pool_.child(pred, 2), depth + 1)) return false;
+  const Ref a = pool_.child(gold, 1), b = pool_.child(pred, 1);
+  if (!is_scalar(a) || !is_scalar(b)) return false;
+  const Ref turns = pool_.div(pool_.sub(a, b), modulus);
+  return numbers(a, b) || (pool_.is_number(turns) && pool_.value(turns).is_integer());
 }
 
 // "5 = 6": an equation between constants that does not hold answers nothing.
@@ -107,6 +119,7 @@ bool Comparer::false_statement(Ref equation) {
 bool Comparer::relations(Ref gold, Ref pred, int depth) {
   bool g_eq = is_equation(gold), p_eq = is_equation(pred);
   if (g_eq != p_eq) return false;
+  if (codes(gold) == "cm" && codes(pred) == "cm") return congruences(gold, pred, depth);
   if (g_eq) {
     // The problem's own equation handed back is no solution of it.
     if (pool_.is(pool_.child(gold, 0), Op::kSymbol) && pool_.is_constant(last_term(gold)) &&
@@ -123,7 +136,25 @@ bool Comparer::relations(Ref gold, Ref pred, int depth) {
     }
     return equations(gold, pred);
   }
-  // Chains: the same simple relations in any order.
+  if (inequality_chains(gold, pred)) return true;
+  // |x - 2| < 3 accepts its solution -1 < x < 5, not the other way round.
+  if (!solved_form(pred) || pool_.free_symbols(gold) != pool_.free_symbols(pred)) return false;
+  bool decided = false;
+  return same_region(gold, pred, &decided) && decided;
+}
+
+// Constants and one bare variable.
+bool Comparer::solved_form(Ref relation) const {
+  if (pool_.free_symbols(relation).size() != 1) return false;
+  for (int i = 0; i < pool_[relation].count; ++i) {
+    const Ref term = pool_.child(relation, i);
+    if (!pool_.is(term, Op::kSymbol) && !(is_scalar(term) && pool_.is_constant(term))) return false;
+  }
+  return true;
+}
+
+// The same simple relations in any order.
+bool Comparer::inequality_chains(Ref gold, Ref pred) {
   struct Simple {
     Ref difference;
     char code;  // of difference (code) 0, turned to < or <= ; = and != as they are
@@ -177,6 +208,9 @@ bool Comparer::definitions(Ref gold, Ref pred, int depth) {
     Ref from = pool_.child(p, i), to = pool_.child(g, i);
     if (!pool_.is(from, Op::kSymbol) || !pool_.is(to, Op::kSymbol)) return false;
     if (pool_[from].data == pool_[to].data) continue;
+    // f(y) = 1/x says nothing about f(x).
+    std::vector<int32_t> free = pool_.free_symbols(value);
+    if (std::find(free.begin(), free.end(), pool_[to].data) != free.end()) return false;
     value = pool_.substitute(value, pool_[from].data, to);
     if (value == kNoRef) return false;
   }

@@ -75,6 +75,18 @@ bool Comparer::unordered(std::vector<Ref> gold, std::vector<Ref> pred, int depth
   return true;
 }
 
+// Assignments to different variables: x = 2, y = 5. The roots x_1 = 2, x_2 = 5 stand in any order.
+bool Comparer::names_members(const std::vector<Ref>& members) {
+  std::vector<std::string> names;
+  for (Ref member : members) {
+    if (!is_assignment(member) || !pool_.is(pool_.child(member, 0), Op::kSymbol)) return false;
+    const std::string& name = pool_.name(pool_.child(member, 0));
+    names.push_back(name.substr(0, name.find('_')));
+  }
+  std::sort(names.begin(), names.end());
+  return !names.empty() && std::adjacent_find(names.begin(), names.end()) == names.end();
+}
+
 bool Comparer::collections(Ref gold, Ref pred, int depth) {
   // "x < 0 or x < 1" has the members of "x < 0 and x < 1".
   const bool other_conjunction = pool_.is(gold, Op::kList) && pool_.is(pred, Op::kList) &&
@@ -118,6 +130,8 @@ bool Comparer::collections(Ref gold, Ref pred, int depth) {
     if (g_tuple && p_tuple) return ordered(g, p, depth);
     if (g_tuple && options_.strict)
       return ordered(g, p, depth);  // a set is read in its written order
+    // x = 2, y = 5 is not (5, 2).
+    if (names_members(g) && !names_members(p)) return ordered(g, p, depth);
     if (unordered(g, p, depth)) return true;
   }
   bool decided = false;
@@ -339,6 +353,8 @@ Ref Comparer::as_region(Ref ref) {
     std::vector<Ref> conditions = pool_.copy_children(ref);
     for (size_t i = 1; i < conditions.size(); ++i) {
       if (!pool_.is(conditions[i], Op::kRelation)) return kNoRef;
+      std::vector<int32_t> free = pool_.free_symbols(conditions[i]);
+      if (std::find(free.begin(), free.end(), pool_[element].data) == free.end()) return kNoRef;
       Ref part = as_region(conditions[i]);
       if (part == kNoRef) return kNoRef;
       whole = whole == kNoRef ? part : pool_.make(Op::kUnion, {whole, part});

@@ -67,7 +67,8 @@ enum RelationCode : char {
   kIn = 'i',
   kNotIn = 'n',
   kSubset = 's',
-  kCongruent = 'c'
+  kCongruent = 'c',
+  kModulo = 'm'  // behind kCongruent; the term after it is the modulus
 };
 
 constexpr uint8_t kDecimalFlag = 1;

@@ -320,6 +320,10 @@ class Lexer {
       push(Kind::kCommand, 0, std::string(run));
       return;
     }
+    if (run == "oo") {
+      push(Kind::kCommand, 0, "infty");
+      return;
+    }
     if (run == "percent" || run == "percentage" || run == "pct" || run == "Percent") {
       push(Kind::kPercent);
       return;

@@ -4,6 +4,7 @@
 
 #include "rewards/math/compare.h"
 #include "rewards/math/extract.h"
+#include "rewards/math/lexer_words.h"
 #include "rewards/math/parser.h"
 #include "rewards/math/unicode.h"
 
@@ -67,7 +68,13 @@ char spelled_choice(std::string_view raw) {
   std::string text;
   for (size_t i = 0; i < raw.size() && text.size() < 400; ++i) {
     if (raw[i] == '\\') {  // commands of fonts and spacing
+      const size_t begin = i + 1;
       while (i + 1 < raw.size() && ((raw[i + 1] | 32) >= 'a' && (raw[i + 1] | 32) <= 'z')) ++i;
+      const std::string_view name = raw.substr(begin, i + 1 - begin);
+      const bool blank = text.find_first_not_of(' ') == std::string::npos;
+      if (blank && !name.empty() && !math::is_text_command(name) && !math::is_font_command(name))
+        return 0;
+      if (name.empty() && begin < raw.size() && raw[begin] == '{') return 0;  // a set
       text += ' ';
     } else if (raw[i] != '{' && raw[i] != '}' && raw[i] != '$' && raw[i] != '*') {
       text += raw[i];
@@ -84,6 +91,14 @@ char spelled_choice(std::string_view raw) {
   if (first == std::string::npos) return 0;
   if (text[first] == '(') ++first;
   if (!marked(first)) return 0;
+  // "(A)+1" is an expression, "(A) or .." two choices.
+  size_t next = text.find_first_not_of(' ', first + 2);
+  if (next != std::string::npos) {
+    if (std::string_view("+-*/^=<>!,_").find(text[next]) != std::string_view::npos) return 0;
+    for (std::string_view word : {"or ", "and "}) {
+      if (std::string_view(text).substr(next).starts_with(word)) return 0;
+    }
+  }
   for (size_t i = first + 1; i < text.size(); ++i) {
     if (marked(i)) return 0;
   }

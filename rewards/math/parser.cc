@@ -350,6 +350,10 @@ Ref Parser::relation_chain() {
     terms.push_back(next);
   }
   if (terms.size() == 1) return first;
+  if (codes == "c" && modulus_ != kNoRef) {
+    codes += kModulo;
+    terms.push_back(std::exchange(modulus_, kNoRef));
+  }
   return finish_relation(std::move(terms), std::move(codes));
 }
 

@@ -76,6 +76,7 @@ class Parser {
   bool starts_factor() const;
   bool stops_for_unit(Ref so_far) const;
   bool at_unit_fraction() const;
+  bool at_bracketed_modulus() const;
   bool accept_degree_letter();
   Ref signed_factor();
   Ref factor();
@@ -119,6 +120,7 @@ class Parser {
   bool as_text_ = false;
   bool cut_ = false;            // a qualifying phrase ended the answer
   char half_day_ = 0;           // see ParsedAnswer
+  Ref modulus_ = kNoRef;        // of the last \\pmod
   size_t call_pos_ = SIZE_MAX;  // token of the name in a definition "W(n) = .."
   std::set<std::string> calls_;
 };

@@ -232,6 +232,14 @@ Ref Parser::letter() {
       name += "_" + subscript_text();
     }
   }
+  const bool inverse = plain_name && takes_arguments(name) && at().is(Kind::kOperator, '^') &&
+                       at(1).is(Kind::kOpen, '{') && at(2).is(Kind::kOperator, '-') &&
+                       at(3).is(Kind::kNumber) && at(3).text == "1" &&
+                       at(4).is(Kind::kClose, '}') && at(5).is(Kind::kOpen, '(');
+  if (inverse) {
+    pos_ += 5;
+    return call(name + "^{-1}");
+  }
   bool applies =
       start == call_pos_ || calls_.count(name) > 0 || takes_arguments(name) || name.ends_with('\'');
   if (applies && at().is(Kind::kOpen, '(')) return call(name);

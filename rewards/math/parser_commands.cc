@@ -253,7 +253,11 @@ Ref Parser::function_argument() {
     bool function = at().is(Kind::kCommand) &&
                     (function_of(at().text) || at().text == "log" || at().text == "ln");
     if (function || stops_for_unit(product)) break;
-    if (at().is(Kind::kLetter) && !at().space && false) break;
+    // sin x e^{-x} and ln x sqrt x are products.
+    const bool power_of_e =
+        at().is(Kind::kLetter) && at().text == "e" && at(1).is(Kind::kOperator, '^');
+    const bool root = at().is(Kind::kCommand) && at().text == "sqrt";
+    if ((power_of_e || root) && !pool_.is_constant(product)) break;
     Ref next = factor();
     if (next == kNoRef) return kNoRef;
     product = combine_mul(pool_, product, next);

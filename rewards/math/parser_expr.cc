@@ -186,11 +186,16 @@ bool Parser::at_unit_fraction() const {
   return (at(2).is(Kind::kWord) || at(2).is(Kind::kLetter)) && at(2).upright && is_unit(at(2).text);
 }
 
+bool Parser::at_bracketed_modulus() const {
+  return at().is(Kind::kOpen, '(') && at(1).is(Kind::kCommand) &&
+         (at(1).text == "mod" || at(1).text == "bmod");
+}
+
 Ref Parser::juxtaposition(Ref first) {
   Ref product = first;
   while (starts_factor()) {
     if (pool_.full()) return kNoRef;
-    if (stops_for_unit(product)) break;
+    if (stops_for_unit(product) || at_bracketed_modulus()) break;
     if (at().is(Kind::kOpen, '(') && at().upright && at(1).is(Kind::kWord)) break;  // a remark
     if (pool_.is(first, Op::kPercent) && product == first && at().is(Kind::kNumber)) return kNoRef;
     Ref next = factor();
@@ -207,7 +212,12 @@ Ref Parser::juxtaposition(Ref first) {
     product = pool_.function(Function::kMod, {product, modulus});
   } else if (at().is(Kind::kCommand) && at().text == "pmod") {
     ++pos_;
-    if (braced() == kNoRef) return kNoRef;  // a remark on the ring; the residue is the answer
+    modulus_ = braced();
+    if (modulus_ == kNoRef) return kNoRef;
+  } else if (at_bracketed_modulus()) {  // (mod 7)
+    pos_ += 2;
+    modulus_ = factor();
+    if (modulus_ == kNoRef || !accept(Kind::kClose, ')')) return kNoRef;
   }
   return product;
 }
@@ -224,8 +234,9 @@ Ref Parser::postfix(Ref base) {
   while (base != kNoRef) {
     const Token& t = at();
     if (t.is(Kind::kOperator, '!')) {
+      const bool literal = pos_ > 0 && tokens_[pos_ - 1].is(Kind::kNumber);
       ++pos_;
-      bool decimal = pool_.is_number(base) && !pool_.value(base).is_integer();
+      bool decimal = literal && pool_.is_number(base) && !pool_.value(base).is_integer();
       if (!decimal) base = pool_.function(Function::kFactorial, {base});  // "1.5!" is a cheer
     } else if (t.is(Kind::kPercent)) {
       ++pos_;

@@ -63,6 +63,19 @@ TEST_CASE("notations: equal and different by one detail") {
   });
 }
 
+TEST_CASE("variations: every kind of answer in other numbers, spellings, orders and wrappers") {
+  int equal = 0, different = 0;
+  for_each_case("tests/data/math_variations.jsonl", [&](const MathCase& c) {
+    CAPTURE(c.id);
+    CAPTURE(c.gold);
+    CAPTURE(c.pred);
+    ++(*c.expected ? equal : different);
+    CHECK((grade_math(c.gold, c.pred, c.options).score == 1) == *c.expected);
+  });
+  CHECK(equal > 1000);
+  CHECK(different > 900);
+}
+
 TEST_CASE("a gold equals itself, and not itself with one digit changed") {
   int changed = 0;
   for_each_case("tests/data/math_equivalence.jsonl", [&](const MathCase& c) {
