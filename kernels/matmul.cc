@@ -219,7 +219,7 @@ void backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
         const int64_t width = std::min<int64_t>(kPanelColumns, t.column + t.columns - column);
         isa.gemm_pack_b(x + begin * ldx + column, ldx, depth, width, panel);
         isa.gemm({dy + begin * lddy + t.row, 1, lddy, panel, 0, dw[t.group] + t.row * lddw + column,
-                  lddw, t.rows, depth, width, nullptr, Accumulate::kAdd});
+                  lddw, t.rows, depth, width, nullptr, Accumulate::kAdd, column == t.column});
       }
     });
   }

@@ -19,6 +19,10 @@ struct Micro {
   int64_t k, columns;
   const float* bias;
   Accumulate accumulate;
+  // What to fetch into the first-level cache meanwhile: one line per k, `ahead_k` apart, from
+  // `ahead` + i * `ahead_block` in the i-th block of kRowTile values of k.
+  const float* ahead = nullptr;
+  int64_t ahead_k = 0, ahead_block = 0;
 };
 
 // Lanes of the vector that starts at `column` of a tile of `columns`.
@@ -43,10 +47,15 @@ __attribute__((noinline)) void micro(const Micro& t) {
       for (int r = 0; r < kRows; ++r) acc[r][v] = load_masked(t.c + r * t.c_row + v * kLanes, mask);
     }
   }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+    __builtin_prefetch(t.c + r * t.c_row, 1);
+    if (kVecs > 1) __builtin_prefetch(t.c + r * t.c_row + kLanes, 1);
+  }
   const float* a = t.a;
   const float* b = t.b;
   const int64_t a_row = t.a_row, a_k = t.a_k, b_k = t.b_k, b_panel = t.b_panel;
-  for (int64_t k = t.k; k > 0; --k) {
+  const auto multiply_add = [&] {
     Vec bv[kVecs];
 #pragma GCC unroll 16
     for (int v = 0; v < kVecs; ++v) bv[v] = load(b + (v / 2) * b_panel + (v % 2) * kLanes);
@@ -58,7 +67,18 @@ __attribute__((noinline)) void micro(const Micro& t) {
     }
     a += a_k;
     b += b_k;
+  };
+  int64_t k = t.k;
+  if (t.ahead) {
+    for (const float* ahead = t.ahead; k >= kRowTile; k -= kRowTile, ahead += t.ahead_block) {
+      const float* line = ahead;
+      for (int i = 0; i < kRowTile; ++i, line += t.ahead_k) {
+        __builtin_prefetch(line);
+        multiply_add();
+      }
+    }
   }
+  for (; k > 0; --k) multiply_add();
 #pragma GCC unroll 16
   for (int v = 0; v < kVecs; ++v) {
     const Mask mask = columns_mask(t.columns, v * kLanes);
@@ -109,7 +129,7 @@ inline constexpr MicroTable kMicro = {{
 }};
 
 // All rows against up to 32 columns. Instruction sets with few registers take 16 columns at a time.
-inline void gemm_panel(Micro t, int64_t m) {
+inline void gemm_panel(Micro t, int64_t m, bool cold = false) {
   constexpr bool kWide = kMaxAccumulators >= 2 * kRowTile;
   const float* a = t.a;
   for (int64_t column = 0; column < t.columns; column += kLanes) {
@@ -124,6 +144,15 @@ inline void gemm_panel(Micro t, int64_t m) {
       const int64_t rows = (m - row + (tiles - i) - 1) / (tiles - i);  // of about equal height
       part.a = a + row * t.a_row;
       part.c = t.c + column + row * t.c_row;
+      if (t.a_k == 1) {  // rows of A: those of the next tile
+        part.ahead = part.a + rows * t.a_row;
+        part.ahead_k = t.a_row;
+        part.ahead_block = kLanes;
+      } else if (cold) {  // columns of A: the last of the next tile's
+        part.ahead = part.a + (rows + kRowTile - 1) * t.a_row;
+        part.ahead_k = t.a_k;
+        part.ahead_block = kRowTile * t.a_k;
+      }
       kMicro.f[rows][wide ? 1 : 0](part);
       row += rows;
     }
@@ -171,7 +200,7 @@ inline void gemm(const GemmArgs& g) {
   for (; column < g.columns; column += kPanelColumns) {
     at(column);
     if (t.columns > kPanelColumns) t.columns = kPanelColumns;
-    gemm_panel(t, g.m);
+    gemm_panel(t, g.m, g.cold && column == 0);
   }
 }
 

@@ -31,6 +31,7 @@ struct GemmArgs {
   int64_t m, k, columns;
   const float* bias;  // [columns] added last, or null
   Accumulate accumulate;
+  bool cold = false;  // A is read in columns, from far away: worth fetching ahead
 };
 
 // One query tile: `vectors` query vectors (rows x heads of one kv head, or part of it) over one
