@@ -73,6 +73,7 @@ struct Forward {
   float* out;
   int64_t ldout;
   float* lse;
+  bool cold;
 
   // Rows begin .. begin + count - 1 (of one sequence), heads from .. from + n - 1 of kv head `kv`.
   void tile(int64_t begin, int count, int kv, int from, int n) const {
@@ -100,7 +101,7 @@ struct Forward {
                        cache.k + int64_t{kv} * cache.k_dim * kPageTokens,
                        cache.v + int64_t{kv} * cache.v_dim * kPageTokens, cache.k_page(),
                        cache.v_page(), cache.k_dim, cache.v_dim, scale, scratch,
-                       scratch + vectors * tokens});
+                       scratch + vectors * tokens, cold});
   }
 };
 
@@ -163,7 +164,12 @@ void attention(const float* q, int64_t ldq, const KvPages& cache, const Attentio
   order.resize(rows.sequence.size());
   std::iota(order.begin(), order.end(), 0);
   split_runs(rows, order, std::max(1, kRowTile / per_kv), runs);
-  const Forward forward{q, ldq, cache, rows, scale, heads, per_kv, out, ldout, lse};
+  // In decoding every row has a cache of its own: more than this comes from memory.
+  constexpr int64_t kCold = 8 << 20;
+  int64_t tokens = 0;
+  for (const RowRun& run : runs) tokens += rows.position[run.begin] + 1;
+  const bool cold = tokens * (cache.k_page() + cache.v_page()) / kPageTokens > kCold / 4;
+  const Forward forward{q, ldq, cache, rows, scale, heads, per_kv, out, ldout, lse, cold};
   const int chunk = std::min(per_kv, kRowTile), chunks = (per_kv + chunk - 1) / chunk;
   const int64_t tiles = static_cast<int64_t>(runs.size());
   // Neighbouring tasks share a kv head, and mostly a sequence: its pages stay in the cache.

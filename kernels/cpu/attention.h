@@ -193,6 +193,12 @@ ZEROTH_INLINE float soften(float* scores, int origin, int first_position, int la
 template <int kRows>
 void attention_rows(const AttentionTile& t, int at, int origin, int pages, int64_t ld) {
   const int32_t* page = t.pages + origin / kPage;
+  if (t.cold && at == 0) {
+    for (int p = 0; p < pages; ++p) {
+      const float* v = t.v + page[p] * t.v_page;
+      for (int i = 0; i < kPage * t.v_dim; i += kLanes) __builtin_prefetch(v + i);
+    }
+  }
   float* scores = t.scores + at * ld;
   score_rows<kRows, beside(kRows)>(t.packed_q + int64_t{at} * t.k_dim, t.k_dim, t.k, t.k_page, page,
                                    pages, t.scale, scores, ld);

@@ -51,6 +51,7 @@ struct AttentionTile {
   float scale;
   float* scores;    // scratch [vectors][pages of the tile * 16]
   float* packed_q;  // scratch [vectors][k_dim]
+  bool cold;        // the cache comes from memory: ask for the values while the keys arrive
 };
 
 // Backward of a tile against all its pages; `vectors` may be up to kBackwardVectors.
