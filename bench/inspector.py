@@ -30,6 +30,12 @@ def peak_mb(pid):
         return max(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
 
 
+def cpu_ms(pid):
+    with open("/proc/%d/stat" % pid) as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return 1000 * (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def ask(url, path):
     begin = time.monotonic()
     with urllib.request.urlopen(url + path, timeout=120) as answer:
@@ -42,7 +48,7 @@ def summary(rows):
     return {"median_ms": round(statistics.median(times), 1), "slowest_ms": round(max(times), 1), "bytes": max(row[1] for row in rows)}
 
 
-def measure(url, steps):
+def measure(url, steps, pid):
     chosen = [steps[i * (len(steps) - 1) // 4] for i in range(5)]
     out = {"step": summary([ask(url, "api/step?step=%d" % step) for step in chosen]),
            "trace": summary([ask(url, "api/trace?at=%d.0.%d" % (step, i)) for i, step in enumerate(chosen)]),
@@ -51,9 +57,10 @@ def measure(url, steps):
            "problems": summary([ask(url, "api/probes") for _ in range(3)]), "search": {}}
     for query in SEARCHES:
         for order in ("step", "-step", "-flips") if query in ("", 'text~"wait"') else ("step",):
+            before = cpu_ms(pid)
             rows = [ask(url, "api/search?" + urllib.parse.urlencode({"q": query, "order": order})) for _ in range(3)]
             out["search"][query + (" by " + order if order != "step" else "")] = {
-                "first_ms": round(rows[0][0], 1), "slowest_ms": round(max(row[0] for row in rows), 1), "total": rows[0][2]["total"], "exact": rows[0][2]["exact"]}
+                "first_ms": round(rows[0][0], 1), "slowest_ms": round(max(row[0] for row in rows), 1), "cpu_ms": round((cpu_ms(pid) - before) / 3), "total": rows[0][2]["total"], "exact": rows[0][2]["exact"]}
     out["slowest_search_ms"] = max(row["slowest_ms"] for row in out["search"].values())
     return out
 
@@ -90,7 +97,7 @@ def main():
         result["index_share"] = round(sum(os.path.getsize(os.path.join(traces, name)) for name in os.listdir(traces) if name.startswith("index.sqlite") and not name.endswith("-shm"))
                                       / os.path.getsize(traces + "/stream.zst"), 4)
         result["peak_mb_indexing"] = round(peak_mb(server.pid), 1)
-        result.update(measure(url, sorted({row["step"] for row in ask(url, "api/steps")[2] if row["source"] == "train"})))
+        result.update(measure(url, sorted({row["step"] for row in ask(url, "api/steps")[2] if row["source"] == "train"}), server.pid))
         result["peak_mb"] = round(peak_mb(server.pid), 1)
     finally:
         server.terminate()

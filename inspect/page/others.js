@@ -53,9 +53,9 @@ async function viewProblems(root, self, args, params) {
   const rows = await api('probes');
   add(root, [h('div', { class: 'head' }, h('h1', {}, 'Same problem, different steps'))]);
   if (rows.length === 0) { add(root, [h('div', { class: 'empty' }, 'No problem was sampled at two steps yet. Probe problems are sampled every few steps when the run asks for it.')]); return; }
-  add(root, [h('div', { class: 'scroll panel' }, h('table', {}, h('thead', {}, h('tr', {}, ['problem', 'task', 'times', 'first', 'last', 'solved'].map((t, i) => h('th', { class: i > 1 ? 'r' : '' }, t)))),
+  add(root, [h('div', { class: 'scroll panel' }, h('table', {}, h('thead', {}, h('tr', {}, ['problem', 'task', 'times', 'first', 'last', 'solved'].map((t, i) => h('th', { class: i === 1 ? 'hide-s' : i > 1 ? 'r' : '' }, t)))),
     h('tbody', {}, rows.map((r) => { const to = '#/problem/' + encodeURIComponent(r.task) + '/' + encodeURIComponent(r.problem); return h('tr', { class: 'row item', onclick: () => go(to) },
-      h('td', {}, h('a', { href: to, class: 'mono' }, r.problem), ' ', r.probe && pill('probe', 'accent')), h('td', { class: 'dim' }, r.task), h('td', { class: 'r' }, r.times), h('td', { class: 'r' }, r.first), h('td', { class: 'r' }, r.last), h('td', { class: 'r' }, percent(r.solved))); }))))]);
+      h('td', {}, h('a', { href: to, class: 'mono' }, r.problem), ' ', r.probe && pill('probe', 'accent')), h('td', { class: 'dim hide-s' }, r.task), h('td', { class: 'r' }, r.times), h('td', { class: 'r' }, r.first), h('td', { class: 'r' }, r.last), h('td', { class: 'r' }, percent(r.solved))); }))))]);
   self.items = [...root.querySelectorAll('tr.item')];
 }
 

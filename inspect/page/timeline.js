@@ -46,7 +46,7 @@ async function viewTimeline(root, self, args, params) {
       tile('Reward', fixed(z.reward), `step ${a.step}: ${fixed(a.reward)}`),
       tile('Length', compact(z.length), `step ${a.step}: ${compact(a.length)} tokens`),
       tile('W→R flips a trace', fixed(z.flips[0], 2), `step ${a.step}: ${fixed(a.flips[0], 2)}`),
-      tile('Traces with an aha', percent(z.aha, 1), `also present at step ${a.step}: ${percent(a.aha, 1)}`),
+      tile('Traces with an aha', percent(z.aha, 1), `already at step ${a.step}: ${percent(a.aha, 1)}`),
       tile('Reflection pays', z.reflection_gap ? signed(z.reflection_gap.value) : '–', z.reflection_gap ? `95%: ${signed(z.reflection_gap.low)} to ${signed(z.reflection_gap.high)}` : 'P(right | reflected) − P(right | not)'))]);
   }
   const grid = h('div', { class: 'grid' });

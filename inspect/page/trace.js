@@ -42,7 +42,7 @@ function legendOf(mode) {
   if (!mode.values) return null;
   const colours = mode.diverging ? 'rgb(225 70 85 / .55), transparent, rgb(40 170 110 / .55)' : mode.reversed ? 'rgb(var(--heat) / .62), transparent' : 'transparent, rgb(var(--heat) / .62)';
   const shown = mode.id === 'ratios' ? [Math.exp(mode.low), Math.exp(mode.high)] : [mode.low, mode.high];
-  return h('span', { class: 'scale' }, compact(shown[0]), h('i', { style: { background: `linear-gradient(90deg, ${colours})` } }), compact(shown[1]), mode.unit || '');
+  return h('span', { class: 'scale' }, compact(shown[0]), h('i', { style: { background: `linear-gradient(90deg, ${colours})` } }), compact(shown[1]) + (mode.unit ? ' ' + mode.unit : ''));
 }
 
 function tokenTip(trace, i) {

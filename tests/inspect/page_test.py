@@ -1,24 +1,25 @@
-"""Opens every view of the inspector in headless Chromium: by mouse and by keys, narrow and wide, served and exported.
+"""Opens every view of the inspector in a headless Chromium: by mouse and by keys, wide and narrow, served and exported.
 
-Usage: page_test.py ZEROTH_COMMAND.. -- RUN [SCREENSHOT_FOLDER]
-ZEROTH_COMMAND is what starts the program, for example "build/zeroth". Exit code 77 (skipped) without the playwright package
-or Chromium. RUN is only read, except for its index.
+Usage: page_test.py ZEROTH_COMMAND.. -- RUN [HOSTILE_RUN [SCREENSHOT_FOLDER]]
+RUN has probe problems, recorded experts and flips; a trace of HOSTILE_RUN holds markup. Both are only read, except for
+their index. Exit code 77 (skipped) when there is no Chromium.
 """
-import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
-import urllib.error
 import urllib.request
+
+from browser import Browser, find_chromium
+
+CURVES = "[data-chart=\"Solve rate\"] svg"
+BARS = "[data-hist=\"Length\"] button:not([disabled])"
 
 
 class Checks:
     def __init__(self):
-        self.failed = 0
-        self.passed = 0
+        self.failed = self.passed = 0
 
     def __call__(self, good, what):
         if good:
@@ -33,223 +34,273 @@ def start(command, run, *options):
     return process, process.stdout.readline().strip()
 
 
-def status(url, headers):
-    try:
-        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20).status
-    except urllib.error.HTTPError as error:
-        return error.code
+def wait_until_indexed(page):
+    page.until("fetch('api/info').then((r) => r.json()).then((i) => i.samples > 0 && i.indexed === i.to_index)", "the index")
 
 
-def check_refusals(check, url):
-    check(status(url + "api/info", {}) == 200, "a plain request is answered")
-    check(status(url + "api/info", {"Host": "evil.example"}) == 403, "a foreign Host is refused")
-    check(status(url + "api/info", {"Origin": "http://evil.example"}) == 403, "a foreign Origin is refused")
-    check(status(url + "api/info", {"Sec-Fetch-Site": "cross-site"}) == 403, "a cross-site fetch is refused")
-    check(status(url + "api/nothing", {}) == 404, "an unknown path is not found")
-    check(status(url + "api/trace?at=999999.0.0", {}) == 404, "an unknown sample is not found")
-    check(status(url + "api/trace?at=%00'", {}) == 404, "a malformed sample is not found")
-    metrics = urllib.request.urlopen(url + "metrics").read().decode()
-    check(re.search(r"^zeroth_reward [0-9.e+-]+$", metrics, re.M) is not None, "/metrics has the reward")
-
-
-def watch_errors(page, errors):
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    page.on("dialog", lambda dialog: (errors.append("a dialog opened: " + dialog.message), dialog.dismiss()))
-    page.on("request", lambda request: errors.append("outside request: " + request.url)
-            if not re.match(r"(http://127\.0\.0\.1|file://|data:|blob:)", request.url) else None)
+def drawn(page):
+    page.wait("[data-chart=\"Reward\"] svg path")
 
 
 def by_mouse(check, page, url, shot):
     page.goto(url)
-    page.wait_for_selector('[data-chart="Reward"] svg')
-    page.wait_for_timeout(300)
-    shot(page, "timeline")
-    page.locator('[data-chart="Solve rate"] svg').scroll_into_view_if_needed()
-    page.wait_for_timeout(200)
-    box = page.locator('[data-chart="Solve rate"] svg').bounding_box()
-    page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + 60)
-    check(page.locator("#tip").is_visible(), "pointing at a chart shows the step")
-    page.mouse.click(box["x"] + box["width"] * 0.9, box["y"] + 60)
-    page.wait_for_selector(".card")
-    check("#/step/" in page.url, "a click on a curve opens the step")
-    shot(page, "step")
-    before = page.locator(".card").count()
-    bar = page.locator('[data-hist="Length"] button:not([disabled])').last
-    bar.click()
-    page.wait_for_selector("#kept")
-    kept = int(page.locator("#kept").inner_text().split()[0])
-    check(0 < kept < before or before == kept == 1, "a histogram bar filters")
-    check(page.locator(".card").count() <= before, "cards follow the filter")
-    shot(page, "step-filtered")
-    page.get_by_text("clear filter").click()
-    check(page.locator(".card").count() == before, "the filter can be taken back")
-    page.locator(".card").first.click()
-    page.wait_for_selector("#tokens .tok")
-    check("#/trace/" in page.url, "a card opens its trace")
-    page.locator("#tokens .tok").nth(3).hover()
-    check("id " in page.locator("#tip").inner_text(), "hovering a token shows its id")
-    shot(page, "trace")
-    for button in page.locator('.seg[aria-label="colour of tokens"] button').all_inner_texts():
-        page.get_by_role("button", name=button, exact=True).first.click()
-    tokens = page.locator("#tokens .tok").count()
-    page.locator("#fold").click()
-    check(page.locator("#tokens .tok").count() < tokens, "thinking folds")
-    shot(page, "trace-folded")
-    page.locator("#fold").click()
-    check(page.locator("#tokens .tok").count() == tokens, "and opens")
-    page.locator("#search").fill('flips>0')
-    page.locator("#search").press("Enter")
-    page.wait_for_selector("tr.item")
-    shot(page, "search")
-    check(page.locator("tr.item").count() > 0, "the search finds flips")
-    page.locator("#search").fill('step>1 rewrd=1')
-    page.locator("#search").press("Enter")
-    page.wait_for_selector(".queryerr")
-    check("^" in page.locator(".queryerr").inner_text(), "a syntax error is pointed at")
-    shot(page, "search-error")
-    page.locator('#tabs a:text("Problems")').click()
-    page.wait_for_selector("tr.item")
-    shot(page, "problems")
-    page.locator("tr.item").first.click()
-    page.wait_for_selector(".diff")
-    check(page.locator(".diff").count() == 2, "a problem shows two steps side by side")
-    shot(page, "diff")
-    page.locator('#tabs a:text("First ahas")').click()
-    page.wait_for_selector("tr.item")
-    shot(page, "ahas")
-    page.locator('#tabs a:text("Experts")').click()
-    page.wait_for_selector(".heat canvas, .empty")
-    shot(page, "experts")
-    page.locator("#theme").click()
-    page.wait_for_timeout(200)
-    page.goto(url)
-    page.wait_for_selector('[data-chart="Reward"] svg')
-    page.wait_for_timeout(300)
-    shot(page, "timeline-other-theme")
+    drawn(page)
+    wait_until_indexed(page)
+    page.goto(url + "#/timeline")
+    drawn(page)
+    shot("timeline")
+    page.hover(CURVES, x=0.97, y=0.4)
+    page.until("!document.getElementById('tip').hidden", "the tip of a chart")
+    check("step" in page.text("#tip"), "pointing at a chart names the step")
+    page.click(CURVES, x=0.97, y=0.4)
+    page.wait(".card")
+    check("#/step/" in page.url(), "a click on a curve opens the step")
+    shot("step")
+    before = page.count(".card")
+    page.click(BARS, -1)
+    page.wait("#kept")
+    kept = int(page.text("#kept").split()[0])
+    check(0 < kept < before, "a histogram bar filters: %d of %d" % (kept, before))
+    check(page.count(".card") == kept, "cards follow the filter")
+    shot("step-filtered")
+    page.click("button", text="clear filter")
+    page.until("!document.querySelector('#kept')")
+    check(page.count(".card") == before, "the filter can be taken back")
+    page.click(".card")
+    page.wait("#tokens .tok")
+    check("#/trace/" in page.url(), "a card opens its trace")
+    page.hover("#tokens .tok", 3)
+    page.until("document.getElementById('tip').innerText.includes('id ')", "the tip of a token")
+    check("log-prob" in page.text("#tip"), "hovering a token shows its log-prob")
+    shot("trace")
+    modes = page.js("[...document.querySelectorAll('.seg[aria-label=\"colour of tokens\"] button')].map((b) => b.innerText)")
+    check({"log-prob", "entropy", "advantage", "expert"} <= set(modes), "tokens can be coloured by %s" % modes)
+    for mode in modes:
+        page.click(".seg[aria-label=\"colour of tokens\"] button", text=mode)
+        page.until("[...document.querySelectorAll('.seg[aria-label=\"colour of tokens\"] button[aria-pressed=true]')].some((b) => b.innerText === %r)" % mode, mode + " is chosen")
+        if mode == "expert":
+            check(page.count("#tokens .tok[style*=background]") > 0, "experts colour the tokens")
+            shot("trace-experts")
+    page.goto(re.sub(r"\?.*", "", page.url()))
+    page.wait("#fold")
+    tokens = page.count("#tokens .tok")
+    page.click("#fold")
+    page.until("document.querySelectorAll('#tokens .tok').length < %d" % tokens, "folding")
+    shot("trace-folded")
+    page.click("#fold")
+    page.until("document.querySelectorAll('#tokens .tok').length === %d" % tokens, "unfolding")
 
 
-def by_keys(check, page, url):
-    page.goto(url)
-    page.wait_for_selector('[data-chart="Reward"] svg')
-    press = page.keyboard.press
-    press("2")
-    page.wait_for_selector(".card")
-    last = page.url
-    press("h")
-    page.wait_for_url(lambda url: url != last)
-    check("#/step/" in page.url, "h goes to the step before")
-    page.wait_for_selector(".card")
-    press("j")
-    press("j")
-    check(page.locator(".card.at").count() == 1, "j marks a card")
-    press("Enter")
-    page.wait_for_selector("#tokens .tok")
-    check("#/trace/" in page.url, "Enter opens it")
-    press("c")
-    press("f")
-    press("f")
-    press("n")
-    here = page.url
-    press("l")
-    page.wait_for_url(lambda url: not url.startswith(here.split("?")[0]))
-    check(True, "l goes to the next sibling")
-    press("Escape")
-    page.wait_for_selector(".card")
-    press("/")
-    page.keyboard.type('text~"wait" len>5')
-    press("Enter")
-    page.wait_for_selector("tr.item, .empty")
-    check("#/search" in page.url, "the search works by keys")
-    press("?")
-    check(page.locator("#keys").is_visible(), "? lists the keys")
-    press("Escape")
-    for key, view in (("3", "ahas"), ("5", "problems"), ("6", "experts"), ("1", "timeline")):
-        press(key)
-        page.wait_for_selector("body[data-view='%s']" % view)
-    theme = page.evaluate("document.documentElement.dataset.theme")
-    press("t")
-    check(page.evaluate("document.documentElement.dataset.theme") != theme, "t changes the theme")
+def lists_by_mouse(check, page, url, shot):
+    page.js("document.getElementById('search').value = 'flips>0'; document.getElementById('searchbox').requestSubmit()")
+    page.wait("tr.item")
+    shot("search")
+    page.click("tr.item")
+    page.wait("#tokens .cand-right")
+    check(page.count(".mk", "W→R") > 0, "the flip is marked in the trace")
+    shot("trace-flip")
+    page.js("document.getElementById('search').value = 'step>1 rewrd=1'; document.getElementById('searchbox').requestSubmit()")
+    page.wait(".queryerr")
+    error = page.text(".queryerr").split("\n")
+    check(error[1].index("^") == error[0].index("rewrd"), "a syntax error is pointed at")
+    check("reward" in error[2], "and a near name is offered")
+    shot("search-error")
+    page.click("#tabs a", text="Problems")
+    page.wait("tr.item")
+    check(page.count("tr.item", "probe") >= 2, "probe problems are listed")
+    shot("problems")
+    page.click("tr.item")
+    page.wait(".diff")
+    check(page.count(".diff") == 2, "a problem shows two steps side by side")
+    shot("diff")
+    page.click("#tabs a", text="First ahas")
+    page.until("document.body.dataset.view === 'ahas'")
+    shot("ahas")
+    page.click("#tabs a", text="Experts")
+    page.wait(".heat canvas")
+    shot("experts")
+    page.click("#theme")
+    page.goto(url + "#/timeline")
+    drawn(page)
+    shot("timeline-other-theme")
+    page.click("#theme")
 
 
-def check_exported(check, context, command, run, shot, errors):
+def by_keys(check, page, url, downloads):
+    """The same way without a mouse."""
+    page.goto(url + "#/timeline")
+    drawn(page)
+    page.tab_to(CURVES)
+    page.press("ArrowLeft")
+    page.press("Enter")
+    page.wait(".card")
+    check("#/step/" in page.url(), "Enter on a curve opens the step")
+    last = page.url()
+    page.press("h")
+    page.until("location.href !== %r && !!document.querySelector('.card')" % last, "the step before")
+    page.tab_to(BARS)
+    page.press("Enter")
+    page.wait("#kept")
+    page.tab_to("button", "clear filter")
+    page.press("Enter")
+    page.until("!document.querySelector('#kept')")
+    page.press("j")
+    page.press("j")
+    check(page.count(".card.at") == 1, "j marks a card")
+    page.press("Enter")
+    page.wait("#tokens .tok")
+    check("#/trace/" in page.url(), "Enter opens it")
+    tokens = page.count("#tokens .tok")
+    page.press("c")
+    if page.count("#fold"):
+        page.press("f")
+        page.until("document.querySelectorAll('#tokens .tok').length < %d" % tokens, "f folds")
+        page.press("f")
+    page.press("n")
+    check(page.count(".tok.at") == 1, "n goes to a candidate answer")
+    here = page.url().split("?")[0]
+    page.press("h" if here.endswith(".15") else "l")
+    page.until("!location.href.startsWith(%r)" % here, "the next sibling")
+    page.press("Escape")
+    page.wait(".card")
+    page.press("/")
+    page.type('text~"wait" len>5')
+    page.press("Enter")
+    page.wait("tr.item")
+    check("#/search" in page.url(), "the search works by keys")
+    page.press("j")
+    page.press("Enter")
+    page.wait("#tokens .tok.mark")
+    page.press("?")
+    check(page.js("document.getElementById('keys').open"), "? lists the keys")
+    page.press("Escape")
+    page.until("!document.getElementById('keys').open")
+    page.press("5")
+    page.until("document.body.dataset.view === 'problems'")
+    page.wait("tr.item")
+    page.press("j")
+    page.press("Enter")
+    page.wait(".diff del, .diff ins")
+    check(page.count(".diff") == 2, "the diff opens by keys")
+    for key, view in (("3", "ahas"), ("6", "experts"), ("4", "search"), ("1", "timeline")):
+        page.press(key)
+        page.until("document.body.dataset.view === '%s'" % view)
+    theme = page.js("document.documentElement.dataset.theme")
+    page.press("t")
+    check(page.js("document.documentElement.dataset.theme") != theme, "t changes the theme")
+    page.press("t")
+    drawn(page)
+    page.tab_to("a", "Export one file")
+    page.press("Enter")
+    for _ in range(600):
+        page.js("new Promise((done) => setTimeout(done, 50))")
+        if "run.html" in os.listdir(downloads):
+            break
+    check("run.html" in os.listdir(downloads), "Enter on the export link downloads the file")
+
+
+def check_exported(check, page, command, run, shot):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "run.html")
         subprocess.run(command + ["inspect", run, "--export", path], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         size = os.path.getsize(path)
         check(size < 5_000_000, "the exported file is under 5 MB (%d)" % size)
         print("exported file: %.2f MB" % (size / 1e6))
-        context.set_offline(True)
-        page = context.new_page()
-        watch_errors(page, errors)
+        page.offline(True)
         page.goto("file://" + path)
-        page.wait_for_selector('[data-chart="Reward"] svg')
-        shot(page, "exported")
-        page.keyboard.press("2")
-        page.wait_for_selector(".card")
-        page.locator(".card").first.click()
-        page.wait_for_selector("#tokens .tok")
-        page.locator("#search").fill("flips>0 or correct=1")
-        page.locator("#search").press("Enter")
-        page.wait_for_selector("tr.item")
-        check(page.locator("tr.item").count() > 0, "the exported file can be searched")
-        page.locator("#search").fill("step>")
-        page.locator("#search").press("Enter")
-        page.wait_for_selector(".queryerr")
-        page.keyboard.press("3")
-        page.wait_for_selector("body[data-view='ahas']")
+        drawn(page)
+        shot("exported")
+        page.press("2")
+        page.wait(".card")
+        page.click(".card")
+        page.wait("#tokens .tok")
+        page.js("document.getElementById('search').value = 'flips>0 or correct=1'; document.getElementById('searchbox').requestSubmit()")
+        page.wait("tr.item")
+        page.js("document.getElementById('search').value = 'step>'; document.getElementById('searchbox').requestSubmit()")
+        page.wait(".queryerr")
+        page.press("5")
+        page.wait("tr.item")
+        page.press("j")
+        page.press("Enter")
+        page.wait(".diff")
+        page.press("3")
+        page.until("document.body.dataset.view === 'ahas'")
+        page.offline(False)
+
+
+def check_hostile(check, browser, command, run, shots):
+    process, url = start(command, run)
+    page = browser.page(1440, 900)
+    try:
+        page.goto(url)
+        drawn(page)
+        wait_until_indexed(page)
+        steps = page.js("fetch('api/steps').then((r) => r.json())")
+        page.goto(url + "#/step/%d" % steps[0]["step"])
+        page.wait(".card")
+        page.goto(url + "#/trace/%d.0.0" % steps[0]["step"])
+        page.wait("#tokens .vis")
+        check("<script>alert" in page.text("#tokens"), "markup is shown as text")
+        check(page.count("#tokens script, #tokens img") == 0, "and is none")
+        labels = page.js("[...document.querySelectorAll('#tokens .vis')].map((e) => e.innerText).join(' ')")
+        check("U+202E" in labels and "U+001B" in labels, "steering characters are labels: " + labels)
+        check("characters" in labels, "a huge token is cut")
+        check(page.js("document.documentElement.scrollWidth <= innerWidth"), "and does not break the page")
+        if shots:
+            page.screenshot(os.path.join(shots, "hostile.png"))
+        for error in page.errors:
+            check(False, "hostile trace: " + error)
+    finally:
         page.close()
-        context.set_offline(False)
+        process.terminate()
+        process.wait(60)
 
 
-def no_sideways_scroll(page):
-    return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+def at_size(check, browser, command, run, url, name, width, height, theme, shots):
+    with tempfile.TemporaryDirectory() as downloads:
+        page = browser.page(width, height, theme, downloads)
+        page.forgiven = ("api/search",)  # a query with a syntax error may be answered as one
+
+        def shot(view):
+            check(page.js("document.documentElement.scrollWidth <= innerWidth"), "%s fits into %d pixels" % (view, width))
+            if shots:
+                page.js("document.fonts.ready.then(() => new Promise((done) => setTimeout(done, 200)))")
+                page.screenshot(os.path.join(shots, "%s-%s.png" % (view, name)))
+
+        for part in (lambda: by_mouse(check, page, url, shot), lambda: lists_by_mouse(check, page, url, shot), lambda: by_keys(check, page, url, downloads),
+                     lambda: check_exported(check, page, command, run, shot)):
+            try:
+                part()
+            except (RuntimeError, TimeoutError, ValueError) as error:  # the other parts still tell something
+                check(False, "%s: %s" % (name, str(error).splitlines()[0]))
+        for error in page.errors:
+            check(False, name + ": " + error)
+        page.close()
 
 
 def main(arguments):
     split = arguments.index("--")
     command, run = arguments[:split], arguments[split + 1]
-    shots = arguments[split + 2] if len(arguments) > split + 2 else None
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        print("skipped: the playwright package is not installed")
+    hostile = arguments[split + 2] if len(arguments) > split + 2 else None
+    shots = arguments[split + 3] if len(arguments) > split + 3 else None
+    program = find_chromium()
+    if program is None:
+        print("skipped: there is no Chromium; install Debian's package chromium, or set ZEROTH_CHROMIUM")
         return 77
-    chromium = os.environ.get("ZEROTH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if not chromium:
-        print("skipped: Chromium is not installed")
-        return 77
+    if shots:
+        os.makedirs(shots, exist_ok=True)
     check = Checks()
-    errors = []
     process, url = start(command, run)
+    browser = Browser(program)
     try:
-        check_refusals(check, url)
-        with sync_playwright() as play:
-            browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-            for name, width, height, theme in (("wide", 1440, 900, "dark"), ("narrow", 390, 844, "light")):
-                context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
-                page = context.new_page()
-                watch_errors(page, errors)
-
-                def shot(page, view):
-                    check(no_sideways_scroll(page), view + " fits into %d pixels" % width)
-                    if shots:
-                        os.makedirs(shots, exist_ok=True)
-                        page.screenshot(path=os.path.join(shots, "%s-%s.png" % (view, name)), full_page=False)
-
-                for part in (lambda: by_mouse(check, page, url, shot), lambda: by_keys(check, page, url),
-                             lambda: check_exported(check, context, command, run, shot, errors)):
-                    try:
-                        part()
-                    except Exception as error:  # the other parts still tell something
-                        check(False, "%s, at %s: %s" % (name, page.url, str(error).splitlines()[0]))
-                context.close()
-            browser.close()
+        for name, width, height, theme in (("wide", 1440, 900, "dark"), ("narrow", 390, 844, "light")):
+            at_size(check, browser, command, run, url, name, width, height, theme, shots)
+        if hostile:
+            check_hostile(check, browser, command, hostile, shots)
     finally:
+        browser.close()
         process.terminate()
-        process.wait(20)
-    for error in errors:
-        check(False, "console: " + error)
+        process.wait(60)
     print("%d checks passed, %d failed" % (check.passed, check.failed))
     return 1 if check.failed else 0
 

@@ -15,3 +15,9 @@ add_test(NAME inspect/reference_scan
          COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/reference_scan.sh $<TARGET_FILE:inspect_make_run> $<TARGET_FILE:zeroth>
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(inspect/reference_scan PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
+
+# A real run, trained on the spot, in a headless Chromium (skipped where there is none).
+add_test(NAME inspect/page
+         COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/page_test.sh $<TARGET_FILE:inspect_make_run> $<TARGET_FILE:zeroth>
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+set_tests_properties(inspect/page PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1200)
