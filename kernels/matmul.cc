@@ -190,30 +190,28 @@ void backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offs
 }
 
 // dw [out, in] += dy^T x over the rows of each group: chunks of kReductionChunk rows, each a chain
-// from +0 in ascending row order, added to dw one after the other. One parallel region per chunk,
-// so that the rows of a chunk are read from memory once.
+// from +0 in ascending row order, added to dw one after the other. A task owns a block of dw for
+// all chunks, which keeps the block in its core's cache and reads its columns of dy from memory
+// once.
 void backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
                      std::span<const int64_t> offsets, std::span<float* const> dw, int64_t lddw,
                      int64_t out, int64_t in) {
   constexpr int64_t kRows =
       8 * kRowTile;  // of dw in a task: what one packing of a panel of x serves
   thread_local std::vector<Task> tasks;
-  const Table& isa = table();
+  tasks.clear();
   const int64_t groups = static_cast<int64_t>(dw.size());
-  for (int64_t chunk = 0;; chunk += kReductionChunk) {
-    const auto begin_of = [&](int64_t g) { return offsets[g] + chunk; };
-    const auto depth_of = [&](int64_t g) {
-      return std::min<int64_t>(kReductionChunk, offsets[g + 1] - begin_of(g));
-    };
-    int64_t rows = 0;
-    for (int64_t g = 0; g < groups; ++g) rows += std::max<int64_t>(0, depth_of(g));
-    if (rows == 0) return;
-    const int64_t total = 2 * rows * ceil_div(in, kPanelColumns) * out, target = target_of(total);
-    tasks.clear();
-    for (int64_t g = 0; g < groups; ++g)
-      if (depth_of(g) > 0) cut(tasks, g, out, in, depth_of(g), kRows, target);
-    run(tasks, total, [&, dw](const Task& t) {
-      const int64_t begin = begin_of(t.group), depth = depth_of(t.group);
+  const int64_t total = 2 * (offsets.back() - offsets.front()) * ceil_div(in, kPanelColumns) * out;
+  const int64_t target = target_of(total);
+  for (int64_t g = 0; g < groups; ++g) {
+    const int64_t depth = offsets[g + 1] - offsets[g];
+    if (depth > 0) cut(tasks, g, out, in, depth, kRows, target);
+  }
+  const Table& isa = table();
+  run(tasks, total, [&, dw, offsets](const Task& t) {
+    const int64_t last = offsets[t.group + 1];
+    for (int64_t begin = offsets[t.group]; begin < last; begin += kReductionChunk) {
+      const int64_t depth = std::min<int64_t>(kReductionChunk, last - begin);
       float* panel = thread_scratch(Slot::kPanel, depth * kPanelColumns);
       for (int64_t column = t.column; column < t.column + t.columns; column += kPanelColumns) {
         const int64_t width = std::min<int64_t>(kPanelColumns, t.column + t.columns - column);
@@ -221,8 +219,8 @@ void backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
         isa.gemm({dy + begin * lddy + t.row, 1, lddy, panel, 0, dw[t.group] + t.row * lddw + column,
                   lddw, t.rows, depth, width, nullptr, Accumulate::kAdd, column == t.column});
       }
-    });
-  }
+    }
+  });
 }
 
 }  // namespace
