@@ -238,7 +238,16 @@ bool read_anchor(std::string_view text, const std::vector<Formula>& formulas, si
                  size_t reach, bool expr, bool words, std::vector<Candidate>* out) {
   auto it = std::lower_bound(formulas.begin(), formulas.end(), pos,
                              [](const Formula& f, size_t p) { return f.begin < p; });
-  if (it != formulas.end() && it->begin <= pos + reach) {
+  std::string_view lead = text.substr(pos, 12);  // marks aside, what comes first
+  while (!lead.empty() && (is_blank(lead.front()) || lead.front() == ':' || lead.front() == '*'))
+    lead.remove_prefix(1);
+  if (lead.starts_with("not ") || lead.starts_with("neither ")) {
+    out->push_back({std::string(sentence_after(text, pos)), false});
+    return true;
+  }
+  // "is 3, since $3^2 = 9$": the number comes before the formula.
+  const bool number_first = expr && !lead.empty() && is_digit(lead.front());
+  if (it != formulas.end() && it->begin <= pos + reach && !number_first) {
     // Formulas joined after the first belong to it.
     size_t last = static_cast<size_t>(it - formulas.begin());
     while (last + 1 < formulas.size() && last - static_cast<size_t>(it - formulas.begin()) < 5) {

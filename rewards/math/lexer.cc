@@ -278,7 +278,9 @@ class Lexer {
       while (peek(n) == ' ') ++n;
       return n;
     }
-    if (parens_ == 0 && (peek() == ',' || peek() == ' ' || peek() == '~')) return 1;
+    if (parens_ == 0 &&
+        ((peek() == ',' && options_.comma_groups) || peek() == ' ' || peek() == '~'))
+      return 1;
     return 0;
   }
 

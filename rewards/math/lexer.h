@@ -36,7 +36,8 @@ struct Token {
 };
 
 struct LexOptions {
-  bool plain = false;  // no LaTeX mark-up: "1000,99" is a decimal
+  bool plain = false;        // no LaTeX mark-up: "1000,99" is a decimal
+  bool comma_groups = true;  // a comma may separate thousands
   int max_tokens = 2048;
 };
 

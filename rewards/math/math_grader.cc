@@ -17,6 +17,8 @@ constexpr size_t kShown = 4096;  // bytes of extracted text and normal forms
 struct Side {
   math::ParsedAnswer parsed;
   std::string raw;
+  std::string first_raw;  // of the candidate that came first
+  bool plain = false;
 };
 
 // A list of words and of mathematics.
@@ -40,6 +42,8 @@ Side read_side(math::Pool& pool, const std::vector<math::Candidate>& candidates,
       side.parsed = math::parse_answer(pool, math::to_ascii_latex(candidate.text), candidate.plain);
     }
     const bool mixed = candidate.prose && mixes_words(pool, side.parsed.ref);
+    side.plain = candidate.plain;
+    side.first_raw = candidates.front().text;
     if (side.parsed.ref != math::kNoRef && !side.parsed.as_text && !mixed) return side;
     if (first.raw.empty()) first = std::move(side);
   }
@@ -110,6 +114,15 @@ char spelled_choice(std::string_view raw) {
   return text[first];
 }
 
+// For a gold list, "60,120" may be its two members and no number.
+bool reads_as_list(math::Pool& pool, math::Comparer& comparer, const Side& g, const Side& p) {
+  const bool list = pool.is(g.parsed.ref, math::Op::kList) || pool.is(g.parsed.ref, math::Op::kSet);
+  if (!list || !pool.is_number(p.parsed.ref) || p.raw.find(',') == std::string::npos) return false;
+  const math::ParsedAnswer members =
+      math::parse_answer(pool, math::to_ascii_latex(p.raw), p.plain, false);
+  return members.ref != math::kNoRef && comparer.equivalent(g.parsed.ref, members.ref);
+}
+
 bool is_string_only(const MathOptions& options) {
   return !options.targets.empty() &&
          std::all_of(options.targets.begin(), options.targets.end(),
@@ -169,8 +182,9 @@ MathVerdict grade_math(std::string_view gold, std::string_view completion,
   math::Comparer comparer(pool, options);
   bool choice = g.raw.size() < 40 && pool.is(g.parsed.ref, math::Op::kSymbol) &&
                 pool.name(g.parsed.ref).size() == 1 &&
-                pool.name(g.parsed.ref)[0] == spelled_choice(p.raw);
-  if (choice || comparer.equivalent(g.parsed.ref, p.parsed.ref)) {
+                pool.name(g.parsed.ref)[0] == spelled_choice(p.first_raw);
+  if (choice || reads_as_list(pool, comparer, g, p) ||
+      comparer.equivalent(g.parsed.ref, p.parsed.ref)) {
     result.score = 1;
     result.reason = Reason::kCorrect;
   } else if (comparer.exhausted() || pool.full() || p.parsed.over_budget) {

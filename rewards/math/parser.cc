@@ -309,8 +309,18 @@ Ref Parser::element_body(size_t begin) {
   if (at().is(Kind::kRelation, kEq) || at().is(Kind::kRelation, kApprox)) ++pos_;  // "= 5"
   if (at_element_end()) return kNoRef;
   mark_function_definition();
+  const size_t value_begin = pos_;
   Ref value = relation_chain();
   if (value == kNoRef) return kNoRef;
+  // "all odd n", "n is odd": about a bare variable the words are the answer.
+  const bool variable = pool_.is(value, Op::kSymbol) && pos_ == value_begin + 1 &&
+                        pool_.name(value).size() == 1 && pool_.name(value)[0] >= 'a';
+  const bool words = value_begin > begin || (at().is(Kind::kWord) && !is_unit(at().text));
+  if (variable && words && label.empty()) {
+    const size_t end = element_end(begin);
+    pos_ = end;
+    return text_between(begin, end);
+  }
   bool remark = at().is(Kind::kWord) || at_unit_fraction() ||
                 ((at().is(Kind::kLetter) || at().is(Kind::kOpen, '(')) && at().upright);
   if (!at_element_end() && remark) {
@@ -393,7 +403,7 @@ Ref Parser::word_symbol() {
   return product;
 }
 
-ParsedAnswer parse_answer(Pool& pool, std::string_view source, bool plain) {
+ParsedAnswer parse_answer(Pool& pool, std::string_view source, bool plain, bool comma_groups) {
   while (!source.empty() &&
          (source.back() == ' ' || source.back() == '\n' || source.back() == '.' ||
           source.back() == ',' || source.back() == ';' || source.back() == '\\')) {
@@ -413,7 +423,8 @@ ParsedAnswer parse_answer(Pool& pool, std::string_view source, bool plain) {
   if (source.empty()) return {};
   thread_local std::vector<Token> tokens;
   LexOptions options;
-  options.plain = plain;
+  options.plain = plain && comma_groups;
+  options.comma_groups = comma_groups;
   options.max_tokens = pool.budget().tokens;
   ParsedAnswer result;
   if (static_cast<int>(source.size()) > pool.budget().answer_bytes ||

@@ -19,8 +19,10 @@ struct ParsedAnswer {
   char half_day = 0;         // 'a' or 'p' when a time of day said so
 };
 
-// Parses ASCII LaTeX (see unicode.h). `plain` tells that it stood outside mathematics.
-ParsedAnswer parse_answer(Pool& pool, std::string_view source, bool plain);
+// Parses ASCII LaTeX (see unicode.h). `plain` tells that it stood outside mathematics. Without
+// `comma_groups`, "1,234" is two members.
+ParsedAnswer parse_answer(Pool& pool, std::string_view source, bool plain,
+                          bool comma_groups = true);
 
 // Sums, products and powers that also know matrices, percentages and sets; kNoRef when undefined.
 Ref combine_add(Pool& pool, Ref a, Ref b);
