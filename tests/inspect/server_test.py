@@ -1,0 +1,232 @@
+"""The inspector's server from outside: addresses, refusals, /metrics, live events, a trainer that is killed.
+
+Usage: server_test.py ZEROTH MAKE_RUN, from the project's root.
+"""
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+
+PATIENCE = 120  # seconds; a wait that takes longer is an error, whatever the machine is doing
+failed = []
+
+
+def check(good, what):
+    if not good:
+        failed.append(what)
+        print("FAILED: " + what, flush=True)
+
+
+def until(condition, what):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise TimeoutError("waited in vain for " + what)
+
+
+class Server:
+    def __init__(self, zeroth, run, *options):
+        self.process = subprocess.Popen([zeroth, "inspect", run, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.url = self.process.stdout.readline().strip()
+        if not self.url:
+            raise RuntimeError(self.process.stderr.read())
+        self.port = urllib.parse.urlsplit(self.url).port
+
+    def ask(self, path, method="GET", headers=None, host=None):
+        """(status, headers, body)"""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection.putrequest(method, path, skip_host=True)
+        connection.putheader("Host", host or "127.0.0.1:%d" % self.port)
+        for name, value in (headers or {}).items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        answer = connection.getresponse()
+        result = answer.status, answer.headers, answer.read()
+        connection.close()
+        return result
+
+    def json(self, path):
+        status, _, body = self.ask(path)
+        check(status == 200, "%s is answered with %d" % (path, status))
+        return json.loads(body)
+
+    def close(self):
+        self.process.send_signal(signal.SIGTERM)
+        check(self.process.wait(PATIENCE) == 0, "SIGTERM ends the server with 0")
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+def indexed(server):
+    info = server.json("/api/info")
+    return info["samples"] > 0 and info["indexed"] == info["to_index"] and info
+
+
+def check_refusals(server):
+    site = "127.0.0.1:%d" % server.port
+    for path, headers, host, want in [
+        ("/api/info", {}, None, 200), ("/", {"Origin": "http://" + site}, None, 200), ("/api/info", {}, "localhost:%d" % server.port, 200),
+        ("/api/info", {"Sec-Fetch-Site": "same-origin"}, None, 200), ("/", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, None, 200),
+        ("/api/info", {}, "evil.example", 403), ("/api/info", {}, "127.0.0.1", 403), ("/api/info", {}, "evil.example:%d" % server.port, 403),
+        ("/metrics", {}, "evil.example", 403), ("/api/events", {}, "evil.example", 403), ("/api/info", {"Origin": "http://evil.example"}, None, 403),
+        ("/api/info", {"Origin": "null"}, None, 403), ("/api/info", {"Origin": "https://" + site}, None, 403), ("/api/info", {"Sec-Fetch-Site": "cross-site"}, None, 403),
+        ("/api/nothing", {}, None, 404), ("/../etc/passwd", {}, None, 404), ("/api/trace?at=999999.0.0", {}, None, 404), ("/api/trace?at=%00'", {}, None, 404),
+        ("/api/step?step=nan", {}, None, 404), ("/api/step?step=-1", {}, None, 404), ("/api/step?step=0&source=x", {}, None, 404), ("/api/search?limit=1e9", {}, None, 404),
+        ("/api/search?order=x%3BDROP", {}, None, 404), ("/api/problem?task=%ff&id=%ff", {}, None, 404),
+    ]:
+        status, _, _ = server.ask(path, headers=headers, host=host)
+        check(status == want, "%s %s Host %s: %d, wanted %d" % (path, headers, host, status, want))
+    for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+        check(server.ask("/api/info", method)[0] == 405, method + " is refused")
+    status, headers, body = server.ask("/", "HEAD")
+    check((status, body) == (200, b""), "HEAD has no body")
+    policy = headers["Content-Security-Policy"]
+    check("default-src 'none'" in policy and "unsafe" not in policy, "the page may run no script but its own: " + policy)
+    error = server.json("/api/search?q=" + urllib.parse.quote("step>1 rewrd=1"))
+    check(error["at"] == 7 and "reward" in error["error"], "a syntax error has its place: %s" % error)
+    # Whatever bytes come, the next request is answered.
+    import socket
+    for junk in (b"\0" * 100, b"GET / HTTP/9.9\r\n\r\n", b"GET " + b"/" * 100000 + b" HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as raw:
+            raw.sendall(junk)
+            raw.shutdown(socket.SHUT_WR)
+            try:
+                while raw.recv(65536):
+                    pass
+            except ConnectionResetError:
+                pass
+    check(server.ask("/api/info")[0] == 200, "junk does no harm")
+
+
+def check_metrics(server, run):
+    with open(run + "/metrics.jsonl") as rows:
+        last = json.loads(rows.readlines()[-1])
+    until(lambda: server.json("/api/info")["last_step"] == last["step"], "the last row")
+    status, headers, body = server.ask("/metrics")
+    check(status == 200 and headers["Content-Type"].startswith("text/plain; version=0.0.4"), "/metrics is Prometheus text")
+    lines = body.decode().splitlines()
+    for kind, value in zip(lines[::2], lines[1::2]):
+        check(re.fullmatch(r"# TYPE zeroth_[a-zA-Z0-9_]+ gauge", kind) is not None, "a type line: " + kind)
+        check(re.fullmatch(r"zeroth_[a-zA-Z0-9_]+ -?[0-9.e+-]+", value) is not None and value.split()[0] == kind.split()[2], "a value line: " + value)
+    names = [line.split()[0] for line in lines[1::2]]
+    check(len(set(names)) == len(names), "every metric stands there once")
+    found = dict(line.split() for line in lines[1::2])
+    check(float(found["zeroth_reward"]) == last["reward"] and float(found["zeroth_step"]) == last["step"], "the newest row is shown")
+    check("zeroth_scan_aha_rate" in found and "zeroth_timing_step_time" in found, "scanners and timings are among them")
+
+
+class Events(threading.Thread):
+    """Counts the server-sent messages of one connection."""
+
+    def __init__(self, server):
+        super().__init__(daemon=True)
+        self.count = 0
+        self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+        self.connection.request("GET", "/api/events")
+        self.answer = self.connection.getresponse()
+        check(self.answer.headers["Content-Type"] == "text/event-stream", "events are server-sent events")
+        self.start()
+
+    def run(self):
+        try:
+            for line in self.answer:
+                self.count += line.startswith(b"data: ")
+        except (OSError, ValueError, http.client.HTTPException, AttributeError):
+            pass
+
+
+def config_of_tiny_run(zeroth, folder):
+    subprocess.run([zeroth, "init", "--config", "tests/data/tiny_base/config.json", "--seed", "5", "--out", folder + "/base"], check=True, stdout=subprocess.DEVNULL)
+    for name in ("tokenizer.json", "generation_config.json"):
+        with open("tests/data/tiny_base/" + name, "rb") as source, open(folder + "/base/" + name, "wb") as copy:
+            copy.write(source.read())
+    config = {"model": folder + "/base", "task": {"name": "parity", "options": {"bits": 4}}, "seed": 3, "steps": 100000, "prompts_per_step": 4, "samples_per_prompt": 6,
+              "sampling": {"max_tokens": 24}, "optimizer": {"lr": 1e-3}, "checkpoint_every": 50, "record": {"progress": False}}
+    with open(folder + "/config.json", "w") as file:
+        json.dump(config, file)
+    return folder + "/config.json"
+
+
+def check_live(zeroth, folder):
+    """The page over a trainer that runs, is killed, and goes on."""
+    config, run = config_of_tiny_run(zeroth, folder), folder + "/run"
+    train = [zeroth, "train", config]
+    trainer = subprocess.Popen(train + ["--out", run], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = None
+    try:
+        until(lambda: os.path.exists(run + "/metrics.jsonl"), "the first row")
+        server = Server(zeroth, run, "--port", "0")
+        events = Events(server)
+        until(lambda: events.count >= 3, "live events")
+        until(lambda: server.json("/api/info")["last_step"] is not None and server.json("/api/info")["last_step"] >= 3, "steps that appear")
+        before = server.json("/api/info")["last_step"]
+        until(lambda: server.json("/api/info")["last_step"] > before, "steps that go on appearing")
+        trainer.kill()
+        trainer.wait(PATIENCE)
+        info = until(lambda: indexed(server), "the index to catch up")
+        steps = server.json("/api/steps")
+        check(len(steps) >= 3, "a killed run is still shown")
+        for row in (steps[0], steps[-1]):
+            check(len(server.json("/api/step?step=%d" % row["step"])["groups"]) > 0, "and its steps open")
+        check_metrics(server, run)
+        # It goes on where its last checkpoint is, which is before what was recorded.
+        trainer = subprocess.Popen(train + ["--resume", run], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        seen = events.count
+        until(lambda: events.count > seen + 2, "events of the resumed run")
+        until(lambda: server.json("/api/info")["last_step"] > info["last_step"], "steps of the resumed run")
+        trainer.kill()
+        trainer.wait(PATIENCE)
+        until(lambda: indexed(server), "the index to catch up again")
+        with open(run + "/metrics.jsonl") as rows:
+            want = [json.loads(line)["step"] for line in rows if line.endswith("\n")]
+        until(lambda: server.json("/api/timeline")["steps"] == want, "every step once")
+    finally:
+        trainer.kill()
+        trainer.wait(PATIENCE)
+        if server:
+            server.close()
+
+
+def check_addresses(zeroth, run, server):
+    taken = subprocess.run([zeroth, "inspect", run, "--port", str(server.port)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    check(taken.returncode != 0 and str(server.port) in taken.stderr and "--port" in taken.stderr, "a port in use is named: " + taken.stderr)
+    nowhere = subprocess.run([zeroth, "inspect", run, "--address", "not-an-address"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    check(nowhere.returncode == 2 and "not-an-address" in nowhere.stderr, "an address that is none is named")
+    wide = Server(zeroth, run, "--port", "0", "--address", "0.0.0.0")
+    token = urllib.parse.parse_qs(urllib.parse.urlsplit(wide.url).query)["token"][0]
+    check(len(token) >= 32, "the token is long")
+    for path in ("/", "/api/info", "/metrics", "/api/events", "/?token=" + "0" * 32, "/?token="):
+        check(wide.ask(path)[0] == 401, path + " wants the token")
+    status, headers, _ = wide.ask("/?token=" + token)
+    cookie = headers["Set-Cookie"] or ""
+    check(status == 200 and "HttpOnly" in cookie and "SameSite=Strict" in cookie, "the token opens the page and becomes a cookie")
+    check(wide.ask("/api/info", headers={"Cookie": cookie.split(";")[0]})[0] == 200, "which is enough from then on")
+    wide.close()
+
+
+def main(zeroth, make_run):
+    with tempfile.TemporaryDirectory() as folder:
+        run = folder + "/made"
+        subprocess.run([make_run, run, "--steps", "3", "--groups", "2", "--samples", "4", "--hostile"], check=True)
+        server = Server(zeroth, run, "--port", "0")
+        until(lambda: indexed(server), "the index")
+        check_refusals(server)
+        check_addresses(zeroth, run, server)
+        server.close()
+        check_live(zeroth, folder)
+    print("%d failures" % len(failed) if failed else "the server does what it should")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
