@@ -22,6 +22,7 @@ ZEROTH_COMMAND int run_grade(const Args& args);
 ZEROTH_COMMAND int run_init(const Args& args);
 ZEROTH_COMMAND int run_inspect(const Args& args);
 ZEROTH_COMMAND int run_pretrain(const Args& args);
+ZEROTH_COMMAND int run_rescore(const Args& args);
 ZEROTH_COMMAND int run_sample(const Args& args);
 ZEROTH_COMMAND int run_score(const Args& args);
 ZEROTH_COMMAND int run_task(const Args& args);

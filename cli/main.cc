@@ -27,6 +27,7 @@ const Command kCommands[] = {
     {"inspect", run_inspect, "serve the page that shows a run and its traces"},
     {"traces", run_traces, "list, show, search and compare traces in the terminal"},
     {"task", run_task, "list, try, check and make tasks"},
+    {"rescore", run_rescore, "grade the stored traces of a run again and show what changes"},
     {"grade", run_grade, "grade answers with the rule-based graders"},
     {"check", run_check, "hold this build against recorded references"},
     {"bench", run_bench, "speed of this machine and of the engine, beside their limits"},

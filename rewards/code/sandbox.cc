@@ -8,8 +8,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 
@@ -71,6 +73,28 @@ bool map_ids(pid_t pid) {
   if (!root && !write_map(pid, "setgroups", "deny")) return false;
   return write_map(pid, "uid_map", line(root ? kNobody : ::geteuid())) &&
          write_map(pid, "gid_map", line(root ? kNobody : ::getegid()));
+}
+
+std::string first_line(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return {};
+  char text[256];
+  const ssize_t n = ::read(fd, text, sizeof(text));
+  ::close(fd);
+  return std::string(text, static_cast<size_t>(std::max<ssize_t>(n, 0)));
+}
+
+// Seconds that the program, the only child of pid 1 of its namespace at first, was ready to run but
+// waited for a core; 0 when the kernel does not tell (/proc/PID/schedstat: time on a core, time
+// waiting, in nanoseconds).
+double waited_for_core(pid_t init) {
+  const std::string pid = std::to_string(init);
+  const long child = std::strtol(
+      first_line("/proc/" + pid + "/task/" + pid + "/children").c_str(), nullptr, 10);
+  if (child <= 0) return 0;
+  const std::string stat = first_line("/proc/" + std::to_string(child) + "/schedstat");
+  const size_t blank = stat.find(' ');
+  return blank == std::string::npos ? 0 : std::strtod(stat.c_str() + blank, nullptr) * 1e-9;
 }
 
 // Feeds the input and collects the three streams until all are closed, the clock runs out or one is
@@ -263,6 +287,12 @@ SandboxResult run_sandboxed(const SandboxJob& job) {
     const auto deadline = start + std::chrono::duration_cast<Clock::duration>(
                                       std::chrono::duration<double>(job.limits.wall_seconds));
     const bool ended = collector.run(pidfd, deadline);
+    if (result.status == SandboxResult::Status::kTimeout) {
+      // We were stopped ourselves, or the machine is overloaded: its time was not the program's.
+      const double late = std::chrono::duration<double>(Clock::now() - deadline).count();
+      result.starved = late > job.limits.wall_seconds / 4 ||
+                       waited_for_core(pid) > job.limits.wall_seconds / 2;
+    }
     if (!ended) ::kill(pid, SIGKILL);
     const int code = reaper.wait();
     result.out_of_memory = group.memory_kills() > kills;

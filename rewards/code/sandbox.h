@@ -48,6 +48,7 @@ struct SandboxResult {
   Status status = Status::kInfrastructure;
   int exit_code = -1;  // when exited
   int signal = 0;      // when killed by a signal (SIGKILL also for the cgroup's memory limit)
+  bool starved = false;  // timed out, but the machine gave it little of that time: run it again
   bool out_of_memory = false;  // the cgroup killed it for memory
   std::string report;          // what it wrote to descriptor 3, the private channel
   std::string out, err;        // standard output and error, cut at output_bytes

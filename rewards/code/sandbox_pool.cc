@@ -147,6 +147,7 @@ std::string pack(const SandboxResult& result) {
   w.number(result.exit_code);
   w.number(result.signal);
   w.number(result.out_of_memory);
+  w.number(result.starved);
   w.text(result.report);
   w.text(result.out);
   w.text(result.err);
@@ -162,6 +163,7 @@ SandboxResult unpack_result(const std::string& bytes) {
   result.exit_code = static_cast<int>(r.number());
   result.signal = static_cast<int>(r.number());
   result.out_of_memory = r.number() != 0;
+  result.starved = r.number() != 0;
   result.report = r.text();
   result.out = r.text();
   result.err = r.text();

@@ -1,0 +1,240 @@
+// `zeroth rescore RUN`: grades the stored traces of a run again, with the grader of this build or
+// with another task, and shows what changes. Reads only.
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <tuple>
+
+#include "cli/commands.h"
+#include "core/config.h"
+#include "core/error.h"
+#include "inspect/trace_store.h"
+#include "tasks/task.h"
+
+namespace zeroth {
+namespace {
+
+struct RescoreOptions {
+  std::string task;
+  int64_t from = 0, to = INT64_MAX / 2;
+  int64_t show = 5;
+  bool changes = false;
+  bool json = false;
+  template <class V>
+  void fields(V& v) {
+    v("task", task, "grade with this task instead of the run's own: NAME or NAME:key=value,..");
+    v("from", from, "first step", Range{0, 1e15});
+    v("to", to, "last step");
+    v("show", show, "changed samples that are shown", Range{0, 1e9});
+    v("changes", changes, "print one JSON object for every changed sample, then the summary");
+    v("json", json, "print the summary as one JSON object");
+  }
+};
+
+std::string dumped(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+const Verdict* find(const std::vector<Verdict>& verdicts, const std::string& name) {
+  for (const Verdict& verdict : verdicts) {
+    if (verdict.name == name) return &verdict;
+  }
+  return nullptr;
+}
+
+// A kept verdict is what was stored; one that is broken now is no change, but an error.
+bool differs(const Verdict& before, const Verdict& after) {
+  return before.score != after.score || before.reason != after.reason;
+}
+
+class Rescore {
+ public:
+  Rescore(const Task& task, const RescoreOptions& options) : task_(task), options_(options) {}
+
+  void add(int64_t step, const Group& group) {
+    const auto fresh = grade(group);
+    for (size_t i = 0; i < group.samples.size(); ++i) {
+      const Sample& sample = group.samples[i];
+      ++samples_;
+      if (fresh[i].empty()) {
+        ++foreign_;
+        continue;
+      }
+      bool changed = false;
+      for (const Verdict& after : fresh[i]) {
+        const Verdict* before = find(sample.verdicts, after.name);
+        if (after.reason == Reason::kCheckerError) {
+          errors_ += after.name == fresh[i][0].name;
+          continue;
+        }
+        if (before == nullptr) {
+          ++transitions_[{after.name, "absent", to_string(after.reason)}];
+          continue;
+        }
+        if (differs(*before, after)) {
+          ++transitions_[{after.name, to_string(before->reason), to_string(after.reason)}];
+          changed = true;
+          note(step, group, sample, *before, after);
+        }
+      }
+      changed_ += changed;
+      count_accuracy(sample.verdicts, fresh[i]);
+    }
+  }
+
+  Json summary(const std::string& run) const {
+    Json transitions = Json::array();
+    for (const auto& [key, count] : transitions_) {
+      transitions.push_back({{"reward", std::get<0>(key)},
+                             {"from", std::get<1>(key)},
+                             {"to", std::get<2>(key)},
+                             {"samples", count}});
+    }
+    const double graded = std::max<double>(1, static_cast<double>(graded_));
+    return {{"run", run},
+            {"task", task_.name()},
+            {"samples", samples_},
+            {"changed", changed_},
+            {"wrong_to_right", gained_},
+            {"right_to_wrong", lost_},
+            {"accuracy_before", before_ / graded},
+            {"accuracy_after", after_ / graded},
+            {"errors", errors_},
+            {"not_gradable", foreign_},
+            {"transitions", transitions}};
+  }
+
+  const std::vector<Json>& shown() const { return shown_; }
+
+ private:
+  // Empty verdicts for a sample whose problem this task does not understand.
+  std::vector<std::vector<Verdict>> grade(const Group& group) const {
+    std::vector<GradeRequest> requests;
+    for (const Sample& sample : group.samples)
+      requests.push_back({&group.problem, sample.text, sample.finish});
+    try {
+      return task_.grade_batch(requests);
+    } catch (const std::exception&) {
+      return std::vector<std::vector<Verdict>>(group.samples.size());
+    }
+  }
+
+  // Over the samples that both graded.
+  void count_accuracy(const std::vector<Verdict>& before, const std::vector<Verdict>& after) {
+    const Verdict* old = find(before, after[0].name);
+    if (old == nullptr || old->reason == Reason::kCheckerError ||
+        after[0].reason == Reason::kCheckerError)
+      return;
+    ++graded_;
+    before_ += old->score;
+    after_ += after[0].score;
+    gained_ += old->score < 1 && after[0].score >= 1;
+    lost_ += old->score >= 1 && after[0].score < 1;
+  }
+
+  void note(int64_t step, const Group& group, const Sample& sample, const Verdict& before,
+            const Verdict& after) {
+    const auto side = [](const Verdict& v) {
+      return Json{{"score", v.score}, {"reason", to_string(v.reason)}, {"extracted", v.extracted}};
+    };
+    const Json row = {
+        {"step", step},         {"problem", group.problem.id}, {"sample", sample.key.sample},
+        {"reward", after.name}, {"before", side(before)},      {"after", side(after)},
+        {"text", sample.text}};
+    if (options_.changes)
+      std::printf("%s\n", dumped(row).c_str());
+    else if (static_cast<int64_t>(shown_.size()) < options_.show)
+      shown_.push_back(row);
+  }
+
+  const Task& task_;
+  const RescoreOptions& options_;
+  int64_t samples_ = 0, changed_ = 0, gained_ = 0, lost_ = 0, errors_ = 0, foreign_ = 0;
+  int64_t graded_ = 0;
+  double before_ = 0, after_ = 0;
+  std::map<std::tuple<std::string, std::string, std::string>, int64_t> transitions_;
+  std::vector<Json> shown_;
+};
+
+std::unique_ptr<Task> task_to_grade_with(const std::string& spec, const Json& run_info) {
+  if (!spec.empty()) return make_task(spec);
+  const auto task = run_info.find("task");
+  if (task == run_info.end() || !task->is_object() || !task->contains("name") ||
+      !(*task)["name"].is_string()) {
+    fail("the run does not say which task it trained on", "name it with --task NAME:key=value,..");
+  }
+  const auto name = (*task)["name"].get<std::string>();
+  const Json options = task->value("options", Json::object());
+  if (starts_plugin(name, options))
+    std::fprintf(stderr, "starting the run's plug-in: %s %s\n", name.c_str(),
+                 dumped(options).c_str());
+  return make_task(name, options);
+}
+
+void print_text(const Json& summary, const std::vector<Json>& shown) {
+  for (const Json& row : shown) {
+    const auto side = [&](const char* name) {
+      const Json& v = row[name];
+      return v["reason"].get<std::string>() + " " + dumped(v["score"]) + " " +
+             dumped(v["extracted"]).substr(0, 60);
+    };
+    std::printf("step %s, problem %s, sample %s, %s: %s -> %s\n", dumped(row["step"]).c_str(),
+                row["problem"].get<std::string>().c_str(), dumped(row["sample"]).c_str(),
+                row["reward"].get<std::string>().c_str(), side("before").c_str(),
+                side("after").c_str());
+  }
+  for (const Json& t : summary["transitions"]) {
+    std::printf("%-12s %-14s -> %-14s %8s samples\n", t["reward"].get<std::string>().c_str(),
+                t["from"].get<std::string>().c_str(), t["to"].get<std::string>().c_str(),
+                dumped(t["samples"]).c_str());
+  }
+  std::printf(
+      "%s samples, %s changed (%s wrong -> right, %s right -> wrong), accuracy %.4f -> %.4f, "
+      "%s checker errors, %s not gradable\n",
+      dumped(summary["samples"]).c_str(), dumped(summary["changed"]).c_str(),
+      dumped(summary["wrong_to_right"]).c_str(), dumped(summary["right_to_wrong"]).c_str(),
+      summary["accuracy_before"].get<double>(), summary["accuracy_after"].get<double>(),
+      dumped(summary["errors"]).c_str(), dumped(summary["not_gradable"]).c_str());
+}
+
+}  // namespace
+
+int run_rescore(const Args& args) {
+  RescoreOptions options;
+  if (std::find(args.begin(), args.end(), "--help") != args.end()) {
+    std::printf(
+        "usage: zeroth rescore RUN [options]\n\nGrades the stored samples of a run again and shows "
+        "what changes; the run stays as it is.\n\n%s",
+        config_help(options).c_str());
+    return 0;
+  }
+  const Args rest = parse_flags(options, args, "rescore");
+  if (rest.size() != 1)
+    fail_usage("zeroth rescore: " + std::string(rest.empty() ? "no run" : "more than one run"),
+               "give the folder of one run");
+  TraceReader reader(std::filesystem::path(rest[0]) / "traces");
+  reader.refresh();
+  const std::unique_ptr<Task> task = task_to_grade_with(options.task, reader.run_info());
+  Rescore rescore(*task, options);
+  int64_t damaged = 0;
+  for (const TraceEntry& entry : reader.groups()) {
+    if (entry.step < options.from || entry.step > options.to) continue;
+    try {
+      rescore.add(entry.step, reader.read(entry));
+    } catch (const Error& error) {
+      if (damaged++ == 0) std::fprintf(stderr, "%s\n", error.what());
+    }
+  }
+  if (damaged > 0)
+    std::fprintf(stderr, "%lld damaged groups left out\n", static_cast<long long>(damaged));
+  const Json summary = rescore.summary(rest[0]);
+  if (options.json || options.changes)
+    std::printf("%s\n", dumped(summary).c_str());
+  else
+    print_text(summary, rescore.shown());
+  return 0;
+}
+
+}  // namespace zeroth
