@@ -1,11 +1,13 @@
 #include <dirent.h>
-#include <sys/stat.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cctype>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
-#include <set>
+#include <map>
 
 #include "cli/commands.h"
 #include "cli/grade_code.h"
@@ -22,36 +24,44 @@ struct CheckCodeFlags : CodeGradingOptions {
   }
 };
 
-std::set<int> processes() {
-  std::set<int> pids;
+// Parent of every process that can be seen.
+std::map<int, int> parents() {
+  std::map<int, int> all;
   if (DIR* folder = ::opendir("/proc")) {
     while (const dirent* entry = ::readdir(folder)) {
-      if (std::isdigit(static_cast<unsigned char>(entry->d_name[0])))
-        pids.insert(std::atoi(entry->d_name));
+      if (!std::isdigit(static_cast<unsigned char>(entry->d_name[0]))) continue;
+      const std::string path = std::string("/proc/") + entry->d_name + "/stat";
+      FILE* file = std::fopen(path.c_str(), "r");
+      if (file == nullptr) continue;
+      char text[512] = {};
+      const size_t size = std::fread(text, 1, sizeof(text) - 1, file);
+      std::fclose(file);
+      // The name in parentheses may hold anything; state and parent follow the last one.
+      const std::string stat(text, size);
+      const size_t close = stat.rfind(')');
+      if (close == std::string::npos || close + 4 > stat.size()) continue;
+      all[std::atoi(entry->d_name)] = std::atoi(stat.c_str() + close + 3);
     }
     ::closedir(folder);
   }
-  return pids;
+  return all;
 }
 
-// Processes of the sandbox's user that were not there before: something outlived its job.
-std::vector<int> leftovers(const std::set<int>& before) {
+// Descendants of this process that are none of the pool's workers: something outlived its job. We
+// are their subreaper, so none can hide by losing its parents, and what other programs run at the
+// same time does not count.
+std::vector<int> leftovers(const SandboxPool& pool) {
+  const std::vector<int> workers = pool.worker_pids();
+  const std::map<int, int> parent = parents();
   std::vector<int> left;
-  const uid_t outer = ::geteuid() == 0 ? 65534 : ::geteuid();
-  for (int pid : processes()) {
-    std::error_code error;
-    if (before.count(pid) || pid == ::getpid()) continue;
-    const auto path = "/proc/" + std::to_string(pid);
-    struct stat info;
-    char name[64] = {};
-    if (FILE* file = std::fopen((path + "/comm").c_str(), "r")) {
-      if (std::fgets(name, sizeof(name), file) == nullptr) name[0] = '\0';
-      std::fclose(file);
+  for (const auto& [pid, ignored] : parent) {
+    if (std::find(workers.begin(), workers.end(), pid) != workers.end()) continue;
+    int at = pid;
+    for (int hops = 0; hops < 1000 && at > 1 && at != ::getpid(); ++hops) {
+      const auto up = parent.find(at);
+      at = up == parent.end() ? 0 : up->second;
     }
-    if (::stat(path.c_str(), &info) == 0 && info.st_uid == outer &&
-        (::geteuid() == 0 || std::string(name).rfind("python", 0) == 0)) {
-      left.push_back(pid);
-    }
+    if (at == ::getpid() && pid != at) left.push_back(pid);
   }
   return left;
 }
@@ -67,12 +77,12 @@ int run_check_code(const Args& args) {
     return flags.help ? 0 : static_cast<int>(ExitCode::kUsage);
   }
   std::printf("layers of the sandbox here:\n%s", probe_sandbox().text().c_str());
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   SandboxPool pool(flags.workers);
   const std::vector<CodeRow> rows = read_code_rows(rest[0], pool);
   int wrong = 0, uncontained = 0;
   for (const CodeRow& row : rows) {
     const Json json = parse_json(row.text, rest[0]);
-    const std::set<int> before = processes();
     const CodeVerdict verdict = grade_rows({row}, flags.code_options(), pool)[0];
     bool contained =
         verdict.reason != Reason::kCheckerError && verdict.seconds < flags.time_limit + 2;
@@ -83,7 +93,7 @@ int run_check_code(const Args& args) {
         how += " left " + path.get<std::string>();
       }
     }
-    if (const auto left = leftovers(before); !left.empty()) {
+    if (const auto left = leftovers(pool); !left.empty()) {
       contained = false;
       how += " left process " + std::to_string(left[0]);
     }

@@ -149,8 +149,8 @@ CodeVerdict verdict_of(const SandboxResult& result, const std::string& nonce,
   return verdict;
 }
 
-// A program that timed out because the machine was too busy gets more chances, the last verdict
-// stands: a right program must not be punished for its neighbours, nor a fork bomb rewarded.
+// A program that timed out while this process was stopped itself gets more chances; the last
+// verdict stands.
 void rerun_starved(const std::vector<SandboxJob>& jobs, SandboxPool& pool,
                    std::vector<SandboxResult>& results) {
   constexpr int kMoreChances = 2;

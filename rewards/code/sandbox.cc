@@ -9,10 +9,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <iterator>
 #include <memory>
 
 #include "core/error.h"
@@ -26,6 +29,8 @@ using sandbox_detail::ChildPlan;
 using Clock = std::chrono::steady_clock;
 
 constexpr unsigned kNobody = 65534;
+constexpr double kMostPatience = 10;  // times the wall-clock limit, on a machine that is overloaded
+constexpr double kLeastGrant = 0.01;  // seconds
 
 class Pipe {
  public:
@@ -84,15 +89,22 @@ std::string first_line(const std::string& path) {
   return std::string(text, static_cast<size_t>(std::max<ssize_t>(n, 0)));
 }
 
-// Seconds that the program, the only child of pid 1 of its namespace at first, was ready to run but
-// waited for a core; 0 when the kernel does not tell (/proc/PID/schedstat: time on a core, time
-// waiting, in nanoseconds).
+// Seconds that the program was ready to run but waited for a core (/proc/PID/schedstat: time on a
+// core, time waiting, in nanoseconds). 0 when the kernel does not tell, and when there is more than
+// one process or thread in the namespace: those may be waiting for each other.
 double waited_for_core(pid_t init) {
-  const std::string pid = std::to_string(init);
-  const long child = std::strtol(
-      first_line("/proc/" + pid + "/task/" + pid + "/children").c_str(), nullptr, 10);
-  if (child <= 0) return 0;
-  const std::string stat = first_line("/proc/" + std::to_string(child) + "/schedstat");
+  const auto children = [](const std::string& pid) {
+    return first_line("/proc/" + pid + "/task/" + pid + "/children");
+  };
+  std::string program = children(std::to_string(init));
+  while (!program.empty() && std::isspace(static_cast<unsigned char>(program.back())))
+    program.pop_back();
+  if (program.empty() || program.find(' ') != std::string::npos || !children(program).empty())
+    return 0;
+  std::error_code error;
+  const std::filesystem::directory_iterator threads("/proc/" + program + "/task", error), end;
+  if (error || std::distance(threads, end) != 1) return 0;
+  const std::string stat = first_line("/proc/" + program + "/schedstat");
   const size_t blank = stat.find(' ');
   return blank == std::string::npos ? 0 : std::strtod(stat.c_str() + blank, nullptr) * 1e-9;
 }
@@ -110,15 +122,29 @@ class Collector {
     ::fcntl(in.write_end(), F_SETFL, O_NONBLOCK);
   }
 
-  // False when the job has to be killed; result.status then says why. `exited` is readable once the
-  // program has ended: a stray process that holds a stream open must not delay the verdict.
-  bool run(int pidfd, Clock::time_point deadline) {
+  // False when the job has to be killed; result.status then says why. `pidfd` is readable once the
+  // program has ended: a stray process that holds a stream open must not delay the verdict. Time
+  // that the program waits for a core is not its own and moves the deadline, up to kMostPatience
+  // limits in all.
+  bool run(pid_t init, int pidfd, Clock::time_point deadline) {
     bool ended = false;
+    double granted = 0;
     while (!ended || drain_once(0)) {
       if (ended) continue;
       const auto left =
           std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
+      const double waited = left > 0 ? 0 : waited_for_core(init);
+      const double most = job_.limits.wall_seconds * (kMostPatience - 1);
+      if (waited > granted + kLeastGrant && granted < most) {
+        const double more = std::min(waited, most) - granted;
+        granted += more;
+        deadline +=
+            std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(more));
+        continue;
+      }
       if (left <= 0) {
+        const double late = std::chrono::duration<double>(Clock::now() - deadline).count();
+        result_.starved = late > job_.limits.wall_seconds / 4;  // we were stopped ourselves
         result_.status = SandboxResult::Status::kTimeout;
         return false;
       }
@@ -286,13 +312,7 @@ SandboxResult run_sandboxed(const SandboxJob& job) {
     Collector collector(job, in, out, err, report, result);
     const auto deadline = start + std::chrono::duration_cast<Clock::duration>(
                                       std::chrono::duration<double>(job.limits.wall_seconds));
-    const bool ended = collector.run(pidfd, deadline);
-    if (result.status == SandboxResult::Status::kTimeout) {
-      // We were stopped ourselves, or the machine is overloaded: its time was not the program's.
-      const double late = std::chrono::duration<double>(Clock::now() - deadline).count();
-      result.starved = late > job.limits.wall_seconds / 4 ||
-                       waited_for_core(pid) > job.limits.wall_seconds / 2;
-    }
+    const bool ended = collector.run(pid, pidfd, deadline);
     if (!ended) ::kill(pid, SIGKILL);
     const int code = reaper.wait();
     result.out_of_memory = group.memory_kills() > kills;

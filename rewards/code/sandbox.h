@@ -17,7 +17,10 @@
 namespace zeroth {
 
 struct SandboxLimits {
-  double wall_seconds = 3;  // from start to SIGKILL of the tree
+  // From start to SIGKILL of the tree. Time that a program of one thread was ready and waited for a
+  // core does not count, where the kernel tells, up to nine times the limit: a busy machine must
+  // not fail a right program.
+  double wall_seconds = 3;
   int64_t memory_bytes =
       512 << 20;       // address space of a process, and the tree's memory where a cgroup holds
   int processes = 64;  // processes and threads of the tree
@@ -46,9 +49,9 @@ struct SandboxResult {
     kInfrastructure,  // the sandbox itself failed: no verdict about the program; see error
   };
   Status status = Status::kInfrastructure;
-  int exit_code = -1;  // when exited
-  int signal = 0;      // when killed by a signal (SIGKILL also for the cgroup's memory limit)
-  bool starved = false;  // timed out, but the machine gave it little of that time: run it again
+  int exit_code = -1;    // when exited
+  int signal = 0;        // when killed by a signal (SIGKILL also for the cgroup's memory limit)
+  bool starved = false;  // timed out, but this process was stopped meanwhile: run it again
   bool out_of_memory = false;  // the cgroup killed it for memory
   std::string report;          // what it wrote to descriptor 3, the private channel
   std::string out, err;        // standard output and error, cut at output_bytes
