@@ -54,32 +54,33 @@ SampleAddress SampleAddress::parse(const std::string& text) {
   return {step, group, sample, *parsed};
 }
 
+bool MetricsFile::starts_over() {
+  rows_.clear();
+  read_ = 0;
+  last_.clear();
+  refresh();
+  return true;
+}
+
 bool MetricsFile::refresh() {
   std::error_code error;
   const uint64_t size = fs::file_size(path_, error);
-  if (error) return false;
-  bool changed = false;
-  if (size < read_) {
-    rows_.clear();
-    read_ = 0;
-    changed = true;
-  }
-  if (size == read_) return changed;
+  if (error || size == read_) return false;
+  // A resumed run cuts the file, and may have written past where we were by now: what was read last
+  // must still be there.
+  if (size < read_) return starts_over();
   const PositionalFile file(path_);
-  const std::string content = file.read(read_, size - read_);
+  std::string content = file.read(read_ - last_.size(), size - read_ + last_.size());
+  if (content.compare(0, last_.size(), last_) != 0) return starts_over();
+  content.erase(0, last_.size());
+  bool changed = false;
   size_t at = 0;
   for (size_t end = content.find('\n'); end != std::string::npos; end = content.find('\n', at)) {
-    Json row = Json::parse(content.begin() + static_cast<int64_t>(at),
-                           content.begin() + static_cast<int64_t>(end), nullptr,
-                           /*allow_exceptions=*/false);
+    const std::string_view line = std::string_view(content).substr(at, end + 1 - at);
+    Json row = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    last_ = line;
     at = end + 1;
     if (!row.is_object() || !row.contains("step") || !row["step"].is_number_integer()) continue;
-    // A resumed run cut the file and wrote past where we were: start over.
-    if (!rows_.empty() && row["step"] <= rows_.back()["step"] && read_ > 0) {
-      rows_.clear();
-      read_ = 0;
-      return refresh() || true;
-    }
     rows_.push_back(std::move(row));
     changed = true;
   }

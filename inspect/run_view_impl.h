@@ -18,8 +18,11 @@ class MetricsFile {
 
  private:
   std::filesystem::path path_;
+  bool starts_over();
+
   std::vector<Json> rows_;
   uint64_t read_ = 0;
+  std::string last_;  // the row that ends at read_, as it stands in the file
 };
 
 struct RunView::Impl {

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <fstream>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -219,6 +220,30 @@ TEST_CASE("the index follows a run that grows, is cut back and goes another way"
   CHECK(total(view, "flips>0") ==
         counted(view, [](auto&, auto&, const SampleScan& s) { return s.flips[0] > 0; }));
   CHECK(view.timeline()["steps"].size() == 5);
+}
+
+TEST_CASE("metrics that were cut and written past the place that was read are read anew") {
+  TemporaryFolder folder;
+  const auto write = [&](int from, int to, const std::string& note) {
+    std::string rows;
+    for (int step = 0; step < to; ++step) {
+      rows +=
+          Json({{"step", step}, {"reward", 0.5}, {"note", step < from ? "" : note}}).dump() + "\n";
+    }
+    std::ofstream(folder.path() / "metrics.jsonl") << rows << "{\"step\": 99, \"rew";
+  };
+  write(0, 6, "");
+  RunView view(folder.path());
+  view.update();
+  CHECK(view.timeline()["steps"].size() == 6);
+  // Back to step 3 and on to step 8, with rows of another length.
+  write(3, 9, "0123456789");
+  CHECK(view.update());
+  CHECK(view.timeline()["steps"] == Json({0, 1, 2, 3, 4, 5, 6, 7, 8}));
+  CHECK_FALSE(view.update());
+  write(2, 4, "x");
+  CHECK(view.update());
+  CHECK(view.timeline()["steps"].size() == 4);
 }
 
 TEST_CASE("a broken index is thrown away, a damaged record skipped") {
