@@ -177,11 +177,12 @@ int run_demo(const Args& args) {
   const Measured after = measure(*run, options, "after");
   print_table(before.report, after.report);
   print_turn(after);
-  std::fprintf(stderr,
-               "\nNext:\n  zeroth traces top --aha %s      traces that turned from wrong to right\n"
-               "  zeroth inspect %s              the run in the browser\n  zeroth train "
-               "configs/parity.json --out runs/parity\n\n",
-               folder.c_str(), folder.c_str());
+  std::fprintf(
+      stderr,
+      "\nNext:\n  build/zeroth traces top --aha %s      traces that turned from wrong to right\n"
+      "  build/zeroth inspect %s              the run in the browser\n  build/zeroth train "
+      "configs/parity.json --out runs/parity\n\n",
+      folder.c_str(), folder.c_str());
   const Json result = {{"task", run->task->name()},
                        {"accuracy_before", before.report.pass_at_1},
                        {"accuracy_after", after.report.pass_at_1},

@@ -7,9 +7,6 @@
 
 namespace zeroth {
 
-// Weak until the code grader is linked in.
-ZEROTH_COMMAND int run_grade_code(const Args& args);
-
 namespace {
 
 struct GradeFlags {
@@ -51,10 +48,7 @@ void print_row(const MathCase& row, const MathVerdict& verdict, bool forms) {
 }  // namespace
 
 int run_grade(const Args& args) {
-  if (asks_for_code(args)) {
-    if (run_grade_code == nullptr) fail("this build has no code grader", "build with rewards/code");
-    return run_grade_code(args);
-  }
+  if (asks_for_code(args)) return run_grade_code(args);
   GradeFlags flags;
   const Args rest = parse_flags(flags, args, "grade");
   if (flags.help) {

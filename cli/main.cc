@@ -44,7 +44,7 @@ void print_help() {
               version_string().c_str());
   std::printf("usage: zeroth COMMAND [options]      zeroth COMMAND --help\n\n");
   for (const Command& command : kCommands) {
-    if (command.run != nullptr) std::printf("  %-10s %s\n", command.name, command.summary);
+    std::printf("  %-10s %s\n", command.name, command.summary);
   }
   std::printf(
       "\nEnvironment: ZEROTH_THREADS (threads, default all cores), ZEROTH_ISA (avx512, avx2, "
@@ -63,7 +63,6 @@ int dispatch(const Args& args) {
   }
   std::vector<std::string> names;
   for (const Command& command : kCommands) {
-    if (command.run == nullptr) continue;
     if (args[0] == command.name) return command.run(Args(args.begin() + 1, args.end()));
     names.emplace_back(command.name);
   }
