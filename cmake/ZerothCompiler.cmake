@@ -19,6 +19,8 @@ endfunction()
 
 # The kernels add -O3 for themselves; elsewhere it only costs compile time.
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")
+# Sanitized builds find faults, not nanoseconds: half the compile time, and lines in their reports.
+set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1 -g1")
 
 find_program(ccache_program ccache)
 if(ccache_program)

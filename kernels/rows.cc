@@ -20,34 +20,41 @@ int64_t rows_at_least(int64_t floats_per_row) {
 }  // namespace
 
 void rms_norm(const float* x, int64_t ldx, const float* weight, float eps, float* y, int64_t ldy,
-              float* inv_rms, int64_t m, int64_t width) {
+              float* inv_rms, int64_t m, int64_t width, int64_t heads) {
   const Table& isa = table();
-  parallel_for(m, rows_at_least(width), [&](int64_t begin, int64_t end) {
-    isa.rms_norm(x + begin * ldx, ldx, weight, eps, y + begin * ldy, ldy,
-                 inv_rms ? inv_rms + begin : nullptr, end - begin, width);
+  parallel_for(m, rows_at_least(heads * width), [&](int64_t begin, int64_t end) {
+    for (int64_t h = 0; h < heads; ++h) {
+      isa.rms_norm(x + begin * ldx + h * width, ldx, weight, eps, y + begin * ldy + h * width, ldy,
+                   inv_rms ? inv_rms + h * m + begin : nullptr, end - begin, width);
+    }
   });
 }
 
 void rms_norm_backward(const float* dy, int64_t lddy, const float* x, int64_t ldx,
                        const float* weight, const float* inv_rms, float* dx, int64_t lddx,
-                       float* dweight, int64_t m, int64_t width, bool accumulate) {
+                       float* dweight, int64_t m, int64_t width, bool accumulate, int64_t heads) {
   // The weight's gradient is summed by chunks of kReductionChunk rows, which no number of threads
-  // changes.
+  // changes; then over heads and chunks in order.
   const Table& isa = table();
   const int64_t chunks = (m + kReductionChunk - 1) / kReductionChunk;
-  float* partial = thread_scratch(Slot::kOperator, chunks * width);
-  std::fill_n(partial, chunks * width, 0.0f);
-  parallel_for(chunks, std::max<int64_t>(1, rows_at_least(2 * width) / kReductionChunk),
+  float* partial = thread_scratch(Slot::kOperator, heads * chunks * width);
+  std::fill_n(partial, heads * chunks * width, 0.0f);
+  parallel_for(chunks, std::max<int64_t>(1, rows_at_least(2 * heads * width) / kReductionChunk),
                [&](int64_t begin, int64_t end) {
                  for (int64_t c = begin; c < end; ++c) {
                    const int64_t row = c * kReductionChunk,
                                  count = std::min<int64_t>(kReductionChunk, m - row);
-                   isa.rms_norm_backward(dy + row * lddy, lddy, x + row * ldx, ldx, weight,
-                                         inv_rms + row, dx + row * lddx, lddx, partial + c * width,
-                                         count, width, accumulate);
+                   for (int64_t h = 0; h < heads; ++h) {
+                     const int64_t at = h * width;
+                     isa.rms_norm_backward(dy + row * lddy + at, lddy, x + row * ldx + at, ldx,
+                                           weight, inv_rms + h * m + row, dx + row * lddx + at,
+                                           lddx, partial + (h * chunks + c) * width, count, width,
+                                           accumulate);
+                   }
                  }
                });
-  for (int64_t c = 0; c < chunks; ++c) isa.add(dweight, partial + c * width, dweight, width);
+  for (int64_t c = 0; c < heads * chunks; ++c)
+    isa.add(dweight, partial + c * width, dweight, width);
 }
 
 void add(const float* a, const float* b, float* y, int64_t n) {
@@ -65,11 +72,15 @@ void swiglu(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int
 }
 
 void swiglu_backward(const float* dy, int64_t lddy, const float* gu, int64_t ldgu, float* dgu,
-                     int64_t lddgu, int64_t m, int64_t width) {
+                     int64_t lddgu, int64_t m, int64_t width, float* act, const RowWeights& w) {
   const Table& isa = table();
   parallel_for(m, rows_at_least(6 * width), [&](int64_t begin, int64_t end) {
-    isa.swiglu_backward(dy + begin * lddy, lddy, gu + begin * ldgu, ldgu, dgu + begin * lddgu,
-                        lddgu, end - begin, width);
+    const int64_t first = w.order ? 0 : begin;
+    isa.swiglu_backward({dy + begin * lddy, lddy, gu + begin * ldgu, ldgu, dgu + begin * lddgu,
+                         lddgu, act ? act + begin * width : nullptr,
+                         w.order ? w.order + begin : nullptr,
+                         w.weights ? w.weights + first : nullptr,
+                         w.dweights ? w.dweights + first : nullptr, end - begin, width});
   });
 }
 

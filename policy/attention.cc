@@ -1,5 +1,6 @@
 // Standard attention: grouped queries, optional biases, query/key norms and clipping.
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "core/parallel.h"
@@ -20,19 +21,16 @@ struct Widths {
         all(q + 2 * kv) {}
 };
 
-// Calls part(first column, norm weight index 0 = q / 1 = k, width, index of inv_rms) for every part
-// that is normalised on its own.
-template <class Part>
-void for_each_normed(const PolicyConfig& c, const Part& part) {
+// Queries (index 0) or keys (1): columns from `column`, in `heads` parts of `width` that are each
+// normalised on their own; their first row of inv_rms is `inv`.
+struct NormedPart {
+  int64_t column, width, heads, inv;
+};
+
+std::array<NormedPart, 2> normed_parts(const PolicyConfig& c) {
   const Widths w(c);
-  if (c.qk_norm == QkNorm::kWholeWidth) {
-    part(int64_t{0}, 0, w.q, 0);
-    part(w.q, 1, w.kv, 1);
-    return;
-  }
-  for (int h = 0; h < c.heads + c.kv_heads; ++h) {
-    part(int64_t{h} * c.head_dim, h < c.heads ? 0 : 1, int64_t{c.head_dim}, h);
-  }
+  if (c.qk_norm == QkNorm::kWholeWidth) return {{{0, w.q, 1, 0}, {w.q, w.kv, 1, 1}}};
+  return {{{0, c.head_dim, c.heads, 0}, {w.q, c.head_dim, c.kv_heads, c.heads}}};
 }
 
 void clamp_rows(float* x, int64_t ld, int64_t m, int64_t width, float bound) {
@@ -68,11 +66,13 @@ float* prepare_qk(const Pass& pass, int layer, LayerState& state, float* inv, in
   if (c.qk_norm == QkNorm::kNone) return qkv;
   float* qk = pass.scratch.qk.get(m * w.qk);
   *ld = w.qk;
-  for_each_normed(c, [&](int64_t column, int which, int64_t width, int index) {
-    const std::vector<float>& weight = which == 0 ? l.q_norm : l.k_norm;
-    rms_norm(qkv + column, w.all, weight.data(), c.norm_eps, qk + column, w.qk,
-             inv ? inv + index * m : nullptr, m, width);
-  });
+  const auto parts = normed_parts(c);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const NormedPart& p = parts[i];
+    const std::vector<float>& weight = i == 0 ? l.q_norm : l.k_norm;
+    rms_norm(qkv + p.column, w.all, weight.data(), c.norm_eps, qk + p.column, w.qk,
+             inv ? inv + p.inv * m : nullptr, m, p.width, p.heads);
+  }
   if (c.clip_qkv > 0) clamp_rows(qk, w.qk, m, w.qk, c.clip_qkv);
   return qk;
 }
@@ -175,13 +175,15 @@ void attention_backward(const Pass& pass, int layer, const float* normed, LayerS
     clamp_rows_backward(state.qkv.data() + w.qk, w.all, dqkv + w.qk, w.all, m, w.kv, c.clip_qkv);
   }
   if (normed_qk) {
-    for_each_normed(c, [&](int64_t column, int which, int64_t width, int index) {
-      const std::vector<float>& weight = which == 0 ? l.q_norm : l.k_norm;
-      float* dweight = pass.grads + (which == 0 ? layout.q_norm : layout.k_norm);
-      rms_norm_backward(dqk + column, w.qk, state.qkv.data() + column, w.all, weight.data(),
-                        state.inv_qk.data() + index * m, dqkv + column, w.all, dweight, m, width,
-                        false);
-    });
+    const auto parts = normed_parts(c);
+    for (size_t i = 0; i < parts.size(); ++i) {
+      const NormedPart& p = parts[i];
+      const std::vector<float>& weight = i == 0 ? l.q_norm : l.k_norm;
+      float* dweight = pass.grads + (i == 0 ? layout.q_norm : layout.k_norm);
+      rms_norm_backward(dqk + p.column, w.qk, state.qkv.data() + p.column, w.all, weight.data(),
+                        state.inv_qk.data() + p.inv * m, dqkv + p.column, w.all, dweight, m,
+                        p.width, false, p.heads);
+    }
   }
   linear_backward(pass, layout.qkv, dqkv, w.all, normed, c.width, dnormed, c.width, false);
 }

@@ -132,13 +132,6 @@ void mlp_backward(const Pass& pass, const GatedMlp& mlp, const float* normed, co
                   const float* dout, const float* row_weights, float* dweights, float* dnormed,
                   bool accumulate);
 
-// With weights w: dweights = <act, dact>, then act *= w and dact *= w, row by row. The weight of
-// row i is weights[order[i]] (order null: weights[i]). This is how a weighted sum of MLP outputs is
-// differentiated without keeping the outputs: act and the gradient of the unweighted act are at
-// hand anyway (Guo et al., "SonicMoE", 2025).
-void weigh_rows(float* act, float* dact, const int32_t* order, const float* weights,
-                float* dweights, int64_t m, int64_t width);
-
 // --- shared by the blocks
 // ----------------------------------------------------------------------------------------
 kernels::AttentionRows attention_rows(const Pass& pass, int layer);

@@ -1,6 +1,5 @@
 #include <algorithm>
 
-#include "core/parallel.h"
 #include "policy/decoder.h"
 
 namespace zeroth {
@@ -25,45 +24,13 @@ void mlp_backward(const Pass& pass, const GatedMlp& mlp, const float* normed, co
   float* act = s.act.get(m * width);
   float* dact = s.dact.get(m * width);
   float* dgate_up = s.dgate_up.get(m * 2 * width);
-  swiglu(gate_up, 2 * width, act, width, m, width);
   linear_backward_input(dout, hidden, pass.parameters + mlp.down.weight, width, dact, width, m,
                         hidden, width, false);
-  if (row_weights) weigh_rows(act, dact, nullptr, row_weights, dweights, m, width);
+  swiglu_backward(dact, width, gate_up, 2 * width, dgate_up, 2 * width, m, width, act,
+                  {nullptr, row_weights, dweights});
   linear_backward(pass, mlp.down, dout, hidden, act, width, nullptr, 0, false);
-  swiglu_backward(dact, width, gate_up, 2 * width, dgate_up, 2 * width, m, width);
   linear_backward(pass, mlp.gate_up, dgate_up, 2 * width, normed, hidden, dnormed, hidden,
                   accumulate);
-}
-
-void weigh_rows(float* act, float* dact, const int32_t* order, const float* weights,
-                float* dweights, int64_t m, int64_t width) {
-  constexpr int kLanes = 16;
-  parallel_for(m, 64, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t choice = order ? order[i] : i;
-      const float weight = weights[choice];
-      float* a = act + i * width;
-      float* d = dact + i * width;
-      float sum[kLanes] = {};
-      int64_t j = 0;
-      for (; j + kLanes <= width; j += kLanes) {
-        for (int lane = 0; lane < kLanes; ++lane) {
-          sum[lane] += a[j + lane] * d[j + lane];
-          a[j + lane] *= weight;
-          d[j + lane] *= weight;
-        }
-      }
-      for (int lane = 0; j < width; ++j, ++lane) {
-        sum[lane] += a[j] * d[j];
-        a[j] *= weight;
-        d[j] *= weight;
-      }
-      for (int half = kLanes / 2; half > 0; half /= 2) {
-        for (int lane = 0; lane < half; ++lane) sum[lane] += sum[lane + half];
-      }
-      dweights[choice] = sum[0];
-    }
-  });
 }
 
 void layer_backward(const Pass& pass, int layer, const float* x_in, LayerState& state, float* dx,

@@ -114,11 +114,10 @@ void experts_backward(const Pass& pass, int layer, const float* normed, LayerSta
   gather_rows(dout, c.width, state.order, c.router.top_k, gathered, c.width);
   grouped_backward_input(gathered, c.width, state.offsets, down_weight, dact, width, c.width,
                          width);
-  swiglu(gate_up, 2 * width, act, width, choices, width);
-  weigh_rows(act, dact, state.order.data(), state.expert_weights.data(), dweights, choices, width);
+  swiglu_backward(dact, width, gate_up, 2 * width, dgate_up, 2 * width, choices, width, act,
+                  {state.order.data(), state.expert_weights.data(), dweights});
   grouped_backward_weight(gathered, c.width, act, width, state.offsets, ddown_weight, c.width,
                           width);
-  swiglu_backward(dact, width, gate_up, 2 * width, dgate_up, 2 * width, choices, width);
 
   gather_rows(normed, c.width, state.order, c.router.top_k, gathered, c.width);
   grouped_backward_weight(dgate_up, 2 * width, gathered, c.width, state.offsets, dgate_up_weight,

@@ -106,19 +106,32 @@ inline void swiglu(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t
     });
 }
 
-inline void swiglu_backward(const float* dy, int64_t lddy, const float* gu, int64_t ldgu,
-                            float* dgu, int64_t lddgu, int64_t m, int64_t width) {
+inline void swiglu_backward(const SwigluBackward& t) {
   const Vec one = splat(1.0f);
-  for (int64_t row = 0; row < m; ++row, dy += lddy, gu += ldgu, dgu += lddgu)
-    for_lanes(width, [&](int64_t i, int lanes) {
-      const Vec g = load_part(gu + i, lanes), u = load_part(gu + width + i, lanes);
-      const Vec d = load_part(dy + i, lanes);
-      const Vec s = sigmoid(g);
+  for (int64_t row = 0; row < t.m; ++row) {
+    const float* dy = t.dy + row * t.lddy;
+    const float* gu = t.gu + row * t.ldgu;
+    float* dgu = t.dgu + row * t.lddgu;
+    const int64_t choice = t.order ? t.order[row] : row;
+    const Vec weight = t.weights ? splat(t.weights[choice]) : one;
+    Vec sum = splat(0.0f);
+    for_lanes(t.width, [&](int64_t i, int lanes) {
+      const Vec g = load_part(gu + i, lanes), u = load_part(gu + t.width + i, lanes);
+      const Vec raw = load_part(dy + i, lanes), d = mul(raw, weight);
+      const Vec below = add(one, exp(sub(splat(0.0f), g)));
+      const Vec s = div(one, below);
+      if (t.act) {
+        const Vec y = mul(div(g, below), u);
+        sum = add(sum, mul(y, raw));
+        store_part(t.act + row * t.width + i, mul(y, weight), lanes);
+      }
       // d silu / dg = s (1 + g (1 - s)).
       const Vec slope = mul(s, fma(g, sub(one, s), one));
       store_part(dgu + i, mul(mul(d, u), slope), lanes);
-      store_part(dgu + width + i, mul(d, mul(g, s)), lanes);
+      store_part(dgu + t.width + i, mul(d, mul(g, s)), lanes);
     });
+    if (t.dweights) t.dweights[choice] = sum_lanes(sum);
+  }
 }
 
 // (a, b) -> (a cos - b sin, b cos + a sin).

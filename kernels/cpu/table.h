@@ -88,6 +88,22 @@ struct AdamWConstants {
   float decay;                     // 1 - lr * weight_decay
 };
 
+// Rows of the backward pass of ops.h's swiglu_backward(); `order` starts at the first row,
+// `weights` and `dweights` at choice 0 (without an order: at the first row).
+struct SwigluBackward {
+  const float* dy;
+  int64_t lddy;
+  const float* gu;
+  int64_t ldgu;
+  float* dgu;
+  int64_t lddgu;
+  float* act;  // [m, width] or null
+  const int32_t* order;
+  const float* weights;
+  float* dweights;
+  int64_t m, width;
+};
+
 struct RowStatistics {
   float largest, lse, entropy;
 };
@@ -110,8 +126,7 @@ struct Table {
   void (*axpy)(float a, const float* x, float* y, int64_t n, bool accumulate);
   float (*dot)(const float* a, const float* b, int64_t n);
   void (*swiglu)(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int64_t width);
-  void (*swiglu_backward)(const float* dy, int64_t lddy, const float* gu, int64_t ldgu, float* dgu,
-                          int64_t lddgu, int64_t m, int64_t width);
+  void (*swiglu_backward)(const SwigluBackward& rows);
   void (*rope)(float* x, int64_t ldx, int64_t head_stride, const int32_t* positions,
                const float* cos, const float* sin, int64_t m, int heads, int dim, bool interleaved,
                bool inverse);

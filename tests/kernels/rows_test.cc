@@ -142,6 +142,32 @@ TEST_CASE("swiglu: reference, bits and gradients") {
       swiglu_backward(dy.data(), width, gu.data(), 2 * width, out.data(), 2 * width, m, width);
       return out;
     });
+    // With weights: of the rows in another order, it is the same as weighting dy, and what the
+    // weighted sum needs comes with it.
+    std::vector<int32_t> order(m);
+    for (int64_t i = 0; i < m; ++i) order[i] = static_cast<int32_t>(m - 1 - i);
+    const Values weights = random_values(m, 7);
+    Values act(m * width), dweights(m), weighted_dy = dy, expected(m * 2 * width);
+    const Values with_weights = everywhere([&] {
+      Values out(m * 2 * width);
+      swiglu_backward(dy.data(), width, gu.data(), 2 * width, out.data(), 2 * width, m, width,
+                      act.data(), {order.data(), weights.data(), dweights.data()});
+      out.insert(out.end(), act.begin(), act.end());
+      out.insert(out.end(), dweights.begin(), dweights.end());
+      return out;
+    });
+    for (int64_t i = 0; i < m; ++i) {
+      double inner = 0;
+      for (int64_t j = i * width; j < (i + 1) * width; ++j) {
+        weighted_dy[j] *= weights[order[i]];
+        CHECK(act[j] == y[j] * weights[order[i]]);
+        inner += double{y[j]} * dy[j];
+      }
+      CHECK(dweights[order[i]] == doctest::Approx(inner).epsilon(1e-4));
+    }
+    swiglu_backward(weighted_dy.data(), width, gu.data(), 2 * width, expected.data(), 2 * width, m,
+                    width);
+    CHECK(std::equal(expected.begin(), expected.end(), with_weights.begin()));
     if (m > 10) continue;
     CHECK(difference(g, reference::gradient(
                             [&, m = m, width = width](const reference::Doubles& p) {
