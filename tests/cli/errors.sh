@@ -48,5 +48,27 @@ touch "$dir/file"
 expect 1 "$dir/file" "$zeroth" train configs/smoke.json --set steps=1 --out "$dir/file/run"
 printf 'not json\n' > "$dir/bad.jsonl"
 expect 2 'bad.jsonl:1' "$zeroth" score --model models/base --in "$dir/bad.jsonl"
+
+# A second process on the same run is refused while the first one lives.
+"$zeroth" train configs/smoke.json --out "$dir/busy" > /dev/null 2>&1 & first=$!
+until [ -s "$dir/busy/metrics.jsonl" ] || ! kill -0 $first 2> /dev/null; do sleep 0.1; done
+expect 1 'another process' "$zeroth" train --resume "$dir/busy"
+kill -INT $first
+wait $first || { echo "FAILED: SIGINT did not end with 0"; failures=$((failures + 1)); }
+
+# A full disk: the message names the file, and what was written before is a run that resumes once there is room. Needs to
+# mount a small file system, so only where that is allowed.
+mkdir "$dir/small"
+if mount -t tmpfs -o size=24m tmpfs "$dir/small" 2> /dev/null; then
+  head -c 4m /dev/zero > "$dir/small/filler"
+  status=0
+  "$zeroth" train configs/smoke.json --set steps=4 --set checkpoint_every=1 --set keep_last=9 --out "$dir/small/run" > /dev/null 2> "$dir/err" || status=$?
+  grep -q 'No space left' "$dir/err" && [ $status = 1 ] || { echo "FAILED: full disk -> $status $(tail -n 2 "$dir/err")"; failures=$((failures + 1)); }
+  rm "$dir/small/filler"
+  "$zeroth" train --resume "$dir/small/run" --set keep_last=1 > /dev/null 2> "$dir/err" || true
+  [ -e "$dir/small/run/checkpoints/latest/model.safetensors" ] || { echo "FAILED: no checkpoint left after a full disk"; failures=$((failures + 1)); }
+  umount "$dir/small"
+fi
+
 [ $failures = 0 ] && echo "errors: ok"
 exit $failures
