@@ -36,15 +36,23 @@ int32_t Pool::intern(std::string_view name) {
 }
 
 Ref Pool::make(Op op, std::span<const Ref> kids, int32_t data, uint8_t flag) {
-  Node node{op,   flag, static_cast<int32_t>(kids_.size()), static_cast<int32_t>(kids.size()),
-            data, 0};
-  for (Ref kid : kids) node.height = std::max(node.height, (*this)[kid].height + 1);
-  if (node.height > kMaxHeight) too_deep_ = true;
+  Node node{op, flag, static_cast<int32_t>(kids_.size()), static_cast<int32_t>(kids.size()), data};
+  // Nodes are shared, so that a power of a matrix has a small pool and a huge tree: walks over
+  // trees are bounded by both.
+  const int64_t max_size = int64_t{4} * budget_.nodes;
+  int64_t size = 1;
+  for (Ref kid : kids) {
+    node.height = std::max(node.height, (*this)[kid].height + 1);
+    size += (*this)[kid].size;
+  }
+  node.size = static_cast<int32_t>(std::min(size, max_size));
+  const bool outgrown = node.height > kMaxHeight || size > max_size;
+  if (outgrown) too_deep_ = true;
   // `kids` may point into kids_, which moves when it grows.
   std::vector<Ref> copy(kids.begin(), kids.end());
   kids_.insert(kids_.end(), copy.begin(), copy.end());
-  if (node.height > kMaxHeight) {  // keeps recursion bounded until the caller sees full()
-    node = Node{Op::kText, 0, 0, 0, intern("too deep"), 0};
+  if (outgrown) {  // keeps recursion bounded until the caller sees full()
+    node = Node{Op::kText, 0, 0, 0, intern("too deep")};
   }
   nodes_.push_back(node);
   return static_cast<Ref>(nodes_.size() - 1);

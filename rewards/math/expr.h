@@ -123,6 +123,7 @@ struct Node {
   int32_t count = 0;
   int32_t data = 0;
   int32_t height = 0;
+  int32_t size = 1;  // nodes of the tree below, shared ones counted each time
 };
 
 constexpr int kMaxHeight = 600;  // bounds every recursion over trees

@@ -68,22 +68,14 @@ size_t matching_brace(std::string_view text, size_t open) {
 std::vector<Formula> find_formulas(std::string_view text) {
   std::vector<Formula> out;
   Finder double_dollar(text, "$$"), dollar(text, "$"), newline(text, "\n"), bracket(text, "\\]"),
-      paren(text, "\\)");
+      paren(text, "\\)"), slash(text, "\\"), next_dollar(text, "$");
   size_t pos = 0;
   auto take = [&](size_t inner, size_t close, size_t width) {
     out.push_back({pos, close + width, text.substr(inner, close - inner)});
     pos = close + width;
   };
   while (pos < text.size()) {
-    const void* hit = std::memchr(text.data() + pos, '$', text.size() - pos);
-    size_t next_dollar =
-        hit == nullptr ? kNpos : static_cast<size_t>(static_cast<const char*>(hit) - text.data());
-    const void* slash_hit =
-        std::memchr(text.data() + pos, '\\', std::min(next_dollar, text.size()) - pos);
-    size_t slash = slash_hit == nullptr
-                       ? kNpos
-                       : static_cast<size_t>(static_cast<const char*>(slash_hit) - text.data());
-    pos = std::min(slash, next_dollar);
+    pos = std::min(slash.at_or_after(pos), next_dollar.at_or_after(pos));
     if (pos == kNpos) break;
     if (text[pos] == '\\') {
       char next = pos + 1 < text.size() ? text[pos + 1] : '\0';

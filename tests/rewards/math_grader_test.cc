@@ -114,6 +114,24 @@ TEST_CASE("over budget is opaque: equal by structure only") {
   CHECK(score(wide, "\\boxed{" + wide + "+1}") == 0);
 }
 
+TEST_CASE("small inputs with huge trees, and long ones with many marks, end at once") {
+  // Entries of a power share their nodes: a small pool, a tree of 10^12 nodes.
+  std::string matrix = "\\begin{pmatrix}";
+  for (int i = 0; i < 4; ++i) {
+    for (int j = 0; j < 4; ++j)
+      matrix += "\\sin(" + std::to_string(i + j) + "x)" + (j < 3 ? "&" : "\\\\");
+  }
+  matrix += "\\end{pmatrix}^{16}";
+  const MathVerdict v = grade_math("5", "\\boxed{" + matrix + "}");
+  CHECK(v.score == 0);
+  CHECK(v.reason == Reason::kOverBudget);
+  // Quadratic extraction would take minutes here.
+  for (const char* mark : {"\\text{", "\\[", "$", "\\boxed{", "answer ", "<think>", "5 "}) {
+    CAPTURE(mark);
+    CHECK(grade_math("7", repeat(mark, 300'000)).score == 0);
+  }
+}
+
 TEST_CASE("unicode is read as mathematics, look-alikes are not") {
   CHECK(score("x^2", "\\boxed{x\xC2\xB2}") == 1);
   CHECK(score("\\frac{\\pi}{2}", "\\boxed{\xCF\x80/2}") == 1);
