@@ -4,6 +4,7 @@
 
 #include "tasks/corpus_arithmetic.h"
 #include "tasks/corpus_countdown.h"
+#include "tasks/corpus_fractions.h"
 #include "tasks/corpus_parity.h"
 #include "tasks/corpus_programs.h"
 
@@ -89,13 +90,16 @@ std::unique_ptr<Corpus> make_corpus(const std::string& name, const Json& options
   if (name == "programs") {
     return plain_corpus<ProgramsCorpus, ProgramsCorpusOptions>(given, "corpus programs");
   }
+  if (name == "fractions") {
+    return plain_corpus<FractionsCorpus, FractionsCorpusOptions>(given, "corpus fractions");
+  }
   if (name == "mixture") return std::make_unique<MixtureCorpus>(given);
   const std::vector<std::string> names = {"countdown", "parity", "arithmetic", "programs",
-                                          "mixture"};
+                                          "fractions", "mixture"};
   const std::string near = nearest(name, names);
   fail_usage("no corpus is named \"" + name + "\"" +
                  (near.empty() ? "" : "; did you mean \"" + near + "\"?"),
-             "use countdown, parity, arithmetic, programs or mixture");
+             "use countdown, parity, arithmetic, programs, fractions or mixture");
 }
 
 }  // namespace zeroth
