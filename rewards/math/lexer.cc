@@ -1,593 +1,345 @@
-#include "rewards/math/lexer.h"
-
+// Numbers, letters and signs.
 #include <algorithm>
 #include <array>
 
 #include "rewards/math/expr.h"
-#include "rewards/math/lexer_words.h"
+#include "rewards/math/lexer_class.h"
 
 namespace zeroth::math {
 
-namespace {
-
-using Kind = Token::Kind;
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-bool is_blank(char c) { return c == ' ' || c == '\n' || c == '\t'; }
-
-template <size_t N>
-bool one_of(std::string_view word, const std::array<std::string_view, N>& list) {
-  return std::find(list.begin(), list.end(), word) != list.end();
+bool Lexer::run() {
+  while (pos_ < source_.size()) {
+    if (static_cast<int>(tokens_.size()) >= options_.max_tokens) return false;
+    step();
+  }
+  push(Kind::kEnd);
+  return true;
 }
 
-class Lexer {
- public:
-  Lexer(std::string_view source, const LexOptions& options, std::vector<Token>* tokens)
-      : source_(source), options_(options), tokens_(*tokens) {
-    // Outside tables a doubled backslash before a letter is a doubled escape.
-    doubled_ = source.find("begin{") == std::string_view::npos;
-    prose_ = looks_like_prose(source);
-  }
-
-  bool run() {
-    while (pos_ < source_.size()) {
-      if (static_cast<int>(tokens_.size()) >= options_.max_tokens) return false;
-      step();
-    }
-    push(Kind::kEnd);
-    return true;
-  }
-
- private:
-  char peek(size_t ahead = 0) const {
-    return pos_ + ahead < source_.size() ? source_[pos_ + ahead] : '\0';
-  }
-  bool rest_starts(std::string_view prefix) const {
-    return source_.substr(pos_).starts_with(prefix);
-  }
-
-  Token& push(Kind kind, char ch = 0, std::string text = {}) {
-    Token token;
-    token.kind = kind;
-    token.ch = ch;
-    token.space = space_;
-    token.upright = text_depth_ > 0 || prose_;
-    token.text = std::move(text);
-    space_ = false;
-    tokens_.push_back(std::move(token));
-    return tokens_.back();
-  }
-  bool last_is(Kind kind) const { return !tokens_.empty() && tokens_.back().kind == kind; }
-
-  void step() {
-    char c = peek();
-    if (is_blank(c) || c == '~') {
-      if (c == '~' && peek(1) == '=') {
-        push(Kind::kRelation, kApprox);
-        pos_ += 2;
-        return;
-      }
-      space_ = true;
-      ++pos_;
-      return;
-    }
-    if (c == '\\') return command();
-    if (is_digit(c) || (c == '.' && is_digit(peek(1)))) return number();
-    if (is_letter(c)) return letters();
-    if (c == '\x01') return foreign();
-    ++pos_;
-    punctuation(c);
-  }
-
-  void foreign() {
-    size_t end = source_.find('\x02', pos_);
-    if (end == std::string_view::npos) end = source_.size() - 1;
-    push(Kind::kLetter, 0, "u+" + std::string(source_.substr(pos_ + 1, end - pos_ - 1)));
-    pos_ = end + 1;
-  }
-
-  void punctuation(char c) {
-    auto next_is = [&](char want) { return peek() == want; };
-    switch (c) {
-      case '+':
-        if (next_is('-')) {
-          ++pos_;
-          push(Kind::kOperator, 'P');
-          return;
-        }
-        push(Kind::kOperator, '+');
-        return;
-      case '*':
-        if (next_is('*')) {
-          ++pos_;
-          push(Kind::kOperator, '^');
-          return;
-        }
-        push(Kind::kOperator, '*');
-        return;
-      case '-':
-      case '/':
-      case '^':
-      case '_':
-      case '\'':
-      case ':':
-        push(Kind::kOperator, c);
-        return;
-      case '!':
-        if (next_is('=')) {
-          ++pos_;
-          push(Kind::kRelation, kNe);
-          return;
-        }
-        push(Kind::kOperator, '!');
-        return;
-      case '=':
-        if (next_is('<') || next_is('>')) {
-          push(Kind::kRelation, peek() == '<' ? kLe : kGe);
-          ++pos_;
-          return;
-        }
-        if (next_is('=')) ++pos_;
-        push(Kind::kRelation, kEq);
-        return;
-      case '<':
-      case '>':
-        if (next_is('=')) {
-          ++pos_;
-          push(Kind::kRelation, c == '<' ? kLe : kGe);
-          return;
-        }
-        push(Kind::kRelation, c == '<' ? kLt : kGt);
-        return;
-      case '(':
-      case '[':
-        ++parens_;
-        push(Kind::kOpen, c);
-        return;
-      case ')':
-      case ']':
-        --parens_;
-        push(Kind::kClose, c);
-        return;
-      case '{':
-        if (rest_starts(",}")) {  // thousands separator outside a number: a comma
-          pos_ += 2;
-          push(Kind::kSeparator, ',');
-          return;
-        }
-        push(Kind::kOpen, c);
-        return;
-      case '}':
-        push(Kind::kClose, c);
-        return;
-      case '|':
-        if (next_is('|')) {
-          ++pos_;
-          push(Kind::kBar, 'N');
-          return;
-        }
-        push(Kind::kBar, '|');
-        return;
-      case ',':
-      case ';':
-        push(Kind::kSeparator, c);
-        return;
-      case '&':
-        push(Kind::kCell);
-        return;
-      case '%':
-        push(Kind::kPercent);
-        return;
-      case '.':
-        if (rest_starts("..")) {
-          pos_ += 2;
-          push(Kind::kCommand, 0, "dots");
-        }
-        return;  // a full stop
-      case '$':
-      case '"':
-      case '`':
-        return;
-      default:
-        push(Kind::kLetter, 0, std::string(1, c));  // ? @ #: a symbol that equals only itself
-    }
-  }
-
-  // Digits with separators, decimals, exponent. See docs/math.md for what counts as a thousands
-  // separator.
-  void number() {
-    std::string digits;
-    if (is_digit(peek()) && in_fraction()) {  // \frac12 takes single digits
-      push(Kind::kNumber, 0, std::string(1, source_[pos_++]));
-      return;
-    }
-    size_t begin = pos_;
-    auto take = [&] {
-      while (is_digit(peek())) digits.push_back(source_[pos_++]);
-    };
-    auto three_digits_at = [&](size_t at) {
-      for (size_t i = 0; i < 3; ++i) {
-        if (at + i >= source_.size() || !is_digit(source_[at + i])) return false;
-      }
-      return at + 3 >= source_.size() || !is_digit(source_[at + 3]);
-    };
-    take();
-    if (digits.size() >= 1 && digits.size() <= 3 && digits[0] != '0') {
-      for (size_t skip = 0; (skip = group_separator()) != 0 && three_digits_at(pos_ + skip);) {
-        pos_ += skip;
-        take();
-      }
-    }
-    bool decimal_comma = options_.plain && peek() == ',' && is_digit(peek(1)) && parens_ == 0 &&
-                         digits.size() == pos_ - begin;
-    const size_t mark = digits.size() == pos_ - begin ? braced_mark() : 0;
-    if ((peek() == '.' && is_digit(peek(1))) || decimal_comma || mark != 0) {
-      pos_ += std::max<size_t>(mark, 1);
-      digits.push_back('.');
-      take();
-    } else if (peek() == '.' && !digits.empty() && rest_starts(".\\overline")) {
-      ++pos_;
-      digits.push_back('.');
-    }
-    if ((peek() == 'e' || peek() == 'E') && !prose_) {
-      size_t sign = peek(1) == '+' || peek(1) == '-' ? 2 : 1;
-      if (is_digit(peek(sign))) {
-        size_t end = pos_ + sign;
-        while (end < source_.size() && is_digit(source_[end])) ++end;
-        if (end == source_.size() || !is_letter(source_[end])) {
-          digits.append(source_.substr(pos_, end - pos_));
-          pos_ = end;
-        }
-      }
-    }
-    push(Kind::kNumber, 0, std::move(digits));
-  }
-
-  // The cursor stands where an argument of \frac without braces begins.
-  bool in_fraction() const {
-    auto is_fraction = [&](size_t back) {
-      if (tokens_.size() < back) return false;
-      const Token& t = tokens_[tokens_.size() - back];
-      return t.is(Kind::kCommand) &&
-             (t.text == "frac" || t.text == "dfrac" || t.text == "tfrac" || t.text == "cfrac");
-    };
-    if (is_fraction(1)) return true;
-    return is_fraction(2) && last_is(Kind::kNumber) && tokens_.back().text.size() == 1;
-  }
-
-  // Length of a thousands separator at the cursor, 0 when there is none: "{,}" or ",\!" anywhere, a
-  // comma, a blank or a thin space outside brackets (inside them it separates members).
-  size_t group_separator() const {
-    size_t brace = pos_;
-    while (brace < source_.size() && source_[brace] == ' ') ++brace;
-    if (brace < source_.size() && source_[brace] == '{') {  // {,} with any blanks
-      size_t end = source_.find('}', brace);
-      if (end != std::string_view::npos && end - brace < 6 &&
-          trim(source_.substr(brace + 1, end - brace - 1)) == ",") {
-        return end + 1 - pos_;
-      }
-    }
-    if (rest_starts(",\\!")) {
-      size_t n = 3;
-      while (peek(n) == ' ') ++n;
-      return n;
-    }
-    if (rest_starts("\\!") || rest_starts("\\,")) {
-      size_t n = 2;
-      while (peek(n) == ' ') ++n;
-      return n;
-    }
-    if (parens_ == 0 &&
-        ((peek() == ',' && options_.comma_groups) || peek() == ' ' || peek() == '~'))
-      return 1;
-    return 0;
-  }
-
-  // Length of a decimal mark in braces, "{.}" or the "{,}" that is no thousands separator.
-  size_t braced_mark() const {
-    bool mark = peek() == '{' && (peek(1) == '.' || peek(1) == ',') && peek(2) == '}';
-    return mark && is_digit(peek(3)) ? 3 : 0;
-  }
-
-  void letters() {
-    size_t begin = pos_;
-    while (is_letter(peek())) ++pos_;
-    std::string_view run = source_.substr(begin, pos_ - begin);
-    bool after_digit = begin > 0 && (is_digit(source_[begin - 1]) || source_[begin - 1] == ')' ||
-                                     source_[begin - 1] == '}');
-    if (run == "and" || run == "or" || run == "AND" || run == "OR") {
-      if (!(text_depth_ > 0 && inner_conjunction_)) {
-        push(Kind::kSeparator, (run[0] | 32) == 'o' ? 'o' : '&');
-        return;
-      }
-      push(Kind::kWord, 0, std::string(run));
-      return;
-    }
-    if (half_day(run)) return;
-    if (after_digit && (run.starts_with("or") || run.starts_with("and")) && !is_unit(run)) {
-      size_t n = run.starts_with("or") ? 2 : 3;
-      if (run.size() - n <= 2) {  // "1orW(x)": a separator that lost its blanks
-        push(Kind::kSeparator, n == 2 ? 'o' : '&');
-        pos_ = begin + n;
-        return;
-      }
-    }
-    // "5 min" and "30 sec" are no functions.
-    size_t next = source_.find_first_not_of(" \n", pos_);
-    bool ends = next == std::string_view::npos ||
-                std::string_view(".,;}").find(source_[next]) != std::string_view::npos;
-    bool unit = run.size() >= 2 && last_is(Kind::kNumber) && is_unit(run);
-    if (run.size() > 1 && is_known_name(run) && !(unit && ends)) {
-      push(Kind::kCommand, 0, std::string(run));
-      return;
-    }
-    if (run == "oo") {
-      push(Kind::kCommand, 0, "infty");
-      return;
-    }
-    if (run == "percent" || run == "percentage" || run == "pct" || run == "Percent") {
-      push(Kind::kPercent);
-      return;
-    }
-    if (text_depth_ > 0 || prose_) {
-      bool abbreviation =
-          peek() == '.' && (is_letter(peek(1)) || (pos_ >= 3 && source_[pos_ - 2] == '.'));
-      if (run.size() == 1 && !abbreviation) {  // but the "p" and "m" of "p.m." are words
-        push(Kind::kLetter, 0, std::string(run));
-      } else {
-        push(Kind::kWord, 0, std::string(run));
-      }
-      return;
-    }
-    if (unit && ends) {
-      push(Kind::kWord, 0, std::string(run));
-      return;
-    }
-    if (split_function(run, begin)) return;
-    bool ordinal = after_digit && (run == "th" || run == "st" || run == "nd" || run == "rd");
-    if (run.size() >= 4 || ordinal || unit || is_short_word(run)) {
-      push(Kind::kWord, 0, std::string(run));
-      return;
-    }
-    push_letters(run);
-  }
-
-  // "a.m." and "p.m." behind a number: one word.
-  bool half_day(std::string_view run) {
-    bool half = (run == "a" || run == "p" || run == "A" || run == "P") && last_is(Kind::kNumber);
-    if (!half || peek() != '.' || (peek(1) != 'm' && peek(1) != 'M') || is_letter(peek(2)))
-      return false;
-    pos_ += peek(2) == '.' ? 3 : 2;
-    push(Kind::kWord, 0, (run[0] | 32) == 'a' ? "am" : "pm");
-    return true;
-  }
-
-  void push_letters(std::string_view run) {
-    for (size_t i = 0; i < run.size(); ++i) {
-      push(Kind::kLetter, 0, std::string(1, run[i])).in_run = i > 0;
-    }
-  }
-
-  // "sinx", "2sqrt", "xln": a function name glued to at most two letters.
-  bool split_function(std::string_view run, size_t begin) {
-    static constexpr auto kGlued =
-        std::to_array<std::string_view>({"sqrt", "arcsin", "arccos", "arctan", "sin", "cos", "tan",
-                                         "cot", "sec", "csc", "log", "ln", "exp", "pi"});
-    for (std::string_view name : kGlued) {
-      size_t at = run.find(name);
-      if (at == std::string_view::npos || run.size() - name.size() > (name == "sqrt" ? 3 : 1))
-        continue;
-      push_letters(run.substr(0, at));
-      push(Kind::kCommand, 0, std::string(name));
-      pos_ = begin + at + name.size();
-      return true;
-    }
-    return false;
-  }
-
-  void skip_blanks() {
-    while (is_blank(peek())) ++pos_;
-  }
-
-  // The content of the group at the cursor, which moves past it; an unterminated group runs to the
-  // end.
-  std::string_view group() {
-    skip_blanks();
-    if (peek() != '{') {
-      std::string_view one = source_.substr(pos_, pos_ < source_.size() ? 1 : 0);
-      pos_ += one.size();
-      return one;
-    }
-    size_t begin = ++pos_;
-    int depth = 1;
-    for (; pos_ < source_.size(); ++pos_) {
-      char c = source_[pos_];
-      if (c == '\\') {
-        ++pos_;
-      } else if (c == '{') {
-        ++depth;
-      } else if (c == '}' && --depth == 0) {
-        ++pos_;
-        return source_.substr(begin, pos_ - 1 - begin);
-      }
-    }
-    pos_ = source_.size();
-    return source_.substr(begin);
-  }
-
-  void command() {
-    char next = peek(1);
-    if (!is_letter(next)) return control_symbol(next);
-    ++pos_;
-    size_t begin = pos_;
-    while (is_letter(peek())) ++pos_;
-    std::string_view name = source_.substr(begin, pos_ - begin);
-    if (is_layout_command(name)) {
-      if (name == "left" || name == "right" || name == "middle") {
-        skip_blanks();
-        if (peek() == '.') ++pos_;
-      }
-      if (name == "ast") push(Kind::kOperator, '*');
-      return;
-    }
-    if (is_space_command(name)) {
-      space_ = true;
-      return;
-    }
-    if (drops_argument(name)) {
-      group();
-      return;
-    }
-    if (is_font_command(name)) return;  // the group that follows is plain grouping
-    if (is_text_command(name)) return text_group(name);
-    if (name == "not" && negated_relation()) return;
-    if (char code = relation_code(name); code != 0) {
-      push(code == ':' ? Kind::kOperator : Kind::kRelation, code);
-      return;
-    }
-    named_token(name);
-  }
-
-  // What stands behind \\not: "=" or \\in.
-  bool negated_relation() {
-    skip_blanks();
-    const bool equal = peek() == '=', member = rest_starts("\\in") && !is_letter(peek(3));
-    if (!equal && !member) return false;
-    pos_ += equal ? 1 : 3;
-    push(Kind::kRelation, equal ? kNe : kNotIn);
-    return true;
-  }
-
-  void named_token(std::string_view name) {
-    if (NamedToken named = named_command(name); named.kind != Kind::kEnd) {
-      if (named.kind == Kind::kOpen) ++parens_;
-      if (named.kind == Kind::kClose) --parens_;
-      push(named.kind, named.ch);
-      return;
-    }
-    // "\quadx": a spacing command glued to what follows.
-    for (std::string_view glued : {std::string_view("quad"), std::string_view("qquad")}) {
-      if (name.starts_with(glued)) {
-        space_ = true;
-        pos_ -= name.size() - glued.size();
-        return;
-      }
-    }
-    push(Kind::kCommand, 0, std::string(name));
-  }
-
-  void control_symbol(char next) {
-    if (next == '\\') {
-      if (doubled_ && is_letter(peek(2))) {
-        ++pos_;
-        return;
-      }
+void Lexer::step() {
+  char c = peek();
+  if (is_blank(c) || c == '~') {
+    if (c == '~' && peek(1) == '=') {
+      push(Kind::kRelation, kApprox);
       pos_ += 2;
-      push(Kind::kSeparator, 'n');
       return;
     }
-    pos_ += next == '\0' || is_digit(next) ? 1 : 2;
-    switch (next) {
-      case '{':
-        ++parens_;
-        push(Kind::kOpen, 'S');
+    space_ = true;
+    ++pos_;
+    return;
+  }
+  if (c == '\\') return command();
+  if (is_digit(c) || (c == '.' && is_digit(peek(1)))) return number();
+  if (is_letter(c)) return letters();
+  if (c == '\x01') return foreign();
+  ++pos_;
+  punctuation(c);
+}
+
+void Lexer::foreign() {
+  size_t end = source_.find('\x02', pos_);
+  if (end == std::string_view::npos) end = source_.size() - 1;
+  push(Kind::kLetter, 0, "u+" + std::string(source_.substr(pos_ + 1, end - pos_ - 1)));
+  pos_ = end + 1;
+}
+
+void Lexer::punctuation(char c) {
+  auto next_is = [&](char want) { return peek() == want; };
+  switch (c) {
+    case '+':
+      if (next_is('-')) {
+        ++pos_;
+        push(Kind::kOperator, 'P');
         return;
-      case '}':
-        --parens_;
-        push(Kind::kClose, 'S');
+      }
+      push(Kind::kOperator, '+');
+      return;
+    case '*':
+      if (next_is('*')) {
+        ++pos_;
+        push(Kind::kOperator, '^');
         return;
-      case '|':
+      }
+      push(Kind::kOperator, '*');
+      return;
+    case '-':
+    case '/':
+    case '^':
+    case '_':
+    case '\'':
+    case ':':
+      push(Kind::kOperator, c);
+      return;
+    case '!':
+      if (next_is('=')) {
+        ++pos_;
+        push(Kind::kRelation, kNe);
+        return;
+      }
+      push(Kind::kOperator, '!');
+      return;
+    case '=':
+      if (next_is('<') || next_is('>')) {
+        push(Kind::kRelation, peek() == '<' ? kLe : kGe);
+        ++pos_;
+        return;
+      }
+      if (next_is('=')) ++pos_;
+      push(Kind::kRelation, kEq);
+      return;
+    case '<':
+    case '>':
+      if (next_is('=')) {
+        ++pos_;
+        push(Kind::kRelation, c == '<' ? kLe : kGe);
+        return;
+      }
+      push(Kind::kRelation, c == '<' ? kLt : kGt);
+      return;
+    case '(':
+    case '[':
+      ++parens_;
+      push(Kind::kOpen, c);
+      return;
+    case ')':
+    case ']':
+      --parens_;
+      push(Kind::kClose, c);
+      return;
+    case '{':
+      if (rest_starts(",}")) {  // thousands separator outside a number: a comma
+        pos_ += 2;
+        push(Kind::kSeparator, ',');
+        return;
+      }
+      push(Kind::kOpen, c);
+      return;
+    case '}':
+      push(Kind::kClose, c);
+      return;
+    case '|':
+      if (next_is('|')) {
+        ++pos_;
         push(Kind::kBar, 'N');
         return;
-      case '%':
-        push(Kind::kPercent);
-        return;
-      case '_':
-        return;
-      case ',':
-      case ';':
-      case ':':
-      case ' ':
-      case '>':
-      case '\n':
-        space_ = true;
-        return;
-      default:
-        return;  // \! \$ \& \# \- \/ \( \) \[ \] carry no mathematics
+      }
+      push(Kind::kBar, '|');
+      return;
+    case ',':
+    case ';':
+      push(Kind::kSeparator, c);
+      return;
+    case '&':
+      push(Kind::kCell);
+      return;
+    case '%':
+      push(Kind::kPercent);
+      return;
+    case '.':
+      if (rest_starts("..")) {
+        pos_ += 2;
+        push(Kind::kCommand, 0, "dots");
+      }
+      return;  // a full stop
+    case '$':
+    case '"':
+    case '`':
+      return;
+    default:
+      push(Kind::kLetter, 0, std::string(1, c));  // ? @ #: a symbol that equals only itself
+  }
+}
+
+// Digits with separators, decimals, exponent. See docs/math.md for what counts as a thousands
+// separator.
+void Lexer::number() {
+  std::string digits;
+  if (is_digit(peek()) && in_fraction()) {  // \frac12 takes single digits
+    push(Kind::kNumber, 0, std::string(1, source_[pos_++]));
+    return;
+  }
+  size_t begin = pos_;
+  auto take = [&] {
+    while (is_digit(peek())) digits.push_back(source_[pos_++]);
+  };
+  auto three_digits_at = [&](size_t at) {
+    for (size_t i = 0; i < 3; ++i) {
+      if (at + i >= source_.size() || !is_digit(source_[at + i])) return false;
+    }
+    return at + 3 >= source_.size() || !is_digit(source_[at + 3]);
+  };
+  take();
+  if (digits.size() >= 1 && digits.size() <= 3 && digits[0] != '0') {
+    for (size_t skip = 0; (skip = group_separator()) != 0 && three_digits_at(pos_ + skip);) {
+      pos_ += skip;
+      take();
     }
   }
-
-  static std::string_view trim(std::string_view text) {
-    while (!text.empty() && (is_blank(text.front()) || text.front() == '~')) text.remove_prefix(1);
-    while (!text.empty() && (is_blank(text.back()) || text.back() == '~')) text.remove_suffix(1);
-    return text;
+  bool decimal_comma = options_.plain && peek() == ',' && is_digit(peek(1)) && parens_ == 0 &&
+                       digits.size() == pos_ - begin;
+  const size_t mark = digits.size() == pos_ - begin ? braced_mark() : 0;
+  if ((peek() == '.' && is_digit(peek(1))) || decimal_comma || mark != 0) {
+    pos_ += std::max<size_t>(mark, 1);
+    digits.push_back('.');
+    take();
+  } else if (peek() == '.' && !digits.empty() && rest_starts(".\\overline")) {
+    ++pos_;
+    digits.push_back('.');
   }
+  if ((peek() == 'e' || peek() == 'E') && !prose_) {
+    size_t sign = peek(1) == '+' || peek(1) == '-' ? 2 : 1;
+    if (is_digit(peek(sign))) {
+      size_t end = pos_ + sign;
+      while (end < source_.size() && is_digit(source_[end])) ++end;
+      if (end == source_.size() || !is_letter(source_[end])) {
+        digits.append(source_.substr(pos_, end - pos_));
+        pos_ = end;
+      }
+    }
+  }
+  push(Kind::kNumber, 0, std::move(digits));
+}
 
-  void text_group(std::string_view command_name) {
-    std::string_view content = group();
-    std::string_view inner = trim(content);
-    while (inner.size() >= 2 && inner.front() == '{' && inner.back() == '}')
-      inner = trim(inner.substr(1, inner.size() - 2));
-    if (inner.empty()) {
-      space_ = true;
+// The cursor stands where an argument of \frac without braces begins.
+bool Lexer::in_fraction() const {
+  auto is_fraction = [&](size_t back) {
+    if (tokens_.size() < back) return false;
+    const Token& t = tokens_[tokens_.size() - back];
+    return t.is(Kind::kCommand) &&
+           (t.text == "frac" || t.text == "dfrac" || t.text == "tfrac" || t.text == "cfrac");
+  };
+  if (is_fraction(1)) return true;
+  return is_fraction(2) && last_is(Kind::kNumber) && tokens_.back().text.size() == 1;
+}
+
+// Length of a thousands separator at the cursor, 0 when there is none: "{,}" or ",\!" anywhere, a
+// comma, a blank or a thin space outside brackets (inside them it separates members).
+size_t Lexer::group_separator() const {
+  size_t brace = pos_;
+  while (brace < source_.size() && source_[brace] == ' ') ++brace;
+  if (brace < source_.size() && source_[brace] == '{') {  // {,} with any blanks
+    size_t end = source_.find('}', brace);
+    if (end != std::string_view::npos && end - brace < 6 &&
+        trim(source_.substr(brace + 1, end - brace - 1)) == ",") {
+      return end + 1 - pos_;
+    }
+  }
+  if (rest_starts(",\\!")) {
+    size_t n = 3;
+    while (peek(n) == ' ') ++n;
+    return n;
+  }
+  if (rest_starts("\\!") || rest_starts("\\,")) {
+    size_t n = 2;
+    while (peek(n) == ' ') ++n;
+    return n;
+  }
+  if (parens_ == 0 && ((peek() == ',' && options_.comma_groups) || peek() == ' ' || peek() == '~'))
+    return 1;
+  return 0;
+}
+
+// Length of a decimal mark in braces, "{.}" or the "{,}" that is no thousands separator.
+size_t Lexer::braced_mark() const {
+  bool mark = peek() == '{' && (peek(1) == '.' || peek(1) == ',') && peek(2) == '}';
+  return mark && is_digit(peek(3)) ? 3 : 0;
+}
+
+void Lexer::letters() {
+  size_t begin = pos_;
+  while (is_letter(peek())) ++pos_;
+  std::string_view run = source_.substr(begin, pos_ - begin);
+  bool after_digit = begin > 0 && (is_digit(source_[begin - 1]) || source_[begin - 1] == ')' ||
+                                   source_[begin - 1] == '}');
+  if (run == "and" || run == "or" || run == "AND" || run == "OR") {
+    if (!(text_depth_ > 0 && inner_conjunction_)) {
+      push(Kind::kSeparator, (run[0] | 32) == 'o' ? 'o' : '&');
       return;
     }
-    if (inner.size() == 3 && inner.front() == '(' && inner.back() == ')' && is_letter(inner[1])) {
-      inner = inner.substr(1, 1);  // a choice letter
-    }
-    if (inner == "th" || inner == "st" || inner == "nd" || inner == "rd") {
-      push(Kind::kWord, 0, std::string(inner)).upright = true;
+    push(Kind::kWord, 0, std::string(run));
+    return;
+  }
+  if (half_day(run)) return;
+  if (after_digit && (run.starts_with("or") || run.starts_with("and")) && !is_unit(run)) {
+    size_t n = run.starts_with("or") ? 2 : 3;
+    if (run.size() - n <= 2) {  // "1orW(x)": a separator that lost its blanks
+      push(Kind::kSeparator, n == 2 ? 'o' : '&');
+      pos_ = begin + n;
       return;
     }
-    if (one_of(command_name, std::to_array<std::string_view>({"mathrm", "operatorname"})) &&
-        inner.size() > 1 && std::all_of(inner.begin(), inner.end(), is_letter) && !is_unit(inner)) {
-      push(Kind::kCommand, 0, std::string(inner)).upright = true;
-      return;
+  }
+  // "5 min" and "30 sec" are no functions.
+  size_t next = source_.find_first_not_of(" \n", pos_);
+  bool ends = next == std::string_view::npos ||
+              std::string_view(".,;}").find(source_[next]) != std::string_view::npos;
+  bool unit = run.size() >= 2 && last_is(Kind::kNumber) && is_unit(run);
+  if (run.size() > 1 && is_known_name(run) && !(unit && ends)) {
+    push(Kind::kCommand, 0, std::string(run));
+    return;
+  }
+  if (run == "oo") {
+    push(Kind::kCommand, 0, "infty");
+    return;
+  }
+  if (run == "percent" || run == "percentage" || run == "pct" || run == "Percent") {
+    push(Kind::kPercent);
+    return;
+  }
+  if (text_depth_ > 0 || prose_) {
+    bool abbreviation =
+        peek() == '.' && (is_letter(peek(1)) || (pos_ >= 3 && source_[pos_ - 2] == '.'));
+    if (run.size() == 1 && !abbreviation) {  // but the "p" and "m" of "p.m." are words
+      push(Kind::kLetter, 0, std::string(run));
+    } else {
+      push(Kind::kWord, 0, std::string(run));
     }
-    if (depth_ > 8) return;
-    lex_inner(inner, content);
+    return;
   }
-
-  // Reads prose inside the formula: letters form words, numbers stay numbers.
-  void lex_inner(std::string_view inner, std::string_view content) {
-    std::string_view saved_source = source_;
-    size_t saved_pos = pos_;
-    bool saved_conjunction = inner_conjunction_;
-    // "and" inside a long phrase joins words; at its rim, or between numbers, it separates answers.
-    bool rim = inner == "and" || inner == "or" || inner.ends_with(" and") ||
-               inner.ends_with(" or") || inner.starts_with("and ") || inner.starts_with("or ") ||
-               inner.starts_with(", and") ||
-               inner.find_first_of("0123456789=$") != std::string_view::npos || content.size() < 12;
-    inner_conjunction_ = !rim;
-    source_ = inner;
-    pos_ = 0;
-    ++text_depth_;
-    ++depth_;
-    space_ = true;
-    while (pos_ < source_.size() && static_cast<int>(tokens_.size()) < options_.max_tokens) step();
-    --depth_;
-    --text_depth_;
-    space_ = true;
-    source_ = saved_source;
-    pos_ = saved_pos;
-    inner_conjunction_ = saved_conjunction;
+  if (unit && ends) {
+    push(Kind::kWord, 0, std::string(run));
+    return;
   }
+  if (split_function(run, begin)) return;
+  bool ordinal = after_digit && (run == "th" || run == "st" || run == "nd" || run == "rd");
+  if (run.size() >= 4 || ordinal || unit || is_short_word(run)) {
+    push(Kind::kWord, 0, std::string(run));
+    return;
+  }
+  push_letters(run);
+}
 
-  std::string_view source_;
-  LexOptions options_;
-  std::vector<Token>& tokens_;
-  size_t pos_ = 0;
-  int parens_ = 0;
-  int text_depth_ = 0;
-  int depth_ = 0;
-  bool space_ = false;
-  bool doubled_ = false;
-  bool prose_ = false;
-  bool inner_conjunction_ = false;
-};
+// "a.m." and "p.m." behind a number: one word.
+bool Lexer::half_day(std::string_view run) {
+  bool half = (run == "a" || run == "p" || run == "A" || run == "P") && last_is(Kind::kNumber);
+  if (!half || peek() != '.' || (peek(1) != 'm' && peek(1) != 'M') || is_letter(peek(2)))
+    return false;
+  pos_ += peek(2) == '.' ? 3 : 2;
+  push(Kind::kWord, 0, (run[0] | 32) == 'a' ? "am" : "pm");
+  return true;
+}
 
-}  // namespace
+void Lexer::push_letters(std::string_view run) {
+  for (size_t i = 0; i < run.size(); ++i) {
+    push(Kind::kLetter, 0, std::string(1, run[i])).in_run = i > 0;
+  }
+}
+
+// "sinx", "2sqrt", "xln": a function name glued to at most two letters.
+bool Lexer::split_function(std::string_view run, size_t begin) {
+  static constexpr auto kGlued =
+      std::to_array<std::string_view>({"sqrt", "arcsin", "arccos", "arctan", "sin", "cos", "tan",
+                                       "cot", "sec", "csc", "log", "ln", "exp", "pi"});
+  for (std::string_view name : kGlued) {
+    size_t at = run.find(name);
+    if (at == std::string_view::npos || run.size() - name.size() > (name == "sqrt" ? 3 : 1))
+      continue;
+    push_letters(run.substr(0, at));
+    push(Kind::kCommand, 0, std::string(name));
+    pos_ = begin + at + name.size();
+    return true;
+  }
+  return false;
+}
 
 bool tokenize(std::string_view source, const LexOptions& options, std::vector<Token>* tokens) {
   tokens->clear();
