@@ -7,6 +7,7 @@
 #include <map>
 
 #include "cli/commands.h"
+#include "cli/judge_samples.h"
 #include "core/config.h"
 #include "core/error.h"
 #include "inspect/run_view.h"
@@ -30,6 +31,8 @@ struct TracesOptions {
   std::string by;
   std::string color = "auto";
   std::vector<std::string> words;
+  std::string url, model, key_env;
+  double timeout = 60;
   template <class V>
   void fields(V& v) {
     v("json", json, "one JSON object a line");
@@ -46,6 +49,11 @@ struct TracesOptions {
       "show: one line per token with log-probability and entropy; export: with arrays per token");
     v("verify", verify, "ls: check every byte of the stream first");
     v("words", words, "word list files (JSON) to scan with besides the built-in ones");
+    v("url", url,
+      "judge: server of OpenAI's chat completions, for example http://127.0.0.1:8000/v1");
+    v("model", model, "judge: name of the model on that server");
+    v("key_env", key_env, "judge: environment variable with the key that the server wants");
+    v("timeout", timeout, "judge: seconds to wait for an answer", Range{0.1, 3600});
     v("color", color, "auto, always or never", Choice{{"auto", "always", "never"}});
   }
 };
@@ -59,6 +67,7 @@ constexpr char kUsage[] =
     "  top RUN --aha | --by FIELD samples in order, by default most flips first\n"
     "  stats RUN                  scanners by step, with step 0 as the baseline\n"
     "  export --jsonl RUN         samples as JSON lines\n"
+    "  judge RUN --url U --model M  ask a language model whether traces reflect, 0 to 3\n"
     "  reindex RUN                rebuild the search index from the stream\n\n";
 
 // Colours, or nothing.
@@ -229,7 +238,7 @@ int run_grep(Call& call) {
   if (call.rest.size() != 2)
     fail_usage("grep needs a pattern", "write: zeroth traces grep RUN PATTERN");
   const SearchPattern regex(call.options.fixed ? escaped(call.rest[1]) : call.rest[1],
-                    call.options.ignore_case);
+                            call.options.ignore_case);
   int64_t found = 0;
   SearchRequest request;
   request.query = call.options.query;
@@ -429,6 +438,20 @@ int run_export(Call& call) {
   return 0;
 }
 
+int run_judge(Call& call) {
+  if (call.options.url.empty())
+    fail_usage("judge needs --url",
+               "write: zeroth traces judge RUN --url http://127.0.0.1:8000/v1 --model NAME");
+  JudgeConfig config{call.options.url, call.options.model, "", call.options.timeout};
+  if (!call.options.key_env.empty()) {
+    const char* key = std::getenv(call.options.key_env.c_str());
+    if (key == nullptr) fail_usage("there is no environment variable " + call.options.key_env);
+    config.key = key;
+  }
+  return judge_samples(call.view(), config, call.options.query, call.options.limit,
+                       call.options.json);
+}
+
 int run_reindex(Call& call) {
   call.view().reindex();
   const Json info = call.view().info();
@@ -441,8 +464,9 @@ int run_reindex(Call& call) {
 int run_traces(const Args& args) {
   TracesOptions options;
   const std::map<std::string, int (*)(Call&)> commands = {
-      {"ls", run_ls},   {"show", run_show},   {"grep", run_grep},     {"diff", run_diff},
-      {"top", run_top}, {"stats", run_stats}, {"export", run_export}, {"reindex", run_reindex}};
+      {"ls", run_ls},         {"show", run_show},   {"grep", run_grep},
+      {"diff", run_diff},     {"top", run_top},     {"stats", run_stats},
+      {"export", run_export}, {"judge", run_judge}, {"reindex", run_reindex}};
   if (args.empty() || args[0] == "--help" || args[0] == "-h") {
     std::printf("%s%s", kUsage, config_help(options).c_str());
     std::printf("\nFields of the search language (%s):\n",

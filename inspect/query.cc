@@ -446,6 +446,8 @@ const std::vector<QueryField>& query_fields() {
       {"backtracking", "words of backtracking", packed_words(4)},
       {"subgoal", "words of subgoal setting", packed_words(5)},
       {"backward-chaining", "words of backward chaining", packed_words(6)},
+      {"judge", "score of a judge, 0 to 3; only what was judged compares",
+       "(SELECT value FROM extra WHERE field = 'judge' AND sample = s.id)"},
       {"sample", "position in its group", "(s.id - g.first_sample)"},
       {"group", "position of the group in its step", "g.idx"},
       {"zero", "1 when all rewards of the group are equal", "g.zero"},

@@ -238,6 +238,7 @@ bool RunView::update(const std::function<bool(int64_t, int64_t)>& progress) {
         impl_->to_index = total;
         return !progress || progress(done, total);
       });
+  impl_->index_judgements();
   impl_->to_index = impl_->indexed = static_cast<int64_t>(impl_->index_reader->groups().size());
   return changed || added > 0;
 }

@@ -44,6 +44,8 @@ struct RunView::Impl {
   std::atomic<int64_t> indexed{0};
   std::atomic<int64_t> to_index{0};
 
+  // Takes new judgements over into the index. Hold index_mutex.
+  void index_judgements();
   // Opens the traces when they have appeared since.
   void open_traces();
   void need_traces() const;
@@ -74,5 +76,8 @@ struct RunView::Impl {
 // the page.
 Json sample_summary(const Sample& sample, const SampleScan& scan);
 std::string clipped(std::string_view text, size_t bytes);
+// What a judge said of a sample, or null.
+Json judgement_json(const std::filesystem::path& run_dir, const SampleAddress& address,
+                    const std::string& text);
 
 }  // namespace zeroth

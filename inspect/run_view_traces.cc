@@ -191,6 +191,7 @@ Json RunView::trace(const SampleAddress& address) {
                         {"info", verdict.info}});
   }
   out["verdicts"] = verdicts;
+  out["judge"] = judgement_json(impl_->run_dir, address, sample.text);
   Json siblings = Json::array();
   for (size_t i = 0; i < scans.size(); ++i)
     siblings.push_back(sample_summary(group.samples[i], scans[i]));

@@ -38,7 +38,7 @@ function compileSearch(text) {
     return true;
   };
   const fields = {
-    step: (t) => t.step, reward: (t) => t.reward, adv: (t) => t.adv, len: (t) => t.len, correct: (t) => +t.correct, masked: (t) => +t.masked, refl: (t) => t.refl, cands: (t) => t.cands,
+    judge: (t) => (t.judge ? t.judge.score : null), step: (t) => t.step, reward: (t) => t.reward, adv: (t) => t.adv, len: (t) => t.len, correct: (t) => +t.correct, masked: (t) => +t.masked, refl: (t) => t.refl, cands: (t) => t.cands,
     flips: (t) => t.flips[0], lost: (t) => t.flips[1], kept: (t) => t.flips[2], stuck: (t) => t.flips[3], aha: (t) => t.aha, loop: (t) => +t.loop, rep: (t) => Math.round(100 * t.repetition), switch: (t) => t.switches,
     first: (t) => { const c = t.candidates.find((x) => x.correct); return c ? c.span[0] : null; }, sample: (t) => t.sample, group: (t) => t.group, zero: (t) => +t.zero, solved: (t) => t.siblings.filter((s) => s.correct).length / t.siblings.length,
     entropy: (t) => t.entropies.reduce((a, b) => a + b, 0) / Math.max(1, t.entropies.length), logprob: (t) => t.logprobs.reduce((a, b) => a + b, 0) / Math.max(1, t.logprobs.length),

@@ -168,7 +168,7 @@ async function viewTrace(root, self, args, params) {
       h('span', { class: c.correct ? 'good' : 'bad' }, c.correct ? '✓' : '✗'), h('code', {}, c.answer ? visible(c.answer) : h('span', { class: 'faint' }, 'illegal')),
       c.restated ? h('span', { class: 'faint small' }, 'restated') : c.flip && (c.flip === 'W->R' ? pill('W→R', 'good') : c.flip === 'R->W' ? pill('R→W', 'bad') : h('span', { class: 'faint small' }, c.flip.replace('->', '→'))))))),
   h('section', { class: 'panel' }, h('h2', {}, 'Sample'), kv([
-    ['tokens', trace.len], ['finish', trace.finish], ['weights version', trace.version], ['repeated 4-grams', percent(trace.repetition)], trace.switches > 0 && ['language switches', trace.switches],
+    trace.judge && ['judge, 0 to 3', `${trace.judge.score}: ${trace.judge.reason} (${trace.judge.model})`], ['tokens', trace.len], ['finish', trace.finish], ['weights version', trace.version], ['repeated 4-grams', percent(trace.repetition)], trace.switches > 0 && ['language switches', trace.switches],
     ['mean log-prob', fixed(trace.logprobs.reduce((a, b) => a + b, 0) / Math.max(1, trace.logprobs.length), 3)], ['mean entropy', fixed(trace.entropies.reduce((a, b) => a + b, 0) / Math.max(1, trace.entropies.length), 3)],
     ...Object.entries(trace.words).map(([name, [whole, any]]) => [name, whole + (any > whole ? ' (+' + (any - whole) + ' inside words)' : '')]), ['draws', trace.key.join(' / ')]])),
   h('section', { class: 'panel', id: 'elsewhere' }, h('h2', {}, 'Same problem at other steps'), h('p', { class: 'dim small' }, 'looking …'))]);

@@ -27,3 +27,8 @@ add_test(NAME inspect/server
          COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/server_test.py $<TARGET_FILE:zeroth> $<TARGET_FILE:inspect_make_run>
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(inspect/server PROPERTIES TIMEOUT 900)
+
+add_test(NAME inspect/judge
+         COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/judge_test.py $<TARGET_FILE:zeroth> $<TARGET_FILE:inspect_make_run>
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+set_tests_properties(inspect/judge PROPERTIES TIMEOUT 300)
