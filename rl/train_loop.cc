@@ -81,6 +81,7 @@ TrainSummary train(TrainingRun& run, const std::atomic<bool>* stop) {
   TrainSummary summary;
   if (run.first_step == 0) run.save(0);
 
+  double recording = 0;  // seconds that metrics, scanners and traces of the step before took
   int64_t step = run.first_step;
   for (; step < config.steps && !summary.interrupted; ++step) {
     const double start = now();
@@ -109,9 +110,12 @@ TrainSummary train(TrainingRun& run, const std::atomic<bool>* stop) {
     const bool last = step + 1 == config.steps;
     if (every > 0 && last) add_evaluation(run, "eval_end/", row);
     add_timings(run, rollout, report, now() - start, row);
+    row["timing/record_before"] = recording;
+    const double finished = now();
     if (!rollout.discarded.empty())
       run.recorder->record_groups(step, GroupSource::kDiscarded, rollout.discarded);
     run.recorder->record(step, row, rollout.groups);
+    recording = now() - finished;
 
     if (!fatal.empty()) {
       // Weights that a fault may have reached must not replace the last good checkpoint.

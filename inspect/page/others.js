@@ -25,7 +25,7 @@ async function viewSearch(root, self, args, params) {
   if (result.error) {
     // The caret counts characters as they are drawn; the server counts bytes.
     const before = new TextDecoder().decode(new TextEncoder().encode(text).slice(0, result.at));
-    add(root, [h('div', { class: 'queryerr', role: 'alert' }, text + '\n' + ' '.repeat([...before].length) + '^\n' + result.error)]);
+    add(root, [h('div', { class: 'queryerr', role: 'alert' }, text + '\n' + ' '.repeat([...before].length) + '^', h('div', { class: 'why' }, result.error))]);
   } else if (result.hits.length === 0) {
     add(root, [h('div', { class: 'empty' }, 'Nothing matches.')]);
   } else {

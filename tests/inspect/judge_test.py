@@ -80,7 +80,9 @@ def main(zeroth, make_run):
         check("judged 23" in rest.stderr, "and counted: " + rest.stderr)
         check(judge("--url", url, "--model", "m", "--query", "source=train").stdout == "", "a second time there is nothing to do")
         exported = {row["at"]: row["text"] for row in ask("export", "--jsonl", run, "--query", "source=train")}
-        check({row["at"]: row["score"] for row in rows} == {row["at"]: 2 if "wait" in exported[row["at"]] else 1 for row in rows}, "every text was shown to the judge")
+        check(rows[0]["score"] == 1 and rows[0]["reason"] == "", "a lone digit is a score")
+        fair = {row["at"]: 2 if "wait" in exported[row["at"]] else 1 for row in rows[1:]}
+        check({row["at"]: row["score"] for row in rows[1:]} == fair, "every text was shown to the judge")
         for score in (0, 1, 2, 3):
             want = sum(row["score"] == score for row in rows) + (score == 3)
             found = len(ask("export", "--jsonl", run, "--query", "judge=%d" % score))
@@ -88,7 +90,7 @@ def main(zeroth, make_run):
         check(len(ask("export", "--jsonl", run, "--query", "judge>=0")) == 24, "what was not judged does not compare")
         subprocess.run([zeroth, "traces", "reindex", run], check=True, stdout=subprocess.DEVNULL)
         check(len(ask("export", "--jsonl", run, "--query", "judge>=0")) == 24, "a rebuilt index knows the judgements")
-        shown = ask("show", run, rows[0]["at"], "--json")[0]["judge"]
+        shown = ask("show", run, rows[-1]["at"], "--json")[0]["judge"]
         check(shown["model"] == "m" and shown["reason"] == "it \u201cwaits\u201d", "the trace shows it: %s" % shown)
         with open(run + "/traces/judge.jsonl", "a") as file:
             file.write('{"at": "1.0.0", "rubric": 1, "score": 0, "reason": "", "model": "m", "digest": "another text"}\nno json\n{"at"')
