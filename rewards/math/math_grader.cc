@@ -1,5 +1,7 @@
 #include "rewards/math/math_grader.h"
 
+#include <flint/flint.h>
+
 #include <algorithm>
 
 #include "rewards/math/compare.h"
@@ -13,6 +15,11 @@ namespace zeroth {
 namespace {
 
 constexpr size_t kShown = 4096;  // bytes of extracted text and normal forms
+
+// FLINT and Arb keep caches per thread, which they release only when told.
+struct FlintThread {
+  ~FlintThread() { flint_cleanup(); }
+};
 
 struct Side {
   math::ParsedAnswer parsed;
@@ -145,6 +152,7 @@ MathVerdict grade_strings(std::string_view gold, std::string_view region,
 
 MathVerdict grade_math(std::string_view gold, std::string_view completion,
                        const MathOptions& options) {
+  [[maybe_unused]] static thread_local const FlintThread flint_thread;
   std::string_view region;
   bool formatted = math::answer_region(completion, options.format, &region);
   if (is_string_only(options)) {

@@ -22,6 +22,11 @@ constexpr auto kNegations = std::to_array<std::string_view>(
     {"not", "no", "never", "cannot", "none", "neither", "nor", "isn", "isnt", "undefined",
      "impossible", "wrong", "incorrect", "without", "except", "NOT", "Not", "No", "unknown"});
 
+// Beside one of these a number is a date, not a value.
+constexpr auto kMonths =
+    std::to_array<std::string_view>({"January", "February", "March", "April", "May", "June", "July",
+                                     "August", "September", "October", "November", "December"});
+
 // Spellings of the empty set, as text_between makes them.
 constexpr auto kEmptySet =
     std::to_array<std::string_view>({"emptyset", "theemptyset", "nullset", "nosolution",
@@ -181,7 +186,7 @@ Ref Parser::text_between(size_t begin, size_t end) {
 bool Parser::skip_leading_words(std::string* label) {
   size_t begin = pos_;
   while (at().is(Kind::kWord)) {
-    if (one_of(at().text, kNegations)) return false;
+    if (one_of(at().text, kNegations) || one_of(at().text, kMonths)) return false;
     ++pos_;
     while (at().is(Kind::kLetter) && at().upright && (at(1).is(Kind::kWord))) ++pos_;  // "is a"
   }
@@ -205,7 +210,7 @@ bool Parser::skip_trailing_words() {
     open += t.is(Kind::kOpen);
     open -= t.is(Kind::kClose);
     if (t.is(Kind::kWord) || (t.is(Kind::kLetter) && t.upright)) {
-      if (one_of(t.text, kNegations)) return false;
+      if (one_of(t.text, kNegations) || one_of(t.text, kMonths)) return false;
       if (t.text == "am" || t.text == "AM") half_day_ = 'a';
       if (t.text == "pm" || t.text == "PM") half_day_ = 'p';
       if (one_of(t.text, kQualifiers) && depth_ <= 1 && !in_set_) {
