@@ -17,7 +17,7 @@ struct CodeGradingOptions {
   bool partial_credit = false;
   template <class V>
   void fields(V& v) {
-    v("time_limit", time_limit, "wall-clock seconds per program", Range{0.05, 600});
+    v("time_limit", time_limit, "seconds per program, time that it waits for a core not counted", Range{0.05, 600});
     v("memory_mb", memory_mb, "memory per program in MiB", Range{32, 65536});
     v("workers", workers, "sandboxes at a time; 0 = one per core", Range{0, 1024});
     v("partial_credit", partial_credit,

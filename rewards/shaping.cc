@@ -6,6 +6,8 @@
 #include <numbers>
 #include <unordered_set>
 
+#include "rewards/process.h"
+
 namespace zeroth {
 namespace {
 
@@ -168,9 +170,33 @@ std::vector<double> kimi_length(std::span<const int64_t> lengths, std::span<cons
   return scores;
 }
 
+namespace {
+
+std::string_view thought_of(const Sample& sample) {
+  const std::string_view text = sample.text;
+  return text.substr(0, text.rfind("</think>"));
+}
+
+void add_process(const ShapingConfig& config, Sample& sample) {
+  for (Verdict& verdict : sample.verdicts) {
+    if (verdict.name != "process") continue;
+    if (verdict.weight == 0) {
+      verdict.weight = config.process_weight;
+      sample.reward += verdict.score * verdict.weight;
+    }
+    return;
+  }
+  Verdict verdict = check_process(thought_of(sample), config.process_min_steps);
+  verdict.weight = config.process_weight;
+  sample.reward += verdict.score * verdict.weight;
+  sample.verdicts.push_back(std::move(verdict));
+}
+
+}  // namespace
+
 bool ShapingConfig::any() const {
   return language_weight != 0 || repetition_weight != 0 || kimi_length_weight != 0 ||
-         cosine_weight != 0;
+         cosine_weight != 0 || process_weight != 0;
 }
 
 void ShapingConfig::check() const {
@@ -211,9 +237,7 @@ void shape_group(const ShapingConfig& config, int max_tokens, Group& group) {
     Sample& sample = *samples[i];
     const double cosine = config.cosine_weight != 0 ? cosine_score(config, max_tokens, sample) : 0;
     if (config.language_weight != 0) {
-      const std::string_view text = sample.text;
-      const std::string_view thought = text.substr(0, text.rfind("</think>"));
-      add_verdict(sample, "language", language_consistency(thought, config.scripts),
+      add_verdict(sample, "language", language_consistency(thought_of(sample), config.scripts),
                   config.language_weight);
     }
     if (config.repetition_weight != 0) {
@@ -224,6 +248,7 @@ void shape_group(const ShapingConfig& config, int max_tokens, Group& group) {
       add_verdict(sample, "kimi_length", lengths_score[i], config.kimi_length_weight);
     }
     if (config.cosine_weight != 0) add_verdict(sample, "cosine", cosine, config.cosine_weight);
+    if (config.process_weight != 0) add_process(config, sample);
   }
 }
 

@@ -48,6 +48,8 @@ struct ShapingConfig {
   double cosine_right_short = 2, cosine_right_long = 1;
   double cosine_wrong_short = -10, cosine_wrong_long = 0;
   double cosine_truncated = -10;
+  double process_weight = 0;
+  int process_min_steps = 1;
 
   template <class V>
   void fields(V& v) {
@@ -70,6 +72,10 @@ struct ShapingConfig {
     v("cosine_wrong_long", cosine_wrong_long, "score of a wrong response at the length limit",
       weight);
     v("cosine_truncated", cosine_truncated, "score of a response that the limit cut", weight);
+    v("process_weight", process_weight,
+      "share of the equations in the thinking that hold (rewards/process.h); 0 = off", weight);
+    v("process_min_steps", process_min_steps, "equations that a full process score takes at least",
+      Range{1, 10000});
   }
 
   bool any() const;
@@ -79,10 +85,11 @@ struct ShapingConfig {
 // The verdict named "accuracy", else the first; nullptr without any.
 const Verdict* accuracy_verdict(const Sample& sample);
 
-// Appends the verdicts "language", "repetition", "kimi_length" and "cosine", those with a weight,
-// to every sample of the group and adds score * weight to its reward. Samples that are masked take
-// no part in the group's lengths and get none. Call once, after grading. `max_tokens` is the length
-// limit.
+// Appends the verdicts "language", "repetition", "kimi_length", "cosine" and "process", those with
+// a weight, to every sample of the group and adds score * weight to its reward. A task's own
+// "process" verdict of weight 0 gets the weight instead; one with a weight stays. Samples that are
+// masked take no part in the group's lengths and get none. Call once, after grading. `max_tokens`
+// is the length limit.
 void shape_group(const ShapingConfig& config, int max_tokens, Group& group);
 
 }  // namespace zeroth

@@ -99,6 +99,7 @@ void assign_per_reward(std::vector<Group>& groups, const AdvantageConfig& config
     std::vector<std::string> names;
     for (const Sample* sample : samples) {
       for (const Verdict& verdict : sample->verdicts) {
+        if (verdict.weight == 0) continue;  // a fact, no reward
         if (std::find(names.begin(), names.end(), verdict.name) == names.end())
           names.push_back(verdict.name);
       }

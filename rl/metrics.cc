@@ -143,6 +143,7 @@ Json rollout_metrics(const Rollout& rollout) {
   row["checker_error_share"] = samples == 0 ? 0 : errors / samples;
   row["dynamic_sampling/rounds"] = rollout.rounds;
   row["dynamic_sampling/discarded_groups"] = rollout.discarded.size();
+  if (rollout.level >= 0) row["curriculum/level"] = rollout.level;
   add_verdicts(row, rollout);
   return row;
 }

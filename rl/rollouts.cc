@@ -22,6 +22,24 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_;
 };
 
+// Tells the curriculum how often each problem was solved; samples without a verdict say nothing.
+void record_outcomes(const std::vector<Group>& groups, const std::vector<int64_t>& indices,
+                     ProblemSampler& curriculum) {
+  for (size_t i = 0; i < groups.size(); ++i) {
+    double successes = 0;
+    int attempts = 0;
+    for (const Sample& sample : groups[i].samples) {
+      const Verdict* accuracy = accuracy_verdict(sample);
+      if (sample.finish == FinishReason::kAborted || accuracy == nullptr ||
+          accuracy->reason == Reason::kCheckerError)
+        continue;
+      successes += std::clamp(accuracy->score, 0.0, 1.0);
+      ++attempts;
+    }
+    curriculum.record(indices[i], successes, attempts);
+  }
+}
+
 }  // namespace
 
 void set_verdicts(std::vector<Verdict> verdicts, const OverlongConfig& overlong, int max_tokens,
@@ -62,15 +80,26 @@ Rollouts::Rollouts(const RunConfig& config, const Task& task, const Tokenizer& t
   if (task.size(Split::kTrain) < 1) {
     fail("task " + task.name() + " has no training problem", "give it data or other options");
   }
+  if (config.curriculum.mode != "uniform") {
+    curriculum_ = std::make_unique<ProblemSampler>(config.curriculum, config.seed,
+                                                   task.size(Split::kTrain), task.levels());
+  }
 }
 
-std::vector<Group> Rollouts::generate(int64_t step, int64_t first_slot, int count, int64_t& draws,
-                                      Rollout& rollout) {
+Rollouts::Drawn Rollouts::generate(int64_t step, int count, int64_t& draws,
+                                   std::vector<int64_t>& taken, Rollout& rollout) {
   const Stopwatch watch(rollout.generate_seconds);
-  std::vector<Group> groups(count);
+  Drawn drawn;
+  std::vector<Group>& groups = drawn.groups;
+  groups.resize(count);
+  const auto first_slot = static_cast<int64_t>(taken.size());
   std::vector<GenerationRequest> requests(count);
   for (int i = 0; i < count; ++i) {
-    const int64_t index = drawn_index(config_.seed, draws++, task_.size(Split::kTrain));
+    const int64_t index = curriculum_ ? curriculum_->draw(taken)
+                                      : drawn_index(config_.seed, draws, task_.size(Split::kTrain));
+    ++draws;
+    taken.push_back(index);
+    drawn.indices.push_back(index);
     groups[i].problem = task_.problem(Split::kTrain, index);
     groups[i].prompt_tokens = tokenizer_.encode(groups[i].problem.prompt);
     requests[i].prompt = groups[i].prompt_tokens;
@@ -88,7 +117,7 @@ std::vector<Group> Rollouts::generate(int64_t step, int64_t first_slot, int coun
       rollout.sampled_tokens += static_cast<int64_t>(sample.tokens.size());
     }
   }
-  return groups;
+  return drawn;
 }
 
 void Rollouts::grade(std::vector<Group>& groups, Rollout& rollout) const {
@@ -105,18 +134,26 @@ void Rollouts::grade(std::vector<Group>& groups, Rollout& rollout) const {
     for (Sample& sample : group.samples) {
       set_verdicts(std::move(*next++), config_.overlong, config_.sampling.max_tokens, sample);
     }
+    shape_group(config_.shaping, config_.sampling.max_tokens, group);
   }
+}
+
+Json Rollouts::curriculum_state() const { return curriculum_ ? curriculum_->state() : Json(); }
+
+void Rollouts::restore_curriculum(const Json& state) {
+  if (curriculum_) curriculum_->restore(state);
 }
 
 Rollout Rollouts::collect(int64_t step, int64_t& draws) {
   Rollout rollout;
   std::vector<Group> constant;
-  int64_t slot = 0;
+  std::vector<int64_t> taken;
   for (int round = 0;; ++round) {
     const int missing = config_.prompts_per_step - static_cast<int>(rollout.groups.size());
-    std::vector<Group> drawn = generate(step, slot, missing, draws, rollout);
-    slot += missing;
+    Drawn batch = generate(step, missing, draws, taken, rollout);
+    std::vector<Group>& drawn = batch.groups;
     grade(drawn, rollout);
+    if (curriculum_) record_outcomes(drawn, batch.indices, *curriculum_);
     assign_advantages(drawn, config_.advantage);
     rollout.rounds = round + 1;
     const bool filter = config_.dynamic_sampling.max_rounds > 0;
@@ -126,6 +163,7 @@ Rollout Rollouts::collect(int64_t step, int64_t& draws) {
     const bool full = static_cast<int>(rollout.groups.size()) == config_.prompts_per_step;
     if (full || round >= config_.dynamic_sampling.max_rounds) break;
   }
+  if (config_.curriculum.mode == "levels") rollout.level = curriculum_->level();
   // Still not full: the step goes on with groups that teach nothing rather than fail.
   for (Group& group : constant) {
     const bool full = static_cast<int>(rollout.groups.size()) == config_.prompts_per_step;

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "policy/tokenizer.h"
 #include "rl/run_config.h"
 #include "rollout/engine.h"
+#include "tasks/curriculum.h"
 #include "tasks/task.h"
 
 namespace zeroth {
@@ -16,6 +18,7 @@ struct Rollout {
   std::vector<Group> discarded;  // groups without signal that dynamic sampling replaced
   int rounds = 1;                // generation rounds, 1 + what dynamic sampling added
   int64_t prompt_tokens = 0, sampled_tokens = 0;
+  int level = -1;  // of the curriculum, when it has levels
   double generate_seconds = 0, grade_seconds = 0;
 };
 
@@ -25,20 +28,31 @@ class Rollouts {
   // `config`, `task`, `tokenizer` and `engine` must outlive it.
   Rollouts(const RunConfig& config, const Task& task, const Tokenizer& tokenizer, Engine& engine);
 
-  // Draws from `draws` on (the number of problems drawn before) and moves it. The samples' keys are
+  // Draws from `draws` on (the number of problems drawn before) and moves it; with a curriculum,
+  // from what was recorded about earlier draws. The samples' keys are
   // {seed, step, position of the problem among the draws of this step, index}.
   Rollout collect(int64_t step, int64_t& draws);
 
+  // What the curriculum has learnt about the problems, for checkpoints; null without one.
+  Json curriculum_state() const;
+  void restore_curriculum(const Json& state);
+
  private:
-  std::vector<Group> generate(int64_t step, int64_t first_slot, int count, int64_t& draws,
-                              Rollout& rollout);
+  struct Drawn {
+    std::vector<Group> groups;
+    std::vector<int64_t> indices;  // of their problems
+  };
+  // `taken` are the indices that this step has drawn before; the new ones are added.
+  Drawn generate(int64_t step, int count, int64_t& draws, std::vector<int64_t>& taken,
+                 Rollout& rollout);
   void grade(std::vector<Group>& groups, Rollout& rollout) const;
 
   const RunConfig& config_;
   const Task& task_;
   const Tokenizer& tokenizer_;
   Engine& engine_;
-  SamplingConfig sampling_;  // config.sampling with the task's stop strings
+  std::unique_ptr<ProblemSampler> curriculum_;  // null: every problem once an epoch
+  SamplingConfig sampling_;                     // config.sampling with the task's stop strings
 };
 
 // Takes the verdicts of one sample over and sets its reward, the sum of score * weight, and its

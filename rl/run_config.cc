@@ -5,6 +5,7 @@
 
 namespace zeroth {
 void check_run_config(const RunConfig& config) {
+  config.shaping.check();
   if (config.sampling.temperature <= 0) {
     fail_usage("sampling.temperature = 0: greedy samples of a group are all equal",
                "train with a temperature above 0, for example 1");

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "inspect/run_recorder.h"
+#include "rewards/shaping.h"
 #include "rl/advantage.h"
 #include "rl/alarms.h"
 #include "rl/evaluation_config.h"
@@ -16,6 +17,7 @@
 #include "rl/optimizer.h"
 #include "rl/trainer.h"
 #include "rollout/engine.h"
+#include "tasks/curriculum.h"
 
 namespace zeroth {
 
@@ -67,6 +69,8 @@ struct RunConfig {
   EngineConfig engine;
   DynamicSamplingConfig dynamic_sampling;
   OverlongConfig overlong;
+  ShapingConfig shaping;
+  CurriculumConfig curriculum;
   AdvantageConfig advantage;
   LossConfig loss;
   TrainerConfig trainer;
@@ -91,6 +95,9 @@ struct RunConfig {
     v("engine", engine, "batching and memory of generation; does not change results");
     v("dynamic_sampling", dynamic_sampling, "replacement of groups without signal");
     v("overlong", overlong, "completions that reach the length limit");
+    v("shaping", shaping,
+      "rewards for the shape of a response: language, repetition, length, steps");
+    v("curriculum", curriculum, "which problem comes next");
     v("advantage", advantage, "from rewards to advantages");
     v("loss", loss, "policy loss");
     v("trainer", trainer, "mini-batches, packing, router");

@@ -75,6 +75,7 @@ void TrainingRun::restore(const TrainingCheckpoint& checkpoint) {
     counters.num_tokens = checkpoint.state.at("num_tokens").get<int64_t>();
     counters.max_logp_difference = checkpoint.state.at("max_logp_difference").get<double>();
     alarms.restore(checkpoint.state.at("alarms"));
+    rollouts->restore_curriculum(checkpoint.state.value("curriculum", Json()));
   } catch (const nlohmann::json::exception& error) {
     fail(checkpoint.folder.string() + "/trainer_state.json: " + error.what(),
          "resume with the build that wrote the run");
@@ -106,7 +107,8 @@ void TrainingRun::save(int64_t step) {
   const Json state = {{"draws", counters.draws},
                       {"num_tokens", counters.num_tokens},
                       {"max_logp_difference", counters.max_logp_difference},
-                      {"alarms", alarms.state()}};
+                      {"alarms", alarms.state()},
+                      {"curriculum", rollouts->curriculum_state()}};
   save_checkpoint(folder, step,
                   {*policy, tokenizer_files, trainer->optimizer(), trainer->reference(), state},
                   config.keep_last);

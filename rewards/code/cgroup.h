@@ -20,7 +20,8 @@ class Cgroup {
   Cgroup(const Cgroup&) = delete;
   Cgroup& operator=(const Cgroup&) = delete;
 
-  bool add(pid_t pid);             // false when it could not
+  bool add(pid_t pid);  // false when it could not
+  bool limits_memory() const { return !memory_folder_.empty(); }
   int64_t memory_kills() const;    // processes killed so far because the group was over its memory
   static std::string available();  // "v2", "v1 memory pids", or "" when none
 

@@ -84,7 +84,7 @@ SandboxProbe run_probe() {
   const std::string cgroup = Cgroup::available();
   probe.layers.push_back(
       {"cgroup", !cgroup.empty(), false,
-       cgroup.empty() ? "none writable: memory is limited per process only" : cgroup});
+       cgroup.empty() ? "none writable: the memory of a tree is watched instead" : cgroup});
   return probe;
 }
 

@@ -9,28 +9,30 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
-#include <filesystem>
-#include <iterator>
 #include <memory>
 
 #include "core/error.h"
 #include "rewards/code/cgroup.h"
+#include "rewards/code/process_tree.h"
 #include "rewards/code/sandbox_child.h"
 
 namespace zeroth {
 namespace {
 
 using sandbox_detail::ChildPlan;
+using sandbox_detail::tree_memory;
+using sandbox_detail::waited_for_core;
 using Clock = std::chrono::steady_clock;
 
 constexpr unsigned kNobody = 65534;
-constexpr double kMostPatience = 10;  // times the wall-clock limit, on a machine that is overloaded
 constexpr double kLeastGrant = 0.01;  // seconds
+// Without a cgroup the tree's memory is looked at so often, and so much is allowed to each process
+// for what it shares with its parent.
+constexpr int kWatchMilliseconds = 20;
+constexpr int64_t kSharedBytes = 8 << 20;
 
 class Pipe {
  public:
@@ -80,42 +82,14 @@ bool map_ids(pid_t pid) {
          write_map(pid, "gid_map", line(root ? kNobody : ::getegid()));
 }
 
-std::string first_line(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return {};
-  char text[256];
-  const ssize_t n = ::read(fd, text, sizeof(text));
-  ::close(fd);
-  return std::string(text, static_cast<size_t>(std::max<ssize_t>(n, 0)));
-}
-
-// Seconds that the program was ready to run but waited for a core (/proc/PID/schedstat: time on a
-// core, time waiting, in nanoseconds). 0 when the kernel does not tell, and when there is more than
-// one process or thread in the namespace: those may be waiting for each other.
-double waited_for_core(pid_t init) {
-  const auto children = [](const std::string& pid) {
-    return first_line("/proc/" + pid + "/task/" + pid + "/children");
-  };
-  std::string program = children(std::to_string(init));
-  while (!program.empty() && std::isspace(static_cast<unsigned char>(program.back())))
-    program.pop_back();
-  if (program.empty() || program.find(' ') != std::string::npos || !children(program).empty())
-    return 0;
-  std::error_code error;
-  const std::filesystem::directory_iterator threads("/proc/" + program + "/task", error), end;
-  if (error || std::distance(threads, end) != 1) return 0;
-  const std::string stat = first_line("/proc/" + program + "/schedstat");
-  const size_t blank = stat.find(' ');
-  return blank == std::string::npos ? 0 : std::strtod(stat.c_str() + blank, nullptr) * 1e-9;
-}
-
 // Feeds the input and collects the three streams until all are closed, the clock runs out or one is
 // too long.
 class Collector {
  public:
-  Collector(const SandboxJob& job, Pipe& in, Pipe& out, Pipe& err, Pipe& report,
+  // `watch_memory`: no cgroup bounds the memory of the tree.
+  Collector(const SandboxJob& job, bool watch_memory, Pipe& in, Pipe& out, Pipe& err, Pipe& report,
             SandboxResult& result)
-      : job_(job), in_(in), result_(result) {
+      : job_(job), watch_memory_(watch_memory), in_(in), result_(result) {
     streams_[0] = {&out, &result.out};
     streams_[1] = {&err, &result.err};
     streams_[2] = {&report, &result.report};
@@ -155,8 +129,15 @@ class Collector {
         if (stream.pipe->read_end() >= 0) fds[count++] = {stream.pipe->read_end(), POLLIN, 0};
       }
       if (in_.write_end() >= 0) fds[count++] = {in_.write_end(), POLLOUT, 0};
-      if (::poll(fds, static_cast<nfds_t>(count), static_cast<int>(left)) < 0 && errno != EINTR)
-        return true;
+      const int wait = watch_memory_ ? std::min<int>(static_cast<int>(left), kWatchMilliseconds)
+                                     : static_cast<int>(left);
+      if (::poll(fds, static_cast<nfds_t>(count), wait) < 0 && errno != EINTR) return true;
+      if (watch_memory_ && too_much_memory(init)) {
+        result_.status = SandboxResult::Status::kExited;
+        result_.signal = SIGKILL;
+        result_.out_of_memory = true;
+        return false;
+      }
       feed();
       drain_once(0);
       if (too_long_) {
@@ -174,6 +155,15 @@ class Collector {
     Pipe* pipe = nullptr;
     std::string* text = nullptr;
   };
+
+  bool too_much_memory(pid_t init) {
+    const auto now = Clock::now();
+    if (now < next_look_) return false;
+    next_look_ = now + std::chrono::milliseconds(kWatchMilliseconds);
+    int processes = 0;
+    const int64_t bytes = tree_memory(init, &processes);
+    return bytes > job_.limits.memory_bytes + kSharedBytes * processes;
+  }
 
   void feed() {
     if (in_.write_end() < 0) return;
@@ -206,6 +196,8 @@ class Collector {
   }
 
   const SandboxJob& job_;
+  const bool watch_memory_;
+  Clock::time_point next_look_;
   Pipe& in_;
   SandboxResult& result_;
   Stream streams_[3];
@@ -309,13 +301,13 @@ SandboxResult run_sandboxed(const SandboxJob& job) {
     err.close_write();
     report.close_write();
 
-    Collector collector(job, in, out, err, report, result);
+    Collector collector(job, !group.limits_memory(), in, out, err, report, result);
     const auto deadline = start + std::chrono::duration_cast<Clock::duration>(
                                       std::chrono::duration<double>(job.limits.wall_seconds));
     const bool ended = collector.run(pid, pidfd, deadline);
     if (!ended) ::kill(pid, SIGKILL);
     const int code = reaper.wait();
-    result.out_of_memory = group.memory_kills() > kills;
+    result.out_of_memory |= group.memory_kills() > kills;
     char text[256];
     const ssize_t said = ::read(status.read_end(), text, sizeof(text));
     if (said > 0) {

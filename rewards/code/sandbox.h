@@ -16,6 +16,9 @@
 
 namespace zeroth {
 
+// A job never takes longer than so many times its limit, however overloaded the machine is.
+inline constexpr double kMostPatience = 10;
+
 struct SandboxLimits {
   // From start to SIGKILL of the tree. Time that a program of one thread was ready and waited for a
   // core does not count, where the kernel tells, up to nine times the limit: a busy machine must

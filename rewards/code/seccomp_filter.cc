@@ -5,6 +5,7 @@
 #include <linux/sched.h>
 #include <seccomp.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -17,69 +18,27 @@
 namespace zeroth::sandbox_detail {
 namespace {
 
-constexpr int kRefused[] = {SCMP_SYS(mount),
-                            SCMP_SYS(umount2),
-                            SCMP_SYS(pivot_root),
-                            SCMP_SYS(chroot),
-                            SCMP_SYS(unshare),
-                            SCMP_SYS(setns),
-                            SCMP_SYS(open_tree),
-                            SCMP_SYS(move_mount),
-                            SCMP_SYS(fsopen),
-                            SCMP_SYS(fsconfig),
-                            SCMP_SYS(fsmount),
-                            SCMP_SYS(fspick),
-                            SCMP_SYS(mount_setattr),
-                            SCMP_SYS(ptrace),
-                            SCMP_SYS(process_vm_readv),
-                            SCMP_SYS(process_vm_writev),
-                            SCMP_SYS(process_madvise),
-                            SCMP_SYS(kcmp),
-                            SCMP_SYS(pidfd_getfd),
-                            SCMP_SYS(bpf),
-                            SCMP_SYS(perf_event_open),
-                            SCMP_SYS(userfaultfd),
-                            SCMP_SYS(io_uring_setup),
-                            SCMP_SYS(io_uring_enter),
-                            SCMP_SYS(io_uring_register),
-                            SCMP_SYS(keyctl),
-                            SCMP_SYS(add_key),
-                            SCMP_SYS(request_key),
-                            SCMP_SYS(kexec_load),
-                            SCMP_SYS(kexec_file_load),
-                            SCMP_SYS(init_module),
-                            SCMP_SYS(finit_module),
-                            SCMP_SYS(delete_module),
-                            SCMP_SYS(open_by_handle_at),
-                            SCMP_SYS(name_to_handle_at),
-                            SCMP_SYS(quotactl),
-                            SCMP_SYS(swapon),
-                            SCMP_SYS(swapoff),
-                            SCMP_SYS(reboot),
-                            SCMP_SYS(sethostname),
-                            SCMP_SYS(setdomainname),
-                            SCMP_SYS(acct),
-                            SCMP_SYS(settimeofday),
-                            SCMP_SYS(clock_settime),
-                            SCMP_SYS(adjtimex),
-                            SCMP_SYS(clock_adjtime),
-                            SCMP_SYS(iopl),
-                            SCMP_SYS(ioperm),
-                            SCMP_SYS(personality),
-                            SCMP_SYS(syslog),
-                            SCMP_SYS(vhangup),
-                            SCMP_SYS(lookup_dcookie),
-                            SCMP_SYS(fanotify_init),
-                            SCMP_SYS(mbind),
-                            SCMP_SYS(set_mempolicy),
-                            SCMP_SYS(migrate_pages),
-                            SCMP_SYS(move_pages),
-                            SCMP_SYS(nfsservctl),
-                            SCMP_SYS(mknod),
-                            SCMP_SYS(mknodat),
-                            SCMP_SYS(seccomp),
-                            SCMP_SYS(setfsuid),
-                            SCMP_SYS(setfsgid)};
+constexpr int kRefused[] = {
+    SCMP_SYS(mount), SCMP_SYS(umount2), SCMP_SYS(pivot_root), SCMP_SYS(chroot), SCMP_SYS(unshare),
+    SCMP_SYS(setns), SCMP_SYS(open_tree), SCMP_SYS(move_mount), SCMP_SYS(fsopen),
+    SCMP_SYS(fsconfig), SCMP_SYS(fsmount), SCMP_SYS(fspick), SCMP_SYS(mount_setattr),
+    SCMP_SYS(ptrace), SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev),
+    SCMP_SYS(process_madvise), SCMP_SYS(kcmp), SCMP_SYS(pidfd_getfd), SCMP_SYS(bpf),
+    SCMP_SYS(perf_event_open), SCMP_SYS(userfaultfd), SCMP_SYS(io_uring_setup),
+    SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register), SCMP_SYS(keyctl), SCMP_SYS(add_key),
+    SCMP_SYS(request_key), SCMP_SYS(kexec_load), SCMP_SYS(kexec_file_load), SCMP_SYS(init_module),
+    SCMP_SYS(finit_module), SCMP_SYS(delete_module), SCMP_SYS(open_by_handle_at),
+    SCMP_SYS(name_to_handle_at), SCMP_SYS(quotactl), SCMP_SYS(swapon), SCMP_SYS(swapoff),
+    SCMP_SYS(reboot), SCMP_SYS(sethostname), SCMP_SYS(setdomainname), SCMP_SYS(acct),
+    SCMP_SYS(settimeofday), SCMP_SYS(clock_settime), SCMP_SYS(adjtimex), SCMP_SYS(clock_adjtime),
+    SCMP_SYS(iopl), SCMP_SYS(ioperm), SCMP_SYS(personality), SCMP_SYS(syslog), SCMP_SYS(vhangup),
+    SCMP_SYS(lookup_dcookie), SCMP_SYS(fanotify_init), SCMP_SYS(mbind), SCMP_SYS(set_mempolicy),
+    SCMP_SYS(migrate_pages), SCMP_SYS(move_pages), SCMP_SYS(nfsservctl), SCMP_SYS(mknod),
+    SCMP_SYS(mknodat), SCMP_SYS(seccomp), SCMP_SYS(setfsuid), SCMP_SYS(setfsgid),
+    // Memory that no limit of a process counts.
+    SCMP_SYS(memfd_create), SCMP_SYS(memfd_secret), SCMP_SYS(shmget), SCMP_SYS(msgget),
+    SCMP_SYS(semget), SCMP_SYS(mq_open), SCMP_SYS(remap_file_pages), SCMP_SYS(vmsplice),
+    SCMP_SYS(modify_ldt)};
 
 std::vector<sock_filter> build() {
   scmp_filter_ctx context = seccomp_init(SCMP_ACT_ALLOW);
@@ -101,6 +60,16 @@ std::vector<sock_filter> build() {
     }
   }
   status |= seccomp_rule_add(context, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+  // Sockets of the families that a network namespace does not hold apart (vsock reaches the host of
+  // a virtual machine) or that are kernel interfaces (netlink, alg, packet) are refused.
+  for (const int call : {SCMP_SYS(socket), SCMP_SYS(socketpair)}) {
+    status |= seccomp_rule_add(context, SCMP_ACT_ERRNO(EAFNOSUPPORT), call, 1,
+                               SCMP_A0(SCMP_CMP_GT, static_cast<uint64_t>(AF_INET6)));
+    for (uint64_t family = AF_INET + 1; family < AF_INET6; ++family) {
+      status |= seccomp_rule_add(context, SCMP_ACT_ERRNO(EAFNOSUPPORT), call, 1,
+                                 SCMP_A0(SCMP_CMP_EQ, family));
+    }
+  }
   // The terminal of whoever started us must not be typed into (CVE-2017-5226).
   status |= seccomp_rule_add(context, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,
                              SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, 0x5412u));

@@ -102,6 +102,25 @@ TEST_CASE("shape_group appends what is switched on, and leaves masked samples al
   CHECK_THROWS_WITH_AS(config.check(), doctest::Contains("did you mean \"latin\""), Error);
 }
 
+TEST_CASE("the process reward as shaping: a verdict of its own, or the weight of the task's") {
+  Group group;
+  group.samples = {graded(1, 4), graded(1, 4), graded(1, 4)};
+  group.samples[0].text = "<think>1+1=2 2+2=5</think><answer>3+3=6</answer>";
+  group.samples[1].verdicts.push_back(check_process("1+1=2"));
+  group.samples[1].verdicts[1].weight = 0;
+  group.samples[2].verdicts.push_back(check_process("1+1=2"));
+  group.samples[2].verdicts[1].weight = 7;
+  ShapingConfig config;
+  config.process_weight = 4;
+  shape_group(config, 100, group);
+  CHECK(group.samples[0].verdicts[1].score == 0.5);
+  CHECK(group.samples[0].reward == 3);
+  CHECK(group.samples[1].verdicts.size() == 2);
+  CHECK(group.samples[1].reward == 5);
+  CHECK(group.samples[2].verdicts[1].weight == 7);
+  CHECK(group.samples[2].reward == 1);
+}
+
 TEST_CASE("process reward checks every equation by itself") {
   EquationCount c = count_equations("9+6=15 15+9=24->24ok");
   CHECK(c.stated == 2);

@@ -1,2 +1,7 @@
 zeroth_fuzzer(math_parser ${PROJECT_SOURCE_DIR}/fuzz/fuzz_math_parser.cc zeroth_rewards)
 zeroth_fuzzer(math_extract ${PROJECT_SOURCE_DIR}/fuzz/fuzz_math_extract.cc zeroth_rewards)
+
+add_test(NAME rewards/hostile_code
+         COMMAND ${CMAKE_CURRENT_LIST_DIR}/hostile_code.sh $<TARGET_FILE:zeroth>
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+set_tests_properties(rewards/hostile_code PROPERTIES TIMEOUT 900)

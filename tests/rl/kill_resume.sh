@@ -1,11 +1,13 @@
 #!/bin/bash
-# usage: kill_resume.sh ZEROTH [KILLS]
+# usage: kill_resume.sh ZEROTH [KILLS [FIELD=VALUE..]]
 # Kills a training run with SIGKILL at random moments, resumes it after each, and compares what it leaves with an
 # uninterrupted run: weights, optimizer, metrics without timings, and traces must be equal byte for byte.
 # Run from the project's root.
 set -euo pipefail
 zeroth=$(realpath "$1")
 kills=${2:-4}
+overrides=()
+for assignment in "${@:3}"; do overrides+=(--set "$assignment"); done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -32,20 +34,20 @@ fingerprint() {  # of a finished run
   sed 's/,"timing":{[^}]*}//' "$1/metrics.jsonl" | sha256sum
 }
 
-"$zeroth" train "$work/config.json" --out "$work/straight" > /dev/null 2> "$work/straight.log"
+"$zeroth" train "$work/config.json" ${overrides[@]+"${overrides[@]}"} --out "$work/straight" > /dev/null 2> "$work/straight.log"
 fingerprint "$work/straight" > "$work/expected"
 
 done_kills=0
 attempt=0
 # Moments are spread over the time a whole run takes; 40 attempts are far more than any number of kills needs.
 start=$(date +%s%N)
-"$zeroth" train "$work/config.json" --out "$work/timing" > /dev/null 2>&1
+"$zeroth" train "$work/config.json" ${overrides[@]+"${overrides[@]}"} --out "$work/timing" > /dev/null 2>&1
 millis=$((($(date +%s%N) - start) / 1000000))
 RANDOM=${SEED:-$$}
 while :; do
   attempt=$((attempt + 1))
   # The config is given again because a process may die before it wrote RUN/config.json.
-  "$zeroth" train "$work/config.json" --resume "$work/killed" > /dev/null 2> "$work/killed.log" &
+  "$zeroth" train "$work/config.json" ${overrides[@]+"${overrides[@]}"} --resume "$work/killed" > /dev/null 2> "$work/killed.log" &
   pid=$!
   if [ "$done_kills" -lt "$kills" ]; then
     sleep "$(awk -v r=$RANDOM -v m="$millis" -v k="$kills" 'BEGIN { printf "%.3f", r / 32768 * m / 1000 * 2 / (k + 1) }')"

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <map>
 #include <set>
 
 #include "core/error.h"
@@ -159,4 +160,123 @@ TEST_CASE("overlong masking and the soft punishment") {
   overlong.mask = true;
   CHECK(graded(12, FinishReason::kLength).masked);
   CHECK(!graded(12, FinishReason::kStop).masked);
+}
+
+TEST_CASE("shaping rewards reach the samples of a step from the run's config") {
+  Setup setup(0);
+  override_config(setup.config, "shaping.repetition_weight=2");
+  override_config(setup.config, "shaping.repetition_ngram=1");
+  override_config(setup.config, "shaping.kimi_length_weight=0.5");
+  override_config(setup.config, "shaping.language_weight=1");
+  override_config(setup.config, "shaping.cosine_weight=0.25");
+  override_config(setup.config, "shaping.process_weight=3");
+  check_run_config(setup.config);
+  int64_t draws = 0;
+  const Rollout rollout = setup.collect(EveryThird(), 0, draws);
+  for (const Group& group : rollout.groups) {
+    for (const Sample& sample : group.samples) {
+      std::map<std::string, double> weights;
+      double sum = 0;
+      for (const Verdict& verdict : sample.verdicts) {
+        weights[verdict.name] = verdict.weight;
+        sum += verdict.score * verdict.weight;
+      }
+      CHECK(weights == std::map<std::string, double>{{"accuracy", 1},
+                                                     {"repetition", 2},
+                                                     {"kimi_length", 0.5},
+                                                     {"language", 1},
+                                                     {"cosine", 0.25},
+                                                     {"process", 3}});
+      CHECK(sample.reward == doctest::Approx(sum));
+    }
+  }
+  CHECK(rollout_metrics(rollout).contains("rewards/kimi_length/mean"));
+  override_config(setup.config, "shaping.scripts=latn");
+  CHECK_THROWS_AS(check_run_config(setup.config), Error);
+}
+
+TEST_CASE("a prioritised curriculum prefers what is not solved, and goes on from its state") {
+  Setup setup(0);
+  override_config(setup.config, "curriculum.mode=prioritised");
+  const EveryThird
+      task;  // a third of the problems is solved about half of the time, the rest never
+  Engine engine(*setup.policy, setup.tokenizer.get(), setup.config.engine);
+  Rollouts rollouts(setup.config, task, *setup.tokenizer, engine);
+  int64_t draws = 0;
+  int solvable = 0, all = 0;
+  Json state;
+  for (int64_t step = 0; step < 40; ++step) {
+    if (step == 30) state = rollouts.curriculum_state();
+    const Rollout rollout = rollouts.collect(step, draws);
+    std::set<std::string> of_step;
+    for (const Group& group : rollout.groups) {
+      CHECK(of_step.insert(group.problem.id).second);  // no problem twice in a step
+      if (step < 10) continue;                         // by then most have been seen
+      ++all;
+      solvable += std::stoi(group.problem.id) % 3 == 0;
+    }
+  }
+  CHECK(draws == 240);
+  CHECK(all == 180);
+  // Unweighted a third, 14 of 40; with weight about one half against one, a fifth.
+  CHECK(solvable < 0.3 * all);
+  CHECK(solvable > 0.1 * all);
+
+  Rollouts resumed(setup.config, task, *setup.tokenizer, engine);
+  resumed.restore_curriculum(Json::parse(state.dump()));
+  draws = 180;
+  for (int64_t step = 30; step < 40; ++step) resumed.collect(step, draws);
+  CHECK(resumed.curriculum_state().dump() == rollouts.curriculum_state().dump());
+  CHECK_THROWS_AS(resumed.restore_curriculum(Json::object()), Error);
+}
+
+TEST_CASE("without a curriculum there is no state") {
+  Setup setup(0);
+  Engine engine(*setup.policy, setup.tokenizer.get(), setup.config.engine);
+  const EveryThird task;
+  CHECK(Rollouts(setup.config, task, *setup.tokenizer, engine).curriculum_state().is_null());
+  override_config(setup.config, "curriculum.mode=levels");  // the task has one level
+  CHECK_THROWS_AS(Rollouts(setup.config, task, *setup.tokenizer, engine), Error);
+}
+
+TEST_CASE("faults of a plug-in are counted by kind, mask their samples, and can stop a run") {
+  Setup setup(0);
+  // By the first byte of the completion: some crash it, some are refused, the rest get a score.
+  const auto task = make_task("process", {{"command", {"python3", "tests/rl/plugin.py"}},
+                                          {"problems", "parity:bits=4"},
+                                          {"workers", 1},
+                                          {"retries", 0},
+                                          {"backoff", 0.0},
+                                          {"give_up", 1000}});
+  int64_t draws = 0;
+  const Rollout rollout = setup.collect(*task, 0, draws);
+  std::map<std::string, int> faults;
+  int samples = 0, scored = 0;
+  for (const Group& group : rollout.groups) {
+    for (const Sample& sample : group.samples) {
+      ++samples;
+      const Verdict& verdict = sample.verdicts[0];
+      CHECK(sample.masked == (verdict.reason == Reason::kCheckerError));
+      if (sample.masked) ++faults[verdict.info.at("fault").get<std::string>()];
+      scored += !sample.masked && verdict.score == 1;
+    }
+  }
+  REQUIRE(faults["crashed"] > 0);
+  REQUIRE(faults["reported"] > 0);
+  REQUIRE(scored > 0);
+  const Json row = rollout_metrics(rollout);
+  const double n = samples;
+  CHECK(row.at("faults/crashed").get<double>() == doctest::Approx(faults["crashed"] / n));
+  CHECK(row.at("faults/reported").get<double>() == doctest::Approx(faults["reported"] / n));
+  CHECK(row.at("checker_error_share").get<double>() ==
+        doctest::Approx((faults["crashed"] + faults["reported"]) / n));
+  const StepHealth health = step_health(rollout, {});
+  AlarmConfig alarms;  // stops on checker_errors by default
+  alarms.max_checker_errors = health.checker_error_share + 0.01;
+  CHECK(Alarms(alarms).check(health).empty());
+  alarms.max_checker_errors = health.checker_error_share - 0.01;
+  const auto rung = Alarms(alarms).check(health);
+  REQUIRE(rung.size() == 1);
+  CHECK(rung[0].name == "checker_errors");
+  CHECK(rung[0].stop);
 }

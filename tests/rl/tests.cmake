@@ -2,3 +2,9 @@ add_test(NAME rl/kill_resume
          COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/kill_resume.sh $<TARGET_FILE:zeroth> 4
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(rl/kill_resume PROPERTIES TIMEOUT 900)
+# The same with a curriculum, whose state must survive too, and with rewards for the shape of responses.
+add_test(NAME rl/kill_resume_curriculum
+         COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/kill_resume.sh $<TARGET_FILE:zeroth> 3
+                 curriculum.mode=prioritised shaping.repetition_weight=0.5 shaping.repetition_ngram=2
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+set_tests_properties(rl/kill_resume_curriculum PROPERTIES TIMEOUT 900)
