@@ -6,7 +6,7 @@ def main():
     job = json.loads(sys.stdin.buffer.read())
     null = os.open('/dev/null', os.O_RDONLY)
     os.dup2(null, 0)
-    sys.stdin = open(0)
+    sys.stdin = open(0, closefd=False)  # another may take its place: the old one must not close it
     sys.path.insert(0, '/usr/lib/python3/dist-packages') if job.get('packages') else None
     if hasattr(sys, 'set_int_max_str_digits'):
         sys.set_int_max_str_digits(0)
@@ -142,7 +142,7 @@ def run_programs(job, say, quote):
                 os.dup2(os.open(path_out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
                 os.closerange(3, 64)
                 os.unlink(path_in)
-                sys.stdin, sys.stdout = open(0), open(1, 'w')
+                sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)
                 scope = {'__name__': '__main__', '__builtins__': __builtins__}
                 try:
                     exec(compile(job['program'], 'solution.py', 'exec'), scope)

@@ -1,14 +1,14 @@
-# Scores even first bytes of a completion 1; dies at some others, refuses more.
+# By the sum of a completion's bytes: dies at some, refuses others, scores the even rest 1.
 import json, os, sys
 
 
 def grade(item):
-    first = ord((item["completion"] or "\0")[0])
-    if first % 11 == 3:
+    total = sum(item["completion"].encode())
+    if total % 11 == 3:
         os._exit(1)
-    if first % 11 == 5:
+    if total % 11 == 5:
         return {"error": "refused"}
-    return first % 2 == 0
+    return total % 2 == 0
 
 
 for line in sys.stdin:

@@ -241,7 +241,7 @@ TEST_CASE("without a curriculum there is no state") {
 
 TEST_CASE("faults of a plug-in are counted by kind, mask their samples, and can stop a run") {
   Setup setup(0);
-  // By the first byte of the completion: some crash it, some are refused, the rest get a score.
+  // By the bytes of the completion: some crash it, some are refused, the rest get a score.
   const auto task = make_task("process", {{"command", {"python3", "tests/rl/plugin.py"}},
                                           {"problems", "parity:bits=4"},
                                           {"workers", 1},
