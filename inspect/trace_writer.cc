@@ -33,6 +33,17 @@ struct TraceWriter::Impl {
   uint32_t previous = 0;
   uint32_t last_step = 0;
 
+  // Half-written index files of a process that was killed; the run's lock says that none is at
+  // work.
+  void remove_leftovers() const {
+    const std::string beginning = offsets_path.filename().string() + ".tmp.";
+    std::error_code ignored;
+    for (const auto& entry : fs::directory_iterator(offsets_path.parent_path(), ignored)) {
+      if (entry.path().filename().string().rfind(beginning, 0) == 0)
+        fs::remove(entry.path(), ignored);
+    }
+  }
+
   // Finds the end of what an earlier process wrote and cuts off what it could not finish.
   void recover() {
     if (!fs::exists(stream_path)) return;
@@ -99,6 +110,7 @@ TraceWriter::TraceWriter(const fs::path& folder, const Json& run_info, Vocabular
   }
   impl_->stream_path = folder / kStreamName;
   impl_->offsets_path = folder / kOffsetsName;
+  impl_->remove_leftovers();
   impl_->vocabulary = std::move(vocabulary);
   impl_->recover();
   impl_->reopen();

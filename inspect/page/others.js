@@ -27,7 +27,7 @@ async function viewSearch(root, self, args, params) {
     const before = new TextDecoder().decode(new TextEncoder().encode(text).slice(0, result.at));
     add(root, [h('div', { class: 'queryerr', role: 'alert' }, text + '\n' + ' '.repeat([...before].length) + '^', h('div', { class: 'why' }, result.error))]);
   } else if (result.hits.length === 0) {
-    add(root, [h('div', { class: 'empty' }, 'Nothing matches.')]);
+    add(root, [h('div', { class: 'empty' }, result.exact ? 'Nothing matches.' : 'No match among the texts that were compared in the time a search has. A further term, such as step<10, narrows it.')]);
   } else {
     add(root, [hitTable(result.hits), h('div', { class: 'tools', style: { 'margin-top': '12px' } },
       h('button', { class: 'btn', disabled: offset === 0, onclick: () => go(link(text, order, Math.max(0, offset - limit))) }, '← earlier'),

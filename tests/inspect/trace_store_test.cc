@@ -179,6 +179,9 @@ TEST_CASE("cut at any byte: every whole record is read, the writer goes on behin
       ends.push_back(e.offset + kRecordHeaderBytes + e.payload_bytes);
     }
   }
+  write_bytes(folder.path() / "offsets.idx.tmp.123", "what a killed process left");
+  { const TraceWriter writer(folder.path(), Json::object(), letters_vocabulary()); }
+  CHECK_FALSE(fs::exists(folder.path() / "offsets.idx.tmp.123"));
   Rng rng(1, 1);
   for (int trial = 0; trial < 1000; ++trial) {
     TemporaryFolder cut;
