@@ -280,7 +280,9 @@ Ref Parser::element() {
   int depth = 0;
   size_t last_eq = 0;
   int equations = 0;
+  bool negated = false;
   for (size_t i = begin; i < end; ++i) {
+    negated |= tokens_[i].is(Kind::kWord) && one_of(tokens_[i].text, kNegations);
     if (tokens_[i].is(Kind::kOpen)) ++depth;
     if (tokens_[i].is(Kind::kClose)) --depth;
     if (depth == 0 && tokens_[i].is(Kind::kRelation, kEq)) {
@@ -288,7 +290,7 @@ Ref Parser::element() {
       ++equations;
     }
   }
-  if (equations >= 2) {
+  if (equations >= 2 && !negated) {
     pos_ = last_eq + 1;
     cut_ = false;
     result = element_body(pos_);
