@@ -79,7 +79,7 @@ float* prepare_qk(const Pass& pass, int layer, LayerState& state, float* inv, in
 
 void rotate(const Pass& pass, float* qk, int64_t ld, bool inverse) {
   const PolicyConfig& c = pass.config;
-  rope(qk, ld, c.head_dim, pass.batch.positions.data(), pass.rope.cos.data(), pass.rope.sin.data(),
+  rope(qk, ld, c.head_dim, pass.rope_positions.data(), pass.rope.cos.data(), pass.rope.sin.data(),
        pass.rows, c.heads + c.kv_heads, c.head_dim, c.rope.interleaved, inverse);
 }
 
@@ -101,6 +101,12 @@ void attend(const Pass& pass, int layer, const float* q, int64_t ldq, LayerState
   const PolicyConfig& c = pass.config;
   const int64_t m = pass.rows, width = int64_t{c.heads} * c.v_dim();
   float* attended = state.attention.get(m * width);
+  if (c.chunk_len > 0) {
+    pass.scratch.chunks.forward(c, pass.cache.layer(layer), attention_rows(pass, layer),
+                                pass.rope.cos.data(), pass.rope.sin.data(), q, ldq, attended,
+                                state.lse.get(m * c.heads));
+    return pass.model.layers[layer].o(attended, width, out, c.width, m);
+  }
   attention(q, ldq, pass.cache.layer(layer), attention_rows(pass, layer), c.attention_scale(),
             c.heads, attended, width, state.lse.get(m * c.heads));
   pass.model.layers[layer].o(attended, width, out, c.width, m);
@@ -127,9 +133,15 @@ void attend_backward(const Pass& pass, int layer, const float* q, int64_t ldq, L
       std::memset(dcache.v + pages[i] * cache.v_page(), 0, cache.v_page() * sizeof(float));
     }
   });
-  kernels::attention_backward(q, ldq, cache, attention_rows(pass, layer), c.attention_scale(),
-                              c.heads, state.attention.data(), width, state.lse.data(), dattention,
-                              width, dq, lddq, dcache);
+  if (c.chunk_len > 0) {
+    s.chunks.backward(c, cache, attention_rows(pass, layer), pass.rope.cos.data(),
+                      pass.rope.sin.data(), q, ldq, state.attention.data(), state.lse.data(),
+                      dattention, dq, lddq, dcache);
+  } else {
+    kernels::attention_backward(q, ldq, cache, attention_rows(pass, layer), c.attention_scale(),
+                                c.heads, state.attention.data(), width, state.lse.data(),
+                                dattention, width, dq, lddq, dcache);
+  }
   zero_rows(dk, lddk, m, int64_t{cache.kv_heads} * cache.k_dim);
   zero_rows(dv, lddv, m, int64_t{cache.kv_heads} * cache.v_dim);
   kv_write_backward(dcache, pass.batch.writes, dk, lddk, dv, lddv);

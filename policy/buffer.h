@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <memory>
 #include <new>
+#include <span>
 
 namespace zeroth {
 
@@ -34,6 +35,23 @@ class Buffer {
   };
   std::unique_ptr<T, Free> data_;
   int64_t capacity_ = 0;
+};
+
+// Zeros that take memory only where they are written: pages come on first touch.
+class ZeroedFloats {
+ public:
+  explicit ZeroedFloats(size_t n)
+      : data_(static_cast<float*>(std::calloc(n == 0 ? 1 : n, sizeof(float)))), size_(n) {
+    if (!data_) throw std::bad_alloc();
+  }
+  std::span<float> span() const { return {data_.get(), size_}; }
+
+ private:
+  struct Free {
+    void operator()(float* pointer) const { std::free(pointer); }
+  };
+  std::unique_ptr<float, Free> data_;
+  size_t size_;
 };
 
 using Floats = Buffer<float>;

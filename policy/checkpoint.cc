@@ -1,5 +1,8 @@
 #include "policy/checkpoint.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <cmath>
 #include <memory>
 #include <unordered_map>
@@ -232,7 +235,9 @@ void apply_block_scales(const Source& source, const ParameterInfo& info, int64_t
 
 struct Checkpoint::Impl {
   std::string where;
+  std::string prefix;  // names without it belong to other modalities
   int64_t fp8_block = 0;
+  std::unordered_map<std::string, std::string> other;  // their files
   std::vector<std::unique_ptr<SafetensorsFile>> files;
   Stock stock;
   std::vector<Source> sources;  // one per parameter
@@ -246,13 +251,26 @@ struct Checkpoint::Impl {
           *files.emplace_back(std::make_unique<SafetensorsFile>(dir / name));
       for (const TensorEntry& entry : file.tensors()) {
         ++report.dtypes[entry.dtype_name];
-        if (!stock.emplace(entry.name, Stored{&file, &entry}).second) {
+        if (!entry.name.starts_with(prefix)) {
+          report.skipped.push_back(entry.name);
+          other[entry.name] = name;
+        } else if (!stock.emplace(entry.name.substr(prefix.size()), Stored{&file, &entry}).second) {
           fail(where + ": tensor '" + entry.name + "' is in two files", "fetch the files again");
         }
       }
     }
+    check_index(weight_map);
+  }
+
+  // Every tensor is where the index says.
+  void check_index(const Json& weight_map) const {
     for (const auto& [tensor, name] : weight_map.items()) {
-      const auto it = stock.find(tensor);
+      if (!tensor.starts_with(prefix)) {
+        const auto found = other.find(tensor);
+        if (found != other.end() && found->second == name.get<std::string>()) continue;
+      }
+      const auto it =
+          tensor.starts_with(prefix) ? stock.find(tensor.substr(prefix.size())) : stock.end();
       if (it == stock.end() || it->second.file->path().filename() != name.get<std::string>()) {
         fail(where + ": tensor '" + tensor + "' is not in " + name.get<std::string>() +
                  " as the index says",
@@ -265,6 +283,7 @@ struct Checkpoint::Impl {
 Checkpoint::Checkpoint(const std::filesystem::path& dir, const PolicyConfig& config)
     : impl_(std::make_unique<Impl>()) {
   impl_->where = dir.string();
+  impl_->prefix = config.prefix;
   impl_->fp8_block = config.fp8_block;
   impl_->open(dir);
   Matcher matcher(config, impl_->where, impl_->stock);
@@ -278,6 +297,30 @@ Checkpoint::~Checkpoint() = default;
 
 const CheckpointReport& Checkpoint::report() const { return impl_->report; }
 
+namespace {
+
+// Gives the pages of a mapped file back: they count as this process's memory once they were read.
+void release(const std::byte* data, int64_t bytes) {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
+  const auto end =
+      (reinterpret_cast<uintptr_t>(data) + static_cast<uintptr_t>(bytes)) / page * page;
+  if (end > begin) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
+// Widens piece by piece, so that no more than a piece of the file is in memory.
+void widen_released(DType dtype, const std::byte* data, int64_t value_bytes, std::span<float> out) {
+  constexpr int64_t kPiece = 1 << 20;
+  const auto count = static_cast<int64_t>(out.size());
+  for (int64_t at = 0; at < count; at += kPiece) {
+    const int64_t n = std::min(kPiece, count - at);
+    widen(dtype, data + at * value_bytes, n, out.data() + at);
+    release(data + at * value_bytes, n * value_bytes);
+  }
+}
+
+}  // namespace
+
 void Checkpoint::read(Parameters& parameters) const {
   const std::vector<ParameterInfo>& infos = parameters.infos();
   parallel_for(static_cast<int64_t>(infos.size()), 1, [&](int64_t begin, int64_t end) {
@@ -285,9 +328,10 @@ void Checkpoint::read(Parameters& parameters) const {
       const Source& source = impl_->sources[i];
       const TensorEntry& entry = *source.stored.entry;
       const std::span<float> out = parameters.view(infos[i]);
-      const std::byte* data = source.stored.file->data(entry).data();
-      widen(entry.dtype, data + source.first * dtype_bytes(entry.dtype_name), infos[i].count,
-            out.data());
+      const int64_t value_bytes = dtype_bytes(entry.dtype_name);
+      widen_released(entry.dtype,
+                     source.stored.file->data(entry).data() + source.first * value_bytes,
+                     value_bytes, out);
       if (source.scale.entry) apply_block_scales(source, infos[i], impl_->fp8_block, out.data());
       for (size_t j = 0; j < out.size(); ++j) {
         if (!std::isfinite(out[j])) {

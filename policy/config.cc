@@ -1,8 +1,11 @@
 #include "policy/config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <initializer_list>
 #include <optional>
+
+#include "policy/multimodal.h"
 
 namespace zeroth {
 namespace {
@@ -240,9 +243,6 @@ void read_attention(const Reader& in, PolicyConfig& c) {
 }
 
 void read_latent_attention(const Reader& in, PolicyConfig& c) {
-  if (!in.boolean("use_mla", true)) {
-    in.bad("use_mla", "is false", "DeepSeek models without latent attention are not supported");
-  }
   c.latent.q_rank = in.integer({"q_lora_rank"}, 0, 0, kMaxSize);
   c.latent.kv_rank = in.integer({"kv_lora_rank"}, std::nullopt, 1, kMaxSize);
   c.latent.nope_dim = in.integer({"qk_nope_head_dim"}, std::nullopt, 1, kMaxSize);
@@ -279,6 +279,26 @@ void read_windows(const Reader& in, PolicyConfig& c) {
     bool sliding = c.family == Family::kQwen2Moe ? l % 2 == 0 && l < first : l >= first;
     if (types) sliding = (*types)[l] == "sliding_attention";
     c.window[l] = sliding ? window : 0;
+  }
+}
+
+// Qwen2.5-1M: {"chunk_size", "local_size", "original_max_position_embeddings"}.
+void read_dual_chunks(const Reader& top, PolicyConfig& c) {
+  if (!top.has("dual_chunk_attention_config")) return;
+  const Reader in = top.object("dual_chunk_attention_config");
+  c.chunk_size = in.integer({"chunk_size"}, 8192, 1, 1 << 30);
+  const int local = in.integer({"local_size"}, 1024, 0, c.chunk_size - 1);
+  c.chunk_len = c.chunk_size - local;
+  if (c.chunk_len % kernels::kPageTokens != 0) {
+    in.bad("chunk_size",
+           "is " + std::to_string(c.chunk_size) + " with local_size " + std::to_string(local),
+           "their difference must be a multiple of " + std::to_string(kernels::kPageTokens));
+  }
+  const bool windowed = std::any_of(c.window.begin(), c.window.end(), [](int w) { return w > 0; });
+  if (windowed || c.is_latent()) {
+    top.bad("dual_chunk_attention_config",
+            std::string("stands beside ") + (windowed ? "sliding windows" : "latent attention"),
+            "remove one of them");
   }
 }
 
@@ -325,35 +345,40 @@ void read_groups(const Reader& in, kernels::RouterConfig& router) {
   }
 }
 
+// DeepSeek-V3 chooses by biased sigmoid scores (noaux_tc); so does the largest DeepSeek-VL2, whose
+// architecture is V2's.
 void read_deepseek_router(const Reader& in, PolicyConfig& c) {
   kernels::RouterConfig& router = c.router;
   const bool v3 = c.family == Family::kDeepseekV3;
   const std::string method = in.text({"topk_method"}, v3 ? "noaux_tc" : "greedy");
-  const std::string scoring = in.text({"scoring_func"}, v3 ? "sigmoid" : "softmax");
-  if (scoring != (v3 ? "sigmoid" : "softmax")) {
+  const bool biased = method == "noaux_tc";
+  const std::string wanted = biased ? "sigmoid" : "softmax";
+  const std::string scoring = in.text({"scoring_func"}, wanted);
+  if (scoring != wanted) {
     in.bad("scoring_func", "is '" + scoring + "'",
-           v3 ? "DeepSeek-V3 scores with sigmoid" : "DeepSeek-V2 scores with softmax");
+           "topk_method " + method + " scores by " + wanted);
   }
   router.scale = static_cast<float>(in.real({"routed_scaling_factor"}, v3 ? 2.5 : 1, 0, 1e6));
-  if (v3) {
-    if (method != "noaux_tc") in.bad("topk_method", "is '" + method + "'", "use noaux_tc");
+  if (biased) {
     router.sigmoid = router.group_sum_top2 = c.selection_bias = true;
-    router.normalize = in.boolean("norm_topk_prob", true);
+    router.normalize = in.boolean("norm_topk_prob", v3);
     read_groups(in, router);
     if (router.experts / router.groups < 2) {
       in.bad("n_group", "leaves one expert a group", "a group is scored by its best two experts");
     }
+  } else if (v3) {
+    in.bad("topk_method", "is '" + method + "'", "use noaux_tc");
   } else if (method == "group_limited_greedy") {
     read_groups(in, router);
   } else if (method != "greedy") {
-    in.bad("topk_method", "is '" + method + "'", "use greedy or group_limited_greedy");
+    in.bad("topk_method", "is '" + method + "'", "use greedy, group_limited_greedy or noaux_tc");
   }
-  // norm_topk_prob of DeepSeek-V2 is left unread, as transformers does: published files say false,
-  // and the two reference implementations disagree about true.
+  // norm_topk_prob of DeepSeek-V2's softmax is left unread, as transformers does: published files
+  // say false, and the two reference implementations disagree about true.
 }
 
 void read_experts(const Reader& in, PolicyConfig& c) {
-  const bool deepseek = c.is_latent();
+  const bool deepseek = c.family == Family::kDeepseekV2 || c.family == Family::kDeepseekV3;
   read_sparse_layers(in, c);
   if (c.moe_layers() == 0) return;
   c.router.experts =
@@ -412,6 +437,11 @@ PolicyConfig PolicyConfig::from_json(const Json& json, const std::string& source
   if (!json.is_object()) {
     fail_usage(source_name + " is not a JSON object", "give a Hugging Face config.json");
   }
+  if (const auto part = language_part(json, source_name)) {
+    PolicyConfig c = from_json(part->config, source_name + ": language_config");
+    c.prefix = part->prefix;
+    return c;
+  }
   const Reader in(json, source_name);
   PolicyConfig c;
   c.source = json;
@@ -439,15 +469,18 @@ PolicyConfig PolicyConfig::from_json(const Json& json, const std::string& source
   if (activation != "silu" && activation != "swish") {
     in.bad("hidden_act", "is '" + activation + "'", "only silu is supported");
   }
-  if (deepseek) {
+  // DeepSeek-VL2's small models have plain heads.
+  if (deepseek && in.boolean("use_mla", true)) {
     read_latent_attention(in, c);
   } else {
     read_attention(in, c);
   }
-  c.rope = read_rope(in, c.max_position, c.family == Family::kMixtral ? 1e6 : 1e4, deepseek);
-  c.rope.interleaved = c.family == Family::kDeepseekV2 ||
-                       (c.family == Family::kDeepseekV3 && in.boolean("rope_interleave", true));
+  const double theta = c.family == Family::kMixtral ? 1e6 : 1e4;
+  c.rope = read_rope(in, c.max_position, theta, c.is_latent());
+  c.rope.interleaved =
+      c.is_latent() && (c.family == Family::kDeepseekV2 || in.boolean("rope_interleave", true));
   read_windows(in, c);
+  read_dual_chunks(in, c);
   c.sparse.assign(c.layers, 0);
   if (c.family != Family::kLlama && c.family != Family::kQwen2 && c.family != Family::kQwen3) {
     read_experts(in, c);

@@ -72,6 +72,8 @@ struct PolicyConfig {
   float clip_qkv = 0;  // 0: off
   RopeConfig rope;
   LatentConfig latent;
+  // Dual chunk attention (policy/dual_chunk.h); chunk_len 0: off.
+  int chunk_len = 0, chunk_size = 0;
   std::vector<int> window;  // [layers] sliding window in tokens; 0: the whole context
 
   std::vector<char> sparse;      // [layers] 1: mixture of experts, 0: dense
@@ -84,7 +86,8 @@ struct PolicyConfig {
 
   int extra_layers = 0;  // multi-token prediction layers in the file, read by nobody here
   int fp8_block = 0;     // block edge of float8 weights in the file; 0: no float8
-  Json source;           // the file itself, written back by Policy::save
+  std::string prefix;    // of tensor names in the file (policy/multimodal.h); not written
+  Json source;           // the file itself (of its text model), written back by Policy::save
 
   // Throws Error(kUsage) that names `source_name`, the key, the value and what would be accepted.
   static PolicyConfig from_json(const Json& json, const std::string& source_name);

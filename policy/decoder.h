@@ -10,6 +10,7 @@
 #include "kernels/ops.h"
 #include "policy/buffer.h"
 #include "policy/config.h"
+#include "policy/dual_chunk.h"
 #include "policy/layout.h"
 #include "policy/policy.h"
 #include "policy/rope_table.h"
@@ -84,6 +85,7 @@ struct Scratch {
   Floats dx, dnormed, dqkv, dqk, dk, dv, dkv, dlatent, dlatent_normed, dattention, dact, dgate_up;
   Floats dweights, dlogits, dcache_k, dcache_v;
   std::vector<int32_t> pages;  // of the batch, each once
+  DualChunks chunks;
 };
 
 // One call: which rows, against which cache, with which memory.
@@ -96,6 +98,7 @@ struct Pass {
   int64_t rows;
   bool write_cache;
   const RopeTable::Rows& rope;
+  std::span<const int32_t> rope_positions;  // [rows] what queries and keys are rotated by
   Scratch& scratch;
   // backward only
   const float* parameters = nullptr;

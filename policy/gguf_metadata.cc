@@ -130,6 +130,9 @@ void refuse_what_llama_cpp_ignores(const PolicyConfig& c) {
   if (c.is_latent() && c.rope.type == RopeType::kYarn && c.rope.softmax_scale == 1) {
     cannot(c, "YaRN and no mscale_all_dim");
   }
+  if (c.chunk_len > 0) cannot(c, "dual chunk attention");
+  const bool deepseek = std::string(gguf_architecture_of(c.family)) == "deepseek2";
+  if (deepseek && !c.is_latent()) cannot(c, "plain attention heads (use_mla false)");
   const bool grouped = c.router.groups > c.router.top_groups;
   if (grouped && !c.router.group_sum_top2) cannot(c, "groups of experts scored by their best one");
   if (c.is_latent() && c.qkv_bias) cannot(c, "biases of latent attention");

@@ -118,14 +118,6 @@ bool adds_first_token(const Tokenizer& tokenizer, const Json& settings, const Js
   return flag(settings, "add_bos_token", pieces || processed);
 }
 
-// The chat template's text: a file of its own, or a member of tokenizer_config.json.
-std::string chat_template_of(const Files& files, const Json& settings) {
-  const auto file = files.find("chat_template.jinja");
-  if (file != files.end()) return file->second;
-  const auto text = settings.find("chat_template");
-  return text != settings.end() && text->is_string() ? text->get<std::string>() : "";
-}
-
 }  // namespace
 
 void add_gguf_tokenizer(const Tokenizer& tokenizer, int vocab_size, const std::string& word_rules,
@@ -159,7 +151,7 @@ void add_gguf_tokenizer(const Tokenizer& tokenizer, int vocab_size, const std::s
   }
   write_special_ids(tokenizer, metadata);
   metadata["tokenizer.ggml.add_bos_token"] = adds_first_token(tokenizer, settings, document);
-  const std::string chat = chat_template_of(files, settings);
+  const std::string chat = chat_template_text(files, "the tokenizer");
   if (!chat.empty()) metadata["tokenizer.chat_template"] = chat;
 }
 

@@ -155,10 +155,17 @@ void check_batch(const PolicyConfig& c, const ForwardBatch& batch, int64_t cache
   }
 }
 
-int64_t positions_used(const ForwardBatch& batch) {
+// Rows of the rotary table that a batch needs.
+int64_t positions_used(const PolicyConfig& c, const ForwardBatch& batch) {
   int32_t last = 0;
   for (const int32_t position : batch.positions) last = std::max(last, position);
-  return int64_t{last} + 1;
+  return int64_t{c.chunk_len > 0 ? std::min(last, c.chunk_size) : last} + 1;
+}
+
+std::span<const int32_t> rotation_of(const PolicyConfig& c, const ForwardBatch& batch,
+                                     Scratch& scratch) {
+  if (c.chunk_len == 0) return batch.positions;
+  return scratch.chunks.own_positions(c, batch.positions);
 }
 
 void count_choices(const LayerState& state, int64_t* counts) {
@@ -212,6 +219,21 @@ void Policy::publish(WeightsVersion version) {
   impl_->version = version;
 }
 
+int Policy::first_trainable_layer() const {
+  const Layout& layout = impl_->layout;
+  int first = impl_->config.layers;
+  for (const ParameterInfo& info : impl_->parameters.infos()) {
+    if (!info.trainable || info.offset >= layout.final_norm) continue;
+    if (info.offset == layout.embedding) return -1;
+    // A layer's first parameter is its input norm.
+    const auto it = std::upper_bound(
+        layout.layers.begin(), layout.layers.end(), info.offset,
+        [](int64_t offset, const LayerLayout& layer) { return offset < layer.input_norm; });
+    first = std::min(first, static_cast<int>(it - layout.layers.begin()) - 1);
+  }
+  return first;
+}
+
 void Policy::forward(const ForwardBatch& batch, KvCache& cache, float* hidden, Activations* save,
                      RouterStats* stats, uint8_t* experts) const {
   const PolicyConfig& c = impl_->config;
@@ -226,11 +248,15 @@ void Policy::forward(const ForwardBatch& batch, KvCache& cache, float* hidden, A
   }
   ScratchLease lease(impl_->mutex, impl_->idle);
   Scratch& scratch = *lease;
-  const std::shared_ptr<const RopeTable::Rows> rope = impl_->rope.rows(positions_used(batch));
-  const Pass pass{c, impl_->layout, impl_->model, batch, cache, m, true, *rope, scratch};
+  const std::shared_ptr<const RopeTable::Rows> rope = impl_->rope.rows(positions_used(c, batch));
+  const Pass pass{c,      impl_->layout, impl_->model,
+                  batch,  cache,         m,
+                  true,   *rope,         rotation_of(c, batch, scratch),
+                  scratch};
 
   Activations::Impl* kept = save ? &save->impl() : nullptr;
   const bool full = kept && kept->mode == Activations::Mode::kFull;
+  const int first = kept ? first_trainable_layer() : 0;
   if (kept) {
     kept->rows = m;
     kept->x.resize(c.layers + 1);
@@ -241,12 +267,12 @@ void Policy::forward(const ForwardBatch& batch, KvCache& cache, float* hidden, A
     stats->load.assign(moe_layers, std::vector<int64_t>(c.router.experts, 0));
   }
   const auto stream = [&](int layer) {
-    return kept ? kept->x[layer].get(m * width) : scratch.x.get(m * width);
+    return kept && layer >= first ? kept->x[layer].get(m * width) : scratch.x.get(m * width);
   };
   float* x = stream(0);
   kernels::embedding(impl_->model.embedding.data(), width, batch.tokens.data(), x, m);
   for (int l = 0, moe = 0; l < c.layers; ++l) {
-    LayerState& state = full ? kept->layers[l] : kept ? kept->layers[0] : scratch.layer;
+    LayerState& state = !kept || l < first ? scratch.layer : kept->layers[full ? l : 0];
     float* next = stream(l + 1);
     layer_forward(pass, l, x, state, next);
     x = next;
@@ -289,11 +315,19 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
   s.pages.assign(batch.page_table.begin(), batch.page_table.end());
   std::sort(s.pages.begin(), s.pages.end());
   s.pages.erase(std::unique(s.pages.begin(), s.pages.end()), s.pages.end());
-  const std::shared_ptr<const RopeTable::Rows> rope = impl_->rope.rows(positions_used(batch));
-  const Pass pass{
-      c,           impl_->layout, impl_->model, batch, cache,
-      m,           false,         *rope,        s,     impl_->parameters.values().data(),
-      grads.data()};
+  const std::shared_ptr<const RopeTable::Rows> rope = impl_->rope.rows(positions_used(c, batch));
+  const Pass pass{c,
+                  impl_->layout,
+                  impl_->model,
+                  batch,
+                  cache,
+                  m,
+                  false,
+                  *rope,
+                  rotation_of(c, batch, s),
+                  s,
+                  impl_->parameters.values().data(),
+                  grads.data()};
 
   std::vector<float> aux;
   if (aux_coef > 0 && c.is_moe()) {
@@ -307,12 +341,14 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
                              impl_->model.final_norm.data(), kept.inv_final.data(), dx, width,
                              grads.data() + impl_->layout.final_norm, m, width, false);
   const bool full = kept.mode == Activations::Mode::kFull;
-  for (int l = c.layers - 1; l >= 0; --l) {
+  const int first = first_trainable_layer();
+  for (int l = c.layers - 1; l >= std::max(first, 0); --l) {
     LayerState& state = kept.layers[full ? l : 0];
     // The recomputed layer's output is not wanted: it goes where the next layer's spent input was.
     if (!full) layer_forward(pass, l, kept.x[l].data(), state, kept.x[l + 1].data());
     layer_backward(pass, l, kept.x[l].data(), state, dx, aux.empty() ? nullptr : aux.data());
   }
+  if (first >= 0) return;
   kernels::embedding_backward(dx, batch.tokens.data(), grads.data() + impl_->layout.embedding, m,
                               width, c.vocab_size);
 }

@@ -96,6 +96,9 @@ class Policy {
   // Makes the current parameters the ones that forward uses (packs them) and names them.
   void publish(WeightsVersion version);
   WeightsVersion version() const;
+  // The first layer with a trainable parameter; the number of layers when there is none, -1 when
+  // the input embedding is trainable too. Lower ones are not differentiated.
+  int first_trainable_layer() const;
 
   // hidden [m, width] after the final norm. With `save`, backward may follow. `stats` and `experts`
   // (uint8 ids [m, moe layers, top_k]) may be null.
@@ -107,7 +110,10 @@ class Policy {
   // unchanged; keys of earlier calls are constants. aux_coef > 0 adds the gradient of the balancing
   // loss aux_coef * E sum_e f_e P_e over all rows and MoE layers of the batch: f_e choices of
   // expert e a row, P_e its mean share of the scores (Fedus et al., "Switch Transformers", 2021,
-  // equations 4 to 6, with f over all k choices as OLMoE has it).
+  // equations 4 to 6, with f over all k choices as OLMoE has it). Nothing is computed below the
+  // first layer that has a trainable parameter, so grads there stay as they are; other frozen
+  // parameters' gradients are not promised. What is trainable must not change between forward and
+  // backward.
   void backward(const ForwardBatch& batch, const KvCache& cache, Activations& saved, float* dhidden,
                 std::span<float> grads, float aux_coef = 0) const;
 

@@ -41,7 +41,8 @@ void score_pass(const Policy& policy, std::span<const std::vector<TokenId>> sequ
 
 std::vector<std::vector<float>> score_sequences(const Policy& policy,
                                                 std::span<const std::vector<TokenId>> sequences,
-                                                std::span<float> grads, int64_t batch_tokens) {
+                                                std::span<float> grads, int64_t batch_tokens,
+                                                Activations::Mode mode) {
   std::vector<std::vector<float>> out(sequences.size());
   for (size_t i = 0; i < sequences.size(); ++i) {
     if (sequences[i].empty()) {
@@ -55,7 +56,7 @@ std::vector<std::vector<float>> score_sequences(const Policy& policy,
            "use the tokenizer that belongs to the model");
     }
   }
-  Activations activations;
+  Activations activations(mode);
   size_t begin = 0;
   while (begin < sequences.size()) {
     size_t end = begin;

@@ -67,6 +67,10 @@ std::map<std::string, std::string> Tokenizer::contents() const {
   return out;
 }
 
+std::string Tokenizer::chat_template() const {
+  return chat_template_text(contents(), "the tokenizer");
+}
+
 void Tokenizer::read_special_ids(const fs::path& dir) {
   const fs::path config_path = dir / "tokenizer_config.json";
   const Json tokens = read_optional_json(config_path);

@@ -112,4 +112,21 @@ TokenizerFile byte_pair_tokenizer(const std::map<std::string, std::string>& file
   return file;
 }
 
+std::string chat_template_text(const std::map<std::string, std::string>& files,
+                               const std::string& where) {
+  if (const std::string* text = find_file(files, "chat_template.jinja")) return *text;
+  const Json settings = tokenizer_settings(files, where);
+  const auto found = settings.find("chat_template");
+  if (found == settings.end()) return "";
+  if (found->is_string()) return found->get<std::string>();
+  if (!found->is_array()) return "";
+  for (const Json& item : *found) {
+    const bool whole = item.is_object() && item.contains("name") && item.contains("template");
+    if (whole && item["name"] == "default" && item["template"].is_string()) {
+      return item["template"].get<std::string>();
+    }
+  }
+  return "";
+}
+
 }  // namespace zeroth

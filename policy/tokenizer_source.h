@@ -19,6 +19,10 @@ TokenizerFile byte_pair_tokenizer(const std::map<std::string, std::string>& file
 // tokenizer_config.json, or an empty object.
 Json tokenizer_settings(const std::map<std::string, std::string>& files, const std::string& where);
 
+// See Tokenizer::chat_template.
+std::string chat_template_text(const std::map<std::string, std::string>& files,
+                               const std::string& where);
+
 // A token of tokenizer_config.json: "text" or {"content": "text", ..}; empty for anything else.
 std::string token_content(const Json& json);
 

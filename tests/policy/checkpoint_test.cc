@@ -143,6 +143,63 @@ TEST_CASE("tensors that a model is known to do without are skipped and listed") 
                  "unexpected"));
 }
 
+TEST_CASE("the text model of a multimodal checkpoint is read, everything else is listed") {
+  struct Wrapper {
+    const char *family, *type, *architecture, *prefix;
+  };
+  for (const Wrapper& wrapper :
+       {Wrapper{"llama", "multi_modality", "MultiModalityCausalLM", "language_model."},
+        Wrapper{"deepseek_v2", "deepseek_vl_v2", "DeepseekVLV2ForCausalLM", "language."}}) {
+    CAPTURE(wrapper.type);
+    const TempDir dir;
+    const std::unique_ptr<Policy> policy = Policy::load(fixture(wrapper.family));
+    Tensors tensors(*policy);
+    for (std::string& name : tensors.names) name = wrapper.prefix + name;
+    tensors.add("vision_model.patch.weight", {1}, {1});
+    tensors.add("aligner.weight", {1}, {1});
+    tensors.write(dir.path() / "model.safetensors");
+    Json language = read_json_file(fixture(wrapper.family) / "config.json");
+    language.erase("architectures");
+    const Json config = {{"architectures", {wrapper.architecture}},
+                         {"model_type", wrapper.type},
+                         {"language_config", language}};
+    write_file_atomic(dir.path() / "config.json", config.dump());
+    const auto loaded = Policy::load(dir.path());
+    CHECK(same_weights(*policy, *loaded));
+    const Checkpoint checkpoint(dir.path(), loaded->config());
+    CHECK(checkpoint.report().skipped ==
+          std::vector<std::string>{"aligner.weight", "vision_model.patch.weight"});
+    // What is saved is a text model of its own.
+    const TempDir saved;
+    loaded->save(saved.path());
+    CHECK(same_weights(*policy, *Policy::load(saved.path())));
+    tensors.take(std::string(wrapper.prefix) + "model.norm.weight");
+    tensors.write(dir.path() / "model.safetensors");
+    CHECK(contains(error_of([&] { Policy::load(dir.path()); }), "model.norm.weight"));
+  }
+  const Json bare = {{"architectures", {"MultiModalityCausalLM"}}};
+  CHECK(contains(error_of([&] { PolicyConfig::from_json(bare, "c"); }), "language_config"));
+}
+
+TEST_CASE("DeepSeek-VL2: plain heads, and biased sigmoid scores under V2's name") {
+  const auto plain =
+      variant("v2 without latents", "deepseek_v2",
+              {{"use_mla", false}, {"kv_lora_rank", nullptr}, {"q_lora_rank", nullptr}});
+  CHECK(!plain.policy->config().is_latent());
+  CHECK(!plain.policy->config().rope.interleaved);
+  CHECK(plain.policy->config().is_moe());
+  CHECK(!hidden_of(*plain.policy, std::vector<TokenId>{1, 2, 3}).empty());
+  const auto biased = variant("v2 biased", "deepseek_v2",
+                              {{"topk_method", "noaux_tc"}, {"scoring_func", "sigmoid"}});
+  CHECK(biased.policy->config().selection_bias);
+  CHECK(biased.policy->config().router.sigmoid);
+  CHECK(contains(
+      error_of([] {
+        variant("v2", "deepseek_v2", {{"topk_method", "noaux_tc"}, {"scoring_func", "softmax"}});
+      }),
+      "scoring_func"));
+}
+
 TEST_CASE("fused expert tensors are read") {
   for (const char* family : {"qwen3_moe", "mixtral"}) {
     CAPTURE(family);

@@ -63,8 +63,9 @@ TEST_CASE("decoding token by token equals one forward over the whole sequence") 
 }
 
 TEST_CASE("prefill may be cut anywhere") {
-  for (const char* family : {"qwen3_moe", "deepseek_v3"}) {
-    const std::unique_ptr<Policy> policy = Policy::load(fixture(family));
+  for (const NamedModel& model : all_models()) {
+    const std::unique_ptr<Policy>& policy = model.policy;
+    CAPTURE(model.name);
     const auto tokens = random_tokens(policy->config(), 37, 2);
     const auto whole = hidden_of(*policy, tokens);
     for (int cut = 1; cut < 37; ++cut) {

@@ -66,6 +66,9 @@ inline std::vector<NamedModel> all_models() {
                         {{"attention_bias", true}, {"mlp_bias", true}, {"intermediate_size", 90}}));
   out.push_back(variant("olmoe clipped", "olmoe", {{"clip_qkv", 0.9}}));
   out.push_back(variant("mixtral windowed", "mixtral", {{"sliding_window", 7}}));
+  out.push_back(
+      variant("qwen2 in dual chunks", "qwen2",
+              {{"dual_chunk_attention_config", {{"chunk_size", 21}, {"local_size", 5}}}}));
   out.push_back(variant("qwen3_moe with a dense layer", "qwen3_moe",
                         {{"num_hidden_layers", 3}, {"mlp_only_layers", {1}}, {"head_dim", 24}}));
   out.push_back(variant("deepseek_v2 grouped", "deepseek_v2",
