@@ -1,31 +1,49 @@
-// `zeroth describe`: what a checkpoint is, and what training it would cost.
+// `zeroth describe`: what a checkpoint is, and what training it would cost on this machine.
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
 
 #include "cli/commands.h"
 #include "core/config.h"
+#include "kernels/limits.h"
 #include "policy/checkpoint.h"
 #include "policy/config.h"
+#include "policy/gguf_model.h"
+#include "policy/tokenizer.h"
+#include "rollout/roofline.h"
+#include "tasks/chat_template.h"
 
 namespace zeroth {
 namespace {
 
 struct DescribeOptions {
+  int prompts = 16;
+  int samples = 16;
+  int prompt_tokens = 128;
+  int tokens = 256;
+  int batch = 256;
   bool json = false;
   template <class V>
   void fields(V& v) {
+    v("prompts", prompts, "of the GRPO step that is priced: problems", Range{1, 65536});
+    v("samples", samples, "completions of each", Range{1, 65536});
+    v("prompt_tokens", prompt_tokens, "tokens of a problem", Range{1, 1 << 20});
+    v("tokens", tokens, "tokens of a completion", Range{1, 1 << 20});
+    v("batch", batch, "completions decoded together", Range{1, 65536});
     v("json", json, "print one JSON object");
   }
 };
 
 std::string attention_text(const PolicyConfig& c) {
+  std::string text = std::to_string(c.heads) + " heads";
   if (c.is_latent()) {
-    return "latent, " + std::to_string(c.heads) + " heads, rank " +
-           std::to_string(c.latent.kv_rank);
+    text = "latent, " + text + ", rank " + std::to_string(c.latent.kv_rank);
+  } else {
+    text += " of " + std::to_string(c.head_dim) + ", " + std::to_string(c.kv_heads) +
+            " key/value heads";
   }
-  return std::to_string(c.heads) + " heads of " + std::to_string(c.head_dim) + ", " +
-         std::to_string(c.kv_heads) + " key/value heads";
+  if (c.chunk_len > 0) text += ", in dual chunks of " + std::to_string(c.chunk_len);
+  return text;
 }
 
 std::string expert_text(const PolicyConfig& c) {
@@ -39,15 +57,100 @@ std::string expert_text(const PolicyConfig& c) {
 }
 
 // The first of the files that a tokenizer is read from.
-std::string tokenizer_file(const std::filesystem::path& dir) {
+std::string tokenizer_file(const std::filesystem::path& path) {
+  if (is_gguf(path)) return "embedded";
   for (const char* name : {"tokenizer.json", "vocab.json", "tokenizer.model"}) {
-    if (std::filesystem::exists(dir / name)) return name;
+    if (std::filesystem::exists(path / name)) return name;
   }
   return "";
 }
 
-Json describe(const std::filesystem::path& dir) {
-  const PolicyConfig c = PolicyConfig::from_file(dir / "config.json");
+std::string chat_template_name(const Tokenizer& tokenizer) {
+  try {
+    return ChatTemplate::recognise(tokenizer.chat_template(), "the tokenizer").name();
+  } catch (const Error&) {
+    return "not known: name one with template=NAME";
+  }
+}
+
+void describe_tokenizer(const std::filesystem::path& path, Json& out) {
+  out["tokenizer"] = tokenizer_file(path);
+  if (out["tokenizer"] == "") return;
+  const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::load(path);
+  out["tokens"] = tokenizer->vocab_size();
+  out["end_tokens"] = tokenizer->eos_ids();
+  out["chat_template"] = chat_template_name(*tokenizer);
+}
+
+void describe_files(const std::filesystem::path& path, const PolicyConfig& c, Json& out) {
+  Json types = Json::object();
+  if (is_gguf(path)) {
+    const GgufFile file(path);
+    for (const auto& [name, tensor] : file.contents().tensors) {
+      const std::string key = "ggml type " + std::to_string(static_cast<uint32_t>(tensor.type));
+      types[key] = types.value(key, 0) + 1;
+    }
+    out["files"] = {path.filename().string()};
+    out["stored_types"] = types;
+    out["skipped_tensors"] = Json::array();
+    return;
+  }
+  const Checkpoint checkpoint(path, c);
+  for (const auto& [name, count] : checkpoint.report().dtypes) types[name] = count;
+  out["files"] = checkpoint.report().files;
+  out["stored_types"] = types;
+  out["skipped_tensors"] = checkpoint.report().skipped;
+}
+
+// Bytes that a row keeps for backward: the buffers of policy/decoder.h.
+double activation_bytes(const PolicyConfig& c) {
+  double floats = 0;
+  for (int l = 0; l < c.layers; ++l) {
+    floats += 2.0 * c.width + c.heads * (1.0 + c.v_dim());
+    floats += c.is_latent() ? c.latent.q_rank + c.latent.kv_rank + c.latent.rope_dim +
+                                  double{1} * c.heads * c.k_dim()
+                            : double{1} * (c.heads + 2 * c.kv_heads) * c.head_dim;
+    floats += c.sparse[l] ? 2.0 * (c.router.top_k * c.expert_width + c.shared_width) +
+                                c.router.experts + 3.0 * c.router.top_k
+                          : 2.0 * c.mlp_width;
+  }
+  return 4 * (floats + c.width);
+}
+
+// What the machine does at most decides: seconds are a floor, real steps take about twice that.
+Json step_cost(const PolicyConfig& c, const DescribeOptions& o) {
+  const Roofline roofline(c);
+  const kernels::Limits limits = kernels::measure_limits();
+  const MachineLimits machine{limits.gflops * 1e9, limits.read_gbs * 1e9};
+  const double prompt_rows = double{1} * o.prompts * o.prompt_tokens;
+  const double completions = double{1} * o.prompts * o.samples;
+  const double rows = completions * o.tokens, context = o.prompt_tokens + o.tokens / 2.0;
+  const double batch = std::min<double>(o.batch, completions);
+  const double prefill = prompt_rows * roofline.forward_flops(o.prompt_tokens / 2.0);
+  const double decode = rows * roofline.forward_flops(context);
+  const double train = prompt_rows * roofline.train_flops(o.prompt_tokens / 2.0) +
+                       rows * roofline.train_flops(context);
+  const double n = static_cast<double>(count_parameters(c).total);
+  const double decode_bytes = rows / batch * roofline.decode_bytes(batch, context);
+  // Read: weight, gradient, two moments; written: weight, both moments, packed copy.
+  const double update_bytes = 8 * 4 * n;
+  Json out;
+  out["completions"] = completions;
+  out["tokens"] = prompt_rows + rows;
+  out["gflop"] = {{"sampling", (prefill + decode) / 1e9}, {"training", train / 1e9}};
+  out["gbytes"] = {{"sampling", decode_bytes / 1e9}, {"update", update_bytes / 1e9}};
+  out["machine"] = {{"gflops", limits.gflops}, {"read_gbs", limits.read_gbs}};
+  out["least_seconds"] = {
+      {"sampling", prefill / machine.flops + rows / roofline.decode_limit(machine, batch, context)},
+      {"training", train / machine.flops},
+      {"update", update_bytes / machine.weight_bytes_s}};
+  return out;
+}
+
+Json describe(const std::filesystem::path& path, const DescribeOptions& options) {
+  const PolicyConfig c = is_gguf(path)
+                             ? PolicyConfig::from_json(gguf_config(GgufFile(path)), path.string())
+                             : PolicyConfig::from_file(path / "config.json");
   const ParameterCounts n = count_parameters(c);
   const double mib = 1 << 20;
   // float32: masters and packed copy to sample; gradient and two Adam moments on top to train.
@@ -65,25 +168,24 @@ Json describe(const std::filesystem::path& dir) {
   out["experts"] = expert_text(c);
   out["memory_mb"] = {{"sampling", 2 * weights}, {"training_state", 5 * weights}};
   out["cache_bytes_per_token"] = cache_token;
-  out["tokenizer"] = tokenizer_file(dir);
-  const Checkpoint checkpoint(dir, c);
-  out["files"] = checkpoint.report().files;
-  Json& types = out["stored_types"] = Json::object();
-  for (const auto& [name, count] : checkpoint.report().dtypes) types[name] = count;
-  out["skipped_tensors"] = checkpoint.report().skipped;
+  out["activation_bytes_per_token"] = {{"full", activation_bytes(c)},
+                                       {"checkpoint", 4.0 * (c.layers + 1) * c.width}};
+  describe_tokenizer(path, out);
+  describe_files(path, c, out);
+  out["step"] = step_cost(c, options);
   return out;
 }
 
 void print_text(const Json& d) {
   for (const auto& [key, value] : d.items()) {
     if (key == "skipped_tensors" && value.size() > 8) {
-      std::printf("%-22s %zu, from %s to %s (--json lists all)\n", key.c_str(), value.size(),
+      std::printf("%-26s %zu, from %s to %s (--json lists all)\n", key.c_str(), value.size(),
                   value.front().get<std::string>().c_str(),
                   value.back().get<std::string>().c_str());
       continue;
     }
     const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
-    std::printf("%-22s %s\n", key.c_str(), text.empty() ? "none" : text.c_str());
+    std::printf("%-26s %s\n", key.c_str(), text.empty() ? "none" : text.c_str());
   }
 }
 
@@ -97,7 +199,7 @@ int run_describe(const Args& args) {
   }
   const Args rest = parse_flags(options, args, "describe");
   if (rest.size() != 1) fail_usage("zeroth describe: give one folder", "zeroth describe DIR");
-  const Json description = describe(rest[0]);
+  const Json description = describe(rest[0], options);
   if (options.json) {
     std::printf("%s\n", description.dump().c_str());
   } else {

@@ -12,8 +12,10 @@
 #include "core/files.h"
 #include "policy/policy.h"
 #include "policy/tokenizer.h"
+#include "rl/chat.h"
 #include "rl/evaluate.h"
 #include "rollout/engine.h"
+#include "tasks/task_spec.h"
 
 namespace zeroth {
 namespace {
@@ -77,8 +79,10 @@ int run_eval(const Args& args) {
   if (!rest.empty())
     fail_usage("zeroth eval: unexpected argument \"" + rest[0] + "\"", "see zeroth eval --help");
   if (command.model.empty()) fail_usage("zeroth eval: no model", "give --model DIR");
-  const std::unique_ptr<Task> task = make_task(command.task);
   const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::load(command.model);
+  const TaskSpec spec = parse_task_spec(command.task);
+  const std::unique_ptr<Task> task =
+      make_task(spec.name, with_chat_template(spec.options, *tokenizer));
   const std::unique_ptr<Policy> policy = Policy::load(command.model);
   EngineConfig engine_config;
   engine_config.max_batch = command.batch;

@@ -13,7 +13,9 @@
 #include "core/files.h"
 #include "policy/policy.h"
 #include "policy/tokenizer.h"
+#include "rl/chat.h"
 #include "rollout/engine.h"
+#include "tasks/options.h"
 
 namespace zeroth {
 namespace {
@@ -22,6 +24,7 @@ struct SampleOptions {
   std::string model;
   std::string prompt;
   std::string prompt_file;
+  std::string prompt_template;
   bool bos = false;
   int n = 1;
   int batch = 64;
@@ -34,6 +37,10 @@ struct SampleOptions {
     v("model", model, "folder of the checkpoint");
     v("prompt", prompt, "text to continue");
     v("prompt_file", prompt_file, "file whose whole content is the prompt");
+    v("template", prompt_template,
+      "put the prompt as a question: chat (the checkpoint's own), chatml, llama3, deepseek, "
+      "mistral, "
+      "r1_zero, .. or a text with {question}; empty: as it is");
     v("bos", bos, "put the begin-of-text token before the prompt");
     v("n", n, "completions", Range{1, 1 << 24});
     v("batch", batch, "completions decoded together; never changes them", Range{1, 65536});
@@ -51,6 +58,11 @@ std::vector<TokenId> prompt_tokens(const SampleOptions& options, const Tokenizer
       fail_usage("zeroth sample: both --prompt and --prompt-file are given", "give one of them");
     }
     text = read_file(options.prompt_file, uint64_t{1} << 28);
+  }
+  if (!options.prompt_template.empty()) {
+    ResponseOptions response;
+    response.prompt_template = with_chat_template(options.prompt_template, tokenizer);
+    text = response.render(text);
   }
   std::vector<TokenId> tokens = tokenizer.encode(text);
   if (options.bos) {

@@ -15,12 +15,16 @@ struct ScoreOptions {
   std::string model;
   std::string in;
   bool grad_norm = false;
+  bool recompute = false;
   int batch_tokens = 4096;
   template <class V>
   void fields(V& v) {
     v("model", model, "folder of the checkpoint");
     v("in", in, "lines {\"ids\":[..]}");
     v("grad_norm", grad_norm, "end with the norm of the gradient of the sum of -log p");
+    v("recompute", recompute,
+      "with --grad-norm: keep only the inputs of layers and compute each again for its gradient "
+      "(less memory, the same bits)");
     v("batch_tokens", batch_tokens, "tokens a pass; never changes a log-prob", Range{1, 1 << 24});
   }
 };
@@ -61,11 +65,13 @@ int run_score(const Args& args) {
   std::vector<float> grads;
   if (options.grad_norm) grads.resize(policy->parameters().values().size());
 
+  const Activations::Mode mode =
+      options.recompute ? Activations::Mode::kCheckpoint : Activations::Mode::kFull;
   std::vector<std::vector<TokenId>> waiting;
   int64_t tokens = 0;
   const auto flush = [&] {
     for (const std::vector<float>& logprobs :
-         score_sequences(*policy, waiting, grads, options.batch_tokens)) {
+         score_sequences(*policy, waiting, grads, options.batch_tokens, mode)) {
       std::printf("%s\n", Json{{"logprobs", logprobs}}.dump().c_str());
     }
     waiting.clear();

@@ -178,9 +178,8 @@ void backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offs
       const Accumulate how = k > 0                   ? Accumulate::kContinue
                              : accumulate && !beside ? Accumulate::kAdd
                                                      : Accumulate::kStart;
-      int64_t lda = lddy;
-      const float* a = spread_rows(dy + row * lddy + k, &lda, t.rows, depth, t.columns);
-      isa.gemm({a, lda, 1, packed, panel_size, c, ld, t.rows, depth, t.columns, nullptr, how});
+      isa.gemm({dy + row * lddy + k, lddy, 1, packed, panel_size, c, ld, t.rows, depth, t.columns,
+                nullptr, how});
     }
     if (!beside) return;
     for (int64_t i = 0; i < t.rows; ++i) {
@@ -213,14 +212,12 @@ void backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
     const int64_t last = offsets[t.group + 1];
     for (int64_t begin = offsets[t.group]; begin < last; begin += kReductionChunk) {
       const int64_t depth = std::min<int64_t>(kReductionChunk, last - begin);
-      int64_t lda = lddy;
-      const float* a = spread_rows(dy + begin * lddy + t.row, &lda, depth, t.rows, t.columns);
       float* panel = thread_scratch(Slot::kPanel, depth * kPanelColumns);
       for (int64_t column = t.column; column < t.column + t.columns; column += kPanelColumns) {
         const int64_t width = std::min<int64_t>(kPanelColumns, t.column + t.columns - column);
         isa.gemm_pack_b(x + begin * ldx + column, ldx, depth, width, panel);
-        isa.gemm({a, 1, lda, panel, 0, dw[t.group] + t.row * lddw + column, lddw, t.rows, depth,
-                  width, nullptr, Accumulate::kAdd, column == t.column && lda == lddy});
+        isa.gemm({dy + begin * lddy + t.row, 1, lddy, panel, 0, dw[t.group] + t.row * lddw + column,
+                  lddw, t.rows, depth, width, nullptr, Accumulate::kAdd, column == t.column});
       }
     }
   });

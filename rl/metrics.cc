@@ -179,6 +179,7 @@ Json update_metrics(const StepReport& report, const LossConfig& loss) {
   row["sampling/importance_sampling_ratio/mean"] = any ? stats.ratio / ratios : 1;
   row["sampling/importance_sampling_ratio/max"] = any ? stats.ratio_max : 1;
   row["moe/max_vio"] = report.max_vio;
+  if (!report.expert_load.empty()) row["moe/load"] = report.expert_load;
   row["trained_tokens"] = stats.tokens;
   return row;
 }

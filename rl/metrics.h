@@ -16,7 +16,7 @@ namespace zeroth {
 Json rollout_metrics(const Rollout& rollout);
 
 // Facts of the update: loss, policy_loss, kl, clip_ratio/..., sampling/..., grad_norm,
-// learning_rate, moe/max_vio, ...
+// learning_rate, moe/max_vio, moe/load (choices of every expert in training, a list a layer), ...
 Json update_metrics(const StepReport& report, const LossConfig& loss);
 
 // What the alarms look at.

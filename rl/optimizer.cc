@@ -61,8 +61,8 @@ double AdamW::step(Parameters& parameters, std::span<const float> grads, double 
   float* w = parameters.values().data();
   for (const Block& block : blocks_) {
     update.weight_decay = block.decay ? static_cast<float>(config_.weight_decay) : 0;
-    kernels::adamw(w + block.begin, grads.data() + block.begin, m_.data() + block.begin,
-                   v_.data() + block.begin, block.end - block.begin, update);
+    kernels::adamw(w + block.begin, grads.data() + block.begin, m_.span().data() + block.begin,
+                   v_.span().data() + block.begin, block.end - block.begin, update);
   }
   return norm;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/config.h"
+#include "policy/buffer.h"
 #include "policy/parameters.h"
 
 namespace zeroth {
@@ -58,8 +59,9 @@ class AdamW {
 
   int64_t steps() const { return steps_; }
   // For checkpoints: both moments, laid out like the parameters, and the number of updates made.
-  std::span<float> first_moment() { return m_; }
-  std::span<float> second_moment() { return v_; }
+  // Those of frozen parameters are zeros and take no memory.
+  std::span<float> first_moment() { return m_.span(); }
+  std::span<float> second_moment() { return v_.span(); }
   void set_steps(int64_t steps) { steps_ = steps; }
 
  private:
@@ -69,7 +71,7 @@ class AdamW {
   };
   OptimizerConfig config_;
   std::vector<Block> blocks_;  // maximal runs of trainable parameters that share the decay
-  std::vector<float> m_, v_;
+  ZeroedFloats m_, v_;
   int64_t steps_ = 0;
 };
 

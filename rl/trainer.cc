@@ -48,14 +48,69 @@ double max_violation(const RouterStats& stats) {
   return worst;
 }
 
-// The tensors that choose experts, in any family.
-Parameters& with_frozen_router(Parameters& parameters, bool freeze) {
+constexpr const char* kSelectionBias = ".gate.e_score_correction_bias";
+
+// Marks what learns. Selection biases never do by gradient.
+Parameters& with_frozen(Parameters& parameters, const TrainerConfig& config) {
+  std::vector<bool> met(config.freeze.size(), false);
+  bool any = false;
   for (const ParameterInfo& info : parameters.infos()) {
+    if (info.name.ends_with(kSelectionBias)) continue;
+    // The tensors that choose experts, in any family.
     const bool router = info.name.ends_with(".mlp.gate.weight") ||
                         info.name.ends_with(".block_sparse_moe.gate.weight");
-    if (router) parameters.set_trainable(info.name, !freeze);
+    bool learns = config.train_router || !router;
+    for (size_t i = 0; i < met.size(); ++i) {
+      if (info.name.find(config.freeze[i]) == std::string::npos) continue;
+      met[i] = true;
+      learns = false;
+    }
+    parameters.set_trainable(info.name, learns);
+    any = any || learns;
   }
+  for (size_t i = 0; i < met.size(); ++i) {
+    if (met[i]) continue;
+    fail_usage("trainer.freeze: no parameter's name contains \"" + config.freeze[i] + "\"",
+               "give parts of names as the checkpoint has them, such as \"model.layers.0.\"");
+  }
+  if (!any) fail_usage("trainer.freeze leaves nothing to train", "freeze less");
   return parameters;
+}
+
+// Where writing gradients begins: in front of it only the embedding has any (its own, or a tied
+// head's).
+int64_t first_gradient(const Parameters& parameters) {
+  const auto& infos = parameters.infos();
+  for (size_t i = 1; i < infos.size(); ++i) {
+    if (infos[i].trainable) return infos[i].offset;
+  }
+  return static_cast<int64_t>(parameters.values().size());
+}
+
+// b_e -= rate where expert e has more than the mean load, += rate where it has less (DeepSeek-V3,
+// section 2.1.2).
+void balance_selection(Parameters& parameters, const RouterStats& stats, double rate) {
+  size_t layer = 0;
+  for (const ParameterInfo& info : parameters.infos()) {
+    if (!info.name.ends_with(kSelectionBias)) continue;
+    if (layer == stats.load.size()) return;  // nothing was routed
+    const std::vector<int64_t>& load = stats.load[layer++];
+    const int64_t total = std::accumulate(load.begin(), load.end(), int64_t{0});
+    const std::span<float> bias = parameters.view(info);
+    const auto experts = static_cast<int64_t>(load.size());
+    for (int64_t e = 0; e < experts; ++e) {
+      const int64_t excess = load[e] * experts - total;
+      bias[e] -= static_cast<float>(rate * (excess > 0) - rate * (excess < 0));
+    }
+  }
+}
+
+void add_load(const RouterStats& from, RouterStats& to) {
+  if (to.load.empty()) to.load.resize(from.load.size());
+  for (size_t l = 0; l < from.load.size(); ++l) {
+    to.load[l].resize(from.load[l].size());
+    for (size_t e = 0; e < from.load[l].size(); ++e) to.load[l][e] += from.load[l][e];
+  }
 }
 
 }  // namespace
@@ -71,10 +126,12 @@ struct Trainer::Impl {
   double temperature = 1;
   AdamW optimizer;
 
-  std::vector<float> grads;
+  ZeroedFloats gradients;
+  std::span<float> grads;
   std::unique_ptr<KvCache> cache;
   Activations activations;
-  RouterStats router;
+  RouterStats router;        // of the step
+  RouterStats batch_router;  // of the update
   MicroBatch batch;
   std::vector<float> hidden, logprob, entropy, dlogprob, dentropy, dhidden;
   std::vector<double> gradient;
@@ -90,8 +147,22 @@ struct Trainer::Impl {
         config(c),
         loss(l),
         schedule(o),
-        optimizer(with_frozen_router(p.parameters(), !c.train_router), o),
-        grads(p.parameters().values().size()) {}
+        optimizer(with_frozen(p.parameters(), c), o),
+        gradients(p.parameters().values().size()),
+        grads(gradients.span()),
+        activations(c.recompute ? Activations::Mode::kCheckpoint : Activations::Mode::kFull) {
+    if (c.router_bias_rate > 0 && !p.config().selection_bias) {
+      fail_usage("trainer.router_bias_rate is set, but a " +
+                     std::string(to_string(p.config().family)) + " model has no selection bias",
+                 "set it to 0, or balance with trainer.router_aux_coef");
+    }
+  }
+
+  void clear_gradients() {
+    const Parameters& parameters = policy.parameters();
+    std::fill_n(grads.begin(), parameters.infos().front().count, 0.0f);
+    std::fill(grads.begin() + first_gradient(parameters), grads.end(), 0.0f);
+  }
 
   // A constant group moves the weights only through the KL or the entropy bonus.
   bool has_signal(const Group& group) const {
@@ -112,7 +183,7 @@ struct Trainer::Impl {
     const size_t width = of.config().width;
     hidden.resize(packed.rows() * width);
     of.forward(packed.view(), *cache, hidden.data(), save ? &activations : nullptr,
-               save ? &router : nullptr);
+               save ? &batch_router : nullptr);
     logprob.resize(batch.responses());
     entropy.resize(batch.responses());
     of.logprobs(hidden.data() + packed.first_response_row() * width, batch.responses(),
@@ -229,7 +300,8 @@ struct Trainer::Impl {
     const auto calls = plan_micro_batches(informative, config.micro_batch_tokens);
     double rows_total = 0;
     for (const Group* group : informative) rows_total += static_cast<double>(loss_tokens(*group));
-    std::fill(grads.begin(), grads.end(), 0.0f);
+    clear_gradients();
+    batch_router.load.clear();
     for (const SliceList& slices : calls) {
       forward(policy, slices, true);
       differentiate(scope, first, report);
@@ -238,6 +310,10 @@ struct Trainer::Impl {
     }
     report.grad_norm = optimizer.step(policy.parameters(), grads, report.learning_rate);
     if (!std::isfinite(report.grad_norm)) return false;
+    if (config.router_bias_rate > 0) {
+      balance_selection(policy.parameters(), batch_router, config.router_bias_rate);
+    }
+    add_load(batch_router, router);
     ++report.updates;
     policy.publish(optimizer.steps());
     return true;
@@ -277,6 +353,7 @@ StepReport Trainer::Impl::update(const std::vector<Group>& groups, int64_t step)
   }
   if (first_tokens > 0) report.logp_difference_mean /= first_tokens;
   report.max_vio = max_violation(router);
+  report.expert_load = router.load;
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }

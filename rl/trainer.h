@@ -17,8 +17,13 @@ struct TrainerConfig {
   int inner_epochs = 1;
   int mini_batches = 1;
   int64_t micro_batch_tokens = 8192;
+  bool recompute = false;
+  // The router learns by default, as TRL's, verl's and prime-rl's does: sampling and training route
+  // by the same bits here, so the mismatch that made others freeze it does not arise.
   bool train_router = true;
+  std::vector<std::string> freeze;
   double router_aux_coef = 0;
+  double router_bias_rate = 0;
   int64_t reference_refresh = 0;
 
   template <class V>
@@ -28,9 +33,20 @@ struct TrainerConfig {
       Range{1, 100000});
     v("micro_batch_tokens", micro_batch_tokens, "most rows of one forward and backward call",
       Range{16, 1e9});
+    v("recompute", recompute,
+      "keep only the inputs of layers and compute each again for its gradient: less memory, a "
+      "third "
+      "more arithmetic, the same bits");
     v("train_router", train_router, "false keeps the routers of experts at their initial values");
+    v("freeze", freeze,
+      "parameters whose name contains one of these keep their values; nothing is computed or kept "
+      "for layers below the first that learns");
     v("router_aux_coef", router_aux_coef, "weight of the load-balancing loss; 0 = off",
       Range{0, 100});
+    v("router_bias_rate", router_bias_rate,
+      "after every update the selection bias of overloaded experts falls by this and that of the "
+      "others rises (DeepSeek-V3); 0 = off",
+      Range{0, 1});
     v("reference_refresh", reference_refresh,
       "every so many steps the reference becomes the current policy; 0 = never", Range{0, 1e9});
   }
@@ -47,6 +63,7 @@ struct StepReport {
   // updated. The same kernels compute both, so on-policy both numbers are exactly 0.
   double logp_difference_mean = 0, logp_difference_max = 0;
   double max_vio = 0;  // max over layers of max load / mean load - 1; 0 for a dense policy
+  std::vector<std::vector<int64_t>> expert_load;  // [moe layer][expert] choices in training
   int64_t forward_rows = 0;
   double seconds = 0;
 };

@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "kernels/limits.h"
+#include "rl/chat.h"
 #include "rl/run_folder.h"
 #include "rollout/roofline.h"
 
@@ -33,8 +34,8 @@ TrainingRun::TrainingRun(const fs::path& path, const RunConfig& run_config)
 }
 
 void TrainingRun::open(const fs::path& model) {
-  task = make_task(config.task.name, config.task.options);
   tokenizer = Tokenizer::load(model);
+  task = make_task(config.task.name, with_chat_template(config.task.options, *tokenizer));
   tokenizer_files = read_tokenizer_files(*tokenizer);
   policy = Policy::load(model);
   std::unique_ptr<Policy> reference;

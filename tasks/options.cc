@@ -1,5 +1,9 @@
 #include "tasks/options.h"
 
+#include <optional>
+
+#include "tasks/chat_template.h"
+
 namespace zeroth {
 namespace {
 
@@ -14,18 +18,30 @@ constexpr std::string_view kR1Zero =
     "that is, <think> "
     "reasoning here </think> <answer> answer here </answer>. User: {question}. Assistant:";
 
-constexpr std::string_view kChatMl =
-    "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n";
+// With a chat template, its shape; "chat:TEXT" is a checkpoint's own template in Jinja.
+std::optional<ChatTemplate> chat_template_of(const std::string& name) {
+  if (name == "chatml" || name == "llama3" || name == "deepseek" || name == "mistral") {
+    return ChatTemplate::named(name);
+  }
+  if (!name.starts_with("chat:")) return std::nullopt;
+  return ChatTemplate::recognise(std::string_view(name).substr(5), "the checkpoint's tokenizer");
+}
 
 std::string template_text(const std::string& name) {
   if (name == "bare") return std::string(kQuestion);
   if (name == "plain") return std::string(kQuestion) + "\n";
   if (name == "r1_zero") return std::string(kR1Zero);
   if (name == "r1_zero_think") return std::string(kR1Zero) + " <think>";
-  if (name == "chatml") return std::string(kChatMl);
+  if (const auto chat = chat_template_of(name)) return chat->question_text();
+  if (name == "chat") {
+    fail_usage("template \"chat\" is the checkpoint's own, and no checkpoint is at hand here",
+               "name the template: chatml, llama3, deepseek or mistral");
+  }
   if (name.find(kQuestion) == std::string::npos) {
-    fail_usage("template \"" + name + "\" is no known name and does not contain {question}",
-               "use bare, plain, r1_zero, r1_zero_think, chatml, or a text with {question}");
+    fail_usage(
+        "template \"" + name + "\" is no known name and does not contain {question}",
+        "use bare, plain, r1_zero, r1_zero_think, chatml, llama3, deepseek, mistral, chat, or a "
+        "text with {question}");
   }
   return name;
 }
@@ -40,7 +56,8 @@ std::string ResponseOptions::render(std::string_view question) const {
 }
 
 std::string ResponseOptions::render_messages(const Json& messages, const std::string& place) const {
-  std::string joined, turns;
+  std::string joined;
+  std::vector<ChatTurn> turns;
   for (const Json& message : messages) {
     if (!message.is_object() || !message.contains("role") || !message["role"].is_string() ||
         !message.contains("content") || !message["content"].is_string()) {
@@ -50,9 +67,10 @@ std::string ResponseOptions::render_messages(const Json& messages, const std::st
     }
     const auto content = message["content"].get<std::string>();
     joined += (joined.empty() ? "" : "\n\n") + content;
-    turns += "<|im_start|>" + message["role"].get<std::string>() + "\n" + content + "<|im_end|>\n";
+    turns.push_back({message["role"].get<std::string>(), content});
   }
-  return prompt_template == "chatml" ? turns + "<|im_start|>assistant\n" : render(joined);
+  const auto chat = chat_template_of(prompt_template);
+  return chat ? chat->render(turns) : render(joined);
 }
 
 std::string ResponseOptions::wrap_answer(const std::string& answer) const {

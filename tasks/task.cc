@@ -12,6 +12,7 @@
 #include "tasks/parity.h"
 #include "tasks/plugin_task.h"
 #include "tasks/programs.h"
+#include "tasks/task_spec.h"
 #include "tasks/zebra.h"
 
 namespace zeroth {
@@ -149,7 +150,7 @@ std::unique_ptr<Task> make_task(const std::string& name, const Json& options) {
              "`zeroth task list` shows the tasks");
 }
 
-std::unique_ptr<Task> make_task(const std::string& spec) {
+TaskSpec parse_task_spec(const std::string& spec) {
   const size_t colon = spec.find(':');
   Json options = Json::object();
   if (colon != std::string::npos) {
@@ -164,7 +165,12 @@ std::unique_ptr<Task> make_task(const std::string& spec) {
       options[key] = parsed.is_discarded() ? Json(value) : parsed;
     }
   }
-  return make_task(spec.substr(0, colon), options);
+  return {spec.substr(0, colon), options};
+}
+
+std::unique_ptr<Task> make_task(const std::string& spec) {
+  const TaskSpec parsed = parse_task_spec(spec);
+  return make_task(parsed.name, parsed.options);
 }
 
 bool starts_plugin(const std::string& name, const Json& options) {
