@@ -204,6 +204,96 @@ TEST_CASE("a frozen router keeps its weights, and a trained one does not") {
   }
 }
 
+TEST_CASE("recomputed activations give the same weights, bit for bit") {
+  const auto policy = tiny_policy();
+  const auto groups = sample_groups(*policy, 2, 4, sampling_of(1));
+  TrainerConfig config;
+  config.recompute = true;
+  CHECK(train_once(groups, config).weights == train_once(groups, {}).weights);
+}
+
+TEST_CASE("frozen parameters keep their values, and the others learn as if nothing were frozen") {
+  const auto policy = tiny_policy();
+  const auto groups = sample_groups(*policy, 3, 4, sampling_of(1));
+  const auto train = [&](std::vector<std::string> freeze) {
+    auto trained = tiny_policy();
+    TrainerConfig config;
+    config.freeze = std::move(freeze);
+    OptimizerConfig optimizer;
+    optimizer.max_grad_norm = 0;  // the norm is that of the trainable gradients
+    Trainer trainer(*trained, nullptr, config, {}, optimizer, 9, 10, kMaxTokens, 1);
+    trainer.update(groups, 0);
+    return trained;
+  };
+  const auto all = train({});
+  for (const std::vector<std::string>& freeze :
+       {std::vector<std::string>{"embed_tokens", "layers.0."},
+        {"self_attn"},
+        {"layers.0.", "layers.1."}}) {
+    const auto some = train(freeze);
+    for (const ParameterInfo& info : all->parameters().infos()) {
+      const auto before = policy->parameters().view(info), after = some->parameters().view(info),
+                 whole = all->parameters().view(info);
+      bool frozen = false;
+      for (const std::string& part : freeze) frozen |= info.name.find(part) != std::string::npos;
+      CAPTURE(info.name);
+      CHECK(std::equal(after.begin(), after.end(), frozen ? before.begin() : whole.begin()));
+    }
+  }
+  TrainerConfig config;
+  config.freeze = {"layers.77."};
+  const auto make = [&] { Trainer(*tiny_policy(), nullptr, config, {}, {}, 9, 10, kMaxTokens, 1); };
+  CHECK_THROWS_WITH_AS(make(), doctest::Contains("layers.77."), Error);
+  config.freeze = {"weight"};
+  CHECK_THROWS_WITH_AS(make(), doctest::Contains("nothing to train"), Error);
+}
+
+TEST_CASE("selection bias: moved against the load, used by the next forward, saved") {
+  const std::filesystem::path fixture = "tests/data/parity/deepseek_v3";
+  auto policy = Policy::load(fixture);
+  const auto groups = sample_groups(*policy, 2, 4, sampling_of(1));
+  TrainerConfig config;
+  config.router_bias_rate = 0.125;
+  OptimizerConfig still;
+  still.lr = 0;
+  Trainer trainer(*policy, nullptr, config, {}, still, 9, 10, kMaxTokens, 1);
+  const StepReport report = trainer.update(groups, 0);
+  CHECK(policy->version() == 1);
+  REQUIRE(static_cast<int>(report.expert_load.size()) == policy->config().moe_layers());
+  const auto initial = Policy::load(fixture);
+  size_t layer = 0, moved = 0;
+  for (const ParameterInfo& info : policy->parameters().infos()) {
+    const auto before = initial->parameters().view(info), after = policy->parameters().view(info);
+    if (!info.name.ends_with("e_score_correction_bias")) {
+      CHECK(std::equal(before.begin(), before.end(), after.begin()));
+      continue;
+    }
+    const auto& load = report.expert_load[layer++];
+    int64_t total = 0;
+    for (const int64_t n : load) total += n;
+    for (size_t e = 0; e < load.size(); ++e) {
+      const int64_t excess = load[e] * static_cast<int64_t>(load.size()) - total;
+      const float step = excess > 0 ? -0.125f : excess < 0 ? 0.125f : 0.0f;
+      CHECK(after[e] == before[e] + step);
+      moved += step != 0;
+    }
+  }
+  CHECK(moved > 0);
+  // The next samples are routed by the new biases: training meets the same log-probs again.
+  const auto next = sample_groups(*policy, 2, 4, sampling_of(1));
+  CHECK(trainer.update(next, 1).logp_difference_max == 0);
+  // The old ones no longer fit.
+  CHECK(trainer.update(groups, 2).logp_difference_max > 0);
+  const TemporaryFolder folder;
+  policy->save(folder.path());
+  const auto saved = Policy::load(folder.path());
+  CHECK(std::equal(saved->parameters().values().begin(), saved->parameters().values().end(),
+                   policy->parameters().values().begin()));
+
+  const auto none = [&] { Trainer(*tiny_policy(), nullptr, config, {}, {}, 9, 10, kMaxTokens, 1); };
+  CHECK_THROWS_WITH_AS(none(), doctest::Contains("no selection bias"), Error);
+}
+
 TEST_CASE("KL: zero against the policy itself, and a pull towards another reference") {
   const auto policy = tiny_policy();
   const auto groups = sample_groups(*policy, 2, 4, sampling_of(1));
