@@ -137,7 +137,8 @@ def by_keys(check, page, url, downloads):
     check("#/step/" in page.url(), "Enter on a curve opens the step")
     last = page.url()
     page.press("h")
-    page.until("location.href !== %r && !!document.querySelector('.card')" % last, "the step before")
+    # Cards alone could be those of the view that is about to be replaced.
+    page.until("location.href !== %r && !!document.querySelector('.card') && document.querySelector('h1').textContent === 'Step ' + location.hash.split('/')[2]" % last, "the step before")
     page.tab_to(BARS)
     page.press("Enter")
     page.wait("#kept")
