@@ -121,6 +121,7 @@ CodeVerdict verdict_of(const SandboxResult& result, const std::string& nonce,
   verdict.total = static_cast<int>(tests.tests.size());
   verdict.weak = tests.weak();
   verdict.seconds = result.seconds;
+  verdict.waited_seconds = result.waited_seconds;
   if (result.status == SandboxResult::Status::kInfrastructure) {
     verdict.reason = Reason::kCheckerError;
     verdict.detail = shorten(result.error);

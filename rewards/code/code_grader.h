@@ -44,7 +44,8 @@ struct CodeVerdict {
   int passed = 0, total = 0;
   bool weak = false;
   double seconds = 0;
-  std::string detail;  // first failing test or error, at most 200 bytes
+  double waited_seconds = 0;  // of these, waiting for a core: not counted against the limit
+  std::string detail;         // first failing test or error, at most 200 bytes
 };
 
 // Processes that run sandboxed jobs, one each at a time. Each is a small fork of this process made

@@ -112,6 +112,7 @@ class Collector {
       if (waited > granted + kLeastGrant && granted < most) {
         const double more = std::min(waited, most) - granted;
         granted += more;
+        result_.waited_seconds = granted;
         deadline +=
             std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(more));
         continue;

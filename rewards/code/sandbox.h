@@ -60,6 +60,7 @@ struct SandboxResult {
   std::string out, err;        // standard output and error, cut at output_bytes
   std::string error;           // text for kInfrastructure
   double seconds = 0;          // wall clock
+  double waited_seconds = 0;   // of these, granted because the program waited for a core
 };
 
 // Runs the job to its end; blocks. Thread safe. The caller should be a process with a small address

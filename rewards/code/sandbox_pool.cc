@@ -153,6 +153,7 @@ std::string pack(const SandboxResult& result) {
   w.text(result.err);
   w.text(result.error);
   w.real(result.seconds);
+  w.real(result.waited_seconds);
   return w.bytes();
 }
 
@@ -169,6 +170,7 @@ SandboxResult unpack_result(const std::string& bytes) {
   result.err = r.text();
   result.error = r.text();
   result.seconds = r.real();
+  result.waited_seconds = r.real();
   return result;
 }
 
