@@ -132,8 +132,7 @@ Problem ArithmeticTask::problem(Split split, int64_t index) const {
 
 std::vector<Verdict> ArithmeticTask::grade(const Problem& problem, std::string_view completion,
                                            FinishReason finish) const {
-  const FormatRules rules = options_.format_rules();
-  const ResponseParts parts = split_response(completion, rules);
+  const ResponseParts parts = split_response(completion, options_.format_rules());
   Verdict accuracy;
   accuracy.name = "accuracy";
   if (parts.reason == Reason::kNone) {
@@ -143,7 +142,6 @@ std::vector<Verdict> ArithmeticTask::grade(const Problem& problem, std::string_v
   } else {
     accuracy.reason = finish == FinishReason::kLength ? Reason::kTruncated : parts.reason;
   }
-  accuracy.weight = options_.accuracy_weight;
 
   const auto op = problem.meta.at("op").get<std::string>();
   const std::string working = scratch_lines(problem.meta.at("a").get<int64_t>(), op[0],
@@ -153,11 +151,9 @@ std::vector<Verdict> ArithmeticTask::grade(const Problem& problem, std::string_v
   process.weight = options_.process_weight;
   accuracy.info = std::move(process.info);
   process.info = Json::object();
-  add_thinking_facts(!trim(parts.think).empty(), accuracy.score == 1, accuracy.info);
-
-  Verdict format = check_format(completion, rules, finish);
-  format.weight = options_.format_weight;
-  return {std::move(accuracy), std::move(format), std::move(process)};
+  std::vector<Verdict> verdicts = options_.verdicts(std::move(accuracy), completion, finish);
+  verdicts.push_back(std::move(process));
+  return verdicts;
 }
 
 std::string ArithmeticTask::gold_completion(const Problem& problem) const {

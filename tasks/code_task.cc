@@ -183,12 +183,6 @@ const CodeTask::Row& CodeTask::row_of(const Problem& problem) const {
   return rows_.at(problem.meta.at("row").get<size_t>());
 }
 
-std::vector<Verdict> CodeTask::grade(const Problem& problem, std::string_view completion,
-                                     FinishReason finish) const {
-  const GradeRequest request{&problem, completion, finish};
-  return grade_batch({&request, 1})[0];
-}
-
 std::vector<std::vector<Verdict>> CodeTask::grade_batch(
     std::span<const GradeRequest> requests) const {
   const FormatRules rules = options_.format_rules();
@@ -210,16 +204,12 @@ std::vector<std::vector<Verdict>> CodeTask::grade_batch(
   std::vector<std::vector<Verdict>> results;
   for (size_t i = 0; i < requests.size(); ++i) {
     Verdict accuracy = code_accuracy(codes[i], submissions[i].program);
-    accuracy.weight = options_.accuracy_weight;
     if (requests[i].finish == FinishReason::kLength && accuracy.score == 0 &&
         accuracy.reason != Reason::kCheckerError) {
       accuracy.reason = Reason::kTruncated;
     }
-    const ResponseParts parts = split_response(requests[i].completion, rules);
-    add_thinking_facts(!trim(parts.think).empty(), accuracy.score >= 1, accuracy.info);
-    Verdict format = check_format(requests[i].completion, rules, requests[i].finish);
-    format.weight = options_.format_weight;
-    results.push_back({std::move(accuracy), std::move(format)});
+    results.push_back(
+        options_.verdicts(std::move(accuracy), requests[i].completion, requests[i].finish));
   }
   return results;
 }

@@ -19,7 +19,8 @@ struct SandboxOptions {
   bool partial_credit = false;
   template <class V>
   void fields(V& v) {
-    v("time_limit", time_limit, "seconds of a program, time that it waits for a core not counted", Range{0.05, 600});
+    v("time_limit", time_limit, "seconds of a program, time that it waits for a core not counted",
+      Range{0.05, 600});
     v("memory_mb", memory_mb, "memory of a program in MiB", Range{32, 65536});
     v("workers", workers, "sandboxes at a time; 0 = one per core", Range{0, 1024});
     v("partial_credit", partial_credit,
@@ -61,15 +62,13 @@ std::string extract_program(std::string_view completion, const FormatRules& rule
 // Tasks "humaneval", "mbpp" and "code". Verdicts: "accuracy" (facts tests, tests_right) and
 // "format". What the sandbox could not decide is Reason::kCheckerError. Rows whose tests do not
 // load are left out and counted by skipped().
-class CodeTask : public Task {
+class CodeTask : public BatchTask {
  public:
   CodeTask(std::string name, CodeTaskOptions options);
   ~CodeTask() override;
   std::string name() const override { return name_; }
   int64_t size(Split split) const override;
   Problem problem(Split split, int64_t index) const override;
-  std::vector<Verdict> grade(const Problem& problem, std::string_view completion,
-                             FinishReason finish) const override;
   std::vector<std::vector<Verdict>> grade_batch(
       std::span<const GradeRequest> requests) const override;
   std::string gold_completion(const Problem& problem) const override;

@@ -94,8 +94,8 @@ std::unique_ptr<Corpus> make_corpus(const std::string& name, const Json& options
     return plain_corpus<FractionsCorpus, FractionsCorpusOptions>(given, "corpus fractions");
   }
   if (name == "mixture") return std::make_unique<MixtureCorpus>(given);
-  const std::vector<std::string> names = {"countdown", "parity", "arithmetic", "programs",
-                                          "fractions", "mixture"};
+  const std::vector<std::string> names = {"countdown", "parity",    "arithmetic",
+                                          "programs",  "fractions", "mixture"};
   const std::string near = nearest(name, names);
   fail_usage("no corpus is named \"" + name + "\"" +
                  (near.empty() ? "" : "; did you mean \"" + near + "\"?"),

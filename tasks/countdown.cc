@@ -226,15 +226,9 @@ std::vector<Verdict> CountdownTask::grade(const Problem& problem, std::string_vi
     accuracy.reason = finish == FinishReason::kLength ? Reason::kTruncated : parts.reason;
     accuracy.info = {{"error", parts.why}};
   }
-  accuracy.weight = options_.accuracy_weight;
   accuracy.info.update(
       countdown_facts(parse_countdown_trace(parts.think, numbers), target, accuracy.score == 1));
-
-  add_thinking_facts(!trim(parts.think).empty(), accuracy.score == 1, accuracy.info);
-
-  Verdict format = check_format(completion, rules, finish);
-  format.weight = options_.format_weight;
-  return {std::move(accuracy), std::move(format)};
+  return options_.verdicts(std::move(accuracy), completion, finish);
 }
 
 std::string CountdownTask::cluster(const Problem& problem) const {

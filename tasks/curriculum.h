@@ -26,7 +26,8 @@ struct CurriculumConfig {
   template <class V>
   void fields(V& v) {
     v("mode", mode,
-      "uniform (every problem once an epoch); prioritised (probability proportional to 1 - success rate); levels (from easy to "
+      "uniform (every problem once an epoch); prioritised (probability proportional to 1 - success "
+      "rate); levels (from easy to "
       "hard, needs a task with "
       "levels)",
       Choice{{"uniform", "prioritised", "levels"}});

@@ -180,8 +180,7 @@ Verdict DataTask::check_answer(const Problem& problem, std::string_view answer) 
 
 std::vector<Verdict> DataTask::grade(const Problem& problem, std::string_view completion,
                                      FinishReason finish) const {
-  const FormatRules rules = options_.format_rules();
-  const ResponseParts parts = split_response(completion, rules);
+  const ResponseParts parts = split_response(completion, options_.format_rules());
   const bool tagged = completion.find("<answer>") != std::string_view::npos;
   const bool in_tags =
       options_.answer_place == "tags" || (options_.answer_place == "auto" && tagged);
@@ -206,11 +205,7 @@ std::vector<Verdict> DataTask::grade(const Problem& problem, std::string_view co
   }
   if (accuracy.reason == Reason::kNoAnswer && finish == FinishReason::kLength)
     accuracy.reason = Reason::kTruncated;
-  accuracy.weight = options_.accuracy_weight;
-  add_thinking_facts(!trim(parts.think).empty(), accuracy.score == 1, accuracy.info);
-  Verdict format = check_format(completion, rules, finish);
-  format.weight = options_.format_weight;
-  return {std::move(accuracy), std::move(format)};
+  return options_.verdicts(std::move(accuracy), completion, finish);
 }
 
 std::string DataTask::gold_completion(const Problem& problem) const {

@@ -208,13 +208,11 @@ Problem KnightsTask::problem(Split split, int64_t index) const {
 
 std::vector<Verdict> KnightsTask::grade(const Problem& problem, std::string_view completion,
                                         FinishReason finish) const {
-  const FormatRules rules = options_.format_rules();
-  const ResponseParts parts = split_response(completion, rules);
+  const ResponseParts parts = split_response(completion, options_.format_rules());
   const auto names = problem.meta.at("names").get<std::vector<std::string>>();
   const auto knights = problem.meta.at("knights").get<unsigned>();
   Verdict accuracy;
   accuracy.name = "accuracy";
-  accuracy.weight = options_.accuracy_weight;
   accuracy.info = Json::object();
   double right = 0;
   if (parts.reason != Reason::kNone) {
@@ -232,10 +230,7 @@ std::vector<Verdict> KnightsTask::grade(const Problem& problem, std::string_view
                                             : Reason::kWrong;
   }
   accuracy.info["people_right"] = right / static_cast<double>(names.size());
-  add_thinking_facts(!trim(parts.think).empty(), accuracy.score == 1, accuracy.info);
-  Verdict format = check_format(completion, rules, finish);
-  format.weight = options_.format_weight;
-  return {std::move(accuracy), std::move(format)};
+  return options_.verdicts(std::move(accuracy), completion, finish);
 }
 
 std::string KnightsTask::gold_completion(const Problem& problem) const {

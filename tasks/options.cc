@@ -93,6 +93,17 @@ std::vector<std::string> ResponseOptions::stop_strings() const {
   return {"</answer>"};
 }
 
+std::vector<Verdict> ResponseOptions::verdicts(Verdict accuracy, std::string_view completion,
+                                               FinishReason finish) const {
+  const FormatRules rules = format_rules();
+  const ResponseParts parts = split_response(completion, rules);
+  accuracy.weight = accuracy_weight;
+  add_thinking_facts(!trim(parts.think).empty(), accuracy.score >= 1, accuracy.info);
+  Verdict format = check_format(completion, rules, finish);
+  format.weight = format_weight;
+  return {std::move(accuracy), std::move(format)};
+}
+
 void add_thinking_facts(bool thinks, bool right, Json& info) {
   info["thinks"] = thinks ? 1 : 0;
   info["direct"] = thinks ? 0 : 1;

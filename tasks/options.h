@@ -15,8 +15,10 @@ namespace zeroth {
 //   bare           the question alone
 //   plain          the question and a line feed
 //   r1_zero        a conversation that asks for <think> and <answer> blocks, ending with
-//   "Assistant:" r1_zero_think  the same, with the opening <think> already there chatml         one
-//   user turn in ChatML, ending where the assistant starts
+//   "Assistant:" r1_zero_think  the same, with the opening <think> already there chatml, llama3,
+//   deepseek, mistral   one user turn, ending where the assistant starts
+//                  (tasks/chat_template.h)
+//   chat           the one that the checkpoint's tokenizer names; known only where there is one
 struct ResponseOptions {
   std::string prompt_template = "plain";
   double accuracy_weight = 1;
@@ -27,7 +29,8 @@ struct ResponseOptions {
   template <class V>
   void fields(V& v) {
     v("template", prompt_template,
-      "bare, plain, r1_zero, r1_zero_think, chatml, or a text with {question}");
+      "bare, plain, r1_zero, r1_zero_think, chatml, llama3, deepseek, mistral, chat (the "
+      "checkpoint's own), or a text with {question}");
     v("accuracy_weight", accuracy_weight, "weight of the accuracy reward", Range{-1000, 1000});
     v("format_weight", format_weight, "weight of the format reward", Range{-1000, 1000});
     v("stop_at_answer", stop_at_answer,
@@ -37,7 +40,7 @@ struct ResponseOptions {
 
   // The prompt for a question. Throws a usage Error when the template lacks {question}.
   std::string render(std::string_view question) const;
-  // The prompt for chat messages [{"role", "content"}, ..]: with template chatml one turn each,
+  // The prompt for chat messages [{"role", "content"}, ..]: with a chat template one turn each,
   // else the contents joined by blank lines are the question. Malformed messages are an Error that
   // names `place`.
   std::string render_messages(const Json& messages, const std::string& place) const;
@@ -46,6 +49,10 @@ struct ResponseOptions {
   // True when the rendered prompt ends with an opening <think>.
   bool think_opened() const;
   FormatRules format_rules() const;
+  // What most tasks return: the accuracy verdict with its weight and the thinking facts, and the
+  // format verdict with its weight.
+  std::vector<Verdict> verdicts(Verdict accuracy, std::string_view completion,
+                                FinishReason finish) const;
   std::vector<std::string> stop_strings() const;
 };
 

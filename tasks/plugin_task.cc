@@ -175,12 +175,6 @@ std::string PluginTask::cluster(const Problem& problem) const {
   return base_ ? base_->cluster(problem) : problem.id;
 }
 
-std::vector<Verdict> PluginTask::grade(const Problem& problem, std::string_view completion,
-                                       FinishReason finish) const {
-  const GradeRequest request{&problem, completion, finish};
-  return grade_batch({&request, 1})[0];
-}
-
 void PluginTask::read_result(const Json& result, std::vector<Verdict>& verdicts) const {
   Verdict& accuracy = verdicts[0];
   if (result.is_null()) reject(PluginFaultKind::kReported, "the result is null");

@@ -73,7 +73,7 @@ struct HttpOptions : PluginOptions {
 // Verdicts: "accuracy", then one for each of the plug-in's "parts", then "format" when it has a
 // weight. A fault of the plug-in makes accuracy Reason::kCheckerError with the facts "fault" (see
 // PluginFaultKind) and "detail". Problems of the plug-in are kept once asked for.
-class PluginTask : public Task {
+class PluginTask : public BatchTask {
  public:
   // Starts a worker and greets it; throws Error when that fails.
   PluginTask(std::string name, PluginOptions options,
@@ -83,8 +83,6 @@ class PluginTask : public Task {
   int64_t size(Split split) const override;
   // Throws Error when the plug-in does not give it.
   Problem problem(Split split, int64_t index) const override;
-  std::vector<Verdict> grade(const Problem& problem, std::string_view completion,
-                             FinishReason finish) const override;
   std::vector<std::vector<Verdict>> grade_batch(
       std::span<const GradeRequest> requests) const override;
   // The reference answer in an answer block, or the problem's meta.gold.

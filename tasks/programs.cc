@@ -143,23 +143,6 @@ Verdict ProgramsTask::run_native(std::string_view program, const Problem& proble
   return verdict;
 }
 
-std::vector<Verdict> ProgramsTask::finish_grade(const GradeRequest& request,
-                                                Verdict accuracy) const {
-  const FormatRules rules = options_.format_rules();
-  accuracy.weight = options_.accuracy_weight;
-  const ResponseParts parts = split_response(request.completion, rules);
-  add_thinking_facts(!trim(parts.think).empty(), accuracy.score >= 1, accuracy.info);
-  Verdict format = check_format(request.completion, rules, request.finish);
-  format.weight = options_.format_weight;
-  return {std::move(accuracy), std::move(format)};
-}
-
-std::vector<Verdict> ProgramsTask::grade(const Problem& problem, std::string_view completion,
-                                         FinishReason finish) const {
-  const GradeRequest request{&problem, completion, finish};
-  return grade_batch({&request, 1})[0];
-}
-
 std::vector<std::vector<Verdict>> ProgramsTask::grade_batch(
     std::span<const GradeRequest> requests) const {
   std::vector<std::vector<Verdict>> results(requests.size());
@@ -173,9 +156,10 @@ std::vector<std::vector<Verdict>> ProgramsTask::grade_batch(
       none.name = "accuracy";
       none.reason = request.finish == FinishReason::kLength ? Reason::kTruncated : parts.reason;
       none.info = {{"error", parts.why}};
-      results[i] = finish_grade(request, std::move(none));
+      results[i] = options_.verdicts(std::move(none), request.completion, request.finish);
     } else if (pool_ == nullptr) {
-      results[i] = finish_grade(request, run_native(parts.answer, *request.problem));
+      results[i] = options_.verdicts(run_native(parts.answer, *request.problem), request.completion,
+                                     request.finish);
     } else {
       const auto function = request.problem->meta.at("function").get<size_t>();
       submissions.push_back({"f = " + std::string(parts.answer), &tests_.at(function)});
@@ -194,7 +178,8 @@ std::vector<std::vector<Verdict>> ProgramsTask::grade_batch(
   }
   for (size_t k = 0; k < places.size(); ++k) {
     results[places[k]] =
-        finish_grade(requests[places[k]], code_accuracy(codes[k], submissions[k].program));
+        options_.verdicts(code_accuracy(codes[k], submissions[k].program),
+                          requests[places[k]].completion, requests[places[k]].finish);
   }
   return results;
 }

@@ -37,15 +37,13 @@ struct ProgramsOptions : ResponseOptions, SandboxOptions {
 // holds a lambda (see tasks/small_function.h; any Python function body with runner=sandbox) that
 // has to give the right result on every input pair, the shown ones included. Facts: tests,
 // tests_right, examples_right (of the two shown, native runner only).
-class ProgramsTask : public Task {
+class ProgramsTask : public BatchTask {
  public:
   explicit ProgramsTask(ProgramsOptions options);
   ~ProgramsTask() override;
   std::string name() const override { return "programs"; }
   int64_t size(Split split) const override;
   Problem problem(Split split, int64_t index) const override;
-  std::vector<Verdict> grade(const Problem& problem, std::string_view completion,
-                             FinishReason finish) const override;
   std::vector<std::vector<Verdict>> grade_batch(
       std::span<const GradeRequest> requests) const override;
   std::string gold_completion(const Problem& problem) const override;
@@ -60,7 +58,6 @@ class ProgramsTask : public Task {
     int function;
     int a[2], b[2];  // the two examples
   };
-  std::vector<Verdict> finish_grade(const GradeRequest& request, Verdict accuracy) const;
   Verdict run_native(std::string_view program, const Problem& problem) const;
 
   ProgramsOptions options_;

@@ -138,11 +138,9 @@ Problem CLASSTask::problem(Split split, int64_t index) const {
 // Never throws and never hangs, whatever the policy wrote.
 std::vector<Verdict> CLASSTask::grade(const Problem& problem, std::string_view completion,
                                       FinishReason finish) const {
-  const FormatRules rules = options_.format_rules();
-  const ResponseParts parts = split_response(completion, rules);
+  const ResponseParts parts = split_response(completion, options_.format_rules());
   Verdict accuracy;
   accuracy.name = "accuracy";
-  accuracy.weight = options_.accuracy_weight;
   accuracy.info = Json::object();
   accuracy.extracted = std::string(parts.answer.substr(0, 4096));
   if (parts.reason != Reason::kNone) {
@@ -151,9 +149,7 @@ std::vector<Verdict> CLASSTask::grade(const Problem& problem, std::string_view c
     accuracy.score = parts.answer == problem.answer ? 1 : 0;
     accuracy.reason = accuracy.score == 1 ? Reason::kCorrect : Reason::kWrong;
   }
-  Verdict format = check_format(completion, rules, finish);
-  format.weight = options_.format_weight;
-  return {std::move(accuracy), std::move(format)};
+  return options_.verdicts(std::move(accuracy), completion, finish);
 }
 
 }  // namespace zeroth

@@ -127,6 +127,12 @@ std::vector<std::string> split_assignments(const std::string& text) {
 
 }  // namespace
 
+std::vector<Verdict> BatchTask::grade(const Problem& problem, std::string_view completion,
+                                      FinishReason finish) const {
+  const GradeRequest request{&problem, completion, finish};
+  return grade_batch({&request, 1})[0];
+}
+
 std::vector<std::vector<Verdict>> Task::grade_batch(std::span<const GradeRequest> requests) const {
   std::vector<std::vector<Verdict>> results(requests.size());
   parallel_for(static_cast<int64_t>(requests.size()), 1, [&](int64_t begin, int64_t end) {

@@ -54,6 +54,15 @@ class Task {
   virtual bool grades_here() const { return true; }
 };
 
+// A task that grades many completions at a time; one is a batch of one.
+class BatchTask : public Task {
+ public:
+  std::vector<Verdict> grade(const Problem& problem, std::string_view completion,
+                             FinishReason finish) const final;
+  std::vector<std::vector<Verdict>> grade_batch(
+      std::span<const GradeRequest> requests) const override = 0;
+};
+
 // Makes the task `name` with its options; unknown names and options are usage Errors that name the
 // nearest one.
 std::unique_ptr<Task> make_task(const std::string& name, const Json& options);

@@ -279,13 +279,11 @@ Problem ZebraTask::problem(Split split, int64_t index) const {
 
 std::vector<Verdict> ZebraTask::grade(const Problem& problem, std::string_view completion,
                                       FinishReason finish) const {
-  const FormatRules rules = options_.format_rules();
-  const ResponseParts parts = split_response(completion, rules);
+  const ResponseParts parts = split_response(completion, options_.format_rules());
   const auto names = problem.meta.at("names").get<std::vector<std::vector<std::string>>>();
   const auto truth = problem.meta.at("grid").get<ZebraGrid>();
   Verdict accuracy;
   accuracy.name = "accuracy";
-  accuracy.weight = options_.accuracy_weight;
   accuracy.info = Json::object();
   double right = 0, cells = 0;
   for (const auto& row : truth) cells += static_cast<double>(row.size());
@@ -307,10 +305,7 @@ std::vector<Verdict> ZebraTask::grade(const Problem& problem, std::string_view c
                                             : Reason::kWrong;
   }
   accuracy.info["cells_right"] = right / cells;
-  add_thinking_facts(!trim(parts.think).empty(), accuracy.score == 1, accuracy.info);
-  Verdict format = check_format(completion, rules, finish);
-  format.weight = options_.format_weight;
-  return {std::move(accuracy), std::move(format)};
+  return options_.verdicts(std::move(accuracy), completion, finish);
 }
 
 std::string ZebraTask::gold_completion(const Problem& problem) const {
