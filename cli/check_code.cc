@@ -15,12 +15,12 @@
 namespace zeroth {
 namespace {
 
-struct CheckCodeFlags : CodeGradingOptions {
+struct CheckCodeFlags : SandboxOptions {
   bool help = false;
   template <class V>
   void fields(V& v) {
     v("help", help, "show this help");
-    CodeGradingOptions::fields(v);
+    SandboxOptions::fields(v);
   }
 };
 
@@ -78,12 +78,12 @@ int run_check_code(const Args& args) {
   }
   std::printf("layers of the sandbox here:\n%s", probe_sandbox().text().c_str());
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
-  SandboxPool pool(flags.workers);
-  const std::vector<CodeRow> rows = read_code_rows(rest[0], pool);
+  const std::unique_ptr<SandboxPool> pool = make_sandbox_pool(flags);
+  const std::vector<CodeRow> rows = read_code_rows(rest[0], *pool);
   int wrong = 0, uncontained = 0;
   for (const CodeRow& row : rows) {
     const Json json = parse_json(row.text, rest[0]);
-    const CodeVerdict verdict = grade_rows({row}, flags.code_options(), pool)[0];
+    const CodeVerdict verdict = grade_rows({row}, flags.code_options(), *pool)[0];
     bool contained = verdict.reason != Reason::kCheckerError &&
                      verdict.seconds - verdict.waited_seconds < flags.time_limit + 2;
     std::string how;
@@ -93,7 +93,7 @@ int run_check_code(const Args& args) {
         how += " left " + path.get<std::string>();
       }
     }
-    if (const auto left = leftovers(pool); !left.empty()) {
+    if (const auto left = leftovers(*pool); !left.empty()) {
       contained = false;
       how += " left process " + std::to_string(left[0]);
     }

@@ -7,14 +7,6 @@
 
 namespace zeroth {
 
-CodeOptions CodeGradingOptions::code_options() const {
-  CodeOptions options;
-  options.limits.wall_seconds = time_limit;
-  options.limits.memory_bytes = int64_t{memory_mb} << 20;
-  options.partial_credit = partial_credit;
-  return options;
-}
-
 std::vector<CodeRow> read_code_rows(const std::filesystem::path& path, SandboxPool& pool) {
   std::vector<CodeRow> rows;
   for_each_line(path, [&](std::string_view text, int64_t number) {
@@ -68,7 +60,7 @@ std::vector<CodeVerdict> grade_rows(const std::vector<CodeRow>& rows, const Code
 
 namespace {
 
-struct GradeCodeFlags : CodeGradingOptions {
+struct GradeCodeFlags : SandboxOptions {
   std::string in, kind = "code";
   bool help = false;
   template <class V>
@@ -76,7 +68,7 @@ struct GradeCodeFlags : CodeGradingOptions {
     v("kind", kind, "what to grade", Choice{{"code"}});
     v("in", in, "JSONL file: {\"id\",\"program\",\"tests\":{..}} or HumanEval / MBPP fields");
     v("help", help, "show this help");
-    CodeGradingOptions::fields(v);
+    SandboxOptions::fields(v);
   }
 };
 
@@ -94,9 +86,9 @@ int run_grade_code(const Args& args) {
   if (flags.in.empty() || !rest.empty())
     fail_usage("zeroth grade --kind code takes --in FILE.jsonl",
                "see zeroth grade --kind code --help");
-  SandboxPool pool(flags.workers);
-  const std::vector<CodeRow> rows = read_code_rows(flags.in, pool);
-  const std::vector<CodeVerdict> verdicts = grade_rows(rows, flags.code_options(), pool);
+  const std::unique_ptr<SandboxPool> pool = make_sandbox_pool(flags);
+  const std::vector<CodeRow> rows = read_code_rows(flags.in, *pool);
+  const std::vector<CodeVerdict> verdicts = grade_rows(rows, flags.code_options(), *pool);
   int faults = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
     const CodeVerdict& verdict = verdicts[i];

@@ -1,11 +1,6 @@
 #include "inspect/judge.h"
 
 #include <algorithm>
-#include <boost/asio/connect.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/beast/core.hpp>
-#include <boost/beast/http.hpp>
 #include <chrono>
 #include <optional>
 #include <thread>
@@ -14,15 +9,10 @@
 #include "core/json_lines.h"
 #include "core/sha256.h"
 #include "inspect/terminal.h"
-#include "tasks/plugin_http.h"
+#include "tasks/http_client.h"
 
 namespace zeroth {
 namespace {
-
-namespace beast = boost::beast;
-namespace http = beast::http;
-namespace net = boost::asio;
-using tcp = net::ip::tcp;
 
 constexpr uint64_t kMaxReply = uint64_t{4} << 20;
 // What a judge is shown of a trace; the rest would not fit into its context.
@@ -139,75 +129,23 @@ std::map<std::string, Judgement> read_judgements(const std::filesystem::path& ru
 }
 
 struct Judge::Impl {
+  Impl(JudgeConfig given, HttpUrl url)
+      : config(std::move(given)), client(std::move(url), kMaxReply) {}
+
   JudgeConfig config;
-  HttpUrl url;
-  net::io_context context{1};
-  std::optional<beast::tcp_stream> stream;
-  beast::flat_buffer buffer;
+  HttpClient client;
 
-  // Runs what was started until it is done; its result is in `result`.
-  void finish() {
-    context.restart();
-    context.run();
-  }
-
-  void connect() {
-    buffer.clear();
-    stream.emplace(context);
-    stream->expires_after(std::chrono::duration_cast<std::chrono::nanoseconds>(
-        std::chrono::duration<double>(config.timeout_s)));
-    tcp::resolver resolver(context);
-    beast::error_code result;
-    const auto endpoints = resolver.resolve(url.host, url.port, result);
-    if (!result) {
-      result = net::error::operation_aborted;
-      stream->async_connect(endpoints,
-                            [&](beast::error_code error, const auto&) { result = error; });
-      finish();
-    }
-    if (result) {
-      stream.reset();
-      throw std::runtime_error("cannot reach it: " + result.message());
-    }
-  }
-
+  // Throws Error for what trying again cannot mend, another exception for the rest.
   std::string post(const std::string& body) {
-    if (!stream) connect();
-    http::request<http::string_body> request(http::verb::post, url.path, 11);
-    request.set(http::field::host, url.host + ":" + url.port);
-    request.set(http::field::content_type, "application/json");
-    if (!config.key.empty()) request.set(http::field::authorization, "Bearer " + config.key);
-    request.body() = body;
-    request.prepare_payload();
-    stream->expires_after(std::chrono::duration_cast<std::chrono::nanoseconds>(
-        std::chrono::duration<double>(config.timeout_s)));
-    beast::error_code result = net::error::operation_aborted;
-    http::async_write(*stream, request, [&](beast::error_code error, size_t) { result = error; });
-    finish();
-    http::response_parser<http::string_body> parser;
-    parser.body_limit(kMaxReply);
-    if (!result) {
-      result = net::error::operation_aborted;
-      http::async_read(*stream, buffer, parser,
-                       [&](beast::error_code error, size_t) { result = error; });
-      finish();
-    }
-    if (result) {
-      stream.reset();
-      throw std::runtime_error(result.message());
-    }
-    if (!parser.get().keep_alive()) stream.reset();
-    const int status = parser.get().result_int();
-    if (status == 429 || status >= 500) {
-      throw std::runtime_error("it answered " + std::to_string(status) + " " +
-                               printable_line(parser.get().body(), 160));
-    }
-    if (status != 200) {
-      fail("the judge at " + config.url + " answered " + std::to_string(status) + ": " +
-               printable_line(parser.get().body(), 200),
-           "check --url, --model and the key");
-    }
-    return parser.get().body();
+    HttpClient::Headers headers;
+    if (!config.key.empty()) headers.emplace_back("Authorization", "Bearer " + config.key);
+    HttpAnswer answer = client.post(body, config.timeout_s, config.timeout_s, headers);
+    if (answer.status == 200) return std::move(answer.body);
+    const std::string what =
+        std::to_string(answer.status) + ": " + printable_line(answer.body, 200);
+    if (answer.status == 429 || answer.status >= 500)
+      throw std::runtime_error("it answered " + what);
+    fail("the judge at " + config.url + " answered " + what, "check --url, --model and the key");
   }
 
   std::string post_patiently(const std::string& body) {
@@ -227,13 +165,12 @@ struct Judge::Impl {
   }
 };
 
-Judge::Judge(JudgeConfig config) : impl_(std::make_unique<Impl>()) {
+Judge::Judge(JudgeConfig config) {
   if (config.model.empty()) fail_usage("judge needs --model, the name that the server knows");
-  impl_->url = parse_http_url(config.url);
-  std::string& path = impl_->url.path;
-  while (!path.empty() && path.back() == '/') path.pop_back();
-  path += "/chat/completions";
-  impl_->config = std::move(config);
+  HttpUrl url = parse_http_url(config.url);
+  while (!url.path.empty() && url.path.back() == '/') url.path.pop_back();
+  url.path += "/chat/completions";
+  impl_ = std::make_unique<Impl>(std::move(config), std::move(url));
 }
 
 Judge::~Judge() = default;

@@ -197,19 +197,4 @@ void combine(const float* y, std::span<const int32_t> order, const float* weight
   });
 }
 
-void combine_backward(const float* dout, int64_t lddout, const float* y,
-                      std::span<const int32_t> order, const float* weights, int top_k, float* dy,
-                      float* dweights, int64_t m, int64_t width) {
-  const Table& isa = table();
-  const int32_t* place = places(order);
-  parallel_for(m, rows_at_least(2 * width * top_k), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row)
-      for (int slot = 0; slot < top_k; ++slot) {
-        const int64_t choice = row * top_k + slot, at = place[choice] * width;
-        dweights[choice] = isa.dot(y + at, dout + row * lddout, width);
-        isa.axpy(weights[choice], dout + row * lddout, dy + at, width, false);
-      }
-  });
-}
-
 }  // namespace zeroth::kernels

@@ -192,10 +192,6 @@ void gather_rows_backward(const float* dout, std::span<const int32_t> order, int
 // out[row] = sum over slots ascending of weights[row, slot] * y[place of that choice].
 void combine(const float* y, std::span<const int32_t> order, const float* weights, int top_k,
              float* out, int64_t ldout, int64_t m, int64_t width);
-// dy[place] = weight * dout[row]; dweights [m, k] = <y[place], dout[row]>.
-void combine_backward(const float* dout, int64_t lddout, const float* y,
-                      std::span<const int32_t> order, const float* weights, int top_k, float* dy,
-                      float* dweights, int64_t m, int64_t width);
 
 // --- optimizer
 // -------------------------------------------------------------------------------------------------------

@@ -1,23 +1,13 @@
 #include "tasks/plugin_http.h"
 
-#include <boost/asio/connect.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/beast/core.hpp>
-#include <boost/beast/http.hpp>
 #include <chrono>
 #include <cstdio>
-#include <optional>
 
 #include "core/error.h"
 
 namespace zeroth {
 namespace {
 
-namespace beast = boost::beast;
-namespace http = beast::http;
-namespace net = boost::asio;
-using tcp = net::ip::tcp;
 using Clock = std::chrono::steady_clock;
 
 constexpr uint64_t kMaxReply = uint64_t{64} << 20;
@@ -31,6 +21,12 @@ std::string shorten(std::string text) {
   for (char& c : text) {
     if (static_cast<unsigned char>(c) < 32 || c == 127) c = ' ';
   }
+  return text;
+}
+
+std::string brief(double number) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4g", number);
   return text;
 }
 
@@ -123,34 +119,6 @@ Json nemo_result(const Json& reply) {
 
 }  // namespace
 
-HttpUrl parse_http_url(const std::string& url) {
-  const auto wrong = [&](const std::string& why) {
-    fail_usage("url \"" + url + "\": " + why, "write http://HOST:PORT/PATH");
-  };
-  if (url.rfind("https://", 0) == 0) wrong("https is not spoken here; put a local proxy in front");
-  if (url.rfind("http://", 0) != 0) wrong("it does not begin with http://");
-  const std::string rest = url.substr(7);
-  const size_t slash = std::min(rest.find('/'), rest.size());
-  HttpUrl out;
-  out.path = slash == rest.size() ? "/" : rest.substr(slash);
-  std::string host = rest.substr(0, slash);
-  out.port = "80";
-  const size_t colon = host.rfind(':');
-  if (colon != std::string::npos && host.find(']', colon) == std::string::npos) {
-    out.port = host.substr(colon + 1);
-    host.resize(colon);
-  }
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']')
-    host = host.substr(1, host.size() - 2);
-  out.host = host;
-  const bool digits = !out.port.empty() && out.port.size() <= 5 &&
-                      out.port.find_first_not_of("0123456789") == std::string::npos &&
-                      std::stoi(out.port) <= 65535;
-  if (out.host.empty() || !digits) wrong("host or port is wrong");
-  if (url.find_first_of(" \t\r\n") != std::string::npos) wrong("it holds blanks");
-  return out;
-}
-
 HttpShape http_shape(const std::string& name) {
   if (name == "zeroth") return HttpShape::kZeroth;
   if (name == "openrlhf") return HttpShape::kOpenRlhf;
@@ -158,115 +126,42 @@ HttpShape http_shape(const std::string& name) {
   fail_usage("shape \"" + name + "\"", "use zeroth, openrlhf or nemo_gym");
 }
 
-// A context and a stream that run one asynchronous step at a time, until a deadline.
-struct HttpChannel::Connection {
-  net::io_context context;
-  tcp::socket socket{context};
-  beast::flat_buffer buffer;
-  bool used = false;  // a request was answered on it
-
-  // Runs what `start` began; false when the deadline came first (the socket is closed then).
-  bool run(Clock::time_point deadline) {
-    context.restart();
-    context.run_until(deadline);
-    if (context.stopped()) return true;
-    beast::error_code ignored;
-    socket.close(ignored);
-    context.run_for(std::chrono::milliseconds(100));
-    return false;
-  }
-};
-
-HttpChannel::HttpChannel(HttpUrl url, HttpShape shape) : url_(std::move(url)), shape_(shape) {}
+HttpChannel::HttpChannel(HttpUrl url, HttpShape shape)
+    : client_(std::move(url), kMaxReply), shape_(shape) {}
 HttpChannel::~HttpChannel() = default;
-void HttpChannel::close() { connection_.reset(); }
+void HttpChannel::close() { client_.close(); }
 
 Json HttpChannel::post(const Json& body, double seconds, double grace) {
   const auto start = Clock::now();
-  const auto after = [&](double s) {
-    return start + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(s));
-  };
-  const auto deadline = after(seconds), end = after(seconds + grace);
-  const auto timed_out = [&]() {
-    close();
-    char words[64];
-    std::snprintf(words, sizeof words, "no answer within %.4g s", seconds);
-    return PluginFault(PluginFaultKind::kTimeout, words);
-  };
-  const std::string where = "http://" + url_.host + ":" + url_.port + url_.path;
-
-  http::request<http::string_body> request(http::verb::post, url_.path, 11);
-  request.set(http::field::host, url_.host + ":" + url_.port);
-  request.set(http::field::content_type, "application/json");
-  request.set(http::field::accept, "application/json");
-  request.body() = dumped(body);
-  request.prepare_payload();
-
-  for (bool again = true;; again = false) {
-    beast::error_code error;
-    if (!connection_) {
-      connection_ = std::make_unique<Connection>();
-      Connection& c = *connection_;
-      tcp::resolver resolver(c.context);
-      tcp::resolver::results_type endpoints;
-      resolver.async_resolve(url_.host, url_.port, [&](beast::error_code e, auto results) {
-        error = e;
-        endpoints = results;
-      });
-      if (!c.run(deadline)) throw timed_out();
-      if (!error) {
-        net::async_connect(c.socket, endpoints,
-                           [&](beast::error_code e, const tcp::endpoint&) { error = e; });
-        if (!c.run(deadline)) throw timed_out();
-      }
-      if (error) {
-        close();
-        throw PluginFault(PluginFaultKind::kUnreachable, where + ": " + error.message());
-      }
-      c.socket.set_option(tcp::no_delay(true), error);
-    }
-    Connection& c = *connection_;
-    http::async_write(c.socket, request, [&](beast::error_code e, size_t) { error = e; });
-    if (!c.run(end)) throw timed_out();
-    http::response_parser<http::string_body> parser;
-    parser.body_limit(kMaxReply);
-    if (!error) {
-      http::async_read(c.socket, c.buffer, parser, [&](beast::error_code e, size_t) { error = e; });
-      if (!c.run(end)) throw timed_out();
-    }
-    if (error && c.used && again && !parser.got_some()) {
-      close();  // it closed the idle connection before it saw the request
-      continue;
-    }
-    if (error) {
-      const bool gone = error == http::error::end_of_stream || error == net::error::eof ||
-                        error == net::error::connection_reset || error == net::error::broken_pipe ||
-                        error == http::error::partial_message;
-      close();
-      throw PluginFault(gone ? PluginFaultKind::kClosed : PluginFaultKind::kGarbage,
-                        where + ": " + error.message());
-    }
-    c.used = true;
-    const auto response = parser.release();
-    if (!response.keep_alive()) close();
-    if (Clock::now() > deadline) {
-      char words[96];
-      std::snprintf(words, sizeof words, "the answer came after the deadline of %.4g s", seconds);
-      throw PluginFault(PluginFaultKind::kLate, words);
-    }
-    if (response.result() != http::status::ok) {
-      throw PluginFault(PluginFaultKind::kHttpStatus, where + ": status " +
-                                                          std::to_string(response.result_int()) +
-                                                          ": " + shorten(response.body()));
-    }
-    try {
-      Json reply = parse_json(response.body(), "answer");
-      if (reply.is_object()) return reply;
-    } catch (const std::exception&) {
-    }
-    throw PluginFault(PluginFaultKind::kGarbage,
-                      where + ": the answer is no JSON object: " + shorten(response.body()));
+  const HttpUrl& url = client_.url();
+  const std::string where = "http://" + url.host + ":" + url.port + url.path;
+  HttpAnswer answer;
+  try {
+    answer = client_.post(dumped(body), seconds, seconds + grace);
+  } catch (const HttpFault& fault) {
+    if (fault.kind == HttpFaultKind::kTimeout)
+      throw PluginFault(PluginFaultKind::kTimeout, "no answer within " + brief(seconds) + " s");
+    throw PluginFault(fault.kind == HttpFaultKind::kUnreachable ? PluginFaultKind::kUnreachable
+                      : fault.kind == HttpFaultKind::kClosed    ? PluginFaultKind::kClosed
+                                                                : PluginFaultKind::kGarbage,
+                      where + ": " + fault.what());
   }
+  if (std::chrono::duration<double>(Clock::now() - start).count() > seconds) {
+    throw PluginFault(PluginFaultKind::kLate,
+                      "the answer came after the deadline of " + brief(seconds) + " s");
+  }
+  if (answer.status != 200) {
+    throw PluginFault(
+        PluginFaultKind::kHttpStatus,
+        where + ": status " + std::to_string(answer.status) + ": " + shorten(answer.body));
+  }
+  try {
+    Json reply = parse_json(answer.body, "answer");
+    if (reply.is_object()) return reply;
+  } catch (const std::exception&) {
+  }
+  throw PluginFault(PluginFaultKind::kGarbage,
+                    where + ": the answer is no JSON object: " + shorten(answer.body));
 }
 
 void HttpChannel::call(const Json& request, double seconds, double grace, const TakeReply& take) {

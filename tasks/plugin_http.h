@@ -1,19 +1,12 @@
 // The HTTP carrier: a server that grades, in its own shape or in one that other trainers use.
 #pragma once
 
-#include <memory>
 #include <string>
 
+#include "tasks/http_client.h"
 #include "tasks/plugin_pool.h"
 
 namespace zeroth {
-
-// http://HOST[:PORT][/PATH]; host names, IPv4 and [IPv6].
-struct HttpUrl {
-  std::string host, port, path;
-};
-// Throws a usage Error for anything else (https among it: put a proxy in front).
-HttpUrl parse_http_url(const std::string& url);
 
 // Shapes of requests and answers:
 //   zeroth     the messages of the process carrier, POSTed as they are
@@ -26,8 +19,7 @@ HttpUrl parse_http_url(const std::string& url);
 enum class HttpShape { kZeroth, kOpenRlhf, kNemoGym };
 HttpShape http_shape(const std::string& name);  // throws a usage Error
 
-// One connection that is kept alive; a server that closed it between requests is connected to
-// again. Answers are at most 64 MiB.
+// Answers are at most 64 MiB.
 class HttpChannel : public PluginChannel {
  public:
   HttpChannel(HttpUrl url, HttpShape shape);
@@ -37,12 +29,10 @@ class HttpChannel : public PluginChannel {
   void call(const Json& request, double seconds, double grace, const TakeReply& take) override;
 
  private:
-  struct Connection;
   // POSTs and parses the answer. Throws PluginFault.
   Json post(const Json& body, double seconds, double grace);
-  HttpUrl url_;
+  HttpClient client_;
   HttpShape shape_;
-  std::unique_ptr<Connection> connection_;
 };
 
 }  // namespace zeroth

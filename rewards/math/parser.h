@@ -84,7 +84,6 @@ class Parser {
   Ref factor();
   Ref postfix(Ref base);
   Ref exponent();
-  Ref script_group();
 
   // parser_atoms.cc: numbers, letters, groups, commands
   Ref primary();
@@ -110,7 +109,6 @@ class Parser {
   Ref environment();
   Ref overline();
   Ref braced();  // {..} or one token
-  Ref braced_or_paren();
   std::string raw_group();
 
   Pool& pool_;
