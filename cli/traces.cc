@@ -421,6 +421,8 @@ Json export_row(const SampleAddress& address, const Group& group, const SampleSc
     row["ids"] = sample.tokens;
     row["logprobs"] = sample.logprobs;
     row["entropies"] = sample.entropies;
+    if (!sample.experts.empty()) row["experts"] = sample.experts;
+    if (!sample.router_scores.empty()) row["router_scores"] = sample.router_scores;
   }
   return row;
 }

@@ -73,8 +73,8 @@ class RunRecorder {
   void record_groups(int64_t step, GroupSource source, const std::vector<Group>& groups);
 
   // What became known about group `group` (position in record's `groups`) of an earlier or this
-  // step, one row per sample with one value per token, or a single value: "trainer_logprobs",
-  // "ratios", "loss". Call it after record().
+  // step, one row per sample with one value per token, or a single value: see
+  // rl/trace_facts.h. Call it after record().
   void annotate(int64_t step, int64_t group, const std::string& name,
                 const std::vector<std::vector<float>>& values);
 

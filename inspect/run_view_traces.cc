@@ -40,11 +40,11 @@ Json token_pieces(const std::vector<TokenId>& tokens, const Vocabulary& vocabula
   return pieces;
 }
 
-Json rounded(const std::vector<float>& values) {
+Json rounded(const std::vector<float>& values, double scale = 1e4) {
   Json out = Json::array();
   for (const float value : values) {
     if (std::isfinite(value)) {
-      out.push_back(std::round(static_cast<double>(value) * 1e4) / 1e4);
+      out.push_back(std::round(static_cast<double>(value) * scale) / scale);
     } else {
       out.push_back(nullptr);
     }
@@ -157,11 +157,12 @@ Json RunView::trace(const SampleAddress& address) {
   out["key"] = {sample.key.seed, sample.key.step, sample.key.problem, sample.key.sample};
   Json notes = Json::object();
   for (const auto& [name, values] : impl_->reader->annotations(entry)) {
-    if (index < values.size()) notes[name] = rounded(values[index]);
+    if (index < values.size()) notes[name] = rounded(values[index], name == "loss" ? 1e9 : 1e5);
   }
   out["annotations"] = notes;
   if (!sample.experts.empty()) {
     out["experts"] = sample.experts;
+    if (!sample.router_scores.empty()) out["router_scores"] = sample.router_scores;
     out["moe"] = impl_->reader->run_info().value("moe", Json::object());
   }
   out["candidates"] = candidates_json(scan, begins);

@@ -3,6 +3,7 @@
 // equal-weight bytes side by side compress best.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
@@ -18,13 +19,17 @@ namespace zeroth {
 using Vocabulary = std::vector<std::string>;
 
 // Facts that became known after a group was written: name -> values of every sample, one per token,
-// or a single value per sample. Known names: "trainer_logprobs", "ratios", "advantages", "loss".
+// or a single value per sample. The names in use: docs/traces.md.
 using Annotations = std::map<std::string, std::vector<std::vector<float>>>;
 
 // The payload of a group. A sample's text costs nothing when it is a prefix of its tokens' bytes,
 // which is the usual case. Entropies are kept as half floats (relative error 2^-11, display only),
 // log-probs exactly.
 std::string encode_group(const Group& group, const Vocabulary& vocabulary);
+
+// The oldest format version that can hold the group: a stream that uses nothing new stays readable
+// by older programs.
+uint16_t group_version(const Group& group);
 
 // The inverse. Throws Error(kFailed) on bytes that are no such payload; bounded in memory by a
 // small multiple of it.

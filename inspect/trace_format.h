@@ -10,7 +10,9 @@
 
 namespace zeroth {
 
-inline constexpr uint16_t kTraceFormatVersion = 1;
+// The newest version that is understood; 2 added router scores to groups. A record states the
+// oldest version that can hold it.
+inline constexpr uint16_t kTraceFormatVersion = 2;
 // Bytes before the payload: 8 of the skippable frame's own header and 52 of ours.
 inline constexpr size_t kRecordHeaderBytes = 60;
 // Bounds that a reader enforces before it allocates.
@@ -19,7 +21,7 @@ inline constexpr uint32_t kMaxPayloadBytes = 1u << 30;
 enum class RecordKind : uint16_t { kRun = 1, kVocabulary = 2, kGroup = 3, kAnnotation = 4 };
 
 struct RecordHeader {
-  uint16_t version = kTraceFormatVersion;
+  uint16_t version = 1;
   RecordKind kind = RecordKind::kGroup;
   uint32_t step = 0;
   uint32_t group = 0;          // position of the group within its step

@@ -14,6 +14,7 @@ namespace zeroth {
 namespace {
 
 constexpr uint32_t kOffsetsMagic = 0x4952545A;  // "ZTRI"
+constexpr uint32_t kOffsetsVersion = 1;
 constexpr size_t kOffsetsHeaderBytes = 8;
 constexpr size_t kOffsetBytes = 40;
 
@@ -134,9 +135,8 @@ TraceEntry entry_of(const RecordHeader& header) {
 
 std::string encode_offsets_header() {
   std::string out(kOffsetsHeaderBytes, '\0');
-  const uint32_t version = kTraceFormatVersion;
   std::memcpy(out.data(), &kOffsetsMagic, 4);
-  std::memcpy(out.data() + 4, &version, 4);
+  std::memcpy(out.data() + 4, &kOffsetsVersion, 4);
   return out;
 }
 

@@ -74,8 +74,9 @@ struct TraceWriter::Impl {
   }
 
   void write(RecordKind kind, int64_t step, int64_t group, GroupSource source,
-             std::string_view payload) {
+             std::string_view payload, uint16_t version = 1) {
     RecordHeader header;
+    header.version = version;
     header.kind = kind;
     header.step = static_cast<uint32_t>(step);
     header.group = static_cast<uint32_t>(group);
@@ -128,7 +129,8 @@ TraceWriter::~TraceWriter() = default;
 
 void TraceWriter::append(int64_t step, int64_t group, GroupSource source, const Group& samples) {
   impl_->check_step(step);
-  impl_->write(RecordKind::kGroup, step, group, source, encode_group(samples, impl_->vocabulary));
+  impl_->write(RecordKind::kGroup, step, group, source, encode_group(samples, impl_->vocabulary),
+               group_version(samples));
 }
 
 void TraceWriter::annotate(int64_t step, int64_t group, GroupSource source, const std::string& name,

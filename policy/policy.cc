@@ -1,6 +1,7 @@
 #include "policy/policy.h"
 
 #include <algorithm>
+#include <cmath>
 #include <mutex>
 #include <string>
 
@@ -174,6 +175,26 @@ void count_choices(const LayerState& state, int64_t* counts) {
   }
 }
 
+// A score of 0 to 1 in units of 1/255; the nearest, so that nothing depends on contracted products.
+uint8_t in_255ths(float score) {
+  return score > 0 ? static_cast<uint8_t>(std::lrint(255 * std::min(score, 1.0f))) : 0;
+}
+
+// Writes what MoE layer `moe` chose for every row; the layout is that of Policy::forward.
+void report_routing(const PolicyConfig& c, const LayerState& state, int64_t m, int64_t moe,
+                    uint8_t* routing) {
+  const int64_t k = c.router.top_k, all = c.moe_layers() * k;
+  for (int64_t i = 0; i < m; ++i) {
+    const int32_t* ids = state.expert_ids.data() + i * k;
+    const float* scores = state.scores.data() + i * c.router.experts;
+    uint8_t* to = routing + i * 2 * all + moe * k;
+    for (int64_t j = 0; j < k; ++j) {
+      to[j] = static_cast<uint8_t>(ids[j]);
+      to[all + j] = in_255ths(scores[ids[j]]);
+    }
+  }
+}
+
 }  // namespace
 
 Policy::Policy() = default;
@@ -235,13 +256,13 @@ int Policy::first_trainable_layer() const {
 }
 
 void Policy::forward(const ForwardBatch& batch, KvCache& cache, float* hidden, Activations* save,
-                     RouterStats* stats, uint8_t* experts) const {
+                     RouterStats* stats, uint8_t* routing) const {
   const PolicyConfig& c = impl_->config;
   check_batch(c, batch, cache.pages());
   const int64_t m = static_cast<int64_t>(batch.tokens.size()), width = c.width;
   if (m == 0) return;
-  const int64_t moe_layers = c.moe_layers(), top_k = c.router.top_k;
-  if (experts && c.router.experts > 256) {
+  const int64_t moe_layers = c.moe_layers();
+  if (routing && c.router.experts > 256) {
     fail("routed experts of a model with " + std::to_string(c.router.experts) +
              " experts do not fit in a byte",
          "do not record experts for this model");
@@ -279,14 +300,7 @@ void Policy::forward(const ForwardBatch& batch, KvCache& cache, float* hidden, A
     if (!c.sparse[l]) continue;
     if (kept) count_choices(state, kept->choices.data());
     if (stats) count_choices(state, stats->load[moe].data());
-    if (experts) {
-      const int32_t* ids = state.expert_ids.data();
-      for (int64_t i = 0; i < m; ++i) {
-        for (int64_t j = 0; j < top_k; ++j) {
-          experts[(i * moe_layers + moe) * top_k + j] = static_cast<uint8_t>(ids[i * top_k + j]);
-        }
-      }
-    }
+    if (routing) report_routing(c, state, m, moe, routing);
     ++moe;
   }
   kernels::rms_norm(x, width, impl_->model.final_norm.data(), c.norm_eps, hidden, width,

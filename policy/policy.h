@@ -100,11 +100,13 @@ class Policy {
   // the input embedding is trainable too. Lower ones are not differentiated.
   int first_trainable_layer() const;
 
-  // hidden [m, width] after the final norm. With `save`, backward may follow. `stats` and `experts`
-  // (uint8 ids [m, moe layers, top_k]) may be null.
+  // hidden [m, width] after the final norm. With `save`, backward may follow. `stats` and `routing`
+  // may be null. routing [m, 2, moe layers, top_k]: ids of the chosen experts, ascending in each
+  // layer; then the router's scores of them (softmax probability over all experts, or sigmoid,
+  // before normalization and scaling) in units of 1/255.
   void forward(const ForwardBatch& batch, KvCache& cache, float* hidden,
                Activations* save = nullptr, RouterStats* stats = nullptr,
-               uint8_t* experts = nullptr) const;
+               uint8_t* routing = nullptr) const;
   // Adds to grads (flat, laid out like parameters()) the gradient of <dhidden, hidden>. dhidden [m,
   // width] is overwritten. `batch`, the cache and the parameters must be those of the forward call,
   // unchanged; keys of earlier calls are constants. aux_coef > 0 adds the gradient of the balancing

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "rl/evaluate.h"
 #include "rl/metrics.h"
+#include "rl/trace_facts.h"
 
 namespace zeroth {
 namespace {
@@ -115,6 +116,7 @@ TrainSummary train(TrainingRun& run, const std::atomic<bool>* stop) {
     if (!rollout.discarded.empty())
       run.recorder->record_groups(step, GroupSource::kDiscarded, rollout.discarded);
     run.recorder->record(step, row, rollout.groups);
+    record_training(*run.recorder, step, rollout.groups, report);
     recording = now() - finished;
 
     if (!fatal.empty()) {

@@ -259,7 +259,12 @@ struct Trainer::Impl {
       if (loss.beta > 0) terms.ref_logprob = reference_logprobs.at(&sample);
       if (loss.top_entropy_quantile < 1) terms.keep = kept_tokens.at(&sample);
       gradient.resize(row.count);
+      const double loss_before = report.stats.loss;
       sample_loss(loss, scope, terms, gradient, report.stats);
+      TrainedSample& trained = report.trained[&sample];
+      trained.logprobs.assign(terms.logprob.begin(), terms.logprob.end());
+      trained.reference_logprobs.assign(terms.ref_logprob.begin(), terms.ref_logprob.end());
+      trained.loss = report.stats.loss - loss_before;
       for (int64_t t = 0; t < row.count; ++t) {
         const int64_t at = row.first + t;
         dlogprob[at] = static_cast<float>(gradient[t]);

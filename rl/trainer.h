@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "core/trajectory.h"
@@ -52,6 +53,13 @@ struct TrainerConfig {
   }
 };
 
+// What the last update of a sample saw.
+struct TrainedSample {
+  std::vector<float> logprobs;            // [tokens] under the weights before that update
+  std::vector<float> reference_logprobs;  // [tokens]; empty without a reference policy
+  double loss = 0;                        // its share of the mini-batch's loss, KL included
+};
+
 // What one step did. Means are over what was computed; see docs of the fields in rl/loss.h.
 struct StepReport {
   LossStats stats;         // added up over all updates of the step
@@ -64,6 +72,8 @@ struct StepReport {
   double logp_difference_mean = 0, logp_difference_max = 0;
   double max_vio = 0;  // max over layers of max load / mean load - 1; 0 for a dense policy
   std::vector<std::vector<int64_t>> expert_load;  // [moe layer][expert] choices in training
+  // By the samples given to update(); those that were not computed are absent.
+  std::unordered_map<const Sample*, TrainedSample> trained;
   int64_t forward_rows = 0;
   double seconds = 0;
 };

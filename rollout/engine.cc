@@ -67,12 +67,12 @@ struct Engine::Impl {
     const StepPlan& plan = scheduler.plan();
     for (const auto& [from, to] : plan.copies) cache->copy_page(from, to);
     if (!plan.tokens.empty()) forward(plan);
-    generation.gather(plan, hidden.data(), experts.data(), draws);
+    generation.gather(plan, hidden.data(), routing.data(), draws);
     if (!plan.draws.empty()) {
       sample();
       check_finite();
     }
-    generation.record(plan, draws, experts.data(), outcomes, done);
+    generation.record(plan, draws, routing.data(), outcomes, done);
     scheduler.commit(outcomes);
     stats.sampled_tokens += static_cast<int64_t>(plan.draws.size());
     stats.prompt_tokens += plan.prefill_rows;
@@ -83,13 +83,13 @@ struct Engine::Impl {
     const size_t rows = plan.tokens.size();
     hidden.resize(std::max(hidden.size(), rows * model.width));
     if (config.record_experts) {
-      const size_t row_bytes = size_t(model.moe_layers()) * model.router.top_k;
-      experts.resize(std::max(experts.size(), rows * row_bytes));
+      const size_t row_bytes = 2 * size_t(model.moe_layers()) * model.router.top_k;
+      routing.resize(std::max(routing.size(), rows * row_bytes));
     }
     const ForwardBatch batch{plan.tokens,     plan.positions,  plan.sequence,
                              plan.page_table, plan.page_begin, plan.writes};
     policy.forward(batch, *cache, hidden.data(), nullptr, nullptr,
-                   experts.empty() ? nullptr : experts.data());
+                   routing.empty() ? nullptr : routing.data());
     ++stats.forward_calls;
   }
 
@@ -122,7 +122,7 @@ struct Engine::Impl {
   int64_t max_pages = 0;
   std::unique_ptr<KvCache> cache;
   std::vector<float> hidden;     // [rows of the step, width]
-  std::vector<uint8_t> experts;  // [rows of the step, moe layers, top-k]
+  std::vector<uint8_t> routing;  // [rows of the step, 2, moe layers, top-k]; see Policy::forward
   DrawBatch draws;
   std::vector<Outcome> outcomes;
   EngineStats stats;

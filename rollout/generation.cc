@@ -134,14 +134,14 @@ void Generation::start(Scheduler& scheduler, WeightsVersion version) {
   }
 }
 
-void Generation::gather(const StepPlan& plan, const float* hidden, const uint8_t* experts,
+void Generation::gather(const StepPlan& plan, const float* hidden, const uint8_t* routing,
                         DrawBatch& batch) {
   const size_t width = model_.width;
   for (const auto& [request, row] : plan.prompt_rows) {
     const float* from = hidden + row * width;
     prompt_rows_[request].hidden.assign(from, from + width);
-    const uint8_t* ids = experts + row * expert_row_;
-    if (expert_row_ > 0) prompt_rows_[request].experts.assign(ids, ids + expert_row_);
+    const uint8_t* routed = routing + row * 2 * expert_row_;
+    if (expert_row_ > 0) prompt_rows_[request].routing.assign(routed, routed + 2 * expert_row_);
   }
   const size_t m = plan.draws.size();
   batch.hidden.resize(m * width);
@@ -167,15 +167,15 @@ void Generation::gather(const StepPlan& plan, const float* hidden, const uint8_t
   for (auto& kept : batch.kept) kept.clear();
 }
 
-void Generation::record(const StepPlan& plan, const DrawBatch& batch, const uint8_t* experts,
+void Generation::record(const StepPlan& plan, const DrawBatch& batch, const uint8_t* routing,
                         std::vector<Outcome>& outcomes, const Done& done) {
   outcomes.clear();
   for (size_t i = 0; i < plan.draws.size(); ++i) {
     const Draw& draw = plan.draws[i];
     Live& live = live_[draw.sequence];
-    const uint8_t* ids =
-        draw.row < 0 ? prompt_rows_[draw.request].experts.data() : experts + draw.row * expert_row_;
-    const bool finished = append(live, batch, i, ids);
+    const uint8_t* routed = draw.row < 0 ? prompt_rows_[draw.request].routing.data()
+                                         : routing + draw.row * 2 * expert_row_;
+    const bool finished = append(live, batch, i, routed);
     outcomes.push_back({batch.tokens[i], finished});
     if (finished && done) {
       done(live.request, live.sample, samples_[live.request][live.sample]);
@@ -183,12 +183,14 @@ void Generation::record(const StepPlan& plan, const DrawBatch& batch, const uint
   }
 }
 
-bool Generation::append(Live& live, const DrawBatch& batch, size_t row, const uint8_t* experts) {
+bool Generation::append(Live& live, const DrawBatch& batch, size_t row, const uint8_t* routing) {
   Sample& sample = samples_[live.request][live.sample];
   sample.tokens.push_back(batch.tokens[row]);
   sample.logprobs.push_back(batch.logprobs[row]);
   sample.entropies.push_back(batch.entropies[row]);
-  sample.experts.insert(sample.experts.end(), experts, experts + expert_row_);
+  const uint8_t* scores = routing + expert_row_;
+  sample.experts.insert(sample.experts.end(), routing, scores);
+  sample.router_scores.insert(sample.router_scores.end(), scores, scores + expert_row_);
   if (!sample.kept_offsets.empty()) {
     const std::vector<int32_t>& kept = batch.kept[row];
     sample.kept_ids.insert(sample.kept_ids.end(), kept.begin(), kept.end());

@@ -42,12 +42,12 @@ class Generation {
   // Hands all sequences to the scheduler and makes room for their samples.
   void start(Scheduler& scheduler, WeightsVersion version);
 
-  // After the forward call of a step (hidden [rows, width], experts [rows, moe layers, top-k]):
+  // After the forward call of a step (hidden [rows, width], routing [rows, 2, moe layers, top-k]):
   // keeps the last rows of finished prompts, then lays out what has to be drawn.
-  void gather(const StepPlan& plan, const float* hidden, const uint8_t* experts, DrawBatch& batch);
+  void gather(const StepPlan& plan, const float* hidden, const uint8_t* routing, DrawBatch& batch);
   // Books the draws; outcomes are for Scheduler::commit. Calls done for each sample that finished.
   using Done = std::function<void(int request, int sample, const Sample&)>;
-  void record(const StepPlan& plan, const DrawBatch& batch, const uint8_t* experts,
+  void record(const StepPlan& plan, const DrawBatch& batch, const uint8_t* routing,
               std::vector<Outcome>& outcomes, const Done& done);
   // Marks what has not finished as aborted.
   void abort();
@@ -57,7 +57,7 @@ class Generation {
  private:
   struct PromptRow {
     std::vector<float> hidden;
-    std::vector<uint8_t> experts;
+    std::vector<uint8_t> routing;
   };
   struct Live {
     int request, sample;
@@ -66,13 +66,13 @@ class Generation {
   };
 
   void check(const GenerationRequest& request, size_t index) const;
-  bool append(Live& live, const DrawBatch& batch, size_t row, const uint8_t* experts);
+  bool append(Live& live, const DrawBatch& batch, size_t row, const uint8_t* routing);
   void finish(Live& live, FinishReason reason);
 
   const std::vector<GenerationRequest>& requests_;
   const PolicyConfig& model_;
   const Tokenizer* tokenizer_;
-  size_t expert_row_ = 0;        // bytes of routed ids per token; 0: not recorded
+  size_t expert_row_ = 0;        // routed ids per token, and as many scores; 0: not recorded
   std::vector<int> max_tokens_;  // per request, cut at the context length
   std::vector<kernels::SampleParams> params_;
   std::vector<StopStrings> stops_;

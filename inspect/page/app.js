@@ -41,7 +41,10 @@ async function route() {
     return;
   }
   page = self;
-  clear($('main')).append(root);
+  const main = $('main');
+  if (live) keepFocus(main, () => clear(main).append(root));
+  else clear(main).append(root);
+  if (document.activeElement === document.body) main.focus({ preventScroll: true });
   if (here.view !== 'search') $('search').value = '';
   document.body.dataset.view = here.view;
   resizeCharts();
@@ -55,6 +58,7 @@ function markItem(to) {
   page.at = Math.max(0, Math.min(items.length - 1, to));
   items[page.at].classList.add('at');
   items[page.at].scrollIntoView({ block: 'nearest' });
+  items[page.at].focus({ preventScroll: true });
 }
 function openItem() {
   const item = (page.items || [])[page.at];
@@ -90,7 +94,8 @@ addEventListener('keydown', (event) => {
     n: () => page.next && page.next(), p: () => page.previous && page.previous(), c: () => page.cycle && page.cycle(), f: () => page.fold && page.fold(),
   };
   if (event.key === 'Enter') {
-    if (event.target.closest('a, button, summary, [tabindex]') && event.target.id !== 'main') return;
+    const marked = event.target === (page.items || [])[page.at];
+    if (!marked && event.target.closest('a, button, summary, [tabindex]') && event.target.id !== 'main') return;
     if (openItem()) event.preventDefault();
     return;
   }

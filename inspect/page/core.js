@@ -130,6 +130,20 @@ function tip(event, ...content) {
 }
 const untip = () => { $('tip').hidden = true; };
 
+// Draws anew below `root` and gives the focus back to the control that had it, or to `otherwise`: who works by keys must
+// not be thrown to the top of the page.
+function keepFocus(root, draw, otherwise) {
+  const name = (node) => {
+    const part = node.closest('[data-hist], [data-chart]');
+    return [node.tagName, part ? part.dataset.hist || part.dataset.chart : '', node.id || node.getAttribute('aria-label') || node.textContent].join('|');
+  };
+  const held = document.activeElement, had = held !== root && root.contains(held), wanted = had && name(held);
+  draw();
+  if (!had) return;
+  const to = [...root.querySelectorAll('a, button, input, select, summary, [tabindex]')].find((node) => name(node) === wanted) || (otherwise && root.querySelector(otherwise));
+  if (to) to.focus({ preventScroll: true });
+}
+
 const pill = (text, kind, title) => h('span', { class: 'pill ' + (kind || ''), title }, text);
 const segment = (options, current, choose, label) => h('div', { class: 'seg', role: 'group', 'aria-label': label },
   options.map(([value, text]) => h('button', { type: 'button', 'aria-pressed': String(value === current), onclick: () => choose(value) }, text)));

@@ -54,7 +54,7 @@ async function viewProblems(root, self, args, params) {
   add(root, [h('div', { class: 'head' }, h('h1', {}, 'Same problem, different steps'))]);
   if (rows.length === 0) { add(root, [h('div', { class: 'empty' }, 'No problem was sampled at two steps yet. Probe problems are sampled every few steps when the run asks for it.')]); return; }
   add(root, [h('div', { class: 'scroll panel' }, h('table', {}, h('thead', {}, h('tr', {}, ['problem', 'task', 'times', 'first', 'last', 'solved'].map((t, i) => h('th', { class: i === 1 ? 'hide-s' : i > 1 ? 'r' : '' }, t)))),
-    h('tbody', {}, rows.map((r) => { const to = '#/problem/' + encodeURIComponent(r.task) + '/' + encodeURIComponent(r.problem); return h('tr', { class: 'row item', onclick: () => go(to) },
+    h('tbody', {}, rows.map((r) => { const to = '#/problem/' + encodeURIComponent(r.task) + '/' + encodeURIComponent(r.problem); return h('tr', { class: 'row item', tabindex: -1, onclick: () => go(to) },
       h('td', {}, h('a', { href: to, class: 'mono' }, r.problem), ' ', r.probe && pill('probe', 'accent')), h('td', { class: 'dim hide-s' }, r.task), h('td', { class: 'r' }, r.times), h('td', { class: 'r' }, r.first), h('td', { class: 'r' }, r.last), h('td', { class: 'r' }, percent(r.solved))); }))))]);
   self.items = [...root.querySelectorAll('tr.item')];
 }
@@ -65,14 +65,17 @@ async function viewProblem(root, self, args, params) {
   let a = 0, b = groups.length - 1;
   const out = h('div', {});
   const label = (g) => `step ${g.step} · ${g.correct} of ${g.n} right` + (g.source === 'train' ? '' : ' · ' + g.source);
-  const pick = (value, set) => h('select', { class: 'btn', onchange: (event) => { set(Number(event.target.value)); draw(); } }, groups.map((g, i) => h('option', { value: i, selected: i === value }, label(g))));
+  const pick = (name, value, set) => h('select', { class: 'btn', 'aria-label': name, onchange: (event) => { set(Number(event.target.value)); draw(); } }, groups.map((g, i) => h('option', { value: i, selected: i === value }, label(g))));
   const bar = h('div', { class: 'tools' });
   add(root, [h('div', { class: 'head' }, h('h1', {}, 'Problem ', h('span', { class: 'mono' }, args[1])), pill(args[0], ''), pill(groups.length + ' times', 'accent')),
     lineChart('Solved', 'share of the group, by step', [{ name: 'solved', color: 'c1', values: groups.map((g) => g.correct / Math.max(1, g.n)), steps: groups.map((g) => g.step) }], { format: percent, min: 0, max: 1 }), h('div', { style: { height: '14px' } }), bar, out]);
-  const draw = async () => {
+  const drawBar = () => {
     clear(bar);
     if (groups.length < 2) add(bar, [h('a', { class: 'btn', href: '#/trace/' + addressOf(groups[0].step, groups[0].group, 0, groups[0].source) }, label(groups[0]))]);
-    else add(bar, [pick(a, (v) => { a = v; }), h('span', { class: 'dim' }, 'against'), pick(b, (v) => { b = v; })]);
+    else add(bar, [pick('first', a, (v) => { a = v; }), h('span', { class: 'dim' }, 'against'), pick('second', b, (v) => { b = v; })]);
+  };
+  const draw = async () => {
+    keepFocus(bar, drawBar);
     clear(out);
     if (groups.length > 1) await drawDiff(out, addressOf(groups[a].step, groups[a].group, 0, groups[a].source), addressOf(groups[b].step, groups[b].group, 0, groups[b].source));
   };

@@ -47,7 +47,8 @@ async function viewStep(root, self, args, params) {
   const keep = (row) => (!bin || inBin(value(row, bin.title), bin)) &&
     (!only || (only === 'right' && row[columns.correct]) || (only === 'wrong' && !row[columns.correct]) || (only === 'flip' && row[columns.flips] > 0) || (only === 'aha' && row[columns.aha] > 0) || (only === 'cut' && row[columns.finish] === 1));
   sampleCard.longest = Math.max(1, ...data.samples.map((row) => row[columns.len]));
-  const draw = () => {
+  const draw = () => keepFocus(root, redraw, '.seg[aria-label=filter] button');
+  const redraw = () => {
     clear(hists);
     add(hists, ['Reward', 'Length', 'Advantage', 'Mean entropy'].map((title) =>
       histogram(title, data.samples.map((row) => value(row, title)), bin, (chosen) => { bin = chosen; draw(); })));

@@ -1,4 +1,6 @@
 'use strict';
+// Annotations that are logarithms of ratios, and what the page calls the ratios.
+const RATIOS = { log_ratios: 'ratio', reference_log_ratios: 'ratio to reference' };
 // Colour modes: name, how a token's value is found, its scale. Masked or missing values stay uncoloured, so that one
 // placeholder cannot flatten the scale.
 function colourModes(trace) {
@@ -9,22 +11,42 @@ function colourModes(trace) {
   const advantages = perToken(trace.annotations.advantages) ? trace.annotations.advantages : trace.ids.map(() => trace.adv);
   if (trace.ids.length) { const most = Math.max(1e-6, ...advantages.map((v) => Math.abs(v || 0))); modes.push({ id: 'advantage', label: 'advantage', values: advantages, low: -most, high: most, diverging: true }); }
   for (const [name, values] of Object.entries(trace.annotations)) {
-    if (name === 'advantages' || !perToken(values)) continue;
-    if (name === 'ratios') modes.push({ id: name, label: 'ratio', values: values.map((v) => (v > 0 ? Math.log(v) : null)), low: -0.3, high: 0.3, diverging: true, shown: values });
-    else if (name === 'trainer_logprobs') modes.push({ id: name, label: 'train − sample', values: values.map((v, i) => (v === null ? null : v - trace.logprobs[i])), low: -0.3, high: 0.3, diverging: true });
+    if (name === 'advantages' || name === 'loss' || !perToken(values)) continue;
+    if (RATIOS[name]) { const most = quantile(values.map(Math.abs), 0.99, 0.01); modes.push({ id: name, label: RATIOS[name], values, low: -most, high: most, diverging: true, logarithm: true }); }
     else modes.push({ id: name, label: name.replace(/_/g, ' '), values, low: Math.min(...values), high: Math.max(...values) });
   }
-  if (trace.experts && trace.moe && trace.moe.layers) modes.push({ id: 'expert', label: 'expert', experts: true });
+  if (trace.experts && trace.moe && trace.moe.layers) {
+    modes.push({ id: 'expert', label: 'expert', experts: true });
+    if (trace.router_scores) modes.push({ id: 'confidence', label: 'router confidence', confidence: true, reversed: true, ...confidenceScale(trace) });
+  }
   return modes;
 }
 function quantile(values, share, least) {
   const known = values.filter((v) => v !== null).sort((a, b) => a - b);
   return Math.max(least, known.length ? known[Math.min(known.length - 1, Math.floor(share * known.length))] : least);
 }
+// The choices of a layer for the token's row: [expert, score in 0 to 1 or null], the surest first.
+function choices(trace, i, layer) {
+  const { layers, top_k: k } = trace.moe, from = (i * layers + layer) * k;
+  const all = [...Array(k).keys()].map((j) => [trace.experts[from + j], trace.router_scores ? trace.router_scores[from + j] / 255 : null]);
+  return all.sort((a, b) => b[1] - a[1]);
+}
+// The router's score of its first choice: softmax probability or sigmoid. layer -1: the mean over all layers.
+function confidence(trace, i, layer) {
+  if (layer >= 0) return choices(trace, i, layer)[0][1];
+  let sum = 0;
+  for (let l = 0; l < trace.moe.layers; l++) sum += choices(trace, i, l)[0][1];
+  return sum / trace.moe.layers;
+}
+function confidenceScale(trace) {
+  const all = [];
+  for (let layer = 0; layer < trace.moe.layers; layer++) trace.ids.forEach((_, i) => all.push(confidence(trace, i, layer)));
+  const low = quantile(all, 0.01, 0), high = quantile(all, 0.99, 0);
+  return { low, high: Math.max(high, low + 0.01) };
+}
 function tokenColour(mode, i, layer, trace) {
   if (mode.experts) {
-    const { layers, top_k: k } = trace.moe;
-    const expert = trace.experts[(i * layers + layer) * k];
+    const expert = choices(trace, i, Math.max(0, layer))[0][0];
     return expert === undefined ? '' : `hsl(${(expert * 47) % 360} 65% 55% / .38)`;
   }
   if (!mode.values || mode.values[i] === null || mode.values[i] === undefined) return '';
@@ -41,7 +63,7 @@ function tokenColour(mode, i, layer, trace) {
 function legendOf(mode) {
   if (!mode.values) return null;
   const colours = mode.diverging ? 'rgb(225 70 85 / .55), transparent, rgb(40 170 110 / .55)' : mode.reversed ? 'rgb(var(--heat) / .62), transparent' : 'transparent, rgb(var(--heat) / .62)';
-  const shown = mode.id === 'ratios' ? [Math.exp(mode.low), Math.exp(mode.high)] : [mode.low, mode.high];
+  const shown = mode.logarithm ? [Math.exp(mode.low), Math.exp(mode.high)] : [mode.low, mode.high];
   return h('span', { class: 'scale' }, compact(shown[0]), h('i', { style: { background: `linear-gradient(90deg, ${colours})` } }), compact(shown[1]) + (mode.unit ? ' ' + mode.unit : ''));
 }
 
@@ -50,12 +72,12 @@ function tokenTip(trace, i) {
   const p = trace.logprobs[i];
   const rows = [row('token', `#${i}, id ${trace.ids[i]}`), p !== undefined && row('log-prob', p === null ? 'none' : `${fixed(p, 4)}  (${percent(Math.exp(p), 1)})`),
     trace.entropies[i] !== undefined && row('entropy', fixed(trace.entropies[i], 4))];
-  for (const [name, values] of Object.entries(trace.annotations)) if (values.length === trace.ids.length) rows.push(row(name.replace(/_/g, ' '), fixed(values[i], 4)));
+  for (const [name, values] of Object.entries(trace.annotations)) if (values.length === trace.ids.length && name !== 'loss') rows.push(RATIOS[name] ? row(RATIOS[name], fixed(Math.exp(values[i]), 4)) : row(name.replace(/_/g, ' '), fixed(values[i], 4)));
   const kept = trace.kept && trace.kept[i];
   if (kept) rows.push(row('kept ' + kept.of, kept.tokens.map((t) => JSON.stringify(t)).join(' ')));
   if (trace.experts && trace.moe.layers) {
-    const { layers, top_k: k } = trace.moe;
-    for (let layer = 0; layer < Math.min(layers, 8); layer++) rows.push(row('layer ' + layer, [...Array(k).keys()].map((e) => trace.experts[(i * layers + layer) * k + e]).join(' ')));
+    const shown = (layer) => choices(trace, i, layer).map(([expert, score]) => expert + (score === null ? '' : ' (' + percent(score) + ')')).join(', ');
+    for (let layer = 0; layer < Math.min(trace.moe.layers, 8); layer++) rows.push(row('experts, layer ' + layer, shown(layer)));
   }
   return [h('div', { class: 'mono' }, JSON.stringify(trace.pieces[i]).slice(0, 60)), h('table', {}, rows)];
 }
@@ -86,7 +108,7 @@ async function viewTrace(root, self, args, params) {
   self.up = () => go('#/step/' + address.step + (address.source === 'train' ? '' : '?source=' + address.source));
   const modes = colourModes(trace);
   let mode = modes.find((m) => m.id === params.get('color')) || modes.find((m) => m.id === viewTrace.mode) || modes[Math.min(1, modes.length - 1)];
-  let layer = Number(params.get('layer') || 0);
+  let layer = params.has('layer') && trace.moe ? Math.min(Number(params.get('layer')), trace.moe.layers - 1) : trace.moe && trace.moe.layers > 1 ? -1 : 0;
   let folded = params.get('fold') === '1';
   let current = params.has('token') ? Number(params.get('token')) : -1;
   add(root, [h('div', { class: 'head' },
@@ -121,11 +143,14 @@ async function viewTrace(root, self, args, params) {
     if (scroll) node.scrollIntoView({ block: 'center', behavior: 'auto' });
     setParams({ token: i });
   };
-  const draw = () => {
+  const draw = () => keepFocus(root, redraw, '#fold');
+  const redraw = () => {
+    if (mode.confidence) mode.values = trace.ids.map((_, i) => confidence(trace, i, layer));
     clear(tools);
     add(tools, [segment(modes.map((m) => [m.id, m.label]), mode.id, (id) => { mode = modes.find((m) => m.id === id); viewTrace.mode = id; setParams({ color: id }); draw(); }, 'colour of tokens'),
-      mode.experts && h('select', { class: 'btn', 'aria-label': 'layer', onchange: (event) => { layer = Number(event.target.value); setParams({ layer }); draw(); } },
-        [...Array(trace.moe.layers).keys()].map((l) => h('option', { value: l, selected: l === layer }, 'layer ' + l))),
+      (mode.experts || mode.confidence) && h('select', { class: 'btn', 'aria-label': 'layer', onchange: (event) => { layer = Number(event.target.value); setParams({ layer }); draw(); } },
+        mode.confidence && trace.moe.layers > 1 && h('option', { value: -1, selected: layer < 0 }, 'all layers'),
+        [...Array(trace.moe.layers).keys()].map((l) => h('option', { value: l, selected: l === (mode.experts ? Math.max(0, layer) : layer) }, 'layer ' + l))),
       legendOf(mode), h('span', { class: 'grow' }),
       think && h('button', { class: 'btn', id: 'fold', 'aria-pressed': String(folded), onclick: () => { folded = !folded; setParams({ fold: folded ? '1' : null }); draw(); } }, folded ? 'open thinking' : 'fold thinking')]);
     clear(body);
@@ -168,7 +193,7 @@ async function viewTrace(root, self, args, params) {
       h('span', { class: c.correct ? 'good' : 'bad' }, c.correct ? '✓' : '✗'), h('code', {}, c.answer ? visible(c.answer) : h('span', { class: 'faint' }, 'illegal')),
       c.restated ? h('span', { class: 'faint small' }, 'restated') : c.flip && (c.flip === 'W->R' ? pill('W→R', 'good') : c.flip === 'R->W' ? pill('R→W', 'bad') : h('span', { class: 'faint small' }, c.flip.replace('->', '→'))))))),
   h('section', { class: 'panel' }, h('h2', {}, 'Sample'), kv([
-    trace.judge && ['judge, 0 to 3', `${trace.judge.score}: ${trace.judge.reason} (${trace.judge.model})`], ['tokens', trace.len], ['finish', trace.finish], ['weights version', trace.version], ['repeated 4-grams', percent(trace.repetition)], trace.switches > 0 && ['language switches', trace.switches],
+    trace.judge && ['judge, 0 to 3', `${trace.judge.score}: ${trace.judge.reason} (${trace.judge.model})`], ['tokens', trace.len], ['finish', trace.finish], trace.annotations.loss && trace.annotations.loss.length > 0 && ['share of the loss', compact(trace.annotations.loss[0])], ['weights version', trace.version], ['repeated 4-grams', percent(trace.repetition)], trace.switches > 0 && ['language switches', trace.switches],
     ['mean log-prob', fixed(trace.logprobs.reduce((a, b) => a + b, 0) / Math.max(1, trace.logprobs.length), 3)], ['mean entropy', fixed(trace.entropies.reduce((a, b) => a + b, 0) / Math.max(1, trace.entropies.length), 3)],
     ...Object.entries(trace.words).map(([name, [whole, any]]) => [name, whole + (any > whole ? ' (+' + (any - whole) + ' inside words)' : '')]), ['draws', trace.key.join(' / ')]])),
   h('section', { class: 'panel', id: 'elsewhere' }, h('h2', {}, 'Same problem at other steps'), h('p', { class: 'dim small' }, 'looking …'))]);

@@ -105,6 +105,7 @@ class Page:
     def __init__(self, browser, session, context):
         self.browser, self.session, self.context = browser, session, context
         self.errors = []
+        self.requests = []  # addresses, without what is inside the page itself (data:, blob:)
         self.forgiven = ()  # parts of console messages that are expected
         self.dialog = False
 
@@ -124,8 +125,12 @@ class Page:
         elif method == "Page.javascriptDialogOpening":
             self.errors.append("a dialog opened: " + params["message"])
             self.dialog = True
-        elif method == "Network.requestWillBeSent" and not params["request"]["url"].startswith(("http://127.0.0.1:", "file://", "data:", "blob:", "about:")):
-            self.errors.append("request to " + params["request"]["url"])
+        elif method == "Network.requestWillBeSent":
+            url = params["request"]["url"]
+            if not url.startswith(("data:", "blob:", "about:")):
+                self.requests.append(url)
+                if not url.startswith(("http://127.0.0.1:", "file://")):
+                    self.errors.append("request to " + url)
 
     def close(self):
         self.call("Page.close")

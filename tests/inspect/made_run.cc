@@ -179,6 +179,10 @@ void fill_numbers(Sample& sample, double skill, Rng& rng, bool experts) {
         const double u = std::pow(rng.uniform(), 1 + skill * layer * 0.4);
         sample.experts.push_back(
             static_cast<uint8_t>(std::min<double>(kExperts - 1, u * kExperts)));
+        // A router that is as sure as the policy; the second choice gets half of what is left.
+        const double sure = std::exp(-entropy);
+        sample.router_scores.push_back(
+            static_cast<uint8_t>(255 * (k == 0 ? 0.2 + 0.8 * sure : 0.4 * (1 - sure))));
       }
     }
   }
@@ -307,15 +311,15 @@ void make_run(const std::filesystem::path& folder, const MadeRun& run) {
     }
     recorder.record(step, metrics_of(groups, step, skill), groups);
     if (!groups.empty() && !groups[0].samples.empty()) {
-      std::vector<std::vector<float>> ratios;
+      std::vector<std::vector<float>> log_ratios;
       for (const Sample& sample : groups[0].samples) {
         std::vector<float> row;
         Rng rng(StreamKey{run.seed + 1, static_cast<uint32_t>(step), 0, sample.key.sample});
         for (size_t t = 0; t < sample.tokens.size(); ++t)
-          row.push_back(static_cast<float>(std::exp(0.1 * rng.normal())));
-        ratios.push_back(std::move(row));
+          row.push_back(static_cast<float>(0.1 * rng.normal()));
+        log_ratios.push_back(std::move(row));
       }
-      recorder.annotate(step, 0, "ratios", ratios);
+      recorder.annotate(step, 0, "log_ratios", log_ratios);
     }
   }
 }

@@ -74,13 +74,23 @@ def by_mouse(check, page, url, shot):
     check("log-prob" in page.text("#tip"), "hovering a token shows its log-prob")
     shot("trace")
     modes = page.js("[...document.querySelectorAll('.seg[aria-label=\"colour of tokens\"] button')].map((b) => b.innerText)")
-    check({"log-prob", "entropy", "advantage", "expert"} <= set(modes), "tokens can be coloured by %s" % modes)
+    check({"log-prob", "entropy", "advantage", "expert", "router confidence"} <= set(modes), "tokens can be coloured by %s" % modes)
     for mode in modes:
         page.click(".seg[aria-label=\"colour of tokens\"] button", text=mode)
         page.until("[...document.querySelectorAll('.seg[aria-label=\"colour of tokens\"] button[aria-pressed=true]')].some((b) => b.innerText === %r)" % mode, mode + " is chosen")
         if mode == "expert":
             check(page.count("#tokens .tok[style*=background]") > 0, "experts colour the tokens")
             shot("trace-experts")
+        if mode == "router confidence":
+            colours = "JSON.stringify([...document.querySelectorAll('#tokens .tok')].map((t) => t.style.backgroundColor))"
+            check(page.js("new Set(%s).size" % colours[len("JSON.stringify("):-1]) > 3, "router confidence colours the tokens by degrees")
+            over_all = page.js(colours)
+            page.js("{ const s = document.querySelector('select[aria-label=layer]'); s.value = '0'; s.dispatchEvent(new Event('change')); }")
+            check(page.js(colours) != over_all, "a layer's confidence differs from the mean of all")
+            page.hover("#tokens .tok", 3)
+            page.until("document.getElementById('tip').innerText.includes('experts, layer 0')", "the experts of a token")
+            check(re.search(r"experts, layer 0\s+\d+ \(\d+%\)", page.text("#tip")), "hovering a token shows experts with the router's scores: " + page.text("#tip"))
+            shot("trace-confidence")
     page.goto(re.sub(r"\?.*", "", page.url()))
     page.wait("#fold")
     tokens = page.count("#tokens .tok")
@@ -105,6 +115,13 @@ def lists_by_mouse(check, page, url, shot):
     check(error[1].index("^") == error[0].index("rewrd"), "a syntax error is pointed at")
     check("reward" in error[2], "and a near name is offered")
     shot("search-error")
+    trained = page.js("fetch('api/search?limit=1&q=source%3Dtrain%20zero%3D0%20masked%3D0').then((r) => r.json())")["hits"][0]["at"]
+    page.goto(url + "#/trace/" + trained + "?color=log_ratios")
+    page.wait("#tokens .tok")
+    check(page.count("#tokens .tok[style*=background]") > 0, "ratios of a second pass over the samples colour the tokens")
+    page.hover("#tokens .tok", 3)
+    page.until("/ratio\\s+[01]\\.\\d{4}/.test(document.getElementById('tip').innerText)", "the ratio of a token")
+    check("share of the loss" in page.text(".side"), "the sample's share of the loss is shown")
     page.click("#tabs a", text="Problems")
     page.wait("tr.item")
     check(page.count("tr.item", "probe") >= 2, "probe problems are listed")
@@ -126,6 +143,10 @@ def lists_by_mouse(check, page, url, shot):
     page.click("#theme")
 
 
+def focus(page):
+    return page.js("document.activeElement.outerHTML.slice(0, 120)")
+
+
 def by_keys(check, page, url, downloads):
     """The same way without a mouse."""
     page.goto(url + "#/timeline")
@@ -142,12 +163,20 @@ def by_keys(check, page, url, downloads):
     page.tab_to(BARS)
     page.press("Enter")
     page.wait("#kept")
+    check(page.js("document.activeElement.matches('[data-hist=Length] button[aria-pressed=true]')"), "the focus stays on the bar that filters: " + focus(page))
+    page.press("Enter")
+    page.until("!document.querySelector('#kept')")
+    check(page.js("document.activeElement.matches('[data-hist=Length] button')"), "and on the bar that stops to filter: " + focus(page))
+    page.press("Enter")
+    page.wait("#kept")
     page.tab_to("button", "clear filter")
     page.press("Enter")
     page.until("!document.querySelector('#kept')")
+    check(page.js("document.activeElement.matches('.seg[aria-label=filter] button')"), "clearing the filter leaves the focus beside it: " + focus(page))
     page.press("j")
     page.press("j")
     check(page.count(".card.at") == 1, "j marks a card")
+    check(page.js("document.activeElement.matches('.card.at')"), "and moves the focus to it: " + focus(page))
     page.press("Enter")
     page.wait("#tokens .tok")
     check("#/trace/" in page.url(), "Enter opens it")
@@ -157,6 +186,11 @@ def by_keys(check, page, url, downloads):
         page.press("f")
         page.until("document.querySelectorAll('#tokens .tok').length < %d" % tokens, "f folds")
         page.press("f")
+        page.tab_to("#fold")
+        page.press("Enter")
+        page.until("document.querySelectorAll('#tokens .tok').length < %d" % tokens, "Enter folds")
+        check(page.js("document.activeElement.id") == "fold", "the focus stays on the button that folds: " + focus(page))
+        page.press("Enter")
     page.press("n")
     check(page.count(".tok.at") == 1, "n goes to a candidate answer")
     here = page.url().split("?")[0]
@@ -206,10 +240,14 @@ def check_exported(check, page, command, run, shot):
         subprocess.run(command + ["inspect", run, "--export", path], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         size = os.path.getsize(path)
         check(size < 5_000_000, "the exported file is under 5 MB (%d)" % size)
-        print("exported file: %.2f MB" % (size / 1e6))
         page.offline(True)
+        page.requests.clear()
         page.goto("file://" + path)
         drawn(page)
+        samples = page.js("ZEROTH_EXPORT.timeline.scan.reduce((sum, row) => sum + row.samples, 0)")
+        traces = page.js("Object.keys(ZEROTH_EXPORT.traces).length")
+        check(0 < traces <= 200 and (traces == 200 or samples < 200), "the file holds 200 traces: %d of %d" % (traces, samples))
+        print("exported file: %.2f MB, %d of %d traces" % (size / 1e6, traces, samples))
         shot("exported")
         page.press("2")
         page.wait(".card")
@@ -226,6 +264,7 @@ def check_exported(check, page, command, run, shot):
         page.wait(".diff")
         page.press("3")
         page.until("document.body.dataset.view === 'ahas'")
+        check(page.requests == ["file://" + path], "the file loads nothing but itself: " + str(page.requests))
         page.offline(False)
 
 

@@ -6,7 +6,7 @@ python3 -c 'import sys; sys.path.insert(0, "tests/inspect"); from browser import
 }
 folder=$(mktemp -d) || exit 1
 trap 'rm -rf "$folder"' EXIT
-"$2" train configs/smoke.json --out "$folder/run" --set steps=4 --set prompts_per_step=8 --set probe.every=1 --set checkpoint_every=4 \
+"$2" train configs/smoke.json --out "$folder/run" --set steps=4 --set prompts_per_step=8 --set probe.every=1 --set checkpoint_every=4 --set trainer.inner_epochs=2 \
   --set engine.record_experts=true --set record.progress=false > /dev/null || exit 1
 "$1" "$folder/hostile" --steps 2 --groups 2 --samples 4 --hostile || exit 1
 python3 tests/inspect/page_test.py "$2" -- "$folder/run" "$folder/hostile" $3

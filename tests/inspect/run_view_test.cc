@@ -12,6 +12,7 @@
 #include "inspect/page.h"
 #include "inspect/run_recorder.h"
 #include "inspect/text_tools.h"
+#include "inspect/trace_store.h"
 #include "tests/inspect/made_run.h"
 #include "tests/inspect/samples.h"
 
@@ -181,7 +182,13 @@ TEST_CASE("views of a step and a trace") {
   for (const Json& piece : trace["pieces"]) joined += piece.get<std::string>();
   CHECK(joined.rfind(trace["text"].get<std::string>(), 0) == 0);
   CHECK(trace["experts"].size() == trace["ids"].size() * 8);
-  CHECK(view.trace(SampleAddress::parse("4.0.0"))["annotations"]["ratios"].size() > 0);
+  CHECK(trace["router_scores"].size() == trace["experts"].size());
+  const TraceReader reader(folder.path() / "traces");
+  for (const TraceEntry& entry : reader.groups()) {
+    if (entry.step != 4 || entry.group != 1 || entry.source != GroupSource::kTrain) continue;
+    CHECK(trace["router_scores"] == Json(reader.read(entry).samples[2].router_scores));
+  }
+  CHECK(view.trace(SampleAddress::parse("4.0.0"))["annotations"]["log_ratios"].size() > 0);
   for (const Json& candidate : trace["candidates"])
     CHECK(candidate["span"][1] <= trace["ids"].size());
   CHECK_THROWS_WITH_AS(view.trace(SampleAddress::parse("4.1.9")),

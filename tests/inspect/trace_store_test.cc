@@ -35,6 +35,7 @@ void check_equal(const Group& got, const Group& want) {
     CHECK(a.advantage == b.advantage);
     CHECK(a.masked == b.masked);
     CHECK(a.experts == b.experts);
+    CHECK(a.router_scores == b.router_scores);
     CHECK(a.kept_ids == b.kept_ids);
     CHECK(a.kept_offsets == b.kept_offsets);
     REQUIRE(a.entropies.size() == b.entropies.size());
@@ -123,6 +124,9 @@ TEST_CASE("odd samples survive: empty, masked, kept sets, experts, text that tok
   group.samples[3].kept_ids = {1, 2, 3};
   group.samples[3].kept_offsets = {0, 1, 3};
   group.samples[3].experts.assign(group.samples[3].tokens.size() * 4, 7);
+  for (size_t i = 0; i < group.samples[3].experts.size(); ++i) {
+    group.samples[3].router_scores.push_back(static_cast<uint8_t>(255 - i));
+  }
   group.samples[4].logprobs.clear();
   group.samples[4].text.resize(2);
   {
@@ -135,6 +139,33 @@ TEST_CASE("odd samples survive: empty, masked, kept sets, experts, text that tok
   got.samples[2].reward = group.samples[2].reward = 0;
   check_equal(got, group);
   CHECK(reader.groups()[0].source == GroupSource::kProbe);
+}
+
+TEST_CASE("only records with router scores are of version 2") {
+  TemporaryFolder folder;
+  Group group = random_group(7, 1, 0, 2, 30);
+  for (Sample& sample : group.samples) {  // values that no mathematics library rounds
+    sample.advantage = 0.5;
+    sample.logprobs.assign(sample.tokens.size(), -0.25f);
+    sample.entropies.assign(sample.tokens.size(), 0.75f);
+  }
+  // The payload that programs of format version 1 wrote.
+  const std::string payload = encode_group(group, letters_vocabulary());
+  CHECK(crc32c(payload.data(), payload.size()) == 0xa82ec236u);
+  TraceWriter writer(folder.path(), Json::object(), letters_vocabulary());
+  writer.append(1, 0, GroupSource::kTrain, group);
+  group.samples[1].router_scores.assign(3, 255);
+  writer.append(1, 1, GroupSource::kTrain, group);
+  const TraceReader reader(folder.path());
+  const std::string stream = read_file(folder.path() / "stream.zst");
+  std::vector<int> versions;
+  for (const TraceEntry& entry : reader.groups()) {
+    versions.push_back(
+        parse_record_header(std::string_view(stream).substr(entry.offset), entry.offset)->version);
+  }
+  CHECK(versions == std::vector<int>{1, 2});
+  CHECK(reader.read(reader.groups()[0]).samples[1].router_scores.empty());
+  check_equal(reader.read(reader.groups()[1]), group);
 }
 
 TEST_CASE("same calls give the same bytes") {
@@ -243,9 +274,9 @@ TEST_CASE("foreign and newer files are refused by name") {
   header.kind = RecordKind::kRun;
   header.version = kTraceFormatVersion + 1;
   write_bytes(folder.path() / "stream.zst", encode_record(header, "{}"));
-  CHECK_THROWS_WITH_AS(TraceReader(folder.path()), doctest::Contains("format version 2"), Error);
+  CHECK_THROWS_WITH_AS(TraceReader(folder.path()), doctest::Contains("format version 3"), Error);
   CHECK_THROWS_WITH_AS(TraceWriter(folder.path(), Json::object(), {}),
-                       doctest::Contains("format version 2"), Error);
+                       doctest::Contains("format version 3"), Error);
   CHECK_THROWS_WITH_AS(TraceReader(folder.path() / "nowhere"), doctest::Contains("RUN/traces"),
                        Error);
 }

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "core/parallel.h"
+#include "policy/decoder.h"
 #include "tests/policy/support.h"
 
 using namespace zeroth;
@@ -228,7 +229,7 @@ TEST_CASE("equality survives optimizer steps, saving and loading") {
   }
 }
 
-TEST_CASE("routed experts and loads") {
+TEST_CASE("routed experts, router scores and loads") {
   const std::unique_ptr<Policy> policy = Policy::load(fixture("deepseek_v2"));
   const PolicyConfig& c = policy->config();
   const auto tokens = random_tokens(c, 30, 8);
@@ -237,15 +238,21 @@ TEST_CASE("routed experts and loads") {
   batch.finish();
   KvCache cache(c, batch.pages());
   std::vector<float> hidden(batch.rows() * c.width);
-  std::vector<uint8_t> experts(30 * c.moe_layers() * c.router.top_k);
+  std::vector<uint8_t> routing(30 * 2 * c.moe_layers() * c.router.top_k);
   RouterStats stats;
-  policy->forward(batch.view(), cache, hidden.data(), nullptr, &stats, experts.data());
+  Activations saved(Activations::Mode::kFull);
+  policy->forward(batch.view(), cache, hidden.data(), &saved, &stats, routing.data());
   REQUIRE(stats.load.size() == 2);
   std::vector<std::vector<int64_t>> counted(2, std::vector<int64_t>(8));
   for (int i = 0; i < 30; ++i) {
     for (int l = 0; l < 2; ++l) {
-      const uint8_t* ids = experts.data() + (i * 2 + l) * 2;
+      const uint8_t* ids = routing.data() + i * 8 + l * 2;
+      const uint8_t* scores = ids + 4;
       CHECK(ids[0] < ids[1]);
+      for (int k = 0; k < 2; ++k) {
+        const float score = saved.impl().layers[l + 1].scores.data()[i * 8 + ids[k]];
+        CHECK(std::abs(scores[k] - 255.0 * score) <= 0.501);
+      }
       ++counted[l][ids[0]];
       ++counted[l][ids[1]];
     }

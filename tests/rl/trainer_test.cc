@@ -88,6 +88,16 @@ TEST_CASE("log-probs of training equal those of sampling, bit for bit") {
     CHECK(outcome.report.logp_difference_max == 0);
     CHECK(outcome.report.stats.ratio_min == 1);
     CHECK(outcome.report.updates == 1);
+    double loss = 0;
+    for (const Group& group : groups) {
+      for (const Sample& sample : group.samples) {
+        const TrainedSample& trained = outcome.report.trained.at(&sample);
+        CHECK(trained.logprobs == sample.logprobs);
+        CHECK(trained.reference_logprobs.empty());
+        loss += trained.loss;
+      }
+    }
+    CHECK(loss == doctest::Approx(outcome.report.stats.loss));
   }
   // It can fail: another temperature is another distribution.
   const auto groups = sample_groups(*policy, 1, 2, sampling_of(1.0));
@@ -246,6 +256,24 @@ TEST_CASE("frozen parameters keep their values, and the others learn as if nothi
   CHECK_THROWS_WITH_AS(make(), doctest::Contains("layers.77."), Error);
   config.freeze = {"weight"};
   CHECK_THROWS_WITH_AS(make(), doctest::Contains("nothing to train"), Error);
+}
+
+TEST_CASE("the report holds what the last update of a sample saw") {
+  const auto policy = tiny_policy();
+  auto groups = sample_groups(*policy, 2, 4, sampling_of(1));
+  groups[1].samples[2].masked = true;
+  TrainerConfig twice;
+  twice.inner_epochs = 2;
+  LossConfig loss;
+  loss.beta = 0.1;
+  const StepReport report = train_once(groups, twice, loss, 1, tiny_policy()).report;
+  CHECK(report.trained.size() == 7);
+  CHECK(report.trained.count(&groups[1].samples[2]) == 0);
+  const Sample& sample = groups[0].samples[0];
+  const TrainedSample& trained = report.trained.at(&sample);
+  CHECK(trained.logprobs != sample.logprobs);
+  CHECK(largest_difference(trained.logprobs, sample.logprobs) < 1);
+  CHECK(trained.reference_logprobs == sample.logprobs);  // the reference is the sampling policy
 }
 
 TEST_CASE("selection bias: moved against the load, used by the next forward, saved") {
