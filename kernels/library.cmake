@@ -1,5 +1,7 @@
 # One source compiled once per instruction set into a namespace of its own; kernels/dispatch.cc chooses at run time.
-target_compile_options(${target} PRIVATE -O3)
+if(NOT ZEROTH_SANITIZE AND NOT ZEROTH_TSAN)
+  target_compile_options(${target} PRIVATE -O3)
+endif()
 file(GLOB kernel_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/cpu/*.cc
      ${PROJECT_SOURCE_DIR}/kernels/reference/*.cc)
 target_sources(${target} PRIVATE ${kernel_sources})
