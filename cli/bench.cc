@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/usage.h"
 #include "core/config.h"
 #include "core/parallel.h"
 #include "kernels/limits.h"
@@ -225,11 +226,8 @@ void print_table(const Json& out) {
 
 int run_bench(const Args& args) {
   BenchOptions options;
-  if (std::find(args.begin(), args.end(), "--help") != args.end()) {
-    std::printf("usage: zeroth bench (--model DIR | --config FILE) [options]\n\n%s",
-                config_help(options).c_str());
-    return 0;
-  }
+  if (asks_for_help(args))
+    return print_usage("zeroth bench (--model DIR | --config FILE) [options]", options);
   const Args rest = parse_flags(options, args, "bench");
   if (!rest.empty() || options.model.empty() == options.config.empty()) {
     fail_usage(rest.empty() ? "zeroth bench: give one of --model and --config"

@@ -1,6 +1,7 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/usage.h"
 #include "core/config.h"
 
 namespace zeroth {
@@ -19,7 +20,7 @@ int run_check(const Args& args) {
       {"math", run_check_math, "FILE.jsonl   the math grader against labelled pairs"},
       {"code", run_check_code, "FILE.jsonl   the code sandbox against hostile programs"},
   };
-  if (args.empty() || args[0] == "--help") {
+  if (args.empty() || args[0] == "--help" || args[0] == "-h") {
     std::printf("usage: zeroth check PART ...\n\n");
     for (const Part& part : kParts) std::printf("  %-10s %s\n", part.name, part.summary);
     return args.empty() ? static_cast<int>(ExitCode::kUsage) : 0;

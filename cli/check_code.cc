@@ -11,15 +11,14 @@
 
 #include "cli/commands.h"
 #include "cli/grade_code.h"
+#include "cli/usage.h"
 
 namespace zeroth {
 namespace {
 
 struct CheckCodeFlags : SandboxOptions {
-  bool help = false;
   template <class V>
   void fields(V& v) {
-    v("help", help, "show this help");
     SandboxOptions::fields(v);
   }
 };
@@ -70,12 +69,10 @@ std::vector<int> leftovers(const SandboxPool& pool) {
 
 int run_check_code(const Args& args) {
   CheckCodeFlags flags;
+  if (asks_for_help(args)) return print_usage("zeroth check code FILE.jsonl", flags);
   const Args rest = parse_flags(flags, args, "check code");
-  if (flags.help || rest.size() != 1) {
-    CheckCodeFlags defaults;
-    std::printf("usage: zeroth check code FILE.jsonl\n\n%s", config_help(defaults).c_str());
-    return flags.help ? 0 : static_cast<int>(ExitCode::kUsage);
-  }
+  if (rest.size() != 1)
+    fail_usage("zeroth check code takes one file", "see zeroth check code --help");
   std::printf("layers of the sandbox here:\n%s", probe_sandbox().text().c_str());
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   const std::unique_ptr<SandboxPool> pool = make_sandbox_pool(flags);

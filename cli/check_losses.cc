@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/usage.h"
 #include "core/config.h"
 #include "rl/loss_cases.h"
 
@@ -23,6 +24,7 @@ struct CheckLossesOptions {
 
 int run_check_losses(const Args& args) {
   CheckLossesOptions options;
+  if (asks_for_help(args)) return print_usage("zeroth check losses FILE.jsonl", options);
   const auto files = parse_flags(options, args, "check losses");
   if (files.size() != 1)
     fail_usage("check losses takes one file, got " + std::to_string(files.size()),

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "cli/commands.h"
+#include "cli/usage.h"
 #include "core/config.h"
 #include "core/json_lines.h"
 #include "rewards/math/math_case.h"
@@ -14,14 +15,13 @@ namespace zeroth {
 namespace {
 
 struct CheckMathFlags {
-  bool quiet = false, json = false, help = false;
+  bool quiet = false, json = false;
   int repeat = 1;
   template <class V>
   void fields(V& v) {
     v("quiet", quiet, "leave out the disagreements");
     v("json", json, "print the totals as one JSON object");
     v("repeat", repeat, "grade everything this many times (timing)", Range{1, 100000});
-    v("help", help, "show this help");
   }
 };
 
@@ -70,13 +70,10 @@ double cpu_seconds() {
 
 int run_check_math(const Args& args) {
   CheckMathFlags flags;
+  if (asks_for_help(args)) return print_usage("zeroth check math FILE.jsonl..", flags);
   const Args files = parse_flags(flags, args, "check math");
-  if (flags.help || files.empty()) {
-    CheckMathFlags defaults;
-    std::printf("usage: zeroth check math FILE.jsonl..\n\n%s", config_help(defaults).c_str());
-    if (flags.help) return 0;
+  if (files.empty())
     fail_usage("zeroth check math takes a file", "give lines with gold, pred and expected");
-  }
   std::vector<MathCase> rows;
   for (const std::string& file : files) {
     for_each_json_line(file, [&](const Json& json, int64_t number) {

@@ -2,13 +2,14 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/usage.h"
 #include "core/error.h"
 #include "policy/parity.h"
 
 namespace zeroth {
 
 int run_check_parity(const Args& args) {
-  if (args.empty() || args[0] == "--help") {
+  if (args.empty() || asks_for_help(args)) {
     std::printf(
         "usage: zeroth check parity DIR..\n\nEvery DIR holds a checkpoint and expected.json "
         "(sequences of ids, logprobs, last_logits,\ngreedy; total_grad_norm). Bounds: log-probs "

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/usage.h"
 #include "core/config.h"
 #include "core/error.h"
 #include "core/json_lines.h"
@@ -80,6 +81,7 @@ Result check_folder(const std::filesystem::path& dir, const std::string& golden)
 
 int run_check_tokenizer(const Args& args) {
   CheckTokenizerOptions options;
+  if (asks_for_help(args)) return print_usage("zeroth check tokenizer DIR..", options);
   const auto folders = parse_flags(options, args, "check tokenizer");
   if (folders.empty()) {
     fail_usage("check tokenizer: no folder given", "zeroth check tokenizer DIR [DIR..] [--json]");

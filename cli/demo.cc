@@ -8,6 +8,7 @@
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/usage.h"
 #include "core/error.h"
 #include "rl/evaluate.h"
 #include "rl/train_loop.h"
@@ -25,7 +26,6 @@ struct DemoOptions {
   std::string model;
   int64_t eval_problems = 768;
   std::vector<std::string> set;
-  bool help = false;
   template <class V>
   void fields(V& v) {
     v("out", out, "folder of the run; default runs/demo-TIME");
@@ -35,7 +35,6 @@ struct DemoOptions {
     v("model", model, "base checkpoint; default: the config's");
     v("eval_problems", eval_problems, "held-out problems before and after", Range{1, 1e9});
     v("set", set, "override a field of the config, a.b=value; may be repeated");
-    v("help", help, "show this help");
   }
 };
 
@@ -148,13 +147,9 @@ void print_turn(const Measured& after) {
 
 int run_demo(const Args& args) {
   DemoOptions options;
+  if (asks_for_help(args))
+    return print_usage("zeroth demo [--out RUN] [--steps N] [--seed S]", options);
   const Args rest = parse_flags(options, args, "demo");
-  if (options.help) {
-    DemoOptions defaults;
-    std::printf("usage: zeroth demo [--out RUN] [--steps N] [--seed S]\n\n%s",
-                config_help(defaults).c_str());
-    return 0;
-  }
   if (!rest.empty())
     fail_usage("zeroth demo: unexpected argument \"" + rest[0] + "\"", "see zeroth demo --help");
   RunConfig config = read_run_config(find_shipped(options.config), options.set);

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "cli/commands.h"
+#include "cli/usage.h"
 #include "core/config.h"
 #include "kernels/limits.h"
 #include "policy/checkpoint.h"
@@ -193,10 +194,7 @@ void print_text(const Json& d) {
 
 int run_describe(const Args& args) {
   DescribeOptions options;
-  if (args.empty() || std::find(args.begin(), args.end(), "--help") != args.end()) {
-    std::printf("usage: zeroth describe DIR [--json]\n\n%s", config_help(options).c_str());
-    return args.empty() ? static_cast<int>(ExitCode::kUsage) : 0;
-  }
+  if (asks_for_help(args)) return print_usage("zeroth describe DIR [--json]", options);
   const Args rest = parse_flags(options, args, "describe");
   if (rest.size() != 1) fail_usage("zeroth describe: give one folder", "zeroth describe DIR");
   const Json description = describe(rest[0], options);

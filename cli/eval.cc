@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/usage.h"
 #include "core/config.h"
 #include "core/files.h"
 #include "policy/policy.h"
@@ -70,11 +71,8 @@ Json row_of(const Group& group, const Sample& sample) {
 
 int run_eval(const Args& args) {
   EvalCommand command;
-  if (std::find(args.begin(), args.end(), "--help") != args.end()) {
-    std::printf("usage: zeroth eval --model DIR --task NAME[:k=v,..] [options]\n\n%s",
-                config_help(command).c_str());
-    return 0;
-  }
+  if (asks_for_help(args))
+    return print_usage("zeroth eval --model DIR --task NAME[:k=v,..] [options]", command);
   const Args rest = parse_flags(command, args, "eval");
   if (!rest.empty())
     fail_usage("zeroth eval: unexpected argument \"" + rest[0] + "\"", "see zeroth eval --help");

@@ -5,6 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/model_files.h"
+#include "cli/usage.h"
 #include "core/config.h"
 #include "policy/checkpoint.h"
 #include "policy/gguf_write.h"
@@ -64,10 +65,7 @@ int run_export(const Args& args) {
   constexpr const char* kUsage =
       "zeroth export --model DIR --out DIR2 | FILE.gguf [--type f32|bf16|f16|q8_0]";
   ExportOptions options;
-  if (std::find(args.begin(), args.end(), "--help") != args.end()) {
-    std::printf("usage: %s\n\n%s", kUsage, config_help(options).c_str());
-    return 0;
-  }
+  if (asks_for_help(args)) return print_usage(kUsage, options);
   const Args rest = parse_flags(options, args, "export");
   if (!rest.empty() || options.model.empty() || options.out.empty()) {
     fail_usage(rest.empty() ? "zeroth export: --model or --out is missing"

@@ -1,6 +1,7 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/usage.h"
 #include "core/config.h"
 #include "core/json_lines.h"
 #include "rewards/math/math_case.h"
@@ -11,7 +12,7 @@ namespace {
 
 struct GradeFlags {
   std::string kind = "math", in;
-  bool forms = false, help = false;
+  bool forms = false;
   template <class V>
   void fields(V& v) {
     v("kind", kind, "what to grade: math answers or programs (see --kind code --help)",
@@ -20,7 +21,6 @@ struct GradeFlags {
       "JSONL file: {\"id\",\"gold\",\"pred\"} and optional targets, opts, mode, pred_gen, "
       "pred_hex");
     v("forms", forms, "add the normal forms of both sides");
-    v("help", help, "show this help");
   }
 };
 
@@ -50,13 +50,9 @@ void print_row(const MathCase& row, const MathVerdict& verdict, bool forms) {
 int run_grade(const Args& args) {
   if (asks_for_code(args)) return run_grade_code(args);
   GradeFlags flags;
+  if (asks_for_help(args))
+    return print_usage("zeroth grade --kind math|code --in FILE.jsonl", flags);
   const Args rest = parse_flags(flags, args, "grade");
-  if (flags.help) {
-    GradeFlags defaults;
-    std::printf("usage: zeroth grade --kind math|code --in FILE.jsonl\n\n%s",
-                config_help(defaults).c_str());
-    return 0;
-  }
   if (flags.in.empty() || !rest.empty()) {
     fail_usage("zeroth grade takes --kind math|code --in FILE.jsonl", "see zeroth grade --help");
   }

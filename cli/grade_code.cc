@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/usage.h"
 #include "core/files.h"
 
 namespace zeroth {
@@ -62,12 +63,10 @@ namespace {
 
 struct GradeCodeFlags : SandboxOptions {
   std::string in, kind = "code";
-  bool help = false;
   template <class V>
   void fields(V& v) {
     v("kind", kind, "what to grade", Choice{{"code"}});
     v("in", in, "JSONL file: {\"id\",\"program\",\"tests\":{..}} or HumanEval / MBPP fields");
-    v("help", help, "show this help");
     SandboxOptions::fields(v);
   }
 };
@@ -76,13 +75,8 @@ struct GradeCodeFlags : SandboxOptions {
 
 int run_grade_code(const Args& args) {
   GradeCodeFlags flags;
+  if (asks_for_help(args)) return print_usage("zeroth grade --kind code --in FILE.jsonl", flags);
   const Args rest = parse_flags(flags, args, "grade");
-  if (flags.help) {
-    GradeCodeFlags defaults;
-    std::printf("usage: zeroth grade --kind code --in FILE.jsonl\n\n%s",
-                config_help(defaults).c_str());
-    return 0;
-  }
   if (flags.in.empty() || !rest.empty())
     fail_usage("zeroth grade --kind code takes --in FILE.jsonl",
                "see zeroth grade --kind code --help");

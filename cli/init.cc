@@ -5,6 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/model_files.h"
+#include "cli/usage.h"
 #include "core/config.h"
 #include "policy/policy.h"
 
@@ -29,11 +30,8 @@ struct InitOptions {
 
 int run_init(const Args& args) {
   InitOptions options;
-  if (std::find(args.begin(), args.end(), "--help") != args.end()) {
-    std::printf("usage: zeroth init --config CONFIG.json --seed S --out DIR\n\n%s",
-                config_help(options).c_str());
-    return 0;
-  }
+  if (asks_for_help(args))
+    return print_usage("zeroth init --config CONFIG.json --seed S --out DIR", options);
   const Args rest = parse_flags(options, args, "init");
   if (!rest.empty() || options.config.empty() || options.out.empty()) {
     fail_usage(rest.empty() ? "zeroth init: --config or --out is missing"

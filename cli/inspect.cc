@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/usage.h"
 #include "core/config.h"
 #include "core/error.h"
 #include "core/files.h"
@@ -42,10 +43,7 @@ struct InspectOptions {
 
 int run_inspect(const Args& args) {
   InspectOptions options;
-  if (args.empty() || args[0] == "--help" || args[0] == "-h") {
-    std::printf("usage: zeroth inspect RUN [options]\n\n%s", config_help(options).c_str());
-    return args.empty() ? static_cast<int>(ExitCode::kUsage) : 0;
-  }
+  if (asks_for_help(args)) return print_usage("zeroth inspect RUN [options]", options);
   const auto rest = parse_flags(options, args, "inspect");
   if (rest.size() != 1)
     fail_usage("inspect needs the folder of one run", "write: zeroth inspect RUN");

@@ -5,6 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/usage.h"
 #include "core/error.h"
 
 namespace zeroth {
@@ -28,7 +29,7 @@ struct PretrainOptions {
 
 int run_pretrain(const Args& args) {
   PretrainOptions options;
-  if (!args.empty() && (args[0] == "--help" || args[0] == "-h")) {
+  if (asks_for_help(args)) {
     PretrainConfig config;
     std::printf(
         "usage: zeroth pretrain CONFIG.json [--set a.b=v].. --out RUN\n"

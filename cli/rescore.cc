@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "cli/commands.h"
+#include "cli/usage.h"
 #include "core/config.h"
 #include "core/error.h"
 #include "inspect/trace_store.h"
@@ -203,13 +204,11 @@ void print_text(const Json& summary, const std::vector<Json>& shown) {
 
 int run_rescore(const Args& args) {
   RescoreOptions options;
-  if (std::find(args.begin(), args.end(), "--help") != args.end()) {
-    std::printf(
-        "usage: zeroth rescore RUN [options]\n\nGrades the stored samples of a run again and shows "
-        "what changes; the run stays as it is.\n\n%s",
-        config_help(options).c_str());
-    return 0;
-  }
+  if (asks_for_help(args))
+    return print_usage(
+        "zeroth rescore RUN [options]\n\nGrades the stored samples of a run again and shows "
+        "what changes; the run stays as it is.",
+        options);
   const Args rest = parse_flags(options, args, "rescore");
   if (rest.size() != 1)
     fail_usage("zeroth rescore: " + std::string(rest.empty() ? "no run" : "more than one run"),

@@ -9,6 +9,7 @@
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/usage.h"
 #include "core/config.h"
 #include "core/files.h"
 #include "policy/policy.h"
@@ -140,11 +141,8 @@ class InOrder {
 
 int run_sample(const Args& args) {
   SampleOptions options;
-  if (std::find(args.begin(), args.end(), "--help") != args.end()) {
-    std::printf("usage: zeroth sample --model DIR --prompt TEXT [options]\n\n%s",
-                config_help(options).c_str());
-    return 0;
-  }
+  if (asks_for_help(args))
+    return print_usage("zeroth sample --model DIR --prompt TEXT [options]", options);
   const Args rest = parse_flags(options, args, "sample");
   if (!rest.empty()) {
     fail_usage("zeroth sample: unexpected argument \"" + rest[0] + "\"",

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/usage.h"
 #include "core/json_lines.h"
 #include "kernels/ops.h"
 #include "policy/scoring.h"
@@ -50,11 +51,8 @@ std::vector<TokenId> read_ids(const Json& row, const std::string& where, int voc
 
 int run_score(const Args& args) {
   ScoreOptions options;
-  if (std::find(args.begin(), args.end(), "--help") != args.end()) {
-    std::printf("usage: zeroth score --model DIR --in FILE.jsonl [--grad-norm]\n\n%s",
-                config_help(options).c_str());
-    return 0;
-  }
+  if (asks_for_help(args))
+    return print_usage("zeroth score --model DIR --in FILE.jsonl [--grad-norm]", options);
   const Args rest = parse_flags(options, args, "score");
   if (!rest.empty() || options.model.empty() || options.in.empty()) {
     fail_usage(rest.empty() ? "zeroth score: --model or --in is missing"

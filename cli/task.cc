@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/usage.h"
 #include "core/config.h"
 #include "core/files.h"
 #include "tasks/scaffold.h"
@@ -14,7 +15,7 @@
 namespace zeroth {
 namespace {
 
-void print_usage() {
+void print_parts() {
   std::printf(
       "usage: zeroth task list [NAME]             tasks, or the options of one\n"
       "       zeroth task sample TASK [-n N]      problems with their prompts and answers\n"
@@ -80,6 +81,7 @@ std::unique_ptr<Task> only_task(const Args& rest, const std::string& command) {
 
 int sample(const Args& args) {
   SampleOptions options;
+  if (asks_for_help(args)) return print_usage("zeroth task sample TASK[:key=value,..]", options);
   const auto task = only_task(parse_flags(options, with_long_n(args), "task sample"), "sample");
   const Split split = options.split == "train" ? Split::kTrain : Split::kHeldOut;
   const int64_t size = task->size(split);
@@ -119,6 +121,7 @@ struct CheckOptions {
 
 int check(const Args& args) {
   CheckOptions options;
+  if (asks_for_help(args)) return print_usage("zeroth task check TASK[:key=value,..]", options);
   const auto task = only_task(parse_flags(options, with_long_n(args), "task check"), "check");
   const TaskCheck result = check_task(*task, options.n);
   if (options.json) {
@@ -143,6 +146,7 @@ struct NewOptions {
 
 int make_new(const Args& args) {
   NewOptions options;
+  if (asks_for_help(args)) return print_usage("zeroth task new NAME", options);
   const Args rest = parse_flags(options, args, "task new");
   if (rest.size() != 1)
     fail_usage("zeroth task new: give one name", "for example zeroth task new palindromes");
@@ -161,12 +165,15 @@ int serve(const Args& args) {
 }  // namespace
 
 int run_task(const Args& args) {
-  if (args.empty() || args[0] == "--help" ||
-      std::find(args.begin(), args.end(), "--help") != args.end()) {
-    print_usage();
+  if (args.empty() || args[0] == "--help" || args[0] == "-h") {
+    print_parts();
     return args.empty() ? static_cast<int>(ExitCode::kUsage) : 0;
   }
   const Args rest(args.begin() + 1, args.end());
+  if ((args[0] == "list" || args[0] == "serve") && asks_for_help(rest)) {
+    print_parts();
+    return 0;
+  }
   if (args[0] == "list") return list(rest);
   if (args[0] == "sample") return sample(rest);
   if (args[0] == "check") return check(rest);

@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/tokenize_build.h"
+#include "cli/usage.h"
 #include "core/config.h"
 #include "core/error.h"
 #include "core/files.h"
@@ -70,9 +71,11 @@ int run_tokenize(const Args& args) {
     return run_tokenize_build(Args(args.begin() + 1, args.end()));
   }
   TokenizeOptions options;
-  const auto rest = parse_flags(options, args, "tokenize");
   const std::string usage =
       "zeroth tokenize --model DIR (--text T | --file F | --ids 1,2,3) [--json]";
+  if (asks_for_help(args))
+    return print_usage(usage + "\n       zeroth tokenize build --help", options);
+  const auto rest = parse_flags(options, args, "tokenize");
   if (!rest.empty()) fail_usage("tokenize: unexpected argument \"" + rest[0] + "\"", usage);
   if (options.model.empty()) fail_usage("tokenize: --model is missing", usage);
   const int inputs = !options.text.empty() + !options.file.empty() + !options.ids.empty();

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "cli/tokenize_build.h"
+#include "cli/usage.h"
 #include "core/config.h"
 #include "core/error.h"
 #include "core/files.h"
@@ -36,8 +37,9 @@ struct BuildOptions {
 
 int run_tokenize_build(const Args& args) {
   BuildOptions options;
-  const auto rest = parse_flags(options, args, "tokenize build");
   const std::string usage = "zeroth tokenize build --out DIR [--numbers N] [--words a,b] ..";
+  if (asks_for_help(args)) return print_usage(usage, options);
+  const auto rest = parse_flags(options, args, "tokenize build");
   if (!rest.empty()) fail_usage("tokenize build: unexpected argument \"" + rest[0] + "\"", usage);
   if (options.out.empty()) fail_usage("tokenize build: --out is missing", usage);
   if (options.corpus.empty() != (options.merges == 0)) {

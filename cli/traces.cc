@@ -8,6 +8,7 @@
 
 #include "cli/commands.h"
 #include "cli/judge_samples.h"
+#include "cli/usage.h"
 #include "core/config.h"
 #include "core/error.h"
 #include "inspect/run_view.h"
@@ -469,7 +470,7 @@ int run_traces(const Args& args) {
       {"ls", run_ls},         {"show", run_show},   {"grep", run_grep},
       {"diff", run_diff},     {"top", run_top},     {"stats", run_stats},
       {"export", run_export}, {"judge", run_judge}, {"reindex", run_reindex}};
-  if (args.empty() || args[0] == "--help" || args[0] == "-h") {
+  if (args.empty() || asks_for_help(args)) {
     std::printf("%s%s", kUsage, config_help(options).c_str());
     std::printf("\nFields of the search language (%s):\n",
                 "step>80 reward=1 flips>0 text~\"wait\" len>2k");

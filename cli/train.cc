@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/usage.h"
 #include "core/error.h"
 #include "rl/train_loop.h"
 
@@ -63,7 +64,7 @@ RunConfig wanted_config(const TrainOptions& options, const std::vector<std::stri
 }  // namespace
 
 int run_train(const Args& args) {
-  if (!args.empty() && (args[0] == "--help" || args[0] == "-h")) {
+  if (asks_for_help(args)) {
     print_help();
     return 0;
   }

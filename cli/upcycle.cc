@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/model_files.h"
+#include "cli/usage.h"
 #include "core/config.h"
 #include "policy/upcycle.h"
 
@@ -34,10 +35,7 @@ struct Options {
 int run_upcycle(const Args& args) {
   constexpr const char* kUsage = "zeroth upcycle --model DIR --out DIR2 --experts E --top-k K";
   Options options;
-  if (std::find(args.begin(), args.end(), "--help") != args.end()) {
-    std::printf("usage: %s\n\n%s", kUsage, config_help(options).c_str());
-    return 0;
-  }
+  if (asks_for_help(args)) return print_usage(kUsage, options);
   const Args rest = parse_flags(options, args, "upcycle");
   if (!rest.empty() || options.model.empty() || options.out.empty()) {
     fail_usage(rest.empty() ? "zeroth upcycle: --model or --out is missing"
