@@ -118,9 +118,10 @@ std::vector<AddedTokens::Part> AddedTokens::split(std::string_view text, bool no
       const bool word_behind = end < text.size() && is_word(decode_utf8(text.substr(end)).code);
       if (word_before || word_behind) continue;
     }
-    if (token.lstrip) {
-      if (done < begin) begin -= white_space_at_end(text.substr(done, begin - done));
-    }
+    // Blanks that the token before has swallowed with its rstrip are gone.
+    if (end <= done || (begin < done && !token.lstrip)) continue;
+    begin = std::max(begin, done);
+    if (token.lstrip) begin -= white_space_at_end(text.substr(done, begin - done));
     if (token.rstrip) end += white_space_at_start(text.substr(end));
     if (done < begin) parts.push_back({{done, begin}, -1});
     parts.push_back({{begin, end}, ids_[static_cast<size_t>(index)]});

@@ -162,4 +162,24 @@ TEST_SUITE("tokenizer") {
                      R"(": {"content": "<extra>", "special": true, "normalized": false}}})");
     CHECK(Tokenizer::load(folder.path)->encode("<extra>") == std::vector<TokenId>{next});
   }
+
+  TEST_CASE("blanks that an added token swallows are not matched again") {
+    TempFolder folder;
+    fs::copy_file(kFixtures / "qwen2-reduced" / "tokenizer.json", folder.path / "tokenizer.json");
+    const TokenId next = Tokenizer::load(folder.path)->vocab_size();
+    const auto token = [&](int offset, const char* content, const char* strips) {
+      return "\"" + std::to_string(next + offset) + R"(": {"content": ")" + content +
+             R"(", "special": false, "normalized": false, )" + strips + "}";
+    };
+    folder.write("tokenizer_config.json",
+                 R"({"added_tokens_decoder": {)" +
+                     token(0, "<<", R"("lstrip": true, "rstrip": true)") + ", " +
+                     token(1, "  ", R"("lstrip": true, "rstrip": true)") + ", " +
+                     token(2, "\\n", R"("lstrip": false, "rstrip": false)") + "}}");
+    const auto tokenizer = Tokenizer::load(folder.path);
+    CHECK(tokenizer->encode("      ") == std::vector<TokenId>{next + 1});
+    CHECK(tokenizer->encode("<<      ") == std::vector<TokenId>{next});
+    CHECK(tokenizer->encode(" <<  \n <<") == std::vector<TokenId>{next, next});
+    CHECK(tokenizer->encode("\n\n") == std::vector<TokenId>{next + 2, next + 2});
+  }
 }
