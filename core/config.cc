@@ -389,14 +389,14 @@ Json parse_json(std::string_view text, const std::string& source) {
     return Json::parse(text.begin(), text.end(), nullptr, true, /*ignore_comments=*/true);
   } catch (const Json::parse_error& error) {
     std::string reason = error.what();
-    const size_t colon = reason.rfind("; ");
     if (const size_t at = reason.find("column"); at != std::string::npos) {
       const size_t start = reason.find(": ", at);
       if (start != std::string::npos) reason = reason.substr(start + 2);
     }
-    (void)colon;
     fail_usage(source + ": not valid JSON at " + position_text(text, error.byte) + ": " + reason,
                "correct the file there");
+  } catch (const Json::exception& error) {  // a number that no double holds
+    fail_usage(source + ": not valid JSON: " + std::string(error.what()), "correct that value");
   }
 }
 

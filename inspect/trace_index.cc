@@ -395,18 +395,8 @@ std::unique_ptr<Task> task_of_run(const Json& run_info, std::string* why) {
     *why = "the run does not say which task it trained on";
     return nullptr;
   }
-  const auto name = (*task)["name"].get<std::string>();
-  const Json options = task->value("options", Json::object());
-  if (starts_plugin(name, options)) {
-    *why = "its task is a plug-in, which is not started to look at a run";
-    return nullptr;
-  }
-  try {
-    return make_task(name, options);
-  } catch (const std::exception& error) {
-    *why = error.what();
-    return nullptr;
-  }
+  return make_task_to_look((*task)["name"].get<std::string>(),
+                           task->value("options", Json::object()), why);
 }
 
 }  // namespace zeroth

@@ -59,7 +59,11 @@ void TrainingRun::open(const fs::path& model) {
                                {"experts", policy->config().router.experts}};
   }
   options.vocabulary = vocabulary_of(*tokenizer);
-  if (task->grades_here()) options.task = task.get();
+  if (!task->grades_here()) {
+    std::string why;  // candidate answers stay ungraded then, as in a reader of the run
+    candidate_task = make_task_to_look(config.task.name, config.task.options, &why);
+  }
+  options.task = task->grades_here() ? task.get() : candidate_task.get();
   recorder = std::make_unique<RunRecorder>(folder, std::move(options));
 
   constexpr double kTypicalContext = 64;  // attention is a small part; MFU is a rough figure anyway

@@ -45,6 +45,7 @@ struct TrainingRun {
   int64_t first_step = 0;  // the next one to run
   RunCounters counters;
   std::unique_ptr<Task> task;
+  std::unique_ptr<Task> candidate_task;  // grades candidate answers where `task` must not
   std::unique_ptr<Tokenizer> tokenizer;
   TokenizerFiles tokenizer_files;
   std::unique_ptr<Policy> policy;

@@ -73,6 +73,7 @@ class CodeTask : public BatchTask {
       std::span<const GradeRequest> requests) const override;
   std::string gold_completion(const Problem& problem) const override;
   std::vector<std::string> stop_strings() const override { return options_.stop_strings(); }
+  bool grades_here() const override { return false; }
   int skipped() const { return skipped_; }
 
  private:

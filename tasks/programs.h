@@ -48,6 +48,7 @@ class ProgramsTask : public BatchTask {
       std::span<const GradeRequest> requests) const override;
   std::string gold_completion(const Problem& problem) const override;
   std::vector<std::string> stop_strings() const override { return options_.stop_strings(); }
+  bool grades_here() const override { return pool_ == nullptr; }
   const ProgramsOptions& options() const { return options_; }
 
   // Bodies of the functions in use, "a+b" first.

@@ -49,8 +49,8 @@ class Task {
   // Key by which problems are dependent (Countdown: the multiset of numbers); intervals cluster by
   // it.
   virtual std::string cluster(const Problem& problem) const { return problem.id; }
-  // False when grading leaves this process (plug-ins). Readers of traces, which grade candidate
-  // answers by the thousand, do without such a task.
+  // False when grading leaves this process (plug-ins, programs in the sandbox). Readers of traces,
+  // which grade candidate answers by the thousand, do without such a task.
   virtual bool grades_here() const { return true; }
 };
 
@@ -72,6 +72,12 @@ std::unique_ptr<Task> make_task(const std::string& spec);
 // True when making this task starts a command, loads a library or connects to a server, so that a
 // program that only looks at a run must not make it.
 bool starts_plugin(const std::string& name, const Json& options);
+
+// The task of a run for a program that only looks at it: nothing is started, and no program of a
+// trace is run. Null, with the reason in `why`, for plug-ins, for tasks whose answers are programs,
+// and when it cannot be made. "programs" comes with its native runner, whose verdicts on small
+// functions are those of the sandbox.
+std::unique_ptr<Task> make_task_to_look(const std::string& name, Json options, std::string* why);
 
 struct TaskInfo {
   std::string name, summary, options_help;

@@ -57,6 +57,12 @@ bool has(const std::string& text, const std::string& part) {
 
 }  // namespace
 
+TEST_CASE("a number that no double holds is bad JSON, not an internal error") {
+  const std::string text = error_of([] { parse_json(R"({"rate": 1e999})", "run.json"); });
+  CHECK(has(text, "run.json: not valid JSON"));
+  CHECK(has(text, "1e999"));
+}
+
 TEST_CASE("a config is parsed, with comments, and dumped again") {
   Outer config;
   load_config(config,

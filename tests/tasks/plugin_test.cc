@@ -238,6 +238,32 @@ TEST_CASE("plug-in: problems of another task, by name as on the command line") {
   CHECK_FALSE(starts_plugin("parity", Json::object()));
 }
 
+TEST_CASE("looking at a run starts no plug-in and runs no program") {
+  std::string why;
+  CHECK(make_task_to_look("process", {{"command", "false"}}, &why) == nullptr);
+  CHECK(why.find("plug-in") != std::string::npos);
+  CHECK(make_task_to_look("humaneval", {{"path", "none"}}, &why) == nullptr);
+  CHECK(why.find("programs") != std::string::npos);
+  CHECK(make_task_to_look("parity", {{"bits", 99999}}, &why) == nullptr);
+  CHECK(why.find("bits") != std::string::npos);
+
+  const Json sandboxed = {{"runner", "sandbox"}};
+  const auto programs = make_task_to_look("programs", sandboxed, &why);
+  REQUIRE(programs != nullptr);
+  CHECK(why.empty());
+  CHECK(programs->grades_here());
+  const Problem problem = programs->problem(Split::kTrain, 0);
+  CHECK(
+      programs->grade(problem, programs->gold_completion(problem), FinishReason::kStop)[0].score ==
+      1);
+
+  const Json parts = {
+      {"parts", {{{"task", "parity"}}, {{"task", "programs"}, {"options", sandboxed}}}}};
+  const auto mixture = make_task_to_look("mixture", parts, &why);
+  REQUIRE(mixture != nullptr);
+  CHECK(mixture->grades_here());
+}
+
 TEST_CASE("plug-in: a shared library, whose crash costs one worker and one completion") {
   const Folder folder;
   SoOptions options;
