@@ -58,7 +58,7 @@ def records(library, path):
     at = 0
     while at < len(data):
         magic, size, tag, version, kind, step, group, offset, packed, plain, _, _, source = struct.unpack_from("<II4sHHIIQIIIII", data, at)
-        assert (magic, size, tag, version, offset) == (0x184D2A5A, 52, b"ZTRC", 1, at), (at, magic, size, tag, version, offset)
+        assert (magic, size, tag, version in (1, 2), offset) == (0x184D2A5A, 52, b"ZTRC", True, at), (at, magic, size, tag, version, offset)
         yield kind, step, group, source, unpack(library, data[at + 60:at + 60 + packed], plain)
         at += 60 + packed
 
