@@ -19,6 +19,8 @@ async function route() {
   }
   const active = PARENT[here.view] || here.view;
   add(clear($('tabs')), TABS.map(([name, label, to]) => h('a', { href: to, 'aria-current': name === active ? 'page' : null }, label)));
+  const tab = $('tabs').querySelector('[aria-current]');
+  if (tab) $('tabs').scrollLeft = tab.offsetLeft - ($('tabs').clientWidth - tab.offsetWidth) / 2;
   const root = h('div', {});
   // Each view fills an object of its own; keys belong to the view that is on the screen.
   const self = { items: [], at: -1 };

@@ -132,7 +132,8 @@ async function viewDiff(root, self, args, params) {
 
 async function viewExperts(root, self, args, params) {
   const data = await api('experts');
-  add(root, [h('div', { class: 'head' }, h('h1', {}, 'Expert load'), h('span', { class: 'dim' }, 'tokens routed to each expert, 1 is an even share'))]);
+  add(root, [h('div', { class: 'head' }, h('h1', {}, 'Expert load'), h('span', { class: 'dim' }, 'tokens routed to each expert, 1 is an even share'),
+    data.steps.length > 0 && h('span', { class: 'scale' }, 'none', h('i', { style: { background: 'linear-gradient(90deg, rgb(80 120 245), rgb(80 120 245 / .12) 50%, rgb(245 150 60 / .12) 50%, rgb(245 150 60))' } }), '2 or more'))]);
   if (data.steps.length === 0) { add(root, [h('div', { class: 'empty' }, 'This run did not record routed experts. Set "record_experts": true in its engine options.')]); return; }
   const layers = data.load[0].length, experts = data.load[0][0].length;
   const vio = data.load.map((step) => Math.max(...step.map((layer) => Math.max(...layer) - 1)));
@@ -152,7 +153,8 @@ async function viewExperts(root, self, args, params) {
     canvas.addEventListener('pointermove', (event) => { const [x, e] = where(event); tip(event, h('b', {}, `step ${data.steps[x]}, expert ${e}`), ' load ' + fixed(data.load[x][layer][e], 2)); });
     canvas.addEventListener('pointerleave', untip);
     canvas.addEventListener('click', (event) => { untip(); openNearestStep(data.steps[where(event)[0]]); });
-    add(grid, [h('section', { class: 'panel heat' }, h('h2', {}, 'Layer ' + layer, h('span', { class: 'dim' }, experts + ' experts, down; steps across')), canvas, h('div', { class: 'range' }, h('span', {}, 'step ' + data.steps[0]), h('span', {}, 'step ' + data.steps[data.steps.length - 1])))]);
+    add(grid, [h('section', { class: 'panel heat' }, h('h2', {}, 'Layer ' + layer, h('span', { class: 'dim' }, experts + ' experts, down; steps across')),
+      h('div', { class: 'map' }, h('div', { 'aria-hidden': 'true' }, [...Array(experts).keys()].map((e) => h('span', {}, e))), canvas), h('div', { class: 'range' }, h('span', {}, 'step ' + data.steps[0]), h('span', {}, 'step ' + data.steps[data.steps.length - 1])))]);
   }
   add(root, [grid]);
   requestAnimationFrame(resizeCharts);

@@ -44,10 +44,17 @@ function confidenceScale(trace) {
   const low = quantile(all, 0.01, 0), high = quantile(all, 0.99, 0);
   return { low, high: Math.max(high, low + 0.01) };
 }
+const expertColour = (expert) => `hsl(${(expert * 47) % 360} 65% 55% / .38)`;
+// How often each expert was a layer's first choice in this trace, most often first.
+function expertLegend(trace, layer) {
+  const times = new Map();
+  trace.ids.forEach((_, i) => { const [expert] = choices(trace, i, layer)[0]; times.set(expert, (times.get(expert) || 0) + 1); });
+  return h('span', { class: 'scale many' }, [...times].sort((a, b) => b[1] - a[1]).slice(0, 16).map(([expert, n]) => h('b', { title: `expert ${expert}: first choice of ${n} tokens` }, h('i', { style: { background: expertColour(expert) } }), `${expert} ×${n}`)));
+}
 function tokenColour(mode, i, layer, trace) {
   if (mode.experts) {
     const expert = choices(trace, i, Math.max(0, layer))[0][0];
-    return expert === undefined ? '' : `hsl(${(expert * 47) % 360} 65% 55% / .38)`;
+    return expert === undefined ? '' : expertColour(expert);
   }
   if (!mode.values || mode.values[i] === null || mode.values[i] === undefined) return '';
   const v = mode.values[i];
@@ -151,7 +158,7 @@ async function viewTrace(root, self, args, params) {
       (mode.experts || mode.confidence) && h('select', { class: 'btn', 'aria-label': 'layer', onchange: (event) => { layer = Number(event.target.value); setParams({ layer }); draw(); } },
         mode.confidence && trace.moe.layers > 1 && h('option', { value: -1, selected: layer < 0 }, 'all layers'),
         [...Array(trace.moe.layers).keys()].map((l) => h('option', { value: l, selected: l === (mode.experts ? Math.max(0, layer) : layer) }, 'layer ' + l))),
-      legendOf(mode), h('span', { class: 'grow' }),
+      mode.experts ? expertLegend(trace, Math.max(0, layer)) : legendOf(mode), h('span', { class: 'grow' }),
       think && h('button', { class: 'btn', id: 'fold', 'aria-pressed': String(folded), onclick: () => { folded = !folded; setParams({ fold: folded ? '1' : null }); draw(); } }, folded ? 'open thinking' : 'fold thinking')]);
     clear(body);
     const fragment = document.createDocumentFragment();
