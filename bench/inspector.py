@@ -5,7 +5,8 @@ usage: bench/inspector.py [--samples N] [--tokens N] [--build FOLDER] [--folder 
 
 Prints one JSON object: bytes of stream and index, seconds to index, peak memory of the server, milliseconds of the step
 view and of searches (each the slowest and the median of 5 requests of different steps; the first search of each kind
-is cold, that is, never asked before). The run takes about 1.4 kB a sample and is deleted afterwards.
+is cold, that is, never asked before); where a Chromium is installed, the memory of the page (JavaScript heap and
+resident memory of its process) after every view was opened, and milliseconds from a click to the step on the screen. The run takes about 1.4 kB a sample and is deleted afterwards.
 """
 import argparse
 import json
@@ -18,6 +19,9 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tests/inspect"))
+from browser import Browser, find_chromium  # noqa: E402
 
 SEARCHES = [
     "", "flips>0", "aha>0 correct=1", 'text~"wait"', 'text~"wait" reward<1', 'text~"wait check" len>200', "step>80 reward=1 flips>0 text~\"wait\" len>200 task=countdown",
@@ -65,6 +69,53 @@ def measure(url, steps, pid):
     return out
 
 
+def renderer_mb(group):
+    """Largest resident memory now of a renderer among the processes of a group."""
+    largest = 0
+    for name in os.listdir("/proc"):
+        try:
+            if not name.isdigit() or os.getpgid(int(name)) != group:
+                continue
+            with open("/proc/%s/cmdline" % name) as file:
+                if "--type=renderer" not in file.read():
+                    continue
+            with open("/proc/%s/status" % name) as file:
+                largest = max([largest] + [int(line.split()[1]) / 1024 for line in file if line.startswith("VmRSS")])
+        except OSError:
+            pass
+    return largest
+
+
+def measure_page(url, steps):
+    """Every view, one after the other in one tab; None without a Chromium."""
+    program = find_chromium()
+    if program is None:
+        return None
+    browser = Browser(program)
+    out = {"heap_mb": {}, "resident_mb": {}}
+    views = [("timeline", "#/timeline", "[data-chart=Reward] svg path"), ("step", "#/step/%d" % steps[len(steps) // 2], ".card"), ("search", "#/search?q=flips%3E0", "tr.item"), ("ahas", "#/ahas", "tr.item"),
+             ("problems", "#/problems", "tr.item"), ("trace", "#/trace/%d.0.0" % steps[-1], "#tokens .tok"), ("timeline again", "#/timeline", "[data-chart=Reward] svg path")]
+    try:
+        page = browser.page(1440, 900)
+        page.goto(url)
+        for name, address, there in views:
+            page.js("location.hash = %r" % address)
+            page.until("document.body.dataset.view === %r && !!document.querySelector(%r)" % (name.split()[0], there))
+            page.js("new Promise((done) => setTimeout(done, 500))")
+            out["heap_mb"][name] = round(page.js("performance.memory.usedJSHeapSize") / 1e6, 1)
+            out["resident_mb"][name] = round(renderer_mb(browser.process.pid), 1)
+        times = []
+        for i in range(5):
+            step = steps[(i + 1) * (len(steps) - 1) // 6]
+            times.append(page.js("new Promise((done) => { const begin = performance.now(); location.hash = '#/step/%d';"
+                                 "const look = () => (document.querySelector('h1')?.textContent === 'Step %d' ? requestAnimationFrame(() => done(performance.now() - begin)) : setTimeout(look, 1)); look(); })" % (step, step)))
+        out["step_on_screen_ms"] = {"median": round(statistics.median(times)), "slowest": round(max(times))}
+        out["errors"] = page.errors
+    finally:
+        browser.close()
+    return out
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=1_000_000)
@@ -97,8 +148,10 @@ def main():
         result["index_share"] = round(sum(os.path.getsize(os.path.join(traces, name)) for name in os.listdir(traces) if name.startswith("index.sqlite") and not name.endswith("-shm"))
                                       / os.path.getsize(traces + "/stream.zst"), 4)
         result["peak_mb_indexing"] = round(peak_mb(server.pid), 1)
-        result.update(measure(url, sorted({row["step"] for row in ask(url, "api/steps")[2] if row["source"] == "train"}), server.pid))
+        steps = sorted({row["step"] for row in ask(url, "api/steps")[2] if row["source"] == "train"})
+        result.update(measure(url, steps, server.pid))
         result["peak_mb"] = round(peak_mb(server.pid), 1)
+        result["page"] = measure_page(url, steps)
     finally:
         server.terminate()
         server.wait(30)

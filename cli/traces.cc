@@ -218,9 +218,16 @@ int run_show(Call& call) {
     const auto number = [&](const char* key) {
       return t < trace[key].size() && trace[key][t].is_number() ? trace[key][t].get<double>() : NAN;
     };
-    std::printf("%5zu %7lld  logp %8.4f  entropy %7.4f  %s\n", t,
+    std::string more;
+    for (const auto& [name, values] : trace["annotations"].items()) {
+      if (values.size() != trace["ids"].size() || !values[t].is_number()) continue;
+      char shown[64];
+      std::snprintf(shown, sizeof shown, "%s %+.4f  ", name.c_str(), values[t].get<double>());
+      more += shown;
+    }
+    std::printf("%5zu %7lld  logp %8.4f  entropy %7.4f  %s%s\n", t,
                 static_cast<long long>(trace["ids"][t].get<int64_t>()), number("logprobs"),
-                number("entropies"),
+                number("entropies"), more.c_str(),
                 printable_line(trace["pieces"][t].get<std::string>(), 60).c_str());
   }
   return 0;
@@ -315,31 +322,36 @@ int run_top(Call& call) {
   std::vector<Json> rows;
   SearchRequest request;
   const bool aha = call.options.aha || call.options.by.empty();
-  request.query = call.options.query;
-  if (aha) request.query += request.query.empty() ? "flips>0" : " flips>0";
-  // Flips with a reflection marker are worth more than plain ones, so they lead.
+  // Flips with a reflection marker are worth more than plain ones, so they lead; and a trace that
+  // ends right is worth more than one that lost what it had found.
   request.order = aha ? "-aha" : call.options.by;
   int64_t found = 0;
-  call.view().for_each_match(
-      request, [&](const SampleAddress& address, const Group& group, const SampleScan& scan) {
-        const Sample& sample = group.samples[static_cast<size_t>(address.sample)];
-        if (call.options.json) {
-          print_json({{"step", address.step},
-                      {"problem", group.problem.id},
-                      {"sample", address.sample},
-                      {"reward", sample.reward},
-                      {"flips", scan.flips[0]},
-                      {"text", sample.text},
-                      {"at", address.text()},
-                      {"aha", scan.ahas.size()}});
-        } else {
-          std::printf("%s  reward %.3f  flips %d  aha %zu  %s\n",
-                      call.palette.paint("36", address.text()).c_str(), sample.reward,
-                      scan.flips[0], scan.ahas.size(), printable_line(sample.text, 160).c_str());
-        }
-        ++found;
-        return call.options.limit == 0 || found < call.options.limit;
-      });
+  const std::string asked = call.options.query.empty() ? "" : "(" + call.options.query + ") ";
+  const std::vector<std::string> ahas = {asked + "flips>0 correct=1", asked + "flips>0 correct=0"};
+  for (const std::string& query : aha ? ahas : std::vector<std::string>{call.options.query}) {
+    if (call.options.limit > 0 && found >= call.options.limit) break;
+    request.query = query;
+    call.view().for_each_match(
+        request, [&](const SampleAddress& address, const Group& group, const SampleScan& scan) {
+          const Sample& sample = group.samples[static_cast<size_t>(address.sample)];
+          if (call.options.json) {
+            print_json({{"step", address.step},
+                        {"problem", group.problem.id},
+                        {"sample", address.sample},
+                        {"reward", sample.reward},
+                        {"flips", scan.flips[0]},
+                        {"text", sample.text},
+                        {"at", address.text()},
+                        {"aha", scan.ahas.size()}});
+          } else {
+            std::printf("%s  reward %.3f  flips %d  aha %zu  %s\n",
+                        call.palette.paint("36", address.text()).c_str(), sample.reward,
+                        scan.flips[0], scan.ahas.size(), printable_line(sample.text, 160).c_str());
+          }
+          ++found;
+          return call.options.limit == 0 || found < call.options.limit;
+        });
+  }
   return 0;
 }
 
@@ -350,7 +362,7 @@ int run_stats(Call& call) {
     std::printf("%s\n", call.palette
                             .paint("1",
                                    "  step  solved  reflect     aha   W->R   R->W  loops  trunc   "
-                                   "P(right|reflected)-P(right|not) [95%]   r1/1k  oat/1k  drg/1k")
+                                   "reflection pays [95%]       r1/1k  oat/1k  drg/1k")
                             .c_str());
   }
   for (const Json& row : timeline["scan"]) {
@@ -365,7 +377,7 @@ int run_stats(Call& call) {
                     gap["low"].get<double>(), gap["high"].get<double>());
     }
     std::printf(
-        "%6lld %6.1f%%  %6.1f%% %6.1f%%  %5.3f  %5.3f %5.1f%% %5.1f%%   %-36s %7.2f %7.2f %7.2f\n",
+        "%6lld %6.1f%%  %6.1f%% %6.1f%%  %5.3f  %5.3f %5.1f%% %5.1f%%   %-24s %7.2f %7.2f %7.2f\n",
         static_cast<long long>(row["step"].get<int64_t>()), 100 * row["solve"].get<double>(),
         100 * row["reflection"].get<double>(), 100 * row["aha"].get<double>(),
         row["flips"][0].get<double>(), row["flips"][1].get<double>(),
@@ -423,7 +435,7 @@ Json export_row(const SampleAddress& address, const Group& group, const SampleSc
     row["logprobs"] = sample.logprobs;
     row["entropies"] = sample.entropies;
     if (!sample.experts.empty()) row["experts"] = sample.experts;
-    if (!sample.router_scores.empty()) row["router_scores"] = sample.router_scores;
+    if (!sample.router_confidence.empty()) row["router_confidence"] = sample.router_confidence;
   }
   return row;
 }

@@ -72,11 +72,11 @@ struct Sample {
   std::vector<int32_t>
       kept_ids;  // flattened kept sets of truncated sampling (top-k, top-p, min-p); else empty
   std::vector<int32_t> kept_offsets;  // [tokens + 1] when kept_ids is used; else empty
-  std::vector<uint8_t>
-      experts;  // [tokens, moe layers, top-k] routed expert ids, when requested; else empty
-  std::vector<uint8_t> router_scores;  // like experts: the router's score of each of them (softmax
-                                       // probability or sigmoid), in units of 1/255
-  WeightsVersion version = 0;          // weights that sampled it
+  // Routing of the row that each token was drawn from, when requested; else empty.
+  std::vector<uint8_t> experts;  // [tokens, moe layers, top-k] chosen expert ids, surest first
+  std::vector<uint8_t> router_confidence;  // [tokens, moe layers] the router's score of the first
+                                           // of them (softmax probability or sigmoid), in 1/255
+  WeightsVersion version = 0;              // weights that sampled it
   FinishReason finish = FinishReason::kStop;
   std::string text;  // decoded tokens, stop string and end-of-text left out
 

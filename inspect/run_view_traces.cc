@@ -162,7 +162,7 @@ Json RunView::trace(const SampleAddress& address) {
   out["annotations"] = notes;
   if (!sample.experts.empty()) {
     out["experts"] = sample.experts;
-    if (!sample.router_scores.empty()) out["router_scores"] = sample.router_scores;
+    if (!sample.router_confidence.empty()) out["router_confidence"] = sample.router_confidence;
     out["moe"] = impl_->reader->run_info().value("moe", Json::object());
   }
   out["candidates"] = candidates_json(scan, begins);

@@ -171,7 +171,7 @@ Json sample_json(const Sample& sample, const StoredText& text, const StreamKey& 
 }  // namespace
 
 uint16_t group_version(const Group& group) {
-  const auto scored = [](const Sample& sample) { return !sample.router_scores.empty(); };
+  const auto scored = [](const Sample& sample) { return !sample.router_confidence.empty(); };
   return std::any_of(group.samples.begin(), group.samples.end(), scored) ? 2 : 1;
 }
 
@@ -182,7 +182,7 @@ std::string encode_group(const Group& group, const Vocabulary& vocabulary) {
   std::vector<TokenId> ids(group.prompt_tokens);
   std::vector<float> logprobs;
   std::vector<uint16_t> entropies;
-  std::vector<uint8_t> experts, router_scores;
+  std::vector<uint8_t> experts, router_confidence;
   std::vector<int32_t> kept;
   std::string texts;
   Json sample_list = Json::array();
@@ -196,7 +196,7 @@ std::string encode_group(const Group& group, const Vocabulary& vocabulary) {
     if (sample.logprobs.size() != sample.tokens.size()) json["nl"] = sample.logprobs.size();
     if (sample.entropies.size() != sample.tokens.size()) json["ne"] = sample.entropies.size();
     if (!sample.experts.empty()) json["nx"] = sample.experts.size();
-    if (!sample.router_scores.empty()) json["nr"] = sample.router_scores.size();
+    if (!sample.router_confidence.empty()) json["nr"] = sample.router_confidence.size();
     if (!sample.kept_offsets.empty()) {
       json["nk"] = {sample.kept_ids.size(), sample.kept_offsets.size()};
       kept.insert(kept.end(), sample.kept_ids.begin(), sample.kept_ids.end());
@@ -207,8 +207,8 @@ std::string encode_group(const Group& group, const Vocabulary& vocabulary) {
     logprobs.insert(logprobs.end(), sample.logprobs.begin(), sample.logprobs.end());
     for (const float entropy : sample.entropies) entropies.push_back(to_half(entropy));
     experts.insert(experts.end(), sample.experts.begin(), sample.experts.end());
-    router_scores.insert(router_scores.end(), sample.router_scores.begin(),
-                         sample.router_scores.end());
+    router_confidence.insert(router_confidence.end(), sample.router_confidence.begin(),
+                             sample.router_confidence.end());
   }
   const Json head = {{"task", group.problem.task},
                      {"id", group.problem.id},
@@ -229,7 +229,7 @@ std::string encode_group(const Group& group, const Vocabulary& vocabulary) {
   append_planes(out, entropies);
   append_planes(out, kept);
   out.append(reinterpret_cast<const char*>(experts.data()), experts.size());
-  out.append(reinterpret_cast<const char*>(router_scores.data()), router_scores.size());
+  out.append(reinterpret_cast<const char*>(router_confidence.data()), router_confidence.size());
   out += texts;
   return out;
 }
@@ -238,7 +238,7 @@ namespace {
 
 // Lengths of one sample's arrays, read before the arrays themselves.
 struct Extent {
-  uint64_t tokens = 0, logprobs = 0, entropies = 0, experts = 0, router_scores = 0;
+  uint64_t tokens = 0, logprobs = 0, entropies = 0, experts = 0, router_confidence = 0;
   uint64_t kept_ids = 0, kept_offsets = 0;
   int64_t text = 0;
 };
@@ -261,7 +261,7 @@ Extent extent_of(const Json& json, uint64_t limit) {
   extent.logprobs = length_field(json, "nl", extent.tokens, limit);
   extent.entropies = length_field(json, "ne", extent.tokens, limit);
   extent.experts = length_field(json, "nx", 0, limit);
-  extent.router_scores = length_field(json, "nr", 0, limit);
+  extent.router_confidence = length_field(json, "nr", 0, limit);
   if (const auto kept = json.find("nk"); kept != json.end()) {
     extent.kept_ids = kept->at(0).get<uint64_t>();
     extent.kept_offsets = kept->at(1).get<uint64_t>();
@@ -325,8 +325,8 @@ void read_arrays(Cursor& cursor, uint64_t prompt_tokens, const std::vector<Exten
     sample.experts.assign(experts.begin(), experts.end());
   }
   for (size_t i = 0; i < extents.size(); ++i) {
-    const std::string_view scores = cursor.take(extents[i].router_scores, "router scores");
-    group.samples[i].router_scores.assign(scores.begin(), scores.end());
+    const std::string_view scores = cursor.take(extents[i].router_confidence, "router confidences");
+    group.samples[i].router_confidence.assign(scores.begin(), scores.end());
   }
   for (size_t i = 0; i < extents.size(); ++i) {
     Sample& sample = group.samples[i];

@@ -10,7 +10,7 @@
 
 namespace zeroth {
 
-// The newest version that is understood; 2 added router scores to groups. A record states the
+// The newest version that is understood; 2 added router confidences to groups. A record states the
 // oldest version that can hold it.
 inline constexpr uint16_t kTraceFormatVersion = 2;
 // Bytes before the payload: 8 of the skippable frame's own header and 52 of ours.

@@ -187,11 +187,13 @@ void report_routing(const PolicyConfig& c, const LayerState& state, int64_t m, i
   for (int64_t i = 0; i < m; ++i) {
     const int32_t* ids = state.expert_ids.data() + i * k;
     const float* scores = state.scores.data() + i * c.router.experts;
-    uint8_t* to = routing + i * 2 * all + moe * k;
-    for (int64_t j = 0; j < k; ++j) {
-      to[j] = static_cast<uint8_t>(ids[j]);
-      to[all + j] = in_255ths(scores[ids[j]]);
-    }
+    uint8_t* row = routing + i * (all + c.moe_layers());
+    uint8_t* to = row + moe * k;
+    std::copy(ids, ids + k, to);
+    std::sort(to, to + k, [scores](uint8_t a, uint8_t b) {
+      return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
+    });
+    row[all + moe] = in_255ths(scores[to[0]]);
   }
 }
 

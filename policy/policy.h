@@ -101,9 +101,9 @@ class Policy {
   int first_trainable_layer() const;
 
   // hidden [m, width] after the final norm. With `save`, backward may follow. `stats` and `routing`
-  // may be null. routing [m, 2, moe layers, top_k]: ids of the chosen experts, ascending in each
-  // layer; then the router's scores of them (softmax probability over all experts, or sigmoid,
-  // before normalization and scaling) in units of 1/255.
+  // may be null. routing [m, moe layers * (top_k + 1)]: a row's chosen experts layer by layer, in
+  // each the surest first; then by layer the router's score of that first one (softmax probability
+  // over all experts, or sigmoid, before normalization and scaling) in units of 1/255.
   void forward(const ForwardBatch& batch, KvCache& cache, float* hidden,
                Activations* save = nullptr, RouterStats* stats = nullptr,
                uint8_t* routing = nullptr) const;

@@ -83,7 +83,7 @@ struct Engine::Impl {
     const size_t rows = plan.tokens.size();
     hidden.resize(std::max(hidden.size(), rows * model.width));
     if (config.record_experts) {
-      const size_t row_bytes = 2 * size_t(model.moe_layers()) * model.router.top_k;
+      const size_t row_bytes = size_t(model.moe_layers()) * (model.router.top_k + 1);
       routing.resize(std::max(routing.size(), rows * row_bytes));
     }
     const ForwardBatch batch{plan.tokens,     plan.positions,  plan.sequence,
@@ -122,7 +122,7 @@ struct Engine::Impl {
   int64_t max_pages = 0;
   std::unique_ptr<KvCache> cache;
   std::vector<float> hidden;     // [rows of the step, width]
-  std::vector<uint8_t> routing;  // [rows of the step, 2, moe layers, top-k]; see Policy::forward
+  std::vector<uint8_t> routing;  // [rows of the step, ..], see Policy::forward
   DrawBatch draws;
   std::vector<Outcome> outcomes;
   EngineStats stats;

@@ -36,7 +36,7 @@ struct EngineConfig {
   int64_t cache_pages = 0;      // of 16 tokens; 0 = what max_batch sequences need, within cache_mb
   int cache_mb = 1024;          // memory bound of the cache
   int prefill_chunk = 512;      // prompt tokens per forward call
-  bool record_experts = false;  // keep routed expert ids and router scores per token
+  bool record_experts = false;  // keep routed experts and router confidence
   template <class V>
   void fields(V& v) {
     v("max_batch", max_batch, "sequences decoded together", Range{1, 65536});
@@ -44,7 +44,7 @@ struct EngineConfig {
     v("cache_mb", cache_mb, "memory bound of the KV cache in MiB", Range{1, 1 << 20});
     v("prefill_chunk", prefill_chunk, "prompt tokens per forward call", Range{1, 1 << 20});
     v("record_experts", record_experts,
-      "keep the routed expert ids of every token and the router's scores of them");
+      "keep the routed experts of every token and how sure the router was of the first");
   }
 };
 
@@ -81,10 +81,10 @@ class Engine {
 
   // Blocks until every sample has finished; result [request][sample]. A sample ends with an
   // end-of-text token or a stop string (kStop), or at max_tokens or the end of the policy's context
-  // (kLength). Sample::experts[t] and router_scores[t] are those of the row that token t was drawn
-  // from. done(request, sample index within it, sample) is called as samples finish, in an order
-  // that depends on the arguments only; may be null. When `stop` becomes true, generation ends
-  // before the next forward call; unfinished samples keep their tokens, come back as
+  // (kLength). Sample::experts[t] and router_confidence[t] are those of the row that token t was
+  // drawn from. done(request, sample index within it, sample) is called as samples finish, in an
+  // order that depends on the arguments only; may be null. When `stop` becomes true, generation
+  // ends before the next forward call; unfinished samples keep their tokens, come back as
   // FinishReason::kAborted, and done is not called for them. Errors, before any work: an empty
   // prompt, a token outside the vocabulary, a prompt that fills the context, a prompt and
   // max_tokens that exceed the whole cache, sampling out of range.

@@ -40,7 +40,10 @@ void check_sampling(const SamplingConfig& sampling, const std::string& who) {
 Generation::Generation(const std::vector<GenerationRequest>& requests, const PolicyConfig& model,
                        const Tokenizer* tokenizer, bool record_experts)
     : requests_(requests), model_(model), tokenizer_(tokenizer) {
-  if (record_experts) expert_row_ = size_t(model.moe_layers()) * model.router.top_k;
+  if (record_experts) {
+    expert_row_ = size_t(model.moe_layers()) * model.router.top_k;
+    routing_row_ = expert_row_ + model.moe_layers();
+  }
   for (size_t i = 0; i < requests.size(); ++i) {
     const GenerationRequest& request = requests[i];
     check(request, i);
@@ -140,8 +143,8 @@ void Generation::gather(const StepPlan& plan, const float* hidden, const uint8_t
   for (const auto& [request, row] : plan.prompt_rows) {
     const float* from = hidden + row * width;
     prompt_rows_[request].hidden.assign(from, from + width);
-    const uint8_t* routed = routing + row * 2 * expert_row_;
-    if (expert_row_ > 0) prompt_rows_[request].routing.assign(routed, routed + 2 * expert_row_);
+    const uint8_t* routed = routing + row * routing_row_;
+    if (expert_row_ > 0) prompt_rows_[request].routing.assign(routed, routed + routing_row_);
   }
   const size_t m = plan.draws.size();
   batch.hidden.resize(m * width);
@@ -174,7 +177,7 @@ void Generation::record(const StepPlan& plan, const DrawBatch& batch, const uint
     const Draw& draw = plan.draws[i];
     Live& live = live_[draw.sequence];
     const uint8_t* routed = draw.row < 0 ? prompt_rows_[draw.request].routing.data()
-                                         : routing + draw.row * 2 * expert_row_;
+                                         : routing + draw.row * routing_row_;
     const bool finished = append(live, batch, i, routed);
     outcomes.push_back({batch.tokens[i], finished});
     if (finished && done) {
@@ -188,9 +191,10 @@ bool Generation::append(Live& live, const DrawBatch& batch, size_t row, const ui
   sample.tokens.push_back(batch.tokens[row]);
   sample.logprobs.push_back(batch.logprobs[row]);
   sample.entropies.push_back(batch.entropies[row]);
-  const uint8_t* scores = routing + expert_row_;
-  sample.experts.insert(sample.experts.end(), routing, scores);
-  sample.router_scores.insert(sample.router_scores.end(), scores, scores + expert_row_);
+  const uint8_t* confidence = routing + expert_row_;
+  sample.experts.insert(sample.experts.end(), routing, confidence);
+  sample.router_confidence.insert(sample.router_confidence.end(), confidence,
+                                  routing + routing_row_);
   if (!sample.kept_offsets.empty()) {
     const std::vector<int32_t>& kept = batch.kept[row];
     sample.kept_ids.insert(sample.kept_ids.end(), kept.begin(), kept.end());

@@ -42,7 +42,7 @@ class Generation {
   // Hands all sequences to the scheduler and makes room for their samples.
   void start(Scheduler& scheduler, WeightsVersion version);
 
-  // After the forward call of a step (hidden [rows, width], routing [rows, 2, moe layers, top-k]):
+  // After the forward call of a step (hidden [rows, width], routing as of Policy::forward):
   // keeps the last rows of finished prompts, then lays out what has to be drawn.
   void gather(const StepPlan& plan, const float* hidden, const uint8_t* routing, DrawBatch& batch);
   // Books the draws; outcomes are for Scheduler::commit. Calls done for each sample that finished.
@@ -72,7 +72,8 @@ class Generation {
   const std::vector<GenerationRequest>& requests_;
   const PolicyConfig& model_;
   const Tokenizer* tokenizer_;
-  size_t expert_row_ = 0;        // routed ids per token, and as many scores; 0: not recorded
+  size_t expert_row_ = 0;        // bytes of routed ids per token; 0: not recorded
+  size_t routing_row_ = 0;       // of ids and confidences
   std::vector<int> max_tokens_;  // per request, cut at the context length
   std::vector<kernels::SampleParams> params_;
   std::vector<StopStrings> stops_;

@@ -17,7 +17,7 @@ function colourModes(trace) {
   }
   if (trace.experts && trace.moe && trace.moe.layers) {
     modes.push({ id: 'expert', label: 'expert', experts: true });
-    if (trace.router_scores) modes.push({ id: 'confidence', label: 'router confidence', confidence: true, reversed: true, ...confidenceScale(trace) });
+    if (sure(trace)) modes.push({ id: 'confidence', label: 'router confidence', confidence: true, reversed: true, ...confidenceScale(trace) });
   }
   return modes;
 }
@@ -25,18 +25,16 @@ function quantile(values, share, least) {
   const known = values.filter((v) => v !== null).sort((a, b) => a - b);
   return Math.max(least, known.length ? known[Math.min(known.length - 1, Math.floor(share * known.length))] : least);
 }
-// The choices of a layer for the token's row: [expert, score in 0 to 1 or null], the surest first.
+// The experts that a layer chose for the token's row, the surest first (in streams without confidence: by number).
 function choices(trace, i, layer) {
   const { layers, top_k: k } = trace.moe, from = (i * layers + layer) * k;
-  const all = [...Array(k).keys()].map((j) => [trace.experts[from + j], trace.router_scores ? trace.router_scores[from + j] / 255 : null]);
-  return all.sort((a, b) => b[1] - a[1]);
+  return trace.experts.slice(from, from + k);
 }
+const sure = (trace) => trace.router_confidence && trace.router_confidence.length === trace.ids.length * trace.moe.layers;
 // The router's score of its first choice: softmax probability or sigmoid. layer -1: the mean over all layers.
 function confidence(trace, i, layer) {
-  if (layer >= 0) return choices(trace, i, layer)[0][1];
-  let sum = 0;
-  for (let l = 0; l < trace.moe.layers; l++) sum += choices(trace, i, l)[0][1];
-  return sum / trace.moe.layers;
+  const of = trace.router_confidence.slice(i * trace.moe.layers, (i + 1) * trace.moe.layers);
+  return (layer >= 0 ? of[layer] : of.reduce((a, b) => a + b, 0) / of.length) / 255;
 }
 function confidenceScale(trace) {
   const all = [];
@@ -48,12 +46,12 @@ const expertColour = (expert) => `hsl(${(expert * 47) % 360} 65% 55% / .38)`;
 // How often each expert was a layer's first choice in this trace, most often first.
 function expertLegend(trace, layer) {
   const times = new Map();
-  trace.ids.forEach((_, i) => { const [expert] = choices(trace, i, layer)[0]; times.set(expert, (times.get(expert) || 0) + 1); });
+  trace.ids.forEach((_, i) => { const [expert] = choices(trace, i, layer); times.set(expert, (times.get(expert) || 0) + 1); });
   return h('span', { class: 'scale many' }, [...times].sort((a, b) => b[1] - a[1]).slice(0, 16).map(([expert, n]) => h('b', { title: `expert ${expert}: first choice of ${n} tokens` }, h('i', { style: { background: expertColour(expert) } }), `${expert} ×${n}`)));
 }
 function tokenColour(mode, i, layer, trace) {
   if (mode.experts) {
-    const expert = choices(trace, i, Math.max(0, layer))[0][0];
+    const expert = choices(trace, i, Math.max(0, layer))[0];
     return expert === undefined ? '' : expertColour(expert);
   }
   if (!mode.values || mode.values[i] === null || mode.values[i] === undefined) return '';
@@ -83,7 +81,7 @@ function tokenTip(trace, i) {
   const kept = trace.kept && trace.kept[i];
   if (kept) rows.push(row('kept ' + kept.of, kept.tokens.map((t) => JSON.stringify(t)).join(' ')));
   if (trace.experts && trace.moe.layers) {
-    const shown = (layer) => choices(trace, i, layer).map(([expert, score]) => expert + (score === null ? '' : ' (' + percent(score) + ')')).join(', ');
+    const shown = (layer) => choices(trace, i, layer).map((expert, j) => (j === 0 && sure(trace) ? `${expert} (${percent(confidence(trace, i, layer))})` : expert)).join(', ');
     for (let layer = 0; layer < Math.min(trace.moe.layers, 8); layer++) rows.push(row('experts, layer ' + layer, shown(layer)));
   }
   return [h('div', { class: 'mono' }, JSON.stringify(trace.pieces[i]).slice(0, 60)), h('table', {}, rows)];

@@ -3,6 +3,7 @@
 Protocol: https://chromedevtools.github.io/devtools-protocol/. Selectors are CSS; every wait polls the page.
 """
 import base64
+import itertools
 import json
 import os
 import select
@@ -186,6 +187,18 @@ class Page:
 
     def hover(self, selector, index=0, **where):
         self.mouse("mouseMoved", self.point(selector, index, **where))
+
+    def hover_until(self, selector, expression, what, index=0, x=0.5, y=0.5):
+        """Moves the mouse about a place until something is so: what was below it may just be drawn anew."""
+        deadline = time.monotonic() + PATIENCE
+        for turn in itertools.count():
+            self.hover(selector, index, x=x - 0.002 * (turn % 2), y=y)
+            for _ in range(10):
+                if self.js(expression):
+                    return
+                time.sleep(0.03)
+            if time.monotonic() > deadline:
+                raise TimeoutError("waited in vain for " + what + " at " + self.url())
 
     def click(self, selector, index=0, text=None, **where):
         at = self.point(selector, index, text, **where)

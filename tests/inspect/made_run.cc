@@ -179,11 +179,10 @@ void fill_numbers(Sample& sample, double skill, Rng& rng, bool experts) {
         const double u = std::pow(rng.uniform(), 1 + skill * layer * 0.4);
         sample.experts.push_back(
             static_cast<uint8_t>(std::min<double>(kExperts - 1, u * kExperts)));
-        // A router that is as sure as the policy; the second choice gets half of what is left.
-        const double sure = std::exp(-entropy);
-        sample.router_scores.push_back(
-            static_cast<uint8_t>(255 * (k == 0 ? 0.2 + 0.8 * sure : 0.4 * (1 - sure))));
       }
+      // A router that is as sure as the policy.
+      sample.router_confidence.push_back(
+          static_cast<uint8_t>(255 * (0.2 + 0.8 * std::exp(-entropy))));
     }
   }
 }

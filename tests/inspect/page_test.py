@@ -49,8 +49,7 @@ def by_mouse(check, page, url, shot):
     page.goto(url + "#/timeline")
     drawn(page)
     shot("timeline")
-    page.hover(CURVES, x=0.97, y=0.4)
-    page.until("!document.getElementById('tip').hidden", "the tip of a chart")
+    page.hover_until(CURVES, "!document.getElementById('tip').hidden", "the tip of a chart", x=0.97, y=0.4)
     check("step" in page.text("#tip"), "pointing at a chart names the step")
     page.click(CURVES, x=0.97, y=0.4)
     page.wait(".card")
@@ -69,8 +68,7 @@ def by_mouse(check, page, url, shot):
     page.click(".card")
     page.wait("#tokens .tok")
     check("#/trace/" in page.url(), "a card opens its trace")
-    page.hover("#tokens .tok", 3)
-    page.until("document.getElementById('tip').innerText.includes('id ')", "the tip of a token")
+    page.hover_until("#tokens .tok", "document.getElementById('tip').innerText.includes('id ')", "the tip of a token", 3)
     check("log-prob" in page.text("#tip"), "hovering a token shows its log-prob")
     shot("trace")
     modes = page.js("[...document.querySelectorAll('.seg[aria-label=\"colour of tokens\"] button')].map((b) => b.innerText)")
@@ -87,9 +85,8 @@ def by_mouse(check, page, url, shot):
             over_all = page.js(colours)
             page.js("{ const s = document.querySelector('select[aria-label=layer]'); s.value = '0'; s.dispatchEvent(new Event('change')); }")
             check(page.js(colours) != over_all, "a layer's confidence differs from the mean of all")
-            page.hover("#tokens .tok", 3)
-            page.until("document.getElementById('tip').innerText.includes('experts, layer 0')", "the experts of a token")
-            check(re.search(r"experts, layer 0\s+\d+ \(\d+%\)", page.text("#tip")), "hovering a token shows experts with the router's scores: " + page.text("#tip"))
+            page.hover_until("#tokens .tok", "document.getElementById('tip').innerText.includes('experts, layer 0')", "the experts of a token", 3)
+            check(re.search(r"experts, layer 0\s+\d+ \(\d+%\)", page.text("#tip")), "hovering a token shows experts with the router's confidence: " + page.text("#tip"))
             shot("trace-confidence")
     page.goto(re.sub(r"\?.*", "", page.url()))
     page.wait("#fold")
@@ -119,8 +116,7 @@ def lists_by_mouse(check, page, url, shot):
     page.goto(url + "#/trace/" + trained + "?color=log_ratios")
     page.wait("#tokens .tok")
     check(page.count("#tokens .tok[style*=background]") > 0, "ratios of a second pass over the samples colour the tokens")
-    page.hover("#tokens .tok", 3)
-    page.until("/ratio\\s+[01]\\.\\d{4}/.test(document.getElementById('tip').innerText)", "the ratio of a token")
+    page.hover_until("#tokens .tok", "/ratio\\s+[01]\\.\\d{4}/.test(document.getElementById('tip').innerText)", "the ratio of a token", 3)
     check("share of the loss" in page.text(".side"), "the sample's share of the loss is shown")
     page.click("#tabs a", text="Problems")
     page.wait("tr.item")
@@ -296,6 +292,27 @@ def check_hostile(check, browser, command, run, shots):
         process.wait(60)
 
 
+def check_compared(check, browser, command, run, other, shots):
+    process, url = start(command, run, "--compare", other)
+    page = browser.page(1440, 900)
+    try:
+        page.goto(url)
+        drawn(page)
+        wait_until_indexed(page)
+        page.goto(url + "#/timeline")
+        for chart in ("Reward", "Solve rate"):
+            page.wait("[data-chart='%s'] svg path[stroke-dasharray]" % chart)
+            check(os.path.basename(other) in page.text("[data-chart='%s'] .legend" % chart), "the second run is named in the legend of " + chart)
+        if shots:
+            page.screenshot(os.path.join(shots, "compared.png"))
+        for error in page.errors:
+            check(False, "two runs: " + error)
+    finally:
+        page.close()
+        process.terminate()
+        process.wait(60)
+
+
 def at_size(check, browser, command, run, url, name, width, height, theme, shots):
     with tempfile.TemporaryDirectory() as downloads:
         page = browser.page(width, height, theme, downloads)
@@ -337,6 +354,7 @@ def main(arguments):
             at_size(check, browser, command, run, url, name, width, height, theme, shots)
         if hostile:
             check_hostile(check, browser, command, hostile, shots)
+            check_compared(check, browser, command, run, hostile, shots)
     finally:
         browser.close()
         process.terminate()

@@ -182,11 +182,11 @@ TEST_CASE("views of a step and a trace") {
   for (const Json& piece : trace["pieces"]) joined += piece.get<std::string>();
   CHECK(joined.rfind(trace["text"].get<std::string>(), 0) == 0);
   CHECK(trace["experts"].size() == trace["ids"].size() * 8);
-  CHECK(trace["router_scores"].size() == trace["experts"].size());
+  CHECK(trace["router_confidence"].size() == trace["ids"].size() * 4);
   const TraceReader reader(folder.path() / "traces");
   for (const TraceEntry& entry : reader.groups()) {
     if (entry.step != 4 || entry.group != 1 || entry.source != GroupSource::kTrain) continue;
-    CHECK(trace["router_scores"] == Json(reader.read(entry).samples[2].router_scores));
+    CHECK(trace["router_confidence"] == Json(reader.read(entry).samples[2].router_confidence));
   }
   CHECK(view.trace(SampleAddress::parse("4.0.0"))["annotations"]["log_ratios"].size() > 0);
   for (const Json& candidate : trace["candidates"])

@@ -35,7 +35,7 @@ void check_equal(const Group& got, const Group& want) {
     CHECK(a.advantage == b.advantage);
     CHECK(a.masked == b.masked);
     CHECK(a.experts == b.experts);
-    CHECK(a.router_scores == b.router_scores);
+    CHECK(a.router_confidence == b.router_confidence);
     CHECK(a.kept_ids == b.kept_ids);
     CHECK(a.kept_offsets == b.kept_offsets);
     REQUIRE(a.entropies.size() == b.entropies.size());
@@ -125,7 +125,7 @@ TEST_CASE("odd samples survive: empty, masked, kept sets, experts, text that tok
   group.samples[3].kept_offsets = {0, 1, 3};
   group.samples[3].experts.assign(group.samples[3].tokens.size() * 4, 7);
   for (size_t i = 0; i < group.samples[3].experts.size(); ++i) {
-    group.samples[3].router_scores.push_back(static_cast<uint8_t>(255 - i));
+    group.samples[3].router_confidence.push_back(static_cast<uint8_t>(255 - i));
   }
   group.samples[4].logprobs.clear();
   group.samples[4].text.resize(2);
@@ -141,7 +141,7 @@ TEST_CASE("odd samples survive: empty, masked, kept sets, experts, text that tok
   CHECK(reader.groups()[0].source == GroupSource::kProbe);
 }
 
-TEST_CASE("only records with router scores are of version 2") {
+TEST_CASE("only records with router confidences are of version 2") {
   TemporaryFolder folder;
   Group group = random_group(7, 1, 0, 2, 30);
   for (Sample& sample : group.samples) {  // values that no mathematics library rounds
@@ -154,7 +154,7 @@ TEST_CASE("only records with router scores are of version 2") {
   CHECK(crc32c(payload.data(), payload.size()) == 0xa82ec236u);
   TraceWriter writer(folder.path(), Json::object(), letters_vocabulary());
   writer.append(1, 0, GroupSource::kTrain, group);
-  group.samples[1].router_scores.assign(3, 255);
+  group.samples[1].router_confidence.assign(3, 255);
   writer.append(1, 1, GroupSource::kTrain, group);
   const TraceReader reader(folder.path());
   const std::string stream = read_file(folder.path() / "stream.zst");
@@ -164,7 +164,7 @@ TEST_CASE("only records with router scores are of version 2") {
         parse_record_header(std::string_view(stream).substr(entry.offset), entry.offset)->version);
   }
   CHECK(versions == std::vector<int>{1, 2});
-  CHECK(reader.read(reader.groups()[0]).samples[1].router_scores.empty());
+  CHECK(reader.read(reader.groups()[0]).samples[1].router_confidence.empty());
   check_equal(reader.read(reader.groups()[1]), group);
 }
 

@@ -229,7 +229,7 @@ TEST_CASE("equality survives optimizer steps, saving and loading") {
   }
 }
 
-TEST_CASE("routed experts, router scores and loads") {
+TEST_CASE("routed experts, router confidence and loads") {
   const std::unique_ptr<Policy> policy = Policy::load(fixture("deepseek_v2"));
   const PolicyConfig& c = policy->config();
   const auto tokens = random_tokens(c, 30, 8);
@@ -238,7 +238,7 @@ TEST_CASE("routed experts, router scores and loads") {
   batch.finish();
   KvCache cache(c, batch.pages());
   std::vector<float> hidden(batch.rows() * c.width);
-  std::vector<uint8_t> routing(30 * 2 * c.moe_layers() * c.router.top_k);
+  std::vector<uint8_t> routing(30 * c.moe_layers() * (c.router.top_k + 1));
   RouterStats stats;
   Activations saved(Activations::Mode::kFull);
   policy->forward(batch.view(), cache, hidden.data(), &saved, &stats, routing.data());
@@ -246,13 +246,10 @@ TEST_CASE("routed experts, router scores and loads") {
   std::vector<std::vector<int64_t>> counted(2, std::vector<int64_t>(8));
   for (int i = 0; i < 30; ++i) {
     for (int l = 0; l < 2; ++l) {
-      const uint8_t* ids = routing.data() + i * 8 + l * 2;
-      const uint8_t* scores = ids + 4;
-      CHECK(ids[0] < ids[1]);
-      for (int k = 0; k < 2; ++k) {
-        const float score = saved.impl().layers[l + 1].scores.data()[i * 8 + ids[k]];
-        CHECK(std::abs(scores[k] - 255.0 * score) <= 0.501);
-      }
+      const uint8_t* ids = routing.data() + i * 6 + l * 2;
+      const float* scores = saved.impl().layers[l + 1].scores.data() + i * 8;
+      CHECK(scores[ids[0]] > scores[ids[1]]);
+      CHECK(std::abs(routing[i * 6 + 4 + l] - 255.0 * scores[ids[0]]) <= 0.501);
       ++counted[l][ids[0]];
       ++counted[l][ids[1]];
     }

@@ -27,8 +27,8 @@ bool same(const Sample& a, const Sample& b) {
   return a.key == b.key && a.tokens == b.tokens && same_bytes(a.logprobs, b.logprobs) &&
          same_bytes(a.entropies, b.entropies) && a.kept_ids == b.kept_ids &&
          a.kept_offsets == b.kept_offsets && a.experts == b.experts &&
-         a.router_scores == b.router_scores && a.version == b.version && a.finish == b.finish &&
-         a.text == b.text;
+         a.router_confidence == b.router_confidence && a.version == b.version &&
+         a.finish == b.finish && a.text == b.text;
 }
 
 using Results = std::vector<std::vector<Sample>>;
@@ -222,7 +222,7 @@ TEST_CASE("keys name the draws") {
 // Statistics of a completion from one forward call over prompt and completion together.
 struct Forced {
   std::vector<float> logprobs, entropies;
-  std::vector<uint8_t> experts, router_scores;
+  std::vector<uint8_t> experts, router_confidence;
   std::vector<TokenId> redrawn;  // by the sampler itself, token t at position t of the key
 };
 
@@ -236,7 +236,8 @@ Forced teacher_force(const Policy& policy, const GenerationRequest& request, con
   KvCache cache(model, packed.pages());
   std::vector<float> hidden(packed.rows() * model.width);
   const size_t expert_row = size_t(model.moe_layers()) * model.router.top_k;
-  std::vector<uint8_t> routing(packed.rows() * 2 * expert_row + 1);
+  const size_t routing_row = expert_row + size_t(model.moe_layers());
+  std::vector<uint8_t> routing(packed.rows() * routing_row + 1);
   policy.forward(packed.view(), cache, hidden.data(), nullptr, nullptr,
                  expert_row > 0 ? routing.data() : nullptr);
   const size_t first = request.prompt.size() - 1;
@@ -253,9 +254,10 @@ Forced teacher_force(const Policy& policy, const GenerationRequest& request, con
   policy.logprobs(&hidden[first * model.width], static_cast<int64_t>(m), sample.tokens.data(),
                   temperatures.data(), kept, forced.logprobs.data(), forced.entropies.data());
   for (size_t row = first; row < first + m; ++row) {
-    const uint8_t* ids = routing.data() + row * 2 * expert_row;
+    const uint8_t* ids = routing.data() + row * routing_row;
     forced.experts.insert(forced.experts.end(), ids, ids + expert_row);
-    forced.router_scores.insert(forced.router_scores.end(), ids + expert_row, ids + 2 * expert_row);
+    forced.router_confidence.insert(forced.router_confidence.end(), ids + expert_row,
+                                    ids + routing_row);
   }
   const kernels::SampleParams params{
       static_cast<float>(request.sampling.temperature), greedy ? 0 : request.sampling.top_k,
@@ -286,7 +288,7 @@ TEST_CASE("sampled log-probs are those of a teacher-forced forward") {
         CHECK(same_bytes(forced.logprobs, sample.logprobs));
         CHECK(same_bytes(forced.entropies, sample.entropies));
         CHECK(forced.experts == sample.experts);
-        CHECK(forced.router_scores == sample.router_scores);
+        CHECK(forced.router_confidence == sample.router_confidence);
         CHECK(forced.redrawn == sample.tokens);
         const bool truncated = !sample.kept_offsets.empty();
         CHECK(truncated == (i % 4 == 1 || i % 4 == 2));
