@@ -64,10 +64,10 @@ std::vector<sock_filter> build() {
   // a virtual machine) or that are kernel interfaces (netlink, alg, packet) are refused.
   for (const int call : {SCMP_SYS(socket), SCMP_SYS(socketpair)}) {
     status |= seccomp_rule_add(context, SCMP_ACT_ERRNO(EAFNOSUPPORT), call, 1,
-                               SCMP_A0(SCMP_CMP_GT, static_cast<uint64_t>(AF_INET6)));
+                               SCMP_A0(SCMP_CMP_GT, static_cast<uint64_t>(AF_INET6), 0));
     for (uint64_t family = AF_INET + 1; family < AF_INET6; ++family) {
       status |= seccomp_rule_add(context, SCMP_ACT_ERRNO(EAFNOSUPPORT), call, 1,
-                                 SCMP_A0(SCMP_CMP_EQ, family));
+                                 SCMP_A0(SCMP_CMP_EQ, family, 0));
     }
   }
   // The terminal of whoever started us must not be typed into (CVE-2017-5226).
