@@ -271,6 +271,11 @@ void flatten(std::vector<Field>& fields, const std::string& prefix,
   }
 }
 
+// One --set is one assignment, commas and all.
+Json flag_value(const Field& field, const std::string& text) {
+  return field.name == "set" ? Json::array({text}) : value_from_text(field, text);
+}
+
 Field* find_flag(const std::vector<std::pair<std::string, Field*>>& flags,
                  const std::string& name) {
   Field* found = nullptr;
@@ -319,7 +324,7 @@ std::vector<std::string> apply_flags(std::vector<Field>& fields,
     }
     Json value;
     if (equals != std::string::npos) {
-      value = value_from_text(*field, arg.substr(equals + 1));
+      value = flag_value(*field, arg.substr(equals + 1));
     } else if (field->type == Type::kBool) {
       value = true;
       if (i + 1 < args.size() && (args[i + 1] == "true" || args[i + 1] == "false"))
@@ -329,7 +334,7 @@ std::vector<std::string> apply_flags(std::vector<Field>& fields,
         fail_usage("zeroth " + command + ": --" + name + " has no value",
                    "write --" + name + " VALUE");
       }
-      value = value_from_text(*field, args[++i]);
+      value = flag_value(*field, args[++i]);
     }
     const bool list = field->type == Type::kStrings;
     if (list && std::find(seen.begin(), seen.end(), field) != seen.end()) {

@@ -55,6 +55,14 @@ bool has(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
+struct SetCommand {
+  std::vector<std::string> set;
+  template <class V>
+  void fields(V& v) {
+    v("set", set, "override a field");
+  }
+};
+
 }  // namespace
 
 TEST_CASE("a number that no double holds is bad JSON, not an internal error") {
@@ -116,6 +124,15 @@ TEST_CASE("overrides and flags reach nested fields") {
   CHECK(config.stop == std::vector<std::string>{"x", "y"});
   CHECK(has(error_of([&] { parse_flags(config, {"--rat", "1"}, "t"); }), "did you mean --rate"));
   CHECK(has(error_of([&] { parse_flags(config, {"--rate"}, "t"); }), "has no value"));
+}
+
+TEST_CASE("one --set is one assignment, whatever commas stand in it") {
+  SetCommand command;
+  parse_flags(command, {"--set", "stop=[\"a\", \"b\"]", "--set=inner.depth=7"}, "t");
+  CHECK(command.set == std::vector<std::string>{"stop=[\"a\", \"b\"]", "inner.depth=7"});
+  Outer config;
+  override_config(config, command.set[0]);
+  CHECK(config.stop == std::vector<std::string>{"a", "b"});
 }
 
 TEST_CASE("help shows default, range and choices of every field") {
