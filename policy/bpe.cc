@@ -84,7 +84,7 @@ Bpe::Bpe(Vocabulary vocabulary, const Merges& merges, BpeOptions options, const 
   table_.assign(capacity, Merge{kNoPair, 0, -1});
   const std::string& prefix = options_.continuing_subword_prefix;
   for (size_t rank = 0; rank < merges.size(); ++rank) {
-    const auto& [left, right] = merges[rank];
+    const std::string &left = merges[rank].first, &right = merges[rank].second;
     const auto known = [&](const std::string& spelling) {
       const TokenId id = vocabulary_.find(spelling);
       if (id < 0) {
