@@ -167,7 +167,7 @@ Json describe(const std::filesystem::path& path, const DescribeOptions& options)
   out["context"] = c.max_position;
   out["attention"] = attention_text(c);
   out["experts"] = expert_text(c);
-  out["memory_mb"] = {{"sampling", 2 * weights}, {"training_state", 5 * weights}};
+  out["memory_mb"] = {{"sampling", weights}, {"training_state", 5 * weights}};
   out["cache_bytes_per_token"] = cache_token;
   out["activation_bytes_per_token"] = {{"full", activation_bytes(c)},
                                        {"checkpoint", 4.0 * (c.layers + 1) * c.width}};

@@ -81,7 +81,7 @@ int run_eval(const Args& args) {
   const TaskSpec spec = parse_task_spec(command.task);
   const std::unique_ptr<Task> task =
       make_task(spec.name, with_chat_template(spec.options, *tokenizer));
-  const std::unique_ptr<Policy> policy = Policy::load(command.model);
+  const std::unique_ptr<Policy> policy = Policy::load(command.model, Policy::Use::kSampling);
   EngineConfig engine_config;
   engine_config.max_batch = command.batch;
   engine_config.cache_mb = command.cache_mb;

@@ -157,7 +157,7 @@ int run_sample(const Args& args) {
   request.seed = options.seed;
   request.samples = options.n;
   request.sampling = options.sampling;
-  const std::unique_ptr<Policy> policy = Policy::load(options.model);
+  const std::unique_ptr<Policy> policy = Policy::load(options.model, Policy::Use::kSampling);
 
   EngineConfig config;
   config.max_batch = options.batch;

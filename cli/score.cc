@@ -1,11 +1,11 @@
 // `zeroth score`: teacher-forced log-probabilities of token sequences.
-#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
 #include "cli/commands.h"
 #include "cli/usage.h"
 #include "core/json_lines.h"
+#include "core/sha256.h"
 #include "kernels/ops.h"
 #include "policy/scoring.h"
 
@@ -16,6 +16,7 @@ struct ScoreOptions {
   std::string model;
   std::string in;
   bool grad_norm = false;
+  bool grad_hash = false;
   bool recompute = false;
   int batch_tokens = 4096;
   template <class V>
@@ -23,6 +24,9 @@ struct ScoreOptions {
     v("model", model, "folder of the checkpoint");
     v("in", in, "lines {\"ids\":[..]}");
     v("grad_norm", grad_norm, "end with the norm of the gradient of the sum of -log p");
+    v("grad_hash", grad_hash,
+      "with --grad-norm: also the SHA-256 of the gradient's bytes, to compare two runs bit for "
+      "bit");
     v("recompute", recompute,
       "with --grad-norm: keep only the inputs of layers and compute each again for its gradient "
       "(less memory, the same bits)");
@@ -52,14 +56,17 @@ std::vector<TokenId> read_ids(const Json& row, const std::string& where, int voc
 int run_score(const Args& args) {
   ScoreOptions options;
   if (asks_for_help(args))
-    return print_usage("zeroth score --model DIR --in FILE.jsonl [--grad-norm]", options);
+    return print_usage(
+        "zeroth score --model DIR --in FILE.jsonl [--grad-norm [--grad-hash] [--recompute]]",
+        options);
   const Args rest = parse_flags(options, args, "score");
   if (!rest.empty() || options.model.empty() || options.in.empty()) {
     fail_usage(rest.empty() ? "zeroth score: --model or --in is missing"
                             : "zeroth score: unexpected argument \"" + rest[0] + "\"",
                "usage: zeroth score --model DIR --in FILE.jsonl [--grad-norm]");
   }
-  const std::unique_ptr<Policy> policy = Policy::load(options.model);
+  const std::unique_ptr<Policy> policy = Policy::load(
+      options.model, options.grad_norm ? Policy::Use::kTraining : Policy::Use::kSampling);
   std::vector<float> grads;
   if (options.grad_norm) grads.resize(policy->parameters().values().size());
 
@@ -84,7 +91,12 @@ int run_score(const Args& args) {
   flush();
   if (options.grad_norm) {
     const double norm = std::sqrt(kernels::sum_squares(grads.data(), grads.size()));
-    std::printf("%s\n", Json{{"total_grad_norm", norm}}.dump().c_str());
+    Json last = {{"total_grad_norm", norm}};
+    if (options.grad_hash) {
+      last["gradient_sha256"] =
+          sha256_hex({reinterpret_cast<const char*>(grads.data()), grads.size() * sizeof(float)});
+    }
+    std::printf("%s\n", last.dump().c_str());
   }
   return 0;
 }

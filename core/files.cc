@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include "core/error.h"
 
@@ -120,7 +121,7 @@ void FileWriter::close() {
   if (::close(fd) != 0) fail_errno("close", path_);
 }
 
-MappedFile::MappedFile(const std::filesystem::path& path) {
+MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (file.fd < 0) fail_errno("open", path);
   struct stat info;
@@ -128,14 +129,32 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
   if (!S_ISREG(info.st_mode))
     fail("cannot map " + path.string() + ": it is not a regular file", "name a file");
   size_ = static_cast<size_t>(info.st_size);
-  if (size_ == 0) return;
-  void* data = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.fd, 0);
-  if (data == MAP_FAILED) fail_errno("map", path);
-  data_ = static_cast<const std::byte*>(data);
+  if (size_ > 0) {
+    void* data = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.fd, 0);
+    if (data == MAP_FAILED) fail_errno("map", path);
+    data_ = static_cast<const std::byte*>(data);
+  }
+  fd_ = std::exchange(file.fd, -1);
 }
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void MappedFile::read(uint64_t offset, std::span<std::byte> out) const {
+  while (!out.empty()) {
+    const ssize_t n = ::pread(fd_, out.data(), out.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail_errno("read", path_);
+    if (n == 0) {
+      fail(path_.string() + " ends at byte " + std::to_string(offset) + " of " +
+               std::to_string(size_),
+           "it was cut while it was read: fetch it again");
+    }
+    offset += static_cast<uint64_t>(n);
+    out = out.subspan(static_cast<size_t>(n));
+  }
 }
 
 FolderLock::FolderLock(const std::filesystem::path& folder) {

@@ -50,8 +50,13 @@ class MappedFile {
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
   std::span<const std::byte> bytes() const { return {data_, size_}; }
+  // Copies bytes [offset, offset + out.size()) without mapping them: unlike those read through
+  // bytes(), they never count as this process's memory. Throws Error when the file has shrunk.
+  void read(uint64_t offset, std::span<std::byte> out) const;
 
  private:
+  std::filesystem::path path_;
+  int fd_ = -1;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
 };

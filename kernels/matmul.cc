@@ -111,19 +111,28 @@ PackedMatrix& PackedMatrix::operator=(PackedMatrix&&) noexcept = default;
 int64_t PackedMatrix::out() const { return impl_->out; }
 int64_t PackedMatrix::in() const { return impl_->in; }
 
-void PackedMatrix::pack(const float* w, int64_t out, int64_t in, int64_t ldw) {
+void PackedMatrix::resize(int64_t out, int64_t in) {
   if (!impl_) impl_ = std::make_unique<Impl>();
   impl_->out = out;
   impl_->in = in;
-  float* panels = impl_->panels.reserve(impl_->panel_count() * impl_->panel_size());
+  impl_->panels.reserve(impl_->panel_count() * impl_->panel_size());
+}
+
+void PackedMatrix::pack_rows(int64_t first, int64_t rows, const float* w, int64_t ldw) {
+  static_assert(kPackRows == kPanelColumns);
   const Table& isa = table();
+  for (int64_t row = 0; row < rows; row += kPackRows) {
+    isa.pack_weight(w + row * ldw, ldw, std::min(kPackRows, rows - row), impl_->in,
+                    impl_->panels.data() + (first + row) / kPackRows * impl_->panel_size());
+  }
+}
+
+void PackedMatrix::pack(const float* w, int64_t out, int64_t in, int64_t ldw) {
+  resize(out, in);
   parallel_for(impl_->panel_count(), std::max<int64_t>(1, 16'384 / impl_->panel_size()),
                [&](int64_t begin, int64_t end) {
-                 for (int64_t p = begin; p < end; ++p) {
-                   const int64_t row = p * kPanelColumns;
-                   isa.pack_weight(w + row * ldw, ldw, std::min<int64_t>(kPanelColumns, out - row),
-                                   in, panels + p * impl_->panel_size());
-                 }
+                 const int64_t first = begin * kPackRows, last = std::min(out, end * kPackRows);
+                 pack_rows(first, last - first, w + first * ldw, ldw);
                });
 }
 

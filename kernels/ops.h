@@ -41,6 +41,11 @@ class PackedMatrix {
   PackedMatrix(PackedMatrix&&) noexcept;
   PackedMatrix& operator=(PackedMatrix&&) noexcept;
   void pack(const float* w, int64_t out, int64_t in, int64_t ldw);
+  // The same in parts, on the caller's thread: resize, then rows [first, first + rows) of W from w
+  // [rows, in]. `first` is a multiple of kPackRows, and so is `rows` but for the last part.
+  static constexpr int64_t kPackRows = 32;
+  void resize(int64_t out, int64_t in);
+  void pack_rows(int64_t first, int64_t rows, const float* w, int64_t ldw);
   int64_t out() const;
   int64_t in() const;
   struct Impl;
@@ -110,6 +115,8 @@ void rope(float* x, int64_t ldx, int64_t head_stride, const int32_t* positions, 
           const float* sin, int64_t m, int heads, int dim, bool interleaved, bool inverse);
 // out [m, width] = table[ids]; backward: dtable[ids] += dy in ascending row order.
 void embedding(const float* table, int64_t width, const int32_t* ids, float* out, int64_t m);
+// The same from a packed table [vocab, width].
+void embedding(const PackedMatrix& table, const int32_t* ids, float* out, int64_t m);
 void embedding_backward(const float* dy, const int32_t* ids, float* dtable, int64_t m,
                         int64_t width, int64_t vocab);
 

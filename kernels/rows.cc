@@ -5,6 +5,7 @@
 #include "core/parallel.h"
 #include "kernels/cpu/table.h"
 #include "kernels/ops.h"
+#include "kernels/packed_matrix.h"
 #include "kernels/scratch.h"
 
 namespace zeroth::kernels {
@@ -98,6 +99,17 @@ void embedding(const float* table, int64_t width, const int32_t* ids, float* out
     for (int64_t i = begin; i < end; ++i)
       std::memcpy(out + i * width, table + ids[i] * width,
                   static_cast<size_t>(width) * sizeof(float));
+  });
+}
+
+void embedding(const PackedMatrix& table, const int32_t* ids, float* out, int64_t m) {
+  const PackedMatrix::Impl& w = *table.impl();
+  parallel_for(m, rows_at_least(w.in), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* from =
+          w.panels.data() + ids[i] / kPanelColumns * w.panel_size() + ids[i] % kPanelColumns;
+      for (int64_t k = 0; k < w.in; ++k) out[i * w.in + k] = from[k * kPanelColumns];
+    }
   });
 }
 

@@ -1,9 +1,5 @@
 #include "policy/checkpoint.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include <cmath>
 #include <memory>
 #include <unordered_map>
 #include <unordered_set>
@@ -25,6 +21,7 @@ constexpr const char* kIndex = "model.safetensors.index.json";
 struct Stored {
   const SafetensorsFile* file = nullptr;
   const TensorEntry* entry = nullptr;
+  uint64_t place = 0;  // in all files behind each other
 };
 using Stock = std::unordered_map<std::string, Stored>;
 
@@ -216,18 +213,19 @@ class Matcher {
   std::string first_missing_;
 };
 
-// w = block value * scale_inv: "inverse" of the scale that was used to quantise.
+// w = block value * scale_inv: "inverse" of the scale that was used to quantise. `values` are whole
+// rows, from `first_row` on.
 void apply_block_scales(const Source& source, const ParameterInfo& info, int64_t block,
-                        float* values) {
-  const int64_t rows = info.shape[0], columns = info.shape[1];
+                        int64_t first_row, std::span<float> values) {
+  const int64_t columns = info.shape[1];
+  const int64_t rows = static_cast<int64_t>(values.size()) / columns;
   const int64_t across = (columns + block - 1) / block;
-  std::vector<float> scales(source.scale.entry->count());
-  widen(DType::kF32, source.scale.file->data(*source.scale.entry).data(), scales.size(),
-        scales.data());
+  const int64_t scale_row = first_row / block;
+  std::vector<float> scales(((first_row + rows - 1) / block - scale_row + 1) * across);
+  source.scale.file->read(*source.scale.entry, scale_row * across, scales);
   for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < columns; ++c) {
-      values[r * columns + c] *= scales[r / block * across + c / block];
-    }
+    const float* row = scales.data() + ((first_row + r) / block - scale_row) * across;
+    for (int64_t c = 0; c < columns; ++c) values[r * columns + c] *= row[c / block];
   }
 }
 
@@ -240,21 +238,25 @@ struct Checkpoint::Impl {
   std::unordered_map<std::string, std::string> other;  // their files
   std::vector<std::unique_ptr<SafetensorsFile>> files;
   Stock stock;
+  std::vector<ParameterInfo> infos;
   std::vector<Source> sources;  // one per parameter
   CheckpointReport report;
 
   void open(const std::filesystem::path& dir) {
     Json weight_map;
     report.files = weight_files(dir, weight_map);
+    uint64_t place = 0;
     for (const std::string& name : report.files) {
       const SafetensorsFile& file =
           *files.emplace_back(std::make_unique<SafetensorsFile>(dir / name));
       for (const TensorEntry& entry : file.tensors()) {
         ++report.dtypes[entry.dtype_name];
+        place += entry.end - entry.begin + 1;
         if (!entry.name.starts_with(prefix)) {
           report.skipped.push_back(entry.name);
           other[entry.name] = name;
-        } else if (!stock.emplace(entry.name.substr(prefix.size()), Stored{&file, &entry}).second) {
+        } else if (!stock.emplace(entry.name.substr(prefix.size()), Stored{&file, &entry, place})
+                        .second) {
           fail(where + ": tensor '" + entry.name + "' is in two files", "fetch the files again");
         }
       }
@@ -287,9 +289,8 @@ Checkpoint::Checkpoint(const std::filesystem::path& dir, const PolicyConfig& con
   impl_->fp8_block = config.fp8_block;
   impl_->open(dir);
   Matcher matcher(config, impl_->where, impl_->stock);
-  for (const ParameterInfo& info : make_layout(config).infos) {
-    impl_->sources.push_back(matcher.match(info));
-  }
+  impl_->infos = make_layout(config).infos;
+  for (const ParameterInfo& info : impl_->infos) impl_->sources.push_back(matcher.match(info));
   matcher.finish(impl_->report.skipped);
 }
 
@@ -297,69 +298,41 @@ Checkpoint::~Checkpoint() = default;
 
 const CheckpointReport& Checkpoint::report() const { return impl_->report; }
 
-namespace {
-
-// Gives the pages of a mapped file back: they count as this process's memory once they were read.
-void release(const std::byte* data, int64_t bytes) {
-  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
-  const auto end =
-      (reinterpret_cast<uintptr_t>(data) + static_cast<uintptr_t>(bytes)) / page * page;
-  if (end > begin) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
-}
-
-// Widens piece by piece, so that no more than a piece of the file is in memory.
-void widen_released(DType dtype, const std::byte* data, int64_t value_bytes, std::span<float> out) {
-  constexpr int64_t kPiece = 1 << 20;
-  const auto count = static_cast<int64_t>(out.size());
-  for (int64_t at = 0; at < count; at += kPiece) {
-    const int64_t n = std::min(kPiece, count - at);
-    widen(dtype, data + at * value_bytes, n, out.data() + at);
-    release(data + at * value_bytes, n * value_bytes);
+void Checkpoint::read(size_t i, int64_t first, std::span<float> out) const {
+  const Source& source = impl_->sources[i];
+  const ParameterInfo& info = impl_->infos[i];
+  const SafetensorsFile& file = *source.stored.file;
+  file.read(*source.stored.entry, source.first + first, out);
+  if (source.scale.entry && !out.empty()) {
+    apply_block_scales(source, info, impl_->fp8_block, first / info.shape[1], out);
   }
+  const size_t bad = first_not_finite(out);
+  if (bad == out.size()) return;
+  fail(file.path().string() + ": tensor '" + source.stored.entry->name +
+           "' has a value that is not finite, at index " +
+           std::to_string(source.first + first + static_cast<int64_t>(bad)),
+       "the checkpoint is damaged: use an earlier one");
 }
 
-}  // namespace
-
-void Checkpoint::read(Parameters& parameters) const {
-  const std::vector<ParameterInfo>& infos = parameters.infos();
-  parallel_for(static_cast<int64_t>(infos.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Source& source = impl_->sources[i];
-      const TensorEntry& entry = *source.stored.entry;
-      const std::span<float> out = parameters.view(infos[i]);
-      const int64_t value_bytes = dtype_bytes(entry.dtype_name);
-      widen_released(entry.dtype,
-                     source.stored.file->data(entry).data() + source.first * value_bytes,
-                     value_bytes, out);
-      if (source.scale.entry) apply_block_scales(source, infos[i], impl_->fp8_block, out.data());
-      for (size_t j = 0; j < out.size(); ++j) {
-        if (!std::isfinite(out[j])) {
-          fail(source.stored.file->path().string() + ": tensor '" + entry.name +
-                   "' has a value that is not finite, at index " + std::to_string(j),
-               "the checkpoint is damaged: use an earlier one");
-        }
-      }
-    }
-  });
+uint64_t Checkpoint::place(size_t i) const {
+  return impl_->sources[i].stored.place + static_cast<uint64_t>(impl_->sources[i].first);
 }
 
-Weights load_weights(const std::filesystem::path& path) {
-  if (is_gguf(path)) {
-    const GgufFile file(path);
-    const PolicyConfig config = PolicyConfig::from_json(gguf_config(file), path.string());
-    Weights weights{config, Parameters(make_layout(config).infos)};
-    read_gguf_weights(file, config, weights.parameters);
-    return weights;
-  }
+OpenModel open_model(const std::filesystem::path& path) {
+  if (is_gguf(path)) return open_gguf(path);
   if (!std::filesystem::is_directory(path)) {
     fail_usage("no model directory at " + path.string(),
                "give a folder with config.json and safetensors weights, or a .gguf file");
   }
-  const PolicyConfig config = PolicyConfig::from_file(path / "config.json");
-  const Checkpoint checkpoint(path, config);
-  Weights weights{config, Parameters(make_layout(config).infos)};
-  checkpoint.read(weights.parameters);
+  OpenModel model{PolicyConfig::from_file(path / "config.json"), nullptr};
+  model.source = std::make_unique<Checkpoint>(path, model.config);
+  return model;
+}
+
+Weights load_weights(const std::filesystem::path& path) {
+  const OpenModel model = open_model(path);
+  Weights weights{model.config, Parameters(make_layout(model.config).infos)};
+  read_all(*model.source, weights.parameters);
   return weights;
 }
 

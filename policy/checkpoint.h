@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -27,26 +29,33 @@ struct CheckpointReport {
 // taken for weights. Names may also be those of the fused expert tensors that newer exports use
 // (experts.gate_up_proj [E, 2I, H] and experts.down_proj [E, H, I]). Throws Error that names the
 // tensor.
-class Checkpoint {
+class Checkpoint : public WeightSource {
  public:
   Checkpoint(const std::filesystem::path& dir, const PolicyConfig& config);
-  ~Checkpoint();
+  ~Checkpoint() override;
   const CheckpointReport& report() const;
-  // Widens all tensors into `parameters` (made from the same config's layout). A value that is not
-  // finite is an Error.
-  void read(Parameters& parameters) const;
+  void read(size_t i, int64_t first, std::span<float> out) const override;
+  uint64_t place(size_t i) const override;
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 
+// A Hugging Face directory or a .gguf file whose config, names and shapes were checked, but of
+// whose weights nothing was read yet.
+struct OpenModel {
+  PolicyConfig config;
+  std::unique_ptr<WeightSource> source;
+};
+OpenModel open_model(const std::filesystem::path& path);
+
 // A model's numbers without anything to run them.
 struct Weights {
   PolicyConfig config;
   Parameters parameters;
 };
-// Reads a Hugging Face directory or a .gguf file; see Policy::load.
+// All of open_model(path); see Policy::load.
 Weights load_weights(const std::filesystem::path& path);
 
 // Writes config.json and the weights; see Policy::save.

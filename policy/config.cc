@@ -2,20 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <initializer_list>
+#include <iterator>
 #include <optional>
 
+#include "policy/config_reader.h"
 #include "policy/multimodal.h"
 
 namespace zeroth {
 namespace {
 
-struct FamilyName {
-  Family family;
-  const char* model_type;
-  const char* architecture;
-};
-constexpr FamilyName kFamilies[] = {
+constexpr FamilyNames kFamilies[] = {
     {Family::kLlama, "llama", "LlamaForCausalLM"},
     {Family::kQwen2, "qwen2", "Qwen2ForCausalLM"},
     {Family::kQwen3, "qwen3", "Qwen3ForCausalLM"},
@@ -33,98 +29,17 @@ constexpr int kMaxVocab = 1 << 24;
 constexpr int kMaxLayers = 4096;
 constexpr int kMaxExperts = 4096;
 
-using Keys = std::vector<const char*>;
-
-// Typed access to an object of the file. Keys are tried in order (new and old spellings); null
-// counts as absent, as it does in the Python classes that write these files.
-class Reader {
- public:
-  Reader(const Json& json, std::string where) : json_(json), where_(std::move(where)) {}
-
-  [[noreturn]] void bad(const std::string& key, const std::string& what,
-                        const std::string& fix) const {
-    fail_usage(where_ + ": '" + key + "' " + what, fix);
-  }
-  const Json* find(Keys keys, std::string* used = nullptr) const {
-    for (const char* key : keys) {
-      const auto it = json_.find(key);
-      if (it == json_.end() || it->is_null()) continue;
-      if (used) *used = key;
-      return &*it;
-    }
-    return nullptr;
-  }
-  int integer(Keys keys, std::optional<int> fallback, int lo, int hi) const {
-    std::string key = *keys.begin();
-    const Json* value = find(keys, &key);
-    if (!value) {
-      if (fallback) return *fallback;
-      bad(key, "is missing", "this model needs it: take config.json from the same checkpoint");
-    }
-    const std::string range =
-        "give a whole number from " + std::to_string(lo) + " to " + std::to_string(hi);
-    const bool whole = value->is_number_integer();
-    if (!whole || value->get<double>() < lo || value->get<double>() > hi) {
-      bad(key, "is " + shown(*value), range);
-    }
-    return value->get<int>();
-  }
-  double real(Keys keys, std::optional<double> fallback, double lo, double hi) const {
-    std::string key = *keys.begin();
-    const Json* value = find(keys, &key);
-    if (!value) {
-      if (fallback) return *fallback;
-      bad(key, "is missing", "this model needs it: take config.json from the same checkpoint");
-    }
-    if (!value->is_number() || !(value->get<double>() >= lo) || !(value->get<double>() <= hi)) {
-      bad(key, "is " + shown(*value),
-          "give a number from " + Json(lo).dump() + " to " + Json(hi).dump());
-    }
-    return value->get<double>();
-  }
-  bool boolean(const char* key, bool fallback) const {
-    const Json* value = find({key});
-    if (!value) return fallback;
-    if (!value->is_boolean()) bad(key, "is " + shown(*value), "give true or false");
-    return value->get<bool>();
-  }
-  std::string text(Keys keys, const std::string& fallback) const {
-    std::string key = *keys.begin();
-    const Json* value = find(keys, &key);
-    if (!value) return fallback;
-    if (!value->is_string()) bad(key, "is " + shown(*value), "give a string");
-    return value->get<std::string>();
-  }
-  Reader object(const char* key) const {
-    const Json* value = find({key});
-    static const Json kEmpty = Json::object();
-    if (!value) return Reader(kEmpty, where_ + ": " + key);
-    if (!value->is_object()) bad(key, "is " + shown(*value), "give an object");
-    return Reader(*value, where_ + ": " + key);
-  }
-  bool has(const char* key) const { return find({key}) != nullptr; }
-
-  static std::string shown(const Json& value) {
-    std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-    return text.size() > 80 ? text.substr(0, 77) + "..." : text;
-  }
-
- private:
-  const Json& json_;
-  std::string where_;
-};
-
-Family read_family(const Reader& in) {
+Family read_family(const ConfigReader& in) {
   std::string architecture;
   if (const Json* list = in.find({"architectures"})) {
     if (!list->is_array() || list->empty() || !list->front().is_string()) {
-      in.bad("architectures", "is " + Reader::shown(*list), "give a list with one name");
+      in.bad("architectures", "is " + ConfigReader::shown(*list), "give a list with one name");
     }
     architecture = list->front().get<std::string>();
   }
   const std::string model_type = in.text({"model_type"}, "");
   std::string known;
-  for (const FamilyName& name : kFamilies) {
+  for (const FamilyNames& name : kFamilies) {
     known += std::string(known.empty() ? "" : ", ") + name.architecture;
     const bool by_architecture = architecture == name.architecture;
     const bool by_type = model_type == name.model_type;
@@ -149,7 +64,7 @@ double yarn_mscale(double scale, double mscale) {
   return scale <= 1 ? 1.0 : 0.1 * mscale * std::log(scale) + 1.0;
 }
 
-void read_yarn(const Reader& in, int max_position, RopeConfig& rope) {
+void read_yarn(const ConfigReader& in, int max_position, RopeConfig& rope) {
   rope.original_max_position = in.real({"original_max_position_embeddings"}, max_position, 1, 1e9);
   rope.factor = in.real({"factor"}, max_position / rope.original_max_position, 1e-3, 1e6);
   rope.beta_fast = in.real({"beta_fast"}, 32, 1e-6, 1e6);
@@ -165,9 +80,10 @@ void read_yarn(const Reader& in, int max_position, RopeConfig& rope) {
 }
 
 // `rope_parameters` (new) or `rope_theta` beside `rope_scaling` (old).
-RopeConfig read_rope(const Reader& top, int max_position, double default_theta, bool latent) {
+RopeConfig read_rope(const ConfigReader& top, int max_position, double default_theta, bool latent) {
   RopeConfig rope;
-  const Reader in = top.object(top.has("rope_parameters") ? "rope_parameters" : "rope_scaling");
+  const ConfigReader in =
+      top.object(top.has("rope_parameters") ? "rope_parameters" : "rope_scaling");
   rope.theta = in.real({"rope_theta"}, top.real({"rope_theta"}, default_theta, 1, 1e12), 1, 1e12);
   const std::string type = in.text({"rope_type", "type"}, "default");
   const double rotary =
@@ -210,7 +126,7 @@ RopeConfig read_rope(const Reader& top, int max_position, double default_theta, 
   return rope;
 }
 
-void read_attention(const Reader& in, PolicyConfig& c) {
+void read_attention(const ConfigReader& in, PolicyConfig& c) {
   const bool biased = in.boolean("attention_bias", false);
   switch (c.family) {
     case Family::kQwen2:
@@ -242,7 +158,7 @@ void read_attention(const Reader& in, PolicyConfig& c) {
   if (c.head_dim % 2 != 0) in.bad("head_dim", "is odd", "rotary heads need an even size");
 }
 
-void read_latent_attention(const Reader& in, PolicyConfig& c) {
+void read_latent_attention(const ConfigReader& in, PolicyConfig& c) {
   c.latent.q_rank = in.integer({"q_lora_rank"}, 0, 0, kMaxSize);
   c.latent.kv_rank = in.integer({"kv_lora_rank"}, std::nullopt, 1, kMaxSize);
   c.latent.nope_dim = in.integer({"qk_nope_head_dim"}, std::nullopt, 1, kMaxSize);
@@ -257,15 +173,16 @@ void read_latent_attention(const Reader& in, PolicyConfig& c) {
   c.qkv_bias = c.output_bias = in.boolean("attention_bias", false);
 }
 
-void read_windows(const Reader& in, PolicyConfig& c) {
+void read_windows(const ConfigReader& in, PolicyConfig& c) {
   c.window.assign(c.layers, 0);
   const bool by_layer =
       c.family == Family::kQwen2 || c.family == Family::kQwen3 || c.family == Family::kQwen2Moe;
   const bool whole_model = c.family == Family::kMixtral || c.family == Family::kQwen3Moe;
   if (!by_layer && !whole_model) return;
   if (c.family != Family::kMixtral && !in.boolean("use_sliding_window", false)) return;
-  const int fallback = c.family == Family::kMixtral ? 0 : 4096;
-  const int window = in.integer({"sliding_window"}, fallback, 0, 1 << 30);
+  // An absent window is the class's default, null is none: the one key where the two differ.
+  const bool none = in.is_null("sliding_window") || c.family == Family::kMixtral;
+  const int window = in.integer({"sliding_window"}, none ? 0 : 4096, 0, 1 << 30);
   if (whole_model) {
     c.window.assign(c.layers, window);
     return;
@@ -273,7 +190,7 @@ void read_windows(const Reader& in, PolicyConfig& c) {
   const int first = in.integer({"max_window_layers"}, 28, 0, kMaxLayers);
   const Json* types = in.find({"layer_types"});
   if (types && (!types->is_array() || types->size() != static_cast<size_t>(c.layers))) {
-    in.bad("layer_types", "is " + Reader::shown(*types), "list one type per layer");
+    in.bad("layer_types", "is " + ConfigReader::shown(*types), "list one type per layer");
   }
   for (int l = 0; l < c.layers; ++l) {
     bool sliding = c.family == Family::kQwen2Moe ? l % 2 == 0 && l < first : l >= first;
@@ -283,9 +200,9 @@ void read_windows(const Reader& in, PolicyConfig& c) {
 }
 
 // Qwen2.5-1M: {"chunk_size", "local_size", "original_max_position_embeddings"}.
-void read_dual_chunks(const Reader& top, PolicyConfig& c) {
+void read_dual_chunks(const ConfigReader& top, PolicyConfig& c) {
   if (!top.has("dual_chunk_attention_config")) return;
-  const Reader in = top.object("dual_chunk_attention_config");
+  const ConfigReader in = top.object("dual_chunk_attention_config");
   c.chunk_size = in.integer({"chunk_size"}, 8192, 1, 1 << 30);
   const int local = in.integer({"local_size"}, 1024, 0, c.chunk_size - 1);
   c.chunk_len = c.chunk_size - local;
@@ -302,7 +219,7 @@ void read_dual_chunks(const Reader& top, PolicyConfig& c) {
   }
 }
 
-void read_sparse_layers(const Reader& in, PolicyConfig& c) {
+void read_sparse_layers(const ConfigReader& in, PolicyConfig& c) {
   if (c.family == Family::kDeepseekV2 || c.family == Family::kDeepseekV3) {
     const int fallback = c.family == Family::kDeepseekV2 ? 0 : 3;
     const int dense = in.integer({"first_k_dense_replace"}, fallback, 0, kMaxLayers);
@@ -320,17 +237,18 @@ void read_sparse_layers(const Reader& in, PolicyConfig& c) {
   for (int l = 0; l < c.layers; ++l) c.sparse[l] = (l + 1) % step == 0;
   const Json* dense = in.find({"mlp_only_layers"});
   if (!dense) return;
-  if (!dense->is_array()) in.bad("mlp_only_layers", "is " + Reader::shown(*dense), "give a list");
+  if (!dense->is_array())
+    in.bad("mlp_only_layers", "is " + ConfigReader::shown(*dense), "give a list");
   for (const Json& layer : *dense) {
     if (!layer.is_number_integer() || layer < 0 || layer >= c.layers) {
-      in.bad("mlp_only_layers", "contains " + Reader::shown(layer),
+      in.bad("mlp_only_layers", "contains " + ConfigReader::shown(layer),
              "list layer numbers below num_hidden_layers");
     }
     c.sparse[layer.get<size_t>()] = 0;
   }
 }
 
-void read_groups(const Reader& in, kernels::RouterConfig& router) {
+void read_groups(const ConfigReader& in, kernels::RouterConfig& router) {
   router.groups = in.integer({"n_group"}, 1, 1, kMaxExperts);
   router.top_groups = in.integer({"topk_group"}, 1, 1, kMaxExperts);
   if (router.experts % router.groups != 0 || router.top_groups > router.groups) {
@@ -347,7 +265,7 @@ void read_groups(const Reader& in, kernels::RouterConfig& router) {
 
 // DeepSeek-V3 chooses by biased sigmoid scores (noaux_tc); so does the largest DeepSeek-VL2, whose
 // architecture is V2's.
-void read_deepseek_router(const Reader& in, PolicyConfig& c) {
+void read_deepseek_router(const ConfigReader& in, PolicyConfig& c) {
   kernels::RouterConfig& router = c.router;
   const bool v3 = c.family == Family::kDeepseekV3;
   const std::string method = in.text({"topk_method"}, v3 ? "noaux_tc" : "greedy");
@@ -377,7 +295,7 @@ void read_deepseek_router(const Reader& in, PolicyConfig& c) {
   // say false, and the two reference implementations disagree about true.
 }
 
-void read_experts(const Reader& in, PolicyConfig& c) {
+void read_experts(const ConfigReader& in, PolicyConfig& c) {
   const bool deepseek = c.family == Family::kDeepseekV2 || c.family == Family::kDeepseekV3;
   read_sparse_layers(in, c);
   if (c.moe_layers() == 0) return;
@@ -406,9 +324,9 @@ void read_experts(const Reader& in, PolicyConfig& c) {
   c.aux_coef = in.real({"router_aux_loss_coef"}, 0, 0, 1e6);
 }
 
-void read_quantization(const Reader& top, PolicyConfig& c) {
+void read_quantization(const ConfigReader& top, PolicyConfig& c) {
   if (!top.has("quantization_config")) return;
-  const Reader in = top.object("quantization_config");
+  const ConfigReader in = top.object("quantization_config");
   const std::string method = in.text({"quant_method"}, "");
   if (method != "fp8") {
     in.bad("quant_method", "is '" + method + "'",
@@ -419,19 +337,20 @@ void read_quantization(const Reader& top, PolicyConfig& c) {
   if (!block) return;
   if (!block->is_array() || block->size() != 2 || (*block)[0] != (*block)[1] ||
       !(*block)[0].is_number_integer() || (*block)[0] < 1 || (*block)[0] > kMaxSize) {
-    in.bad("weight_block_size", "is " + Reader::shown(*block), "square blocks such as [128, 128]");
+    in.bad("weight_block_size", "is " + ConfigReader::shown(*block),
+           "square blocks such as [128, 128]");
   }
   c.fp8_block = (*block)[0].get<int>();
 }
 
 }  // namespace
 
-const char* to_string(Family family) {
-  for (const FamilyName& name : kFamilies) {
-    if (name.family == family) return name.model_type;
-  }
-  return "unknown";
+const FamilyNames& names_of(Family family) {
+  const auto same = [family](const FamilyNames& names) { return names.family == family; };
+  return *std::find_if(std::begin(kFamilies), std::end(kFamilies), same);
 }
+
+const char* to_string(Family family) { return names_of(family).model_type; }
 
 PolicyConfig PolicyConfig::from_json(const Json& json, const std::string& source_name) {
   if (!json.is_object()) {
@@ -442,7 +361,7 @@ PolicyConfig PolicyConfig::from_json(const Json& json, const std::string& source
     c.prefix = part->prefix;
     return c;
   }
-  const Reader in(json, source_name);
+  const ConfigReader in(json, source_name);
   PolicyConfig c;
   c.source = json;
   c.family = read_family(in);

@@ -24,7 +24,13 @@ enum class Family {
   kDeepseekV2,
   kDeepseekV3
 };
-const char* to_string(Family family);  // the model_type of config.json: "llama", "qwen2", ...
+struct FamilyNames {
+  Family family;
+  const char* model_type;    // of config.json: "llama"
+  const char* architecture;  // the first of its "architectures": "LlamaForCausalLM"
+};
+const FamilyNames& names_of(Family family);
+const char* to_string(Family family);  // the model_type
 
 enum class RopeType { kDefault, kLinear, kLlama3, kYarn };
 

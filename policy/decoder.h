@@ -21,13 +21,11 @@ namespace zeroth {
 struct Linear {
   kernels::PackedMatrix weight;
   std::vector<float> bias;
-  void publish(const Matrix& matrix, const float* parameters);
   void operator()(const float* x, int64_t ldx, float* y, int64_t ldy, int64_t m) const;
 };
 
 struct PublishedMlp {
   Linear gate_up, down;
-  void publish(const GatedMlp& mlp, const float* parameters);
 };
 
 struct PublishedLayer {
@@ -40,10 +38,22 @@ struct PublishedLayer {
 };
 
 struct PublishedModel {
-  std::vector<float> embedding, final_norm;
+  Floats embedding;  // [vocab, width]; empty when tied: the head's rows are the same
+  bool tied = false;
+  std::vector<float> final_norm;
   std::vector<PublishedLayer> layers;
   kernels::PackedMatrix head;
 };
+
+// Packs the flat buffer `values` (policy/publish.cc).
+void publish_values(const float* values, const PolicyConfig& config, const Layout& layout,
+                    PublishedModel& model);
+// The same while a checkpoint is read, so that no second copy is made of it; with `keep` (may be
+// null) the flat buffer is filled too.
+void publish_from(const WeightSource& source, const PolicyConfig& config, const Layout& layout,
+                  float* keep, PublishedModel& model);
+// x [m, width] = rows of the embedding.
+void embed(const PublishedModel& model, int64_t width, std::span<const TokenId> tokens, float* x);
 
 // What the backward pass of one layer reads.
 struct LayerState {

@@ -6,21 +6,8 @@ namespace zeroth {
 
 using namespace kernels;
 
-void Linear::publish(const Matrix& matrix, const float* parameters) {
-  if (!matrix.present()) return;
-  weight.pack(parameters + matrix.weight, matrix.out, matrix.in, matrix.in);
-  if (matrix.bias >= 0) {
-    bias.assign(parameters + matrix.bias, parameters + matrix.bias + matrix.out);
-  }
-}
-
 void Linear::operator()(const float* x, int64_t ldx, float* y, int64_t ldy, int64_t m) const {
   linear(x, ldx, weight, bias.empty() ? nullptr : bias.data(), y, ldy, m);
-}
-
-void PublishedMlp::publish(const GatedMlp& mlp, const float* parameters) {
-  gate_up.publish(mlp.gate_up, parameters);
-  down.publish(mlp.down, parameters);
 }
 
 int64_t LayerState::bytes() const {

@@ -291,8 +291,19 @@ void GgufFile::read(const GgufTensor& tensor, int64_t first, int64_t count, floa
       count % block.values != 0) {
     fail(contents_.source + ": tensor \"" + tensor.name + "\" cannot be read in such parts");
   }
-  const std::byte* data = file_.bytes().data() + tensor.begin;
-  ggml_dequantize(tensor.type, data + first / block.values * block.bytes, count, out);
+  const uint64_t at = tensor.begin + static_cast<uint64_t>(first / block.values * block.bytes);
+  if (tensor.type == GgmlType::kF32) {
+    return file_.read(at, std::as_writable_bytes(std::span(out, static_cast<size_t>(count))));
+  }
+  // Piece by piece, so that a piece is still in the processor's cache when it is widened.
+  constexpr int64_t kPiece = int64_t{1} << 16;  // values, a multiple of every block
+  thread_local std::vector<std::byte> piece;
+  for (int64_t done = 0; done < count; done += kPiece) {
+    const int64_t n = std::min(kPiece, count - done);
+    piece.resize(static_cast<size_t>(n / block.values * block.bytes));
+    file_.read(at + static_cast<uint64_t>(done / block.values * block.bytes), piece);
+    ggml_dequantize(tensor.type, piece.data(), n, out + done);
+  }
 }
 
 }  // namespace zeroth

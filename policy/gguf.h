@@ -85,7 +85,8 @@ class GgufFile {
  public:
   explicit GgufFile(const std::filesystem::path& path);
   const GgufContents& contents() const { return contents_; }
-  // Widens values [first, first + count) of a tensor; both are multiples of its block.
+  // Widens values [first, first + count) of a tensor; both are multiples of its block. The bytes
+  // never count as this process's memory.
   void read(const GgufTensor& tensor, int64_t first, int64_t count, float* out) const;
 
  private:

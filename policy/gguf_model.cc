@@ -11,6 +11,11 @@
 namespace zeroth {
 namespace {
 
+void name_family(Family family, Json& config) {
+  config["model_type"] = names_of(family).model_type;
+  config["architectures"] = {names_of(family).architecture};
+}
+
 // Metadata under the architecture's own prefix.
 class Keys {
  public:
@@ -104,8 +109,7 @@ void add_experts(const GgufContents& gguf, const Keys& keys, const std::string& 
   if (experts == 0) return;
   config["num_experts_per_tok"] = keys.number("expert_used_count");
   if (type == "llama") {
-    config["model_type"] = "mixtral";
-    config["architectures"] = {"MixtralForCausalLM"};
+    name_family(Family::kMixtral, config);
     config["num_local_experts"] = experts;
     return;
   }
@@ -158,8 +162,7 @@ void add_deepseek(const GgufContents& gguf, const Keys& keys, Json& config) {
   config["scoring_func"] = sigmoid ? "sigmoid" : "softmax";
   config["topk_method"] = sigmoid ? "noaux_tc" : groups > 1 ? "group_limited_greedy" : "greedy";
   if (sigmoid) {
-    config["model_type"] = "deepseek_v3";
-    config["architectures"] = {"DeepseekV3ForCausalLM"};
+    name_family(Family::kDeepseekV3, config);
   }
 }
 
@@ -177,9 +180,7 @@ Json config_of(const GgufContents& gguf, std::span<const float> rope_freqs) {
   if (heads < 1) fail(gguf.source + ": " + keys.name("attention.head_count") + " is 0");
   const int64_t head_dim = keys.number("attention.key_length", width / heads);
   const double theta = keys.real("rope.freq_base", 10000);
-  Json config = {{"architectures", {architecture.hugging_face}},
-                 {"model_type", architecture.model_type},
-                 {"vocab_size", embedding->second.shape[0]},
+  Json config = {{"vocab_size", embedding->second.shape[0]},
                  {"hidden_size", width},
                  {"intermediate_size", keys.number("feed_forward_length", 0)},
                  {"num_hidden_layers", keys.number("block_count")},
@@ -191,6 +192,7 @@ Json config_of(const GgufContents& gguf, std::span<const float> rope_freqs) {
                  {"rope_theta", theta},
                  {"max_position_embeddings", keys.number("context_length")},
                  {"tie_word_embeddings", !gguf.tensors.contains("output.weight")}};
+  name_family(architecture.family, config);
   const std::string type = architecture.gguf;
   if (type == "llama") {
     config["attention_bias"] = gguf.tensors.contains("blk.0.attn_q.bias");

@@ -5,9 +5,9 @@
 #include <filesystem>
 #include <memory>
 
+#include "policy/checkpoint.h"
 #include "policy/config.h"
 #include "policy/gguf.h"
-#include "policy/parameters.h"
 #include "policy/tokenizer.h"
 
 namespace zeroth {
@@ -23,9 +23,8 @@ Json gguf_config(const GgufFile& file);
 // empty).
 Json gguf_config(const GgufContents& contents, std::span<const float> rope_freqs);
 
-// Widens every weight into `parameters` (made from the same config's layout). Missing, unexpected
-// and misshapen tensors and values that are not finite are Errors with the tensor's name.
-void read_gguf_weights(const GgufFile& file, const PolicyConfig& config, Parameters& parameters);
+// Opens a file; missing, unexpected and misshapen tensors are Errors with the tensor's name.
+OpenModel open_gguf(const std::filesystem::path& path);
 
 // The embedded tokenizer: tokenizer.ggml.model "gpt2" with the word rules that tokenizer.ggml.pre
 // names, or "llama" (SentencePiece). Unknown rules are an Error that names them.

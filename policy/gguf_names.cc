@@ -8,13 +8,9 @@ namespace zeroth {
 namespace {
 
 constexpr GgufArchitecture kArchitectures[] = {
-    {"llama", "llama", "LlamaForCausalLM"},
-    {"qwen2", "qwen2", "Qwen2ForCausalLM"},
-    {"qwen3", "qwen3", "Qwen3ForCausalLM"},
-    {"qwen2moe", "qwen2_moe", "Qwen2MoeForCausalLM"},
-    {"qwen3moe", "qwen3_moe", "Qwen3MoeForCausalLM"},
-    {"olmoe", "olmoe", "OlmoeForCausalLM"},
-    {"deepseek2", "deepseek_v2", "DeepseekV2ForCausalLM"},
+    {"llama", Family::kLlama},          {"qwen2", Family::kQwen2},       {"qwen3", Family::kQwen3},
+    {"qwen2moe", Family::kQwen2Moe},    {"qwen3moe", Family::kQwen3Moe}, {"olmoe", Family::kOlmoe},
+    {"deepseek2", Family::kDeepseekV2},
 };
 
 struct Rename {
@@ -96,7 +92,7 @@ const char* gguf_architecture_of(Family family) {
   if (family == Family::kMixtral) return "llama";
   if (family == Family::kDeepseekV3) return "deepseek2";
   for (const GgufArchitecture& row : kArchitectures) {
-    if (std::string(to_string(family)) == row.model_type) return row.gguf;
+    if (family == row.family) return row.gguf;
   }
   return "";
 }

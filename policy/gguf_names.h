@@ -11,9 +11,8 @@
 namespace zeroth {
 
 struct GgufArchitecture {
-  const char* gguf;          // general.architecture
-  const char* model_type;    // of config.json
-  const char* hugging_face;  // architectures[0] of config.json
+  const char* gguf;  // general.architecture
+  Family family;     // the plain one; metadata tell experts (Mixtral) and V3 apart
 };
 // Throws Error naming `source` for a name that is not known.
 const GgufArchitecture& gguf_architecture(const std::string& name, const std::string& source);

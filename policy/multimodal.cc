@@ -1,6 +1,7 @@
 #include "policy/multimodal.h"
 
 #include "core/error.h"
+#include "policy/config.h"
 
 namespace zeroth {
 namespace {
@@ -9,13 +10,11 @@ struct Wrapper {
   const char* model_type;
   const char* architecture;
   const char* prefix;
-  const char* text_architecture;
-  const char* text_model_type;
+  Family text;
 };
 constexpr Wrapper kWrappers[] = {
-    {"multi_modality", "MultiModalityCausalLM", "language_model.", "LlamaForCausalLM", "llama"},
-    {"deepseek_vl_v2", "DeepseekVLV2ForCausalLM", "language.", "DeepseekV2ForCausalLM",
-     "deepseek_v2"},
+    {"multi_modality", "MultiModalityCausalLM", "language_model.", Family::kLlama},
+    {"deepseek_vl_v2", "DeepseekVLV2ForCausalLM", "language.", Family::kDeepseekV2},
 };
 
 std::string text_of(const Json& config, const char* key) {
@@ -51,9 +50,9 @@ std::optional<LanguagePart> language_part(const Json& config, const std::string&
                  std::string("a ") + wrapper.architecture + " holds its text model there");
     }
     LanguagePart part{*language, wrapper.prefix};
-    part.config["architectures"] = {wrapper.text_architecture};
-    part.config["model_type"] = wrapper.text_model_type;
-    if (std::string(wrapper.text_model_type) == "llama") fill_llama_defaults(part.config);
+    part.config["architectures"] = {names_of(wrapper.text).architecture};
+    part.config["model_type"] = names_of(wrapper.text).model_type;
+    if (wrapper.text == Family::kLlama) fill_llama_defaults(part.config);
     return part;
   }
   return std::nullopt;

@@ -1,8 +1,12 @@
 #include "policy/parameters.h"
 
 #include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cmath>
 
 #include "core/error.h"
+#include "core/parallel.h"
 
 namespace zeroth {
 
@@ -26,7 +30,7 @@ Parameters::Parameters(std::vector<ParameterInfo> infos) : infos_(std::move(info
   for (ParameterInfo& info : infos_) end = place(info, end);
   const int64_t floats = aligned(end);
   try {
-    values_.resize(floats);
+    values_ = ZeroedFloats(floats);
   } catch (const std::exception&) {
     fail("not enough memory for a model of " + std::to_string(floats) + " parameters (" +
              std::to_string(floats >> 18) + " MiB in float32)",
@@ -42,15 +46,58 @@ const ParameterInfo& Parameters::info(const std::string& name) const {
 }
 
 std::span<float> Parameters::view(const ParameterInfo& info) {
-  return {values_.data() + info.offset, static_cast<size_t>(info.count)};
+  return {values_.span().data() + info.offset, static_cast<size_t>(info.count)};
 }
 
 std::span<const float> Parameters::view(const ParameterInfo& info) const {
-  return {values_.data() + info.offset, static_cast<size_t>(info.count)};
+  return {values_.span().data() + info.offset, static_cast<size_t>(info.count)};
 }
 
 void Parameters::set_trainable(const std::string& name, bool trainable) {
   const_cast<ParameterInfo&>(info(name)).trainable = trainable;
+}
+
+void parallel_in_order(int64_t n, const std::function<void(int64_t)>& body) {
+  std::atomic<int64_t> next{0};
+  parallel_for(num_threads(), 1, [&](int64_t, int64_t) {
+    for (int64_t i = next++; i < n; i = next++) body(i);
+  });
+}
+
+void read_all(const WeightSource& source, Parameters& parameters) {
+  struct Piece {
+    uint64_t place;
+    size_t parameter;
+    int64_t first, count;
+  };
+  constexpr int64_t kPiece = int64_t{1} << 17;  // values, at least one row
+  const std::vector<ParameterInfo>& infos = parameters.infos();
+  std::vector<Piece> pieces;
+  for (size_t i = 0; i < infos.size(); ++i) {
+    const int64_t row = infos[i].shape.size() > 1 ? infos[i].count / infos[i].shape[0] : 1;
+    const int64_t step = std::max(row, kPiece / row * row);
+    for (int64_t at = 0; at < infos[i].count; at += step) {
+      pieces.push_back({source.place(i), i, at, std::min(step, infos[i].count - at)});
+    }
+  }
+  std::stable_sort(pieces.begin(), pieces.end(),
+                   [](const Piece& a, const Piece& b) { return a.place < b.place; });
+  parallel_in_order(static_cast<int64_t>(pieces.size()), [&](int64_t p) {
+    const Piece& piece = pieces[p];
+    source.read(piece.parameter, piece.first,
+                parameters.view(infos[piece.parameter]).subspan(piece.first, piece.count));
+  });
+}
+
+size_t first_not_finite(std::span<const float> values) {
+  constexpr uint32_t kExponent = 0x7f800000;
+  uint32_t bad = 0;  // no branch inside the loop: nearly all values pass
+  for (const float v : values) {
+    bad |= (std::bit_cast<uint32_t>(v) & kExponent) == kExponent ? ~0u : 0u;
+  }
+  if (bad == 0) return values.size();
+  return std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); }) -
+         values.begin();
 }
 
 }  // namespace zeroth

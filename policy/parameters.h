@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
+
+#include "policy/buffer.h"
 
 namespace zeroth {
 
@@ -24,10 +27,11 @@ int64_t place(ParameterInfo& info, int64_t end);
 
 class Parameters {
  public:
-  // Sets counts and offsets; values start as zeros. Throws Error when there is not enough memory.
+  // Sets counts and offsets; values start as zeros, which take memory once they are touched. Throws
+  // Error when there is not enough.
   explicit Parameters(std::vector<ParameterInfo> infos);
-  std::span<float> values() { return values_; }
-  std::span<const float> values() const { return values_; }
+  std::span<float> values() { return values_.span(); }
+  std::span<const float> values() const { return values_.span(); }
   const std::vector<ParameterInfo>& infos() const { return infos_; }
   const ParameterInfo& info(const std::string& name) const;  // throws Error when absent
   std::span<float> view(const ParameterInfo& info);
@@ -37,7 +41,25 @@ class Parameters {
 
  private:
   std::vector<ParameterInfo> infos_;
-  std::vector<float> values_;
+  ZeroedFloats values_{0};
 };
+
+// Where the values of a model's parameters come from when a checkpoint is loaded. Thread safe.
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+  // Values [first, first + out.size()) of parameter `i` of the layout: whole rows of a matrix. One
+  // that is not finite is an Error with the tensor's name.
+  virtual void read(size_t i, int64_t first, std::span<float> out) const = 0;
+  // Grows with the place of parameter `i` in the files: read in this order, a disk is fast.
+  virtual uint64_t place(size_t i) const = 0;
+};
+// Reads every value, on all threads.
+void read_all(const WeightSource& source, Parameters& parameters);
+// Calls body(0) .. body(n - 1) on all threads, each started in this order.
+void parallel_in_order(int64_t n, const std::function<void(int64_t)>& body);
+
+// The index of the first value that is not finite; the size when all are.
+size_t first_not_finite(std::span<const float> values);
 
 }  // namespace zeroth

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "core/error.h"
@@ -28,7 +29,7 @@ int64_t Activations::bytes() const {
 struct Policy::Impl {
   PolicyConfig config;
   Layout layout;
-  Parameters parameters;
+  std::optional<Parameters> parameters;  // nothing in a policy that only samples
   PublishedModel model;
   RopeTable rope;
   WeightsVersion version = 0;
@@ -37,12 +38,18 @@ struct Policy::Impl {
   mutable std::mutex mutex;
   mutable std::vector<std::unique_ptr<Scratch>> idle;
 
-  explicit Impl(Weights weights)
-      : config(std::move(weights.config)),
+  Impl(const PolicyConfig& c, Policy::Use use)
+      : config(c),
         layout(make_layout(config)),
-        parameters(std::move(weights.parameters)),
         rope(config.rope, config.rope_dim(), config.max_position) {
-    model.layers.resize(config.layers);
+    if (use == Policy::Use::kTraining) parameters.emplace(layout.infos);
+  }
+  const Parameters& values() const {
+    if (!parameters) {
+      fail("this policy was loaded for sampling: it kept only what forward reads",
+           "load it with Policy::Use::kTraining");
+    }
+    return *parameters;
   }
 };
 
@@ -70,40 +77,6 @@ class ScratchLease {
   std::vector<std::unique_ptr<Scratch>>& idle_;
   std::unique_ptr<Scratch> scratch_;
 };
-
-void publish_vector(std::vector<float>& out, const float* parameters, int64_t offset, int64_t n) {
-  if (offset >= 0) out.assign(parameters + offset, parameters + offset + n);
-}
-
-void publish_layer(const PolicyConfig& c, const LayerLayout& from, const float* p,
-                   PublishedLayer& to) {
-  const bool per_head = c.qk_norm == QkNorm::kPerHead;
-  publish_vector(to.input_norm, p, from.input_norm, c.width);
-  publish_vector(to.post_norm, p, from.post_norm, c.width);
-  publish_vector(to.q_norm, p, from.q_norm, per_head ? c.head_dim : c.heads * c.head_dim);
-  publish_vector(to.k_norm, p, from.k_norm, per_head ? c.head_dim : c.kv_heads * c.head_dim);
-  publish_vector(to.q_latent_norm, p, from.q_latent_norm, c.latent.q_rank);
-  publish_vector(to.kv_latent_norm, p, from.kv_latent_norm, c.latent.kv_rank);
-  publish_vector(to.selection_bias, p, from.selection_bias, c.router.experts);
-  to.o.publish(from.o, p);
-  to.qkv.publish(from.qkv, p);
-  to.q_in.publish(from.q_in, p);
-  to.q_up.publish(from.q_up, p);
-  to.kv_in.publish(from.kv_in, p);
-  to.kv_up.publish(from.kv_up, p);
-  to.router.publish(from.router, p);
-  to.shared_gate.publish(from.shared_gate, p);
-  to.mlp.publish(from.mlp, p);
-  to.shared.publish(from.shared, p);
-  to.experts.resize(from.experts.size());
-  to.expert_gate_up.clear();
-  to.expert_down.clear();
-  for (size_t e = 0; e < from.experts.size(); ++e) {
-    to.experts[e].publish(from.experts[e], p);
-    to.expert_gate_up.push_back(&to.experts[e].gate_up.weight);
-    to.expert_down.push_back(&to.experts[e].down.weight);
-  }
-}
 
 [[noreturn]] void fail_batch(const std::string& what) { fail("forward: " + what, ""); }
 
@@ -202,50 +175,41 @@ void report_routing(const PolicyConfig& c, const LayerState& state, int64_t m, i
 Policy::Policy() = default;
 Policy::~Policy() = default;
 
-std::unique_ptr<Policy> Policy::load(const std::filesystem::path& path) {
+std::unique_ptr<Policy> Policy::load(const std::filesystem::path& path, Use use) {
+  const OpenModel model = open_model(path);
   std::unique_ptr<Policy> policy(new Policy);
-  policy->impl_ = std::make_unique<Impl>(load_weights(path));
-  policy->publish(0);
+  policy->impl_ = std::make_unique<Impl>(model.config, use);
+  Impl& impl = *policy->impl_;
+  float* keep = impl.parameters ? impl.parameters->values().data() : nullptr;
+  publish_from(*model.source, impl.config, impl.layout, keep, impl.model);
   return policy;
 }
 
 std::unique_ptr<Policy> Policy::init(const PolicyConfig& config, uint64_t seed) {
-  Weights weights{config, Parameters(make_layout(config).infos)};
-  initialize(config, seed, weights.parameters);
   std::unique_ptr<Policy> policy(new Policy);
-  policy->impl_ = std::make_unique<Impl>(std::move(weights));
+  policy->impl_ = std::make_unique<Impl>(config, Use::kTraining);
+  initialize(config, seed, *policy->impl_->parameters);
   policy->publish(0);
   return policy;
 }
 
 const PolicyConfig& Policy::config() const { return impl_->config; }
-Parameters& Policy::parameters() { return impl_->parameters; }
-const Parameters& Policy::parameters() const { return impl_->parameters; }
+Parameters& Policy::parameters() {
+  impl_->values();
+  return *impl_->parameters;
+}
+const Parameters& Policy::parameters() const { return impl_->values(); }
 WeightsVersion Policy::version() const { return impl_->version; }
 
 void Policy::publish(WeightsVersion version) {
-  const PolicyConfig& c = impl_->config;
-  const Layout& layout = impl_->layout;
-  const float* p = impl_->parameters.values().data();
-  PublishedModel& model = impl_->model;
-  publish_vector(model.embedding, p, layout.embedding, int64_t{c.vocab_size} * c.width);
-  publish_vector(model.final_norm, p, layout.final_norm, c.width);
-  parallel_for(c.layers + 1, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t l = begin; l < end; ++l) {
-      if (l < c.layers) {
-        publish_layer(c, layout.layers[l], p, model.layers[l]);
-      } else {
-        model.head.pack(p + layout.head.weight, layout.head.out, layout.head.in, layout.head.in);
-      }
-    }
-  });
+  publish_values(impl_->values().values().data(), impl_->config, impl_->layout, impl_->model);
   impl_->version = version;
 }
 
 int Policy::first_trainable_layer() const {
   const Layout& layout = impl_->layout;
   int first = impl_->config.layers;
-  for (const ParameterInfo& info : impl_->parameters.infos()) {
+  for (const ParameterInfo& info : impl_->values().infos()) {
     if (!info.trainable || info.offset >= layout.final_norm) continue;
     if (info.offset == layout.embedding) return -1;
     // A layer's first parameter is its input norm.
@@ -293,7 +257,7 @@ void Policy::forward(const ForwardBatch& batch, KvCache& cache, float* hidden, A
     return kept && layer >= first ? kept->x[layer].get(m * width) : scratch.x.get(m * width);
   };
   float* x = stream(0);
-  kernels::embedding(impl_->model.embedding.data(), width, batch.tokens.data(), x, m);
+  embed(impl_->model, width, batch.tokens, x);
   for (int l = 0, moe = 0; l < c.layers; ++l) {
     LayerState& state = !kept || l < first ? scratch.layer : kept->layers[full ? l : 0];
     float* next = stream(l + 1);
@@ -319,9 +283,9 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
              std::to_string(kept.rows),
          "call backward with the batch and activations of the last forward");
   }
-  if (grads.size() != impl_->parameters.values().size()) {
+  if (grads.size() != impl_->values().values().size()) {
     fail("the gradient buffer has " + std::to_string(grads.size()) + " values for " +
-             std::to_string(impl_->parameters.values().size()) + " parameters",
+             std::to_string(impl_->values().values().size()) + " parameters",
          "make it as long as parameters().values()");
   }
   kept.rows = 0;  // layer inputs are overwritten below
@@ -342,7 +306,7 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
                   *rope,
                   rotation_of(c, batch, s),
                   s,
-                  impl_->parameters.values().data(),
+                  impl_->values().values().data(),
                   grads.data()};
 
   std::vector<float> aux;
@@ -388,7 +352,7 @@ void Policy::logprobs_backward(const float* hidden, int64_t m, const int32_t* ta
                                const float* dlogprob, const float* dentropy, float* dhidden,
                                std::span<float> grads) const {
   const int64_t width = impl_->config.width, head = impl_->layout.head.weight;
-  kernels::head_backward(hidden, width, impl_->model.head, impl_->parameters.values().data() + head,
+  kernels::head_backward(hidden, width, impl_->model.head, impl_->values().values().data() + head,
                          target, temperature, kept, dlogprob, dentropy, dhidden, width,
                          grads.data() + head, m);
 }
@@ -398,7 +362,7 @@ void Policy::logits(const float* hidden, int64_t m, float* out) const {
 }
 
 void Policy::save(const std::filesystem::path& dir, const SaveOptions& options) const {
-  write_checkpoint(dir, impl_->config, impl_->parameters, options);
+  write_checkpoint(dir, impl_->config, impl_->values(), options);
 }
 
 }  // namespace zeroth

@@ -79,12 +79,15 @@ struct SaveOptions {
 // exclusive access.
 class Policy {
  public:
+  // kSampling keeps only the packed weights that forward reads, half the memory: parameters(),
+  // publish(), save(), backward and an Activations for forward are Errors then.
+  enum class Use { kTraining, kSampling };
   // Reads a Hugging Face directory (config.json, safetensors, sharded or not) or a .gguf file
-  // (policy/gguf_model.h). A tensor that is
-  // missing, unexpected, of the wrong shape or not finite is an Error with its name. float32,
-  // float16, bfloat16 and block-scaled float8 (e4m3) are widened to float32. Published as version
-  // 0, like init.
-  static std::unique_ptr<Policy> load(const std::filesystem::path& path);
+  // (policy/gguf_model.h). A tensor that is missing, unexpected, of the wrong shape or not finite
+  // is an Error with its name. float32, float16, bfloat16 and block-scaled float8 (e4m3) are
+  // widened to float32. Beside the weights that are kept no more than a few MiB a thread are taken.
+  // Published as version 0, like init.
+  static std::unique_ptr<Policy> load(const std::filesystem::path& path, Use use = Use::kTraining);
   // Random weights: normal(0, initializer_range), norms one, biases zero; a pure function of config
   // and seed.
   static std::unique_ptr<Policy> init(const PolicyConfig& config, uint64_t seed);

@@ -261,13 +261,21 @@ std::vector<TensorEntry> check_safetensors(std::span<const std::byte> file, uint
 }
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path), file_(path) {
-  uint64_t offset = 0;
-  tensors_ = check_safetensors(file_.bytes(), offset, path.string());
-  data_ = file_.bytes().subspan(offset);
+  tensors_ = check_safetensors(file_.bytes(), data_, path.string());
 }
 
-std::span<const std::byte> SafetensorsFile::data(const TensorEntry& tensor) const {
-  return data_.subspan(tensor.begin, tensor.end - tensor.begin);
+void SafetensorsFile::read(const TensorEntry& tensor, int64_t first, std::span<float> out) const {
+  const uint64_t width = dtype_bytes(tensor.dtype_name);
+  const uint64_t at = data_ + tensor.begin + static_cast<uint64_t>(first) * width;
+  if (tensor.dtype == DType::kF32) return file_.read(at, std::as_writable_bytes(out));
+  // Piece by piece, so that a piece is still in the processor's cache when it is widened.
+  constexpr size_t kPiece = size_t{1} << 17;
+  thread_local std::vector<std::byte> piece(kPiece);
+  for (size_t done = 0, n = 0; done < out.size(); done += n) {
+    n = std::min(out.size() - done, kPiece / width);
+    file_.read(at + done * width, std::span(piece).first(n * width));
+    widen(tensor.dtype, piece.data(), static_cast<int64_t>(n), out.data() + done);
+  }
 }
 
 void widen(DType dtype, const std::byte* in, int64_t count, float* out) {

@@ -42,13 +42,14 @@ class SafetensorsFile {
   explicit SafetensorsFile(const std::filesystem::path& path);
   const std::filesystem::path& path() const { return path_; }
   const std::vector<TensorEntry>& tensors() const { return tensors_; }
-  std::span<const std::byte> data(const TensorEntry& tensor) const;
+  // Widens values [first, first + out.size()) of a tensor, which must have as many; see widen().
+  void read(const TensorEntry& tensor, int64_t first, std::span<float> out) const;
 
  private:
   std::filesystem::path path_;
   MappedFile file_;
   std::vector<TensorEntry> tensors_;
-  std::span<const std::byte> data_;
+  uint64_t data_ = 0;  // where the data part begins
 };
 
 // Same checks on a file that is already in memory: header and data parts, for tests and fuzzing.

@@ -51,8 +51,8 @@ class Tokenizer {
   // What belongs beside every checkpoint: names and contents of these files, or of the equal ones
   // made for a tokenizer without any.
   std::map<std::string, std::string> contents() const;
-  // The chat template in Jinja that stands beside the tokenizer: chat_template.jinja, or a member of
-  // tokenizer_config.json (the one named "default" of several). Empty: none.
+  // The chat template in Jinja that stands beside the tokenizer: chat_template.jinja, or a member
+  // of tokenizer_config.json (the one named "default" of several). Empty: none.
   std::string chat_template() const;
 
   // For readers of formats that keep these elsewhere; before the tokenizer is shared.

@@ -13,30 +13,20 @@ namespace {
 // Width of Qwen2-MoE's shared expert, which the dense model has not: its down projection is zero.
 constexpr int kSharedWidth = 16;
 
-struct Target {
-  Family dense;
-  const char* model_type;
-  const char* architecture;
-};
-constexpr Target kTargets[] = {
-    {Family::kLlama, "mixtral", "MixtralForCausalLM"},
-    {Family::kQwen2, "qwen2_moe", "Qwen2MoeForCausalLM"},
-    {Family::kQwen3, "qwen3_moe", "Qwen3MoeForCausalLM"},
-};
-
-const Target& target_of(const PolicyConfig& dense) {
-  for (const Target& target : kTargets) {
-    if (target.dense == dense.family) return target;
-  }
+// The family whose layers are those of `dense` but for their feed-forward blocks.
+Family sparse_family(const PolicyConfig& dense) {
+  if (dense.family == Family::kLlama) return Family::kMixtral;
+  if (dense.family == Family::kQwen2) return Family::kQwen2Moe;
+  if (dense.family == Family::kQwen3) return Family::kQwen3Moe;
   fail_usage(std::string("a ") + to_string(dense.family) + " model cannot be upcycled",
              "give a dense model: llama, qwen2 or qwen3");
 }
 
 Json sparse_config(const PolicyConfig& dense, const UpcycleOptions& options) {
-  const Target& target = target_of(dense);
+  const FamilyNames& names = names_of(sparse_family(dense));
   Json json = dense.source;
-  json["architectures"] = {target.architecture};
-  json["model_type"] = target.model_type;
+  json["architectures"] = {names.architecture};
+  json["model_type"] = names.model_type;
   // Families differ in what an absent key means, so the ones that matter are written out.
   json["num_key_value_heads"] = dense.kv_heads;
   json["head_dim"] = dense.head_dim;

@@ -69,9 +69,9 @@ void read_floats(const fs::path& path, std::initializer_list<std::span<float>> p
              " bytes, this policy needs " + std::to_string(expected),
          "resume with the build and the config that wrote this run");
   }
-  const std::byte* from = file.bytes().data();
+  uint64_t from = 0;
   for (std::span<float> part : parts) {
-    if (!part.empty()) std::memcpy(part.data(), from, part.size_bytes());
+    file.read(from, std::as_writable_bytes(part));
     from += part.size_bytes();
   }
 }

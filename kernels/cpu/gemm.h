@@ -219,12 +219,39 @@ inline void gemm_pack_b(const float* b, int64_t ldb, int64_t k, int64_t columns,
   }
 }
 
+// out [4][32 apart] = in [4][ld apart]^T: four columns of four rows, as bits.
+ZEROTH_INLINE void transpose_four(const float* in, int64_t ld, float* out) {
+  typedef float Four __attribute__((vector_size(16)));
+  Four a, b, c, d;
+  __builtin_memcpy(&a, in, sizeof(a));
+  __builtin_memcpy(&b, in + ld, sizeof(b));
+  __builtin_memcpy(&c, in + 2 * ld, sizeof(c));
+  __builtin_memcpy(&d, in + 3 * ld, sizeof(d));
+  const Four ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+  const Four ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const Four cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+  const Four cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  const Four rows[4] = {__builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5),
+                        __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7),
+                        __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5),
+                        __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7)};
+  for (int i = 0; i < 4; ++i) __builtin_memcpy(out + i * kPanelColumns, &rows[i], sizeof(Four));
+}
+
 // Panel [k][32] from `rows` rows of a [out, in] matrix.
 inline void pack_weight(const float* w, int64_t ldw, int64_t rows, int64_t k, float* panel) {
   constexpr int64_t kBlock = 16;  // one cache line of every row at a time
   for (int64_t k0 = 0; k0 < k; k0 += kBlock) {
     const int64_t end = k0 + kBlock < k ? k0 + kBlock : k;
-    for (int64_t i = k0; i < end; ++i) {
+    int64_t i = k0;
+    if (rows == kPanelColumns) {
+      for (; i + 4 <= end; i += 4) {
+        for (int64_t r = 0; r < rows; r += 4) {
+          transpose_four(w + r * ldw + i, ldw, panel + i * kPanelColumns + r);
+        }
+      }
+    }
+    for (; i < end; ++i) {
       float* to = panel + i * kPanelColumns;
       for (int64_t r = 0; r < rows; ++r) to[r] = w[r * ldw + i];
       for (int64_t r = rows; r < kPanelColumns; ++r) to[r] = 0.0f;

@@ -77,6 +77,20 @@ TEST_CASE("reading names the file that is missing, too large or a folder") {
   CHECK(message([&] { MappedFile map(scratch.path / "none"); }).find("none") != std::string::npos);
 }
 
+TEST_CASE("a mapped file also copies bytes, and tells when it was cut meanwhile") {
+  Scratch scratch;
+  const fs::path path = scratch.path / "file";
+  write_file_atomic(path, "0123456789");
+  const MappedFile file(path);
+  char bytes[4];
+  file.read(3, std::as_writable_bytes(std::span(bytes)));
+  CHECK(std::string(bytes, 4) == "3456");
+  fs::resize_file(path, 5);
+  CHECK(message([&] {
+          file.read(3, std::as_writable_bytes(std::span(bytes)));
+        }).find("ends at byte 5 of 10") != std::string::npos);
+}
+
 TEST_CASE("lines come with their numbers, from plain and gzip files alike") {
   Scratch scratch;
   const std::string text = "one\n\nthree\nlast";

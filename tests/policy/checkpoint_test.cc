@@ -100,6 +100,47 @@ TEST_CASE("bfloat16 files hold rounded weights") {
   CHECK(read_file(dir.path() / "config.json").find("\"bfloat16\"") != std::string::npos);
 }
 
+TEST_CASE("a source gives any rows of a parameter") {
+  for (const std::string& family : kFamilies) {
+    CAPTURE(family);
+    check_rows(*open_model(fixture(family)).source, load_weights(fixture(family)).parameters);
+  }
+}
+
+TEST_CASE("a policy that only samples computes the same bits and keeps no parameters") {
+  // Matrices of several pieces, tied and not.
+  for (const bool tied : {false, true}) {
+    const TempDir dir;
+    variant("large", "llama",
+            {{"vocab_size", 5001},
+             {"hidden_size", 96},
+             {"intermediate_size", 2000},
+             {"tie_word_embeddings", tied}})
+        .policy->save(dir.path(), {.bfloat16 = tied});
+    const std::vector<TokenId> tokens = {1, 5000, 31, 32, 4000, 7};
+    const auto whole = Policy::load(dir.path());
+    const auto light = Policy::load(dir.path(), Policy::Use::kSampling);
+    CHECK(same_bits(hidden_of(*whole, tokens), hidden_of(*light, tokens)));
+    std::vector<float> a(5001), b(5001);
+    const std::vector<float> hidden = hidden_of(*whole, tokens);
+    whole->logits(hidden.data(), 1, a.data());
+    light->logits(hidden.data(), 1, b.data());
+    CHECK(same_bits(a, b));
+    whole->publish(1);  // from the flat buffer instead of the file
+    CHECK(same_bits(hidden_of(*whole, tokens), hidden));
+    CHECK(same_weights(*whole, *Policy::load(dir.path())));
+    CHECK(contains(error_of([&] { light->parameters(); }), "loaded for sampling"));
+    CHECK(contains(error_of([&] { light->publish(1); }), "loaded for sampling"));
+    CHECK(contains(error_of([&] { light->save(dir.path()); }), "loaded for sampling"));
+  }
+  for (const std::string& family : kFamilies) {
+    CAPTURE(family);
+    const std::vector<TokenId> tokens = fixture_sequences(family)[0];
+    CHECK(same_bits(hidden_of(*Policy::load(fixture(family)), tokens),
+                    hidden_of(*Policy::load(fixture(family), Policy::Use::kSampling), tokens)));
+  }
+}
+
 TEST_CASE("wrong tensors are refused by name") {
   const std::string up = "model.layers.1.mlp.experts.3.up_proj.weight";
   CHECK(load_error("qwen3_moe", [](Tensors&) {}).empty());
@@ -276,6 +317,7 @@ TEST_CASE("block-scaled float8 weights") {
   CHECK(q[48] == 2 * 0.5f);              // next block to the right
   CHECK(q[48 * 64] == 3 * 0.5f);         // next block below
   CHECK(q[63 * 64 + 63] == 4 * 1.875f);  // 0x3f
+  check_rows(*open_model(dir.path()).source, loaded->parameters());
   const TempDir again;
   loaded->save(again.path());
   CHECK(same_weights(*loaded, *Policy::load(again.path())));

@@ -100,6 +100,11 @@ TEST_CASE("sliding windows by family") {
   CHECK(parse(json).window == std::vector<int>{0, 0});  // use_sliding_window is false
   json["use_sliding_window"] = true;
   CHECK(parse(json).window == std::vector<int>{0, 8});
+  json["sliding_window"] = nullptr;
+  CHECK(parse(json).window == std::vector<int>{0, 0});  // none, while an absent one is 4096
+  json.erase("sliding_window");
+  CHECK(parse(json).window[1] == 4096);
+  json["sliding_window"] = 8;
   json["layer_types"] = {"sliding_attention", "full_attention"};
   CHECK(parse(json).window == std::vector<int>{8, 0});
 }

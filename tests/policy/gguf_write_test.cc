@@ -62,6 +62,7 @@ TEST_SUITE("gguf write") {
       const fs::path path = dir.path() / (family + ".gguf");
       write_gguf(path, weights.config, weights.parameters, nullptr, {});
       CHECK(weight_gap(weights, load_weights(path)) == 0);
+      check_rows(*open_model(path).source, weights.parameters);
       const auto tokens = fixture_sequences(family).front();
       CHECK(same_bits(hidden_of(*Policy::load(fixture(family)), tokens),
                       hidden_of(*Policy::load(path), tokens)));

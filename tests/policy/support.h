@@ -2,8 +2,10 @@
 // folders.
 #pragma once
 
+#include <doctest/doctest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <span>
@@ -12,6 +14,7 @@
 
 #include "core/config.h"
 #include "core/rng.h"
+#include "policy/checkpoint.h"
 #include "policy/packing.h"
 #include "policy/policy.h"
 
@@ -140,6 +143,21 @@ std::string error_of(const Body& body) {
     return error.what();
   }
   return "";
+}
+
+// Reads every parameter in pieces of a few rows, which must be what `parameters` holds.
+inline void check_rows(const WeightSource& source, const Parameters& parameters) {
+  for (size_t i = 0; i < parameters.infos().size(); ++i) {
+    const ParameterInfo& info = parameters.infos()[i];
+    CAPTURE(info.name);
+    const std::span<const float> all = parameters.view(info);
+    const int64_t row = info.shape.size() > 1 ? info.shape[1] : 1;
+    for (int64_t first = 0; first < info.count; first += 5 * row) {
+      std::vector<float> piece(std::min(5 * row, info.count - first));
+      source.read(i, first, piece);
+      CHECK(same_bits(piece, all.subspan(first, piece.size())));
+    }
+  }
 }
 
 inline bool contains(const std::string& text, const std::string& part) {

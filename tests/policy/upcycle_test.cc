@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <utility>
 
 #include "tests/policy/support.h"
 
@@ -33,7 +34,7 @@ std::string refusal(const std::string& family, const Json& changes) {
   for (const auto& [key, value] : changes.items()) json[key] = value;
   const PolicyConfig config = PolicyConfig::from_json(json, family);
   const auto policy = Policy::init(config, 1);
-  return error_of([&] { upcycle({config, policy->parameters()}, {}); });
+  return error_of([&] { upcycle({config, std::move(policy->parameters())}, {}); });
 }
 
 }  // namespace
