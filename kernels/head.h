@@ -4,6 +4,7 @@
 // bit for bit.
 #pragma once
 
+#include "core/rng.h"
 #include "kernels/ops.h"
 
 namespace zeroth::kernels {

@@ -1,0 +1,18 @@
+// Which instruction set the operators use, and the contract that all of them keep.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace zeroth::kernels {
+
+// "avx512", "avx2" or "portable": the best the processor has, or ZEROTH_ISA when set. All give the
+// same bits.
+std::string isa();
+void set_isa(const std::string& name);  // throws Error(kUsage) when unknown or not supported here
+std::vector<std::string> supported_isas();
+// SHA-256 (hex) of the written contract: names, orders and constants of every operator.
+std::string contract_hash();
+std::string contract_text();
+
+}  // namespace zeroth::kernels

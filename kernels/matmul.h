@@ -1,0 +1,57 @@
+// Matrix products, forward and backward. What all operators promise: kernels/ops.h.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+namespace zeroth::kernels {
+
+// A weight matrix W [out, in] (Hugging Face layout) repacked for linear(); immutable until pack()
+// is called again.
+class PackedMatrix {
+ public:
+  PackedMatrix();
+  ~PackedMatrix();
+  PackedMatrix(PackedMatrix&&) noexcept;
+  PackedMatrix& operator=(PackedMatrix&&) noexcept;
+  void pack(const float* w, int64_t out, int64_t in, int64_t ldw);
+  // The same in parts, on the caller's thread: resize, then rows [first, first + rows) of W from w
+  // [rows, in]. `first` is a multiple of kPackRows, and so is `rows` but for the last part.
+  static constexpr int64_t kPackRows = 32;
+  void resize(int64_t out, int64_t in);
+  void pack_rows(int64_t first, int64_t rows, const float* w, int64_t ldw);
+  int64_t out() const;
+  int64_t in() const;
+  struct Impl;
+  const Impl* impl() const { return impl_.get(); }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+// y [m, out] = x [m, in] W^T (+ bias [out]): one FMA chain per output over ascending k from 0; the
+// bias is added last.
+void linear(const float* x, int64_t ldx, const PackedMatrix& w, const float* bias, float* y,
+            int64_t ldy, int64_t m);
+
+// Rows of x are grouped: rows offsets[e] .. offsets[e+1] go through weights[e] (experts). offsets:
+// [n + 1].
+void grouped_linear(const float* x, int64_t ldx, std::span<const int64_t> offsets,
+                    std::span<const PackedMatrix* const> weights, float* y, int64_t ldy);
+
+// Backward of linear. dx [m, in] = (accumulate ? dx : 0) + dy [m, out] W [out, in].
+void linear_backward_input(const float* dy, int64_t lddy, const float* w, int64_t ldw, float* dx,
+                           int64_t lddx, int64_t m, int64_t out, int64_t in, bool accumulate);
+// dw [out, in] += dy^T x; dbias [out] += column sums of dy when not null.
+void linear_backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx, float* dw,
+                            int64_t lddw, float* dbias, int64_t m, int64_t out, int64_t in);
+// Grouped versions: pointers per group, rows by offsets.
+void grouped_backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
+                            std::span<const float* const> w, float* dx, int64_t lddx, int64_t out,
+                            int64_t in);
+void grouped_backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
+                             std::span<const int64_t> offsets, std::span<float* const> dw,
+                             int64_t out, int64_t in);
+
+}  // namespace zeroth::kernels

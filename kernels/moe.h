@@ -1,0 +1,42 @@
+// The router, dispatch to experts and the weighted sum of what they return. What all operators
+// promise: kernels/ops.h.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace zeroth::kernels {
+
+struct RouterConfig {
+  int experts = 0, top_k = 0;
+  bool sigmoid = false;    // scores: softmax over experts, or sigmoid (DeepSeek-V3)
+  bool normalize = false;  // divide the chosen scores by their sum (+ 1e-20 for sigmoid)
+  int groups = 1, top_groups = 1;
+  bool group_sum_top2 =
+      false;        // group score: sum of its two best biased scores (V3), else its best (V2)
+  float scale = 1;  // routed_scaling_factor
+};
+// logits [m, E], bias [E] or null (selection only). Ties go to the lowest index; a row's ids come
+// in ascending expert order. Outputs ids [m, k], weights [m, k], scores [m, E] (softmax or sigmoid,
+// for backward).
+void route(const float* logits, const float* bias, const RouterConfig& config, int32_t* ids,
+           float* weights, float* scores, int64_t m);
+// dlogits [m, E] = from dweights [m, k].
+void route_backward(const float* dweights, const int32_t* ids, const float* weights,
+                    const float* scores, const RouterConfig& config, float* dlogits, int64_t m);
+// Stable counting sort of the m * k choices by expert: offsets [E + 1], order[i] = choice index
+// (row * k + slot).
+void expert_sort(const int32_t* ids, int64_t m, int top_k, int experts,
+                 std::vector<int64_t>& offsets, std::vector<int32_t>& order);
+// out[i] = x[order[i] / k] for every sorted choice; backward: dx[row] = (accumulate ? dx : 0) + sum
+// over slots ascending.
+void gather_rows(const float* x, int64_t ldx, std::span<const int32_t> order, int top_k, float* out,
+                 int64_t width);
+void gather_rows_backward(const float* dout, std::span<const int32_t> order, int top_k, float* dx,
+                          int64_t lddx, int64_t m, int64_t width, bool accumulate);
+// out[row] = sum over slots ascending of weights[row, slot] * y[place of that choice].
+void combine(const float* y, std::span<const int32_t> order, const float* weights, int top_k,
+             float* out, int64_t ldout, int64_t m, int64_t width);
+
+}  // namespace zeroth::kernels

@@ -1,0 +1,50 @@
+// Operators on rows: norms, activations, rotary positions, embeddings. What all operators promise:
+// kernels/ops.h.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/matmul.h"
+
+namespace zeroth::kernels {
+
+// y = x / sqrt(mean(x^2) + eps) * weight per row of `width`; inv_rms [m] is saved for backward when
+// not null. ldx/ldy allow heads inside a row to be normalised as rows of their own.
+// With heads > 1 a row holds that many parts of `width` beside each other, each normalised on its
+// own with the same weight; inv_rms is [heads, m] then.
+void rms_norm(const float* x, int64_t ldx, const float* weight, float eps, float* y, int64_t ldy,
+              float* inv_rms, int64_t m, int64_t width, int64_t heads = 1);
+// dx (=, or += when accumulate), dweight [width] += .
+void rms_norm_backward(const float* dy, int64_t lddy, const float* x, int64_t ldx,
+                       const float* weight, const float* inv_rms, float* dx, int64_t lddx,
+                       float* dweight, int64_t m, int64_t width, bool accumulate,
+                       int64_t heads = 1);
+// y = a + b (may alias either).
+void add(const float* a, const float* b, float* y, int64_t n);
+// y [m, width] = silu(gate) * up where row i of gu is [gate(width) | up(width)].
+void swiglu(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int64_t width);
+// The weight of row i is weights[order[i]] (order null: weights[i]), its gradient dweights there.
+struct RowWeights {
+  const int32_t* order = nullptr;
+  const float* weights = nullptr;
+  float* dweights = nullptr;
+};
+// dgu from dy, the gradient of weight * y (no weights: of y). With act [m, width] it is set to
+// weight * y, and dweights to <y, dy>: so a weighted sum of MLP outputs is differentiated without
+// keeping the outputs (Guo et al., "SonicMoE", 2025).
+void swiglu_backward(const float* dy, int64_t lddy, const float* gu, int64_t ldgu, float* dgu,
+                     int64_t lddgu, int64_t m, int64_t width, float* act = nullptr,
+                     const RowWeights& w = {});
+// Rotates `heads` heads of `dim` at x + row * ldx + head * head_stride, in place, by cos/sin
+// [positions, dim / 2]. interleaved = false: pairs (i, i + dim/2) (Llama, Qwen); true: pairs (2i,
+// 2i + 1) (DeepSeek). inverse: backward.
+void rope(float* x, int64_t ldx, int64_t head_stride, const int32_t* positions, const float* cos,
+          const float* sin, int64_t m, int heads, int dim, bool interleaved, bool inverse);
+// out [m, width] = table[ids]; backward: dtable[ids] += dy in ascending row order.
+void embedding(const float* table, int64_t width, const int32_t* ids, float* out, int64_t m);
+// The same from a packed table [vocab, width].
+void embedding(const PackedMatrix& table, const int32_t* ids, float* out, int64_t m);
+void embedding_backward(const float* dy, const int32_t* ids, float* dtable, int64_t m,
+                        int64_t width, int64_t vocab);
+
+}  // namespace zeroth::kernels
