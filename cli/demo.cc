@@ -34,7 +34,7 @@ struct DemoOptions {
     v("config", config, "what to train");
     v("model", model, "base checkpoint; default: the config's");
     v("eval_problems", eval_problems, "held-out problems before and after", Range{1, 1e9});
-    v("set", set, "override a field of the config, a.b=value; may be repeated");
+    v("set", set, "override a field of the config, a.b=value; may be repeated", Repeated{});
   }
 };
 

@@ -319,7 +319,6 @@ int run_diff(Call& call) {
 int run_top(Call& call) {
   if (call.options.aha && !call.options.by.empty())
     fail_usage("--aha and --by contradict each other", "give one of them");
-  std::vector<Json> rows;
   SearchRequest request;
   const bool aha = call.options.aha || call.options.by.empty();
   // Flips with a reflection marker are worth more than plain ones, so they lead; and a trace that

@@ -18,7 +18,7 @@ struct TrainOptions {
   bool dry_run = false;
   template <class V>
   void fields(V& v) {
-    v("set", set, "override a field of the config, a.b=value; may be repeated");
+    v("set", set, "override a field of the config, a.b=value; may be repeated", Repeated{});
     v("out", out, "folder of the run; default runs/CONFIG-TIME");
     v("resume", resume, "go on with the run in this folder");
     v("dry_run", dry_run, "print the resolved config and end");

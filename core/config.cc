@@ -271,9 +271,8 @@ void flatten(std::vector<Field>& fields, const std::string& prefix,
   }
 }
 
-// One --set is one assignment, commas and all.
 Json flag_value(const Field& field, const std::string& text) {
-  return field.name == "set" ? Json::array({text}) : value_from_text(field, text);
+  return field.repeated ? Json::array({text}) : value_from_text(field, text);
 }
 
 Field* find_flag(const std::vector<std::pair<std::string, Field*>>& flags,

@@ -15,7 +15,8 @@
 //
 // Supported field types: bool, int, int64_t, uint64_t, float, double, std::string, std::vector of
 // int, double or std::string, nlohmann::json (free form), and nested structs with a fields() of
-// their own.
+// their own. A flag of a list takes a,b,c; behind the help, Repeated{} makes every occurrence one
+// element instead.
 #pragma once
 
 #include <string>

@@ -22,6 +22,9 @@ struct Choice {
   std::vector<std::string> values;
 };
 
+// A list of strings whose flag adds one element each time, commas and all.
+struct Repeated {};
+
 namespace config_detail {
 struct Field {
   std::string name;
@@ -40,6 +43,7 @@ struct Field {
   } type;
   Range range;
   Choice choice;
+  bool repeated = false;
   std::function<Json()> get;
   std::function<void(const Json&)> set;  // value already checked
   std::vector<Field> children;           // kStruct
@@ -62,6 +66,10 @@ class Collector {
   template <class T>
   void operator()(const char* name, T& value, const char* help, Choice choice) {
     add(name, value, help, {}, std::move(choice));
+  }
+  void operator()(const char* name, std::vector<std::string>& value, const char* help, Repeated) {
+    add(name, value, help, {}, {});
+    fields_.back().repeated = true;
   }
   std::vector<Field> take() { return std::move(fields_); }
 

@@ -70,20 +70,16 @@ void read_all(const WeightSource& source, Parameters& parameters) {
     size_t parameter;
     int64_t first, count;
   };
-  constexpr int64_t kPiece = int64_t{1} << 17;  // values, at least one row
   const std::vector<ParameterInfo>& infos = parameters.infos();
   std::vector<Piece> pieces;
   for (size_t i = 0; i < infos.size(); ++i) {
     const int64_t row = infos[i].shape.size() > 1 ? infos[i].count / infos[i].shape[0] : 1;
-    const int64_t step = std::max(row, kPiece / row * row);
+    const int64_t step = std::max(row, kReadPiece / row * row);  // whole rows
     for (int64_t at = 0; at < infos[i].count; at += step) {
       pieces.push_back({source.place(i), i, at, std::min(step, infos[i].count - at)});
     }
   }
-  std::stable_sort(pieces.begin(), pieces.end(),
-                   [](const Piece& a, const Piece& b) { return a.place < b.place; });
-  parallel_in_order(static_cast<int64_t>(pieces.size()), [&](int64_t p) {
-    const Piece& piece = pieces[p];
+  for_each_by_place(pieces, [&](const Piece& piece) {
     source.read(piece.parameter, piece.first,
                 parameters.view(infos[piece.parameter]).subspan(piece.first, piece.count));
   });

@@ -1,6 +1,7 @@
 // All trainable numbers of a policy in one flat float32 buffer, with names and shapes.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -58,6 +59,15 @@ class WeightSource {
 void read_all(const WeightSource& source, Parameters& parameters);
 // Calls body(0) .. body(n - 1) on all threads, each started in this order.
 void parallel_in_order(int64_t n, const std::function<void(int64_t)>& body);
+// Values of a piece of reading: it stays in a core's cache.
+inline constexpr int64_t kReadPiece = int64_t{1} << 17;
+// body(piece) for all pieces on all threads, started in the order of their `place`.
+template <class Piece, class Body>
+void for_each_by_place(std::vector<Piece>& pieces, const Body& body) {
+  std::stable_sort(pieces.begin(), pieces.end(),
+                   [](const Piece& a, const Piece& b) { return a.place < b.place; });
+  parallel_in_order(static_cast<int64_t>(pieces.size()), [&](int64_t i) { body(pieces[i]); });
+}
 
 // The index of the first value that is not finite; the size when all are.
 size_t first_not_finite(std::span<const float> values);

@@ -54,7 +54,7 @@ class Values {
 class Plan {
  public:
   void copy(float* to, int64_t offset, int64_t count, int64_t row = 1) {
-    const int64_t step = std::max(row, kPiece / row * row);
+    const int64_t step = std::max(row, kReadPiece / row * row);
     for (int64_t at = 0; at < count; at += step) {
       pieces_.push_back({nullptr, to + at, offset + at, 0, std::min(step, count - at)});
     }
@@ -67,7 +67,7 @@ class Plan {
   void matrix(PackedMatrix& to, const Matrix& from) {
     to.resize(from.out, from.in);
     const int64_t panel = PackedMatrix::kPackRows * from.in;
-    const int64_t rows = std::max<int64_t>(1, kPiece / panel) * PackedMatrix::kPackRows;
+    const int64_t rows = std::max<int64_t>(1, kReadPiece / panel) * PackedMatrix::kPackRows;
     for (int64_t row = 0; row < from.out; row += rows) {
       pieces_.push_back({&to, nullptr, from.weight + row * from.in, row,
                          std::min<int64_t>(rows, from.out - row)});
@@ -84,10 +84,7 @@ class Plan {
   }
   void run(const Values& values) {
     for (Piece& piece : pieces_) piece.place = values.place(piece.offset);
-    std::stable_sort(pieces_.begin(), pieces_.end(),
-                     [](const Piece& a, const Piece& b) { return a.place < b.place; });
-    parallel_in_order(static_cast<int64_t>(pieces_.size()), [&](int64_t i) {
-      const Piece& piece = pieces_[i];
+    for_each_by_place(pieces_, [&](const Piece& piece) {
       if (piece.matrix) {
         const int64_t in = piece.matrix->in();
         const float* rows = values.get(piece.offset, piece.count * in);
@@ -99,7 +96,6 @@ class Plan {
   }
 
  private:
-  static constexpr int64_t kPiece = int64_t{1} << 17;  // values
   struct Piece {
     PackedMatrix* matrix;
     float* vector;               // else

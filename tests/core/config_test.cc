@@ -59,7 +59,7 @@ struct SetCommand {
   std::vector<std::string> set;
   template <class V>
   void fields(V& v) {
-    v("set", set, "override a field");
+    v("set", set, "override a field", Repeated{});
   }
 };
 

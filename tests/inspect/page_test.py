@@ -4,6 +4,7 @@ Usage: page_test.py ZEROTH_COMMAND.. -- RUN [HOSTILE_RUN [SCREENSHOT_FOLDER]]
 RUN has probe problems, recorded experts and flips; a trace of HOSTILE_RUN holds markup. Both are only read, except for
 their index. Exit code 77 (skipped) when there is no Chromium.
 """
+import contextlib
 import os
 import re
 import subprocess
@@ -264,13 +265,26 @@ def check_exported(check, page, command, run, shot):
         page.offline(False)
 
 
-def check_hostile(check, browser, command, run, shots):
-    process, url = start(command, run)
+@contextlib.contextmanager
+def shown(check, browser, title, *arguments):
+    """A page on a server of its own, once the run is indexed; errors of the console fail."""
+    process, url = start(*arguments)
     page = browser.page(1440, 900)
     try:
         page.goto(url)
         drawn(page)
         wait_until_indexed(page)
+        yield page, url
+        for error in page.errors:
+            check(False, title + ": " + error)
+    finally:
+        page.close()
+        process.terminate()
+        process.wait(60)
+
+
+def check_hostile(check, browser, command, run, shots):
+    with shown(check, browser, "hostile trace", command, run) as (page, url):
         steps = page.js("fetch('api/steps').then((r) => r.json())")
         page.goto(url + "#/step/%d" % steps[0]["step"])
         page.wait(".card")
@@ -284,33 +298,16 @@ def check_hostile(check, browser, command, run, shots):
         check(page.js("document.documentElement.scrollWidth <= innerWidth"), "and does not break the page")
         if shots:
             page.screenshot(os.path.join(shots, "hostile.png"))
-        for error in page.errors:
-            check(False, "hostile trace: " + error)
-    finally:
-        page.close()
-        process.terminate()
-        process.wait(60)
 
 
 def check_compared(check, browser, command, run, other, shots):
-    process, url = start(command, run, "--compare", other)
-    page = browser.page(1440, 900)
-    try:
-        page.goto(url)
-        drawn(page)
-        wait_until_indexed(page)
+    with shown(check, browser, "two runs", command, run, "--compare", other) as (page, url):
         page.goto(url + "#/timeline")
         for chart in ("Reward", "Solve rate"):
             page.wait("[data-chart='%s'] svg path[stroke-dasharray]" % chart)
             check(os.path.basename(other) in page.text("[data-chart='%s'] .legend" % chart), "the second run is named in the legend of " + chart)
         if shots:
             page.screenshot(os.path.join(shots, "compared.png"))
-        for error in page.errors:
-            check(False, "two runs: " + error)
-    finally:
-        page.close()
-        process.terminate()
-        process.wait(60)
 
 
 def at_size(check, browser, command, run, url, name, width, height, theme, shots):
