@@ -37,8 +37,21 @@ struct Pipe {
 
 std::string error_text(const std::string& what) { return what + ": " + std::strerror(errno); }
 
+// The variables of this process, and a seed for the hashes of Python: the order of a set must not
+// differ between the workers of a plug-in, or between a run and the rest of it after a resumption.
+std::vector<char*> environment() {
+  static char seed[] = "PYTHONHASHSEED=0";
+  std::vector<char*> entries;
+  for (char** entry = ::environ; entry != nullptr && *entry != nullptr; ++entry)
+    entries.push_back(*entry);
+  if (std::getenv("PYTHONHASHSEED") == nullptr) entries.push_back(seed);
+  entries.push_back(nullptr);
+  return entries;
+}
+
 // Between fork and exec: nothing that allocates.
-[[noreturn]] void run_child(char* const* argv, int in, int out, int status, pid_t parent) {
+[[noreturn]] void run_child(char* const* argv, char* const* variables, int in, int out, int status,
+                            pid_t parent) {
   ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(1);
@@ -51,7 +64,7 @@ std::string error_text(const std::string& what) { return what + ": " + std::stre
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::signal(SIGPIPE, SIG_DFL);
   ::signal(SIGINT, SIG_DFL);
-  ::execvp(argv[0], argv);
+  ::execvpe(argv[0], argv, variables);
   const int code = errno;
   if (::write(3, &code, sizeof code) < 0) ::_exit(1);
   ::_exit(127);
@@ -84,10 +97,11 @@ void ProcessChannel::open() {
   std::vector<char*> argv;
   for (std::string& word : argv_) argv.push_back(word.data());
   argv.push_back(nullptr);
+  const std::vector<char*> variables = environment();
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
   if (pid < 0) throw PluginFault(PluginFaultKind::kUnreachable, error_text("cannot fork"));
-  if (pid == 0) run_child(argv.data(), in.fd[0], out.fd[1], status.fd[1], parent);
+  if (pid == 0) run_child(argv.data(), variables.data(), in.fd[0], out.fd[1], status.fd[1], parent);
   ::setpgid(pid, pid);
   pid_ = pid;
   in_ = in.release(1);

@@ -238,6 +238,21 @@ TEST_CASE("plug-in: problems of another task, by name as on the command line") {
   CHECK_FALSE(starts_plugin("parity", Json::object()));
 }
 
+TEST_CASE("plug-in: problems do not hang on the hash seed of a Python process") {
+  ProcessOptions options;
+  options.command = {"python3", "-c",
+                     "import json, sys\n"
+                     "for line in sys.stdin:\n"
+                     "  m = json.loads(line)\n"
+                     "  r = {'name': 'x', 'train': 3, 'held_out': 1}\n"
+                     "  if m['op'] == 'problems':\n"
+                     "    p = {'prompt': str(hash('word')), 'answer': ''}\n"
+                     "    r = {'problems': [p for i in m['indices']]}\n"
+                     "  print(json.dumps({'id': m['id'], **r}), flush=True)\n"};
+  const auto prompt = [&] { return make_process_task(options)->problem(Split::kTrain, 0).prompt; };
+  CHECK(prompt() == prompt());
+}
+
 TEST_CASE("looking at a run starts no plug-in and runs no program") {
   std::string why;
   CHECK(make_task_to_look("process", {{"command", "false"}}, &why) == nullptr);
