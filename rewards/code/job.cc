@@ -51,7 +51,9 @@ void append(std::string& out, const PyValue& value) {
 
 SandboxJob python_job(const std::string& python, const char* script, std::string input) {
   SandboxJob job;
-  job.argv = {python, "-I", "-S", "-c", script};
+  // Not -I: it would ignore the environment, whose PYTHONHASHSEED makes the order of a set, and so
+  // a verdict, the same each time. The environment is ours alone.
+  job.argv = {python, "-s", "-S", "-c", script};
   job.input = std::move(input);
   return job;
 }

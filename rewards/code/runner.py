@@ -6,6 +6,9 @@ def main():
     # job with the package's own defaults.
     import posix, sys, _json
 
+    if sys.path[0] == '':  # before Python 3.11 nothing else keeps the current folder out
+        del sys.path[0]
+
     class Defaults:
         strict, object_hook, object_pairs_hook, parse_float, parse_int = True, None, None, float, int
         parse_constant = {'NaN': float('nan'), 'Infinity': float('inf'), '-Infinity': -float('inf')}.__getitem__

@@ -187,7 +187,8 @@ void run_child(const ChildPlan& plan) {
   // exec as a user that is not root of the namespace drops every capability.
   static char* const environment[] = {
       const_cast<char*>("PATH=/usr/bin:/bin"), const_cast<char*>("HOME=/tmp"),
-      const_cast<char*>("LANG=C.UTF-8"), const_cast<char*>("PYTHONHASHSEED=0"), nullptr};
+      const_cast<char*>("LANG=C.UTF-8"),       const_cast<char*>("PYTHONHASHSEED=0"),
+      const_cast<char*>("PYTHONSAFEPATH=1"),   nullptr};
   ::execve(plan.argv[0], plan.argv, environment);
   give_up(placed, "start the program");
 }

@@ -117,6 +117,16 @@ TEST_CASE("code: programs that read and write, in Python and in C++") {
   REQUIRE(cpp.language == "cpp");
   CHECK(grade("a, b = map(int, input().split())\nprint(a + b)", python, pool).score == 1);
   CHECK(grade("print(7)", python, pool).reason == Reason::kWrong);
+  // The seed of hashes is fixed, so a program that prints a set prints the same each time.
+  CHECK(grade("import sys\na, b = map(int, input().split())\n"
+              "print(a + b if sys.flags.hash_randomization == 0 else 0)",
+              python, pool)
+            .score == 1);
+  CHECK(
+      grade(
+          "import sys\na, b = map(int, input().split())\nprint(a + b if '' not in sys.path else 0)",
+          python, pool)
+          .score == 1);
   const std::string head = "#include <iostream>\nint main() { long a, b; std::cin >> a >> b; ";
   const std::vector<std::pair<std::string, Reason>> cases = {
       {head + "std::cout << a + b << std::endl; }", Reason::kCorrect},
