@@ -136,7 +136,7 @@ class Bench {
     return row;
   }
 
-  std::vector<Group> sample_groups() {
+  std::vector<Group> sample_groups(ActivationStore* store) {
     std::vector<GenerationRequest> requests;
     for (int i = 0; i < options_.prompts; ++i) {
       requests.push_back(make_request(policy_.config(), options_, i, options_.samples));
@@ -144,7 +144,7 @@ class Bench {
     EngineConfig config;
     config.max_batch = std::min(options_.prompts * options_.samples, 256);
     Engine engine(policy_, nullptr, config);
-    auto samples = engine.generate(requests);
+    auto samples = engine.generate(requests, nullptr, {}, store);
     std::vector<Group> groups(requests.size());
     for (size_t i = 0; i < groups.size(); ++i) {
       groups[i].prompt_tokens = requests[i].prompt;
@@ -164,16 +164,21 @@ class Bench {
     optimizer.lr = 1e-6;
     Trainer trainer(policy_, nullptr, TrainerConfig{}, LossConfig{}, optimizer, 1, 2,
                     options_.tokens, 1.0);
-    trainer.update(sample_groups(), 0);
+    trainer.update(sample_groups(trainer.activation_store()), 0);
     const double start = now();
-    const std::vector<Group> groups = sample_groups();
+    const std::vector<Group> groups = sample_groups(trainer.activation_store());
     const double sampled = now();
     const StepReport report = trainer.update(groups, 1);
     const double end = now();
     const double tokens = double(options_.prompts) * options_.samples * options_.tokens;
     const double rows = tokens + double(options_.prompts) * options_.prompt_tokens;
     out["train"]["tokens_per_s"] = rows / (end - sampled);
-    out["train"]["mfu"] = rows * roofline_.train_flops(context_) / (end - sampled) / peak_;
+    const double flops =
+        rows * roofline_.train_flops(context_) -
+        static_cast<double>(report.recalled_rows) * roofline_.forward_flops(context_);
+    out["train"]["mfu"] = flops / (end - sampled) / peak_;
+    out["train"]["recalled_share"] =
+        static_cast<double>(report.recalled_rows) / static_cast<double>(report.forward_rows);
     Json& step = out["step"];
     step["prompts"] = options_.prompts;
     step["samples"] = options_.samples;

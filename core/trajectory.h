@@ -77,6 +77,10 @@ struct Sample {
   std::vector<uint8_t> router_confidence;  // [tokens, moe layers] the router's score of the first
                                            // of them (softmax probability or sigmoid), in 1/255
   WeightsVersion version = 0;              // weights that sampled it
+  // [prompt + tokens - 1] numbers of its rows in the activation store of sampling, prompt first,
+  // and the store's epoch, without which they mean nothing; empty when they were not (all) kept.
+  std::vector<int32_t> activation_rows;
+  int64_t activation_epoch = 0;
   FinishReason finish = FinishReason::kStop;
   std::string text;  // decoded tokens, stop string and end-of-text left out
 

@@ -206,7 +206,7 @@ void backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
                      std::span<const int64_t> offsets, std::span<float* const> dw, int64_t lddw,
                      int64_t out, int64_t in) {
   constexpr int64_t kRows =
-      8 * kRowTile;  // of dw in a task: what one packing of a panel of x serves
+      16 * kRowTile;  // of dw in a task: what one packing of a panel of x serves
   thread_local std::vector<Task> tasks;
   tasks.clear();
   const int64_t groups = static_cast<int64_t>(dw.size());

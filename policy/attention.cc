@@ -165,6 +165,15 @@ void attention_forward(const Pass& pass, int layer, const float* normed, LayerSt
   attend(pass, layer, qk, ld, state, out);
 }
 
+void attention_cache(const Pass& pass, int layer, LayerState& state) {
+  const Widths w(pass.config);
+  int64_t ld = 0;
+  float* qk = prepare_qk(pass, layer, state, nullptr, &ld);
+  if (pass.config.qk_norm != QkNorm::kNone) rotate(pass, qk, ld, false);
+  kv_write(pass.cache.layer(layer), pass.batch.writes, qk + w.q, ld, state.qkv.data() + w.qk,
+           w.all);
+}
+
 void attention_backward(const Pass& pass, int layer, const float* normed, LayerState& state,
                         const float* dout, float* dnormed) {
   const PolicyConfig& c = pass.config;

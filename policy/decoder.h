@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/ops.h"
+#include "policy/activation_store.h"
 #include "policy/buffer.h"
 #include "policy/config.h"
 #include "policy/dual_chunk.h"
@@ -124,6 +125,13 @@ void layer_forward(const Pass& pass, int layer, const float* x_in, LayerState& s
 void layer_backward(const Pass& pass, int layer, const float* x_in, LayerState& state, float* dx,
                     const float* aux);
 
+// Keeps the state and output of a layer for the rows with a number (-1: none), [m].
+void store_layer(const PolicyConfig& config, int layer, LayerState& state, const float* x_out,
+                 ActivationStore& store, std::span<const int32_t> rows);
+// What layer_forward would leave in state, x_out and the cache, from the store; `rows` [m].
+void recall_layer(const Pass& pass, int layer, const ActivationStore& store,
+                  std::span<const int32_t> rows, LayerState& state, float* x_out);
+
 // --- blocks: `normed` [m, width] in, `out` [m, width] out; backward gives dnormed (overwritten)
 // ------------------
 void attention_forward(const Pass& pass, int layer, const float* normed, LayerState& state,
@@ -134,6 +142,9 @@ void latent_attention_forward(const Pass& pass, int layer, const float* normed, 
                               float* out);
 void latent_attention_backward(const Pass& pass, int layer, const float* normed, LayerState& state,
                                const float* dout, float* dnormed);
+// Only the cache, from a state that a forward has left.
+void attention_cache(const Pass& pass, int layer, LayerState& state);
+void latent_attention_cache(const Pass& pass, int layer, LayerState& state);
 void moe_forward(const Pass& pass, int layer, const float* normed, LayerState& state, float* out);
 void moe_backward(const Pass& pass, int layer, const float* normed, LayerState& state,
                   const float* dout, float* dnormed, const float* aux);

@@ -70,7 +70,30 @@ void collapse(const Widths& w, const float* dk, const float* dv, float* dkv, flo
   });
 }
 
+// Keys and values of every head into the cache, from the rotated latent [m, kv_in] and its norm.
+void write_keys(const Pass& pass, int layer, const float* latent, const float* latent_normed) {
+  const Widths w(pass.config);
+  const int64_t m = pass.rows;
+  Scratch& s = pass.scratch;
+  float* kv = s.kv.get(m * w.kv_up);
+  float* k = s.k.get(m * w.q_all);
+  float* v = s.v.get(m * w.heads * w.v);
+  pass.model.layers[layer].kv_up(latent_normed, w.kv_rank, kv, w.kv_up, m);
+  expand(w, kv, latent + w.kv_rank, w.kv_in, k, v, m);
+  kv_write(pass.cache.layer(layer), pass.batch.writes, k, w.q_all, v, w.heads * w.v);
+}
+
 }  // namespace
+
+void latent_attention_cache(const Pass& pass, int layer, LayerState& state) {
+  const Widths w(pass.config);
+  const int64_t m = pass.rows;
+  const float* latent = state.kv_latent.data();
+  float* latent_normed = pass.scratch.latent.get(m * w.kv_rank);
+  rms_norm(latent, w.kv_in, pass.model.layers[layer].kv_latent_norm.data(), kLatentEps,
+           latent_normed, w.kv_rank, nullptr, m, w.kv_rank);
+  write_keys(pass, layer, latent, latent_normed);
+}
 
 void latent_attention_forward(const Pass& pass, int layer, const float* normed, LayerState& state,
                               float* out) {
@@ -100,14 +123,7 @@ void latent_attention_forward(const Pass& pass, int layer, const float* normed, 
   float* latent_normed = s.latent.get(m * w.kv_rank);
   rms_norm(latent, w.kv_in, l.kv_latent_norm.data(), kLatentEps, latent_normed, w.kv_rank, inv + m,
            m, w.kv_rank);
-  if (pass.write_cache) {
-    float* kv = s.kv.get(m * w.kv_up);
-    float* k = s.k.get(m * w.q_all);
-    float* v = s.v.get(m * w.heads * w.v);
-    l.kv_up(latent_normed, w.kv_rank, kv, w.kv_up, m);
-    expand(w, kv, latent + w.kv_rank, w.kv_in, k, v, m);
-    kv_write(pass.cache.layer(layer), pass.batch.writes, k, w.q_all, v, w.heads * w.v);
-  }
+  if (pass.write_cache) write_keys(pass, layer, latent, latent_normed);
   attend(pass, layer, q, w.q_all, state, out);
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -33,6 +34,7 @@ struct Policy::Impl {
   PublishedModel model;
   RopeTable rope;
   WeightsVersion version = 0;
+  int64_t publications = 0;
 
   // Concurrent calls take one scratch each; a finished call leaves it for the next.
   mutable std::mutex mutex;
@@ -44,6 +46,11 @@ struct Policy::Impl {
         rope(config.rope, config.rope_dim(), config.max_position) {
     if (use == Policy::Use::kTraining) parameters.emplace(layout.infos);
   }
+  // Embedding, every layer by `through`, final norm.
+  using Through =
+      std::function<void(const Pass&, int layer, const float* x, LayerState& state, float* next)>;
+  void pass(const ForwardBatch& batch, KvCache& cache, float* hidden, Activations::Impl* kept,
+            int first, RouterStats* stats, uint8_t* routing, const Through& through) const;
   const Parameters& values() const {
     if (!parameters) {
       fail("this policy was loaded for sampling: it kept only what forward reads",
@@ -170,6 +177,24 @@ void report_routing(const PolicyConfig& c, const LayerState& state, int64_t m, i
   }
 }
 
+// `least`: -1 where a row may be left out.
+void check_store(const Policy& policy, const ForwardBatch& batch, const ActivationStore& store,
+                 std::span<const int32_t> rows, int32_t least) {
+  if (!store.holds(policy)) {
+    fail("the kept activations are of other weights",
+         "call ActivationStore::begin after weights have been published");
+  }
+  if (rows.size() != batch.tokens.size()) {
+    fail_batch(std::to_string(rows.size()) + " kept rows for " +
+               std::to_string(batch.tokens.size()) + " tokens");
+  }
+  for (const int32_t row : rows) {
+    if (row < least || row >= store.rows()) {
+      fail_batch("kept row " + std::to_string(row) + " of " + std::to_string(store.rows()));
+    }
+  }
+}
+
 }  // namespace
 
 Policy::Policy() = default;
@@ -204,7 +229,10 @@ WeightsVersion Policy::version() const { return impl_->version; }
 void Policy::publish(WeightsVersion version) {
   publish_values(impl_->values().values().data(), impl_->config, impl_->layout, impl_->model);
   impl_->version = version;
+  ++impl_->publications;
 }
+
+int64_t Policy::publications() const { return impl_->publications; }
 
 int Policy::first_trainable_layer() const {
   const Layout& layout = impl_->layout;
@@ -221,9 +249,10 @@ int Policy::first_trainable_layer() const {
   return first;
 }
 
-void Policy::forward(const ForwardBatch& batch, KvCache& cache, float* hidden, Activations* save,
-                     RouterStats* stats, uint8_t* routing) const {
-  const PolicyConfig& c = impl_->config;
+void Policy::Impl::pass(const ForwardBatch& batch, KvCache& cache, float* hidden,
+                        Activations::Impl* kept, int first, RouterStats* stats, uint8_t* routing,
+                        const Through& through) const {
+  const PolicyConfig& c = config;
   check_batch(c, batch, cache.pages());
   const int64_t m = static_cast<int64_t>(batch.tokens.size()), width = c.width;
   if (m == 0) return;
@@ -233,17 +262,13 @@ void Policy::forward(const ForwardBatch& batch, KvCache& cache, float* hidden, A
              " experts do not fit in a byte",
          "do not record experts for this model");
   }
-  ScratchLease lease(impl_->mutex, impl_->idle);
+  ScratchLease lease(mutex, idle);
   Scratch& scratch = *lease;
-  const std::shared_ptr<const RopeTable::Rows> rope = impl_->rope.rows(positions_used(c, batch));
-  const Pass pass{c,      impl_->layout, impl_->model,
-                  batch,  cache,         m,
-                  true,   *rope,         rotation_of(c, batch, scratch),
-                  scratch};
+  const std::shared_ptr<const RopeTable::Rows> rows = rope.rows(positions_used(c, batch));
+  const Pass pass{
+      c, layout, model, batch, cache, m, true, *rows, rotation_of(c, batch, scratch), scratch};
 
-  Activations::Impl* kept = save ? &save->impl() : nullptr;
   const bool full = kept && kept->mode == Activations::Mode::kFull;
-  const int first = kept ? first_trainable_layer() : 0;
   if (kept) {
     kept->rows = m;
     kept->x.resize(c.layers + 1);
@@ -257,11 +282,11 @@ void Policy::forward(const ForwardBatch& batch, KvCache& cache, float* hidden, A
     return kept && layer >= first ? kept->x[layer].get(m * width) : scratch.x.get(m * width);
   };
   float* x = stream(0);
-  embed(impl_->model, width, batch.tokens, x);
+  embed(model, width, batch.tokens, x);
   for (int l = 0, moe = 0; l < c.layers; ++l) {
     LayerState& state = !kept || l < first ? scratch.layer : kept->layers[full ? l : 0];
     float* next = stream(l + 1);
-    layer_forward(pass, l, x, state, next);
+    through(pass, l, x, state, next);
     x = next;
     if (!c.sparse[l]) continue;
     if (kept) count_choices(state, kept->choices.data());
@@ -269,8 +294,35 @@ void Policy::forward(const ForwardBatch& batch, KvCache& cache, float* hidden, A
     if (routing) report_routing(c, state, m, moe, routing);
     ++moe;
   }
-  kernels::rms_norm(x, width, impl_->model.final_norm.data(), c.norm_eps, hidden, width,
+  kernels::rms_norm(x, width, model.final_norm.data(), c.norm_eps, hidden, width,
                     kept ? kept->inv_final.get(m) : nullptr, m, width);
+}
+
+void Policy::forward(const ForwardBatch& batch, KvCache& cache, float* hidden, Activations* save,
+                     RouterStats* stats, uint8_t* routing, ActivationStore* store,
+                     std::span<const int32_t> store_rows) const {
+  if (store) check_store(*this, batch, *store, store_rows, -1);
+  impl_->pass(batch, cache, hidden, save ? &save->impl() : nullptr,
+              save ? first_trainable_layer() : 0, stats, routing,
+              [&](const Pass& pass, int layer, const float* x, LayerState& state, float* next) {
+                layer_forward(pass, layer, x, state, next);
+                if (store) store_layer(pass.config, layer, state, next, *store, store_rows);
+              });
+}
+
+void Policy::recall(const ForwardBatch& batch, KvCache& cache, float* hidden, Activations& save,
+                    RouterStats* stats, const ActivationStore& store,
+                    std::span<const int32_t> store_rows) const {
+  check_store(*this, batch, store, store_rows, 0);
+  const int first = first_trainable_layer();
+  if (first > 0 || save.mode() != Activations::Mode::kFull) {
+    fail("recall for activations of layers that training does not keep",
+         "call forward when layers are frozen or activations are recomputed");
+  }
+  impl_->pass(batch, cache, hidden, &save.impl(), first, stats, nullptr,
+              [&](const Pass& pass, int layer, const float*, LayerState& state, float* next) {
+                recall_layer(pass, layer, store, store_rows, state, next);
+              });
 }
 
 void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activations& saved,

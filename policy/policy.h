@@ -65,6 +65,8 @@ class Activations {
   std::unique_ptr<Impl> impl_;
 };
 
+class ActivationStore;  // policy/activation_store.h
+
 // Statistics of one forward call, added up over calls until reset.
 struct RouterStats {
   std::vector<std::vector<int64_t>> load;  // [moe layer][expert] routed choices
@@ -99,6 +101,8 @@ class Policy {
   // Makes the current parameters the ones that forward uses (packs them) and names them.
   void publish(WeightsVersion version);
   WeightsVersion version() const;
+  // How often weights have been published: whether what was kept of a forward call is still theirs.
+  int64_t publications() const;
   // The first layer with a trainable parameter; the number of layers when there is none, -1 when
   // the input embedding is trainable too. Lower ones are not differentiated.
   int first_trainable_layer() const;
@@ -106,10 +110,19 @@ class Policy {
   // hidden [m, width] after the final norm. With `save`, backward may follow. `stats` and `routing`
   // may be null. routing [m, moe layers * (top_k + 1)]: a row's chosen experts layer by layer, in
   // each the surest first; then by layer the router's score of that first one (softmax probability
-  // over all experts, or sigmoid, before normalization and scaling) in units of 1/255.
+  // over all experts, or sigmoid, before normalization and scaling) in units of 1/255. With
+  // `store`, row i is kept there as number store_rows[i] (-1: not kept).
   void forward(const ForwardBatch& batch, KvCache& cache, float* hidden,
                Activations* save = nullptr, RouterStats* stats = nullptr,
-               uint8_t* routing = nullptr) const;
+               uint8_t* routing = nullptr, ActivationStore* store = nullptr,
+               std::span<const int32_t> store_rows = {}) const;
+  // Leaves in hidden, cache, save and stats what forward would, bit for bit, without its
+  // arithmetic: row i was kept as number store_rows[i] by a forward call in which it stood at the
+  // same position after the same tokens. The store must hold() this policy; save is kFull, and all
+  // layers are trainable from the first on (first_trainable_layer() <= 0).
+  void recall(const ForwardBatch& batch, KvCache& cache, float* hidden, Activations& save,
+              RouterStats* stats, const ActivationStore& store,
+              std::span<const int32_t> store_rows) const;
   // Adds to grads (flat, laid out like parameters()) the gradient of <dhidden, hidden>. dhidden [m,
   // width] is overwritten. `batch`, the cache and the parameters must be those of the forward call,
   // unchanged; keys of earlier calls are constants. aux_coef > 0 adds the gradient of the balancing

@@ -61,6 +61,34 @@ std::vector<SliceList> plan_micro_batches(std::span<const Group* const> groups,
   return calls;
 }
 
+void MicroBatch::find_activations(const SliceList& slices, const std::vector<int>& first_child) {
+  activation_rows_.clear();
+  if (samples_.empty()) return;
+  activation_epoch_ = samples_.front().sample->activation_epoch;
+  for (const Row& row : samples_) {
+    const Sample& sample = *row.sample;
+    if (sample.activation_rows.empty() || sample.activation_epoch != activation_epoch_) return;
+  }
+  activation_rows_.resize(packed_.rows());
+  for (size_t g = 0; g < slices.size(); ++g) {
+    const std::vector<const Sample*>& samples = slices[g].samples;
+    // The prompt without its last token, then every sample from that token on.
+    const PackedBatch::Segment prompt = packed_.segment(first_child[g] - 1);
+    std::copy_n(samples[0]->activation_rows.begin(), prompt.rows,
+                activation_rows_.begin() + prompt.row);
+    for (size_t i = 0; i < samples.size(); ++i) {
+      const PackedBatch::Segment child = packed_.segment(first_child[g] + static_cast<int>(i));
+      std::copy_n(samples[i]->activation_rows.begin() + prompt.rows, child.rows,
+                  activation_rows_.begin() + child.row);
+    }
+  }
+}
+
+std::span<const int32_t> MicroBatch::activation_rows(int64_t epoch) const {
+  if (epoch != activation_epoch_) return {};
+  return activation_rows_;
+}
+
 void MicroBatch::build(const SliceList& slices, double temperature) {
   packed_.clear();
   samples_.clear();
@@ -69,6 +97,7 @@ void MicroBatch::build(const SliceList& slices, double temperature) {
   bool truncated = false;
   std::vector<std::vector<TokenId>> inputs;
   std::vector<std::span<const TokenId>> children;
+  std::vector<int> first_child;
   for (const GroupSlice& slice : slices) {
     const std::vector<TokenId>& prompt = slice.group->prompt_tokens;
     inputs.clear();
@@ -82,9 +111,10 @@ void MicroBatch::build(const SliceList& slices, double temperature) {
       truncated = truncated || !sample->kept_offsets.empty();
     }
     for (const auto& input : inputs) children.emplace_back(input);
-    packed_.add_group(std::span(prompt).first(prompt.size() - 1), children);
+    first_child.push_back(packed_.add_group(std::span(prompt).first(prompt.size() - 1), children));
   }
   packed_.finish();
+  find_activations(slices, first_child);
   temperature_.assign(target_.size(), static_cast<float>(temperature));
   if (!truncated) return;
   for (const Row& row : samples_) {

@@ -42,6 +42,9 @@ class MicroBatch {
   int64_t responses() const { return static_cast<int64_t>(target_.size()); }
   const std::vector<int32_t>& target() const { return target_; }
   const std::vector<float>& temperature() const { return temperature_; }
+  // [rows] numbers of the rows in the activation store of sampling at that epoch; empty when one is
+  // missing.
+  std::span<const int32_t> activation_rows(int64_t epoch) const;
   // Kept sets of truncated sampling, one per response row, or empty.
   std::span<const kernels::KeptSet> kept() const { return kept_; }
 
@@ -51,6 +54,9 @@ class MicroBatch {
   std::vector<int32_t> target_;
   std::vector<float> temperature_;
   std::vector<kernels::KeptSet> kept_;
+  std::vector<int32_t> activation_rows_;
+  int64_t activation_epoch_ = 0;
+  void find_activations(const SliceList& slices, const std::vector<int>& first_child);
 };
 
 }  // namespace zeroth

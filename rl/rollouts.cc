@@ -66,11 +66,12 @@ void set_verdicts(std::vector<Verdict> verdicts, const OverlongConfig& overlong,
 }
 
 Rollouts::Rollouts(const RunConfig& config, const Task& task, const Tokenizer& tokenizer,
-                   Engine& engine)
+                   Engine& engine, ActivationStore* store)
     : config_(config),
       task_(task),
       tokenizer_(tokenizer),
       engine_(engine),
+      store_(store),
       sampling_(config.sampling) {
   for (const std::string& stop : task.stop_strings()) {
     if (std::find(sampling_.stop.begin(), sampling_.stop.end(), stop) == sampling_.stop.end()) {
@@ -110,7 +111,7 @@ Rollouts::Drawn Rollouts::generate(int64_t step, int count, int64_t& draws,
     requests[i].sampling = sampling_;
     rollout.prompt_tokens += static_cast<int64_t>(groups[i].prompt_tokens.size());
   }
-  auto samples = engine_.generate(requests);
+  auto samples = engine_.generate(requests, nullptr, {}, store_);
   for (int i = 0; i < count; ++i) {
     groups[i].samples = std::move(samples[i]);
     for (const Sample& sample : groups[i].samples) {

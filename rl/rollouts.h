@@ -25,8 +25,10 @@ struct Rollout {
 // Calls on one policy, task and engine. Not thread safe; blocks until all samples are graded.
 class Rollouts {
  public:
-  // `config`, `task`, `tokenizer` and `engine` must outlive it.
-  Rollouts(const RunConfig& config, const Task& task, const Tokenizer& tokenizer, Engine& engine);
+  // All but `store` must outlive it; so must the store, in which sampling keeps its activations for
+  // training, unless null.
+  Rollouts(const RunConfig& config, const Task& task, const Tokenizer& tokenizer, Engine& engine,
+           ActivationStore* store = nullptr);
 
   // Draws from `draws` on (the number of problems drawn before) and moves it; with a curriculum,
   // from what was recorded about earlier draws. The samples' keys are
@@ -51,6 +53,7 @@ class Rollouts {
   const Task& task_;
   const Tokenizer& tokenizer_;
   Engine& engine_;
+  ActivationStore* store_;
   std::unique_ptr<ProblemSampler> curriculum_;  // null: every problem once an epoch
   SamplingConfig sampling_;                     // config.sampling with the task's stop strings
 };

@@ -53,7 +53,8 @@ void add_timings(const TrainingRun& run, const Rollout& rollout, const StepRepor
                  double seconds, Json& row) {
   const auto sampled = static_cast<double>(rollout.prompt_tokens + rollout.sampled_tokens);
   const double flops =
-      run.flops_per_token * (sampled + 3 * static_cast<double>(report.forward_rows));
+      run.flops_per_token * (sampled + 3 * static_cast<double>(report.forward_rows) -
+                             static_cast<double>(report.recalled_rows));
   row["step_time"] = seconds;
   row["timing/generate"] = rollout.generate_seconds;
   row["timing/grade"] = rollout.grade_seconds;

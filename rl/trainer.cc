@@ -15,6 +15,10 @@ namespace {
 // Keeps these random blocks apart from the ones that sampling draws with the same seed.
 constexpr uint32_t kShuffleStream = 0x73687566;
 
+// One training call in so many computes its activations though sampling has kept them, so that the
+// log-prob difference goes on to say whether both are one forward.
+constexpr int64_t kCheckEvery = 8;
+
 // Fisher-Yates; the order is a function of (seed, step, epoch).
 std::vector<const Group*> dealt(const std::vector<Group>& groups, uint64_t seed, int64_t step,
                                 int epoch, bool shuffle) {
@@ -130,6 +134,7 @@ struct Trainer::Impl {
   std::span<float> grads;
   std::unique_ptr<KvCache> cache;
   Activations activations;
+  ActivationStore store;
   RouterStats router;        // of the step
   RouterStats batch_router;  // of the update
   MicroBatch batch;
@@ -150,7 +155,8 @@ struct Trainer::Impl {
         optimizer(with_frozen(p.parameters(), c), o),
         gradients(p.parameters().values().size()),
         grads(gradients.span()),
-        activations(c.recompute ? Activations::Mode::kCheckpoint : Activations::Mode::kFull) {
+        activations(c.recompute ? Activations::Mode::kCheckpoint : Activations::Mode::kFull),
+        store(c.reuse_mb << 20) {
     if (c.router_bias_rate > 0 && !p.config().selection_bias) {
       fail_usage("trainer.router_bias_rate is set, but a " +
                      std::string(to_string(p.config().family)) + " model has no selection bias",
@@ -176,25 +182,43 @@ struct Trainer::Impl {
     cache = std::make_unique<KvCache>(of.config(), pages + pages / 4);
   }
 
-  void forward(const Policy& of, const SliceList& slices, bool save) {
+  bool reuses() const {
+    return config.reuse_mb > 0 && !config.recompute && policy.first_trainable_layer() <= 0;
+  }
+
+  // From the activations of sampling when they are there, else by a forward call.
+  bool recall() {
+    const std::span<const int32_t> rows = batch.activation_rows(store.epoch());
+    if (rows.empty() || !reuses() || !store.holds(policy)) return false;
+    policy.recall(batch.packed().view(), *cache, hidden.data(), activations, &batch_router, store,
+                  rows);
+    return true;
+  }
+
+  // Returns whether the rows were recalled, which `compute` forbids.
+  bool forward(const Policy& of, const SliceList& slices, bool save, bool compute) {
     batch.build(slices, temperature);
     const PackedBatch& packed = batch.packed();
     need_cache(of, packed.pages());
     const size_t width = of.config().width;
     hidden.resize(packed.rows() * width);
-    of.forward(packed.view(), *cache, hidden.data(), save ? &activations : nullptr,
-               save ? &batch_router : nullptr);
+    const bool recalled = !compute && recall();
+    if (!recalled) {
+      of.forward(packed.view(), *cache, hidden.data(), save ? &activations : nullptr,
+                 save ? &batch_router : nullptr);
+    }
     logprob.resize(batch.responses());
     entropy.resize(batch.responses());
     of.logprobs(hidden.data() + packed.first_response_row() * width, batch.responses(),
                 batch.target().data(), batch.temperature().data(), batch.kept(), logprob.data(),
                 entropy.data());
+    return recalled;
   }
 
   void score_reference(std::span<const Group* const> groups) {
     reference_logprobs.clear();
     for (const SliceList& slices : plan_micro_batches(groups, config.micro_batch_tokens)) {
-      forward(*reference, slices, false);
+      forward(*reference, slices, false, true);
       for (const MicroBatch::Row& row : batch.samples()) {
         reference_logprobs[row.sample].assign(logprob.begin() + row.first,
                                               logprob.begin() + row.first + row.count);
@@ -295,7 +319,7 @@ struct Trainer::Impl {
 
   // One optimizer update from a mini-batch. Returns false when the gradient was not finite.
   bool mini_batch(std::span<const Group* const> groups, double step_tokens, bool first,
-                  StepReport& report) {
+                  int64_t step, StepReport& report) {
     std::vector<const Group*> informative;
     for (const Group* group : groups) {
       if (has_signal(*group)) informative.push_back(group);
@@ -307,11 +331,13 @@ struct Trainer::Impl {
     for (const Group* group : informative) rows_total += static_cast<double>(loss_tokens(*group));
     clear_gradients();
     batch_router.load.clear();
+    int64_t turn = step;
     for (const SliceList& slices : calls) {
-      forward(policy, slices, true);
+      const bool recalled = forward(policy, slices, true, turn++ % kCheckEvery == 0);
       differentiate(scope, first, report);
       backward(config.router_aux_coef * static_cast<double>(batch.responses()) / rows_total);
       report.forward_rows += batch.packed().rows();
+      if (recalled) report.recalled_rows += batch.packed().rows();
     }
     report.grad_norm = optimizer.step(policy.parameters(), grads, report.learning_rate);
     if (!std::isfinite(report.grad_norm)) return false;
@@ -349,14 +375,15 @@ StepReport Trainer::Impl::update(const std::vector<Group>& groups, int64_t step)
       const size_t begin = order.size() * part / config.mini_batches;
       const size_t end = order.size() * (part + 1) / config.mini_batches;
       const bool first = report.updates == 0 && first_tokens == 0;
-      const bool good =
-          mini_batch(std::span(order).subspan(begin, end - begin), step_tokens, first, report);
+      const bool good = mini_batch(std::span(order).subspan(begin, end - begin), step_tokens, first,
+                                   step, report);
       if (first) first_tokens = report.stats.tokens;
       if (!good) epoch = config.inner_epochs;  // ends both loops
       if (!good) break;
     }
   }
   if (first_tokens > 0) report.logp_difference_mean /= first_tokens;
+  if (reuses()) store.begin(policy);  // what it holds has been used
   report.max_vio = max_violation(router);
   report.expert_load = router.load;
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -382,6 +409,7 @@ Trainer::~Trainer() = default;
 StepReport Trainer::update(const std::vector<Group>& groups, int64_t step) {
   return impl_->update(groups, step);
 }
+ActivationStore* Trainer::activation_store() { return impl_->reuses() ? &impl_->store : nullptr; }
 AdamW& Trainer::optimizer() { return impl_->optimizer; }
 Policy* Trainer::reference() { return impl_->reference.get(); }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/trajectory.h"
+#include "policy/activation_store.h"
 #include "policy/policy.h"
 #include "rl/loss.h"
 #include "rl/optimizer.h"
@@ -19,6 +20,7 @@ struct TrainerConfig {
   int mini_batches = 1;
   int64_t micro_batch_tokens = 8192;
   bool recompute = false;
+  int64_t reuse_mb = 2048;
   // The router learns by default, as TRL's, verl's and prime-rl's does: sampling and training route
   // by the same bits here, so the mismatch that made others freeze it does not arise.
   bool train_router = true;
@@ -38,6 +40,10 @@ struct TrainerConfig {
       "keep only the inputs of layers and compute each again for its gradient: less memory, a "
       "third "
       "more arithmetic, the same bits");
+    v("reuse_mb", reuse_mb,
+      "MiB for activations of sampled tokens, which training takes over in place of computing them "
+      "again (the same bits; one call in eight is computed and compared); 0 = always compute",
+      Range{0, 1e9});
     v("train_router", train_router, "false keeps the routers of experts at their initial values");
     v("freeze", freeze,
       "parameters whose name contains one of these keep their values; nothing is computed or kept "
@@ -68,13 +74,15 @@ struct StepReport {
   double grad_norm = 0;  // of the last update, before clipping
   int updates = 0;       // optimizer updates made
   // |log-prob in training - log-prob at sampling| over the first mini-batch, before anything was
-  // updated. The same kernels compute both, so on-policy both numbers are exactly 0.
+  // updated. The same kernels compute both, so on-policy both numbers are exactly 0. Recalled rows
+  // count too, with a log-prob computed again from their last hidden state.
   double logp_difference_mean = 0, logp_difference_max = 0;
   double max_vio = 0;  // max over layers of max load / mean load - 1; 0 for a dense policy
   std::vector<std::vector<int64_t>> expert_load;  // [moe layer][expert] choices in training
   // By the samples given to update(); those that were not computed are absent.
   std::unordered_map<const Sample*, TrainedSample> trained;
-  int64_t forward_rows = 0;
+  int64_t forward_rows = 0;   // rows that were differentiated
+  int64_t recalled_rows = 0;  // of them, those whose activations sampling had kept
   double seconds = 0;
 };
 
@@ -95,6 +103,10 @@ class Trainer {
   // update, and ends the step with grad_norm = that value. Deterministic: the same groups in the
   // same order give the same bits with any thread count.
   StepReport update(const std::vector<Group>& groups, int64_t step);
+
+  // Where sampling should keep activations for the next update(); null when training computes its
+  // own (reuse_mb = 0, recompute, or frozen lower layers).
+  ActivationStore* activation_store();
 
   AdamW& optimizer();
   // The reference policy; null when loss.beta is 0.

@@ -44,7 +44,8 @@ void TrainingRun::open(const fs::path& model) {
                                       config.optimizer, config.seed, config.steps,
                                       config.sampling.max_tokens, config.sampling.temperature);
   engine = std::make_unique<Engine>(*policy, tokenizer.get(), config.engine);
-  rollouts = std::make_unique<Rollouts>(config, *task, *tokenizer, *engine);
+  rollouts =
+      std::make_unique<Rollouts>(config, *task, *tokenizer, *engine, trainer->activation_store());
 
   RecorderOptions options;
   options.record = config.record;

@@ -63,10 +63,12 @@ struct Engine::Impl {
     return pages;
   }
 
-  void step(Scheduler& scheduler, Generation& generation, const Generation::Done& done) {
+  void step(Scheduler& scheduler, Generation& generation, const Generation::Done& done,
+            ActivationStore* store) {
     const StepPlan& plan = scheduler.plan();
     for (const auto& [from, to] : plan.copies) cache->copy_page(from, to);
-    if (!plan.tokens.empty()) forward(plan);
+    if (store) generation.take_rows(plan, *store, store_rows);
+    if (!plan.tokens.empty()) forward(plan, store);
     generation.gather(plan, hidden.data(), routing.data(), draws);
     if (!plan.draws.empty()) {
       sample();
@@ -78,7 +80,7 @@ struct Engine::Impl {
     stats.prompt_tokens += plan.prefill_rows;
   }
 
-  void forward(const StepPlan& plan) {
+  void forward(const StepPlan& plan, ActivationStore* store) {
     const PolicyConfig& model = policy.config();
     const size_t rows = plan.tokens.size();
     hidden.resize(std::max(hidden.size(), rows * model.width));
@@ -89,7 +91,7 @@ struct Engine::Impl {
     const ForwardBatch batch{plan.tokens,     plan.positions,  plan.sequence,
                              plan.page_table, plan.page_begin, plan.writes};
     policy.forward(batch, *cache, hidden.data(), nullptr, nullptr,
-                   routing.empty() ? nullptr : routing.data());
+                   routing.empty() ? nullptr : routing.data(), store, store_rows);
     ++stats.forward_calls;
   }
 
@@ -121,8 +123,9 @@ struct Engine::Impl {
   EngineConfig config;
   int64_t max_pages = 0;
   std::unique_ptr<KvCache> cache;
-  std::vector<float> hidden;     // [rows of the step, width]
-  std::vector<uint8_t> routing;  // [rows of the step, ..], see Policy::forward
+  std::vector<float> hidden;        // [rows of the step, width]
+  std::vector<uint8_t> routing;     // [rows of the step, ..], see Policy::forward
+  std::vector<int32_t> store_rows;  // [rows of the step]
   DrawBatch draws;
   std::vector<Outcome> outcomes;
   EngineStats stats;
@@ -135,15 +138,17 @@ Engine::~Engine() = default;
 
 std::vector<std::vector<Sample>> Engine::generate(
     const std::vector<GenerationRequest>& requests, const std::atomic<bool>* stop,
-    const std::function<void(int request, int sample, const Sample&)>& done) {
+    const std::function<void(int request, int sample, const Sample&)>& done,
+    ActivationStore* store) {
   const auto begin = std::chrono::steady_clock::now();
   Generation generation(requests, impl_->policy.config(), impl_->tokenizer,
                         impl_->config.record_experts);
   const int64_t pages = impl_->reserve(generation);
   Scheduler scheduler({pages, impl_->config.max_batch, impl_->config.prefill_chunk});
   generation.start(scheduler, impl_->policy.version());
+  if (store && !store->holds(impl_->policy)) store->begin(impl_->policy);
   while (!scheduler.done() && (stop == nullptr || !stop->load(std::memory_order_relaxed))) {
-    impl_->step(scheduler, generation, done);
+    impl_->step(scheduler, generation, done, store);
   }
   generation.abort();
   impl_->stats.preemptions += scheduler.preemptions();

@@ -87,10 +87,13 @@ class Engine {
   // ends before the next forward call; unfinished samples keep their tokens, come back as
   // FinishReason::kAborted, and done is not called for them. Errors, before any work: an empty
   // prompt, a token outside the vocabulary, a prompt that fills the context, a prompt and
-  // max_tokens that exceed the whole cache, sampling out of range.
+  // max_tokens that exceed the whole cache, sampling out of range. With `store`, what is computed
+  // is kept there while it has room, after what it holds of these weights, and the samples'
+  // activation_rows say where.
   std::vector<std::vector<Sample>> generate(
       const std::vector<GenerationRequest>& requests, const std::atomic<bool>* stop = nullptr,
-      const std::function<void(int request, int sample, const Sample&)>& done = {});
+      const std::function<void(int request, int sample, const Sample&)>& done = {},
+      ActivationStore* store = nullptr);
   const EngineStats& stats() const;
 
  private:

@@ -137,6 +137,21 @@ void Generation::start(Scheduler& scheduler, WeightsVersion version) {
   }
 }
 
+void Generation::take_rows(const StepPlan& plan, ActivationStore& store,
+                           std::vector<int32_t>& rows) {
+  rows.assign(plan.tokens.size(), -1);
+  epoch_ = store.epoch();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto& [request, sequence] = plan.sources[plan.sequence[i]];
+    const size_t prompt = requests_[request].prompt.size();
+    std::vector<int32_t>& kept = sequence < 0 ? prompt_rows_[request].kept : live_[sequence].kept;
+    const size_t at = plan.positions[i] - (sequence < 0 ? 0 : prompt);
+    if (at < kept.size()) continue;
+    rows[i] = store.take();
+    kept.push_back(rows[i]);
+  }
+}
+
 void Generation::gather(const StepPlan& plan, const float* hidden, const uint8_t* routing,
                         DrawBatch& batch) {
   const size_t width = model_.width;
@@ -211,6 +226,15 @@ void Generation::finish(Live& live, FinishReason reason) {
   sample.finish = reason;
   sample.text = live.text.text(sample.tokens);
   live.finished = true;
+  const std::vector<int32_t>& prompt = prompt_rows_[live.request].kept;
+  const size_t rows = requests_[live.request].prompt.size() + sample.tokens.size() - 1;
+  const auto missing = [](const std::vector<int32_t>& kept) {
+    return std::find(kept.begin(), kept.end(), -1) != kept.end();
+  };
+  if (prompt.size() + live.kept.size() != rows || missing(prompt) || missing(live.kept)) return;
+  sample.activation_epoch = epoch_;
+  sample.activation_rows = prompt;
+  sample.activation_rows.insert(sample.activation_rows.end(), live.kept.begin(), live.kept.end());
 }
 
 void Generation::abort() {

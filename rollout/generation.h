@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/head.h"
+#include "policy/activation_store.h"
 #include "policy/config.h"
 #include "policy/tokenizer.h"
 #include "rollout/completion_text.h"
@@ -42,6 +43,10 @@ class Generation {
   // Hands all sequences to the scheduler and makes room for their samples.
   void start(Scheduler& scheduler, WeightsVersion version);
 
+  // Before the forward call of a step: takes a row of the store for every row that none was taken
+  // for yet. rows [rows of the step], -1: not kept, or kept before a preemption.
+  void take_rows(const StepPlan& plan, ActivationStore& store, std::vector<int32_t>& rows);
+
   // After the forward call of a step (hidden [rows, width], routing as of Policy::forward):
   // keeps the last rows of finished prompts, then lays out what has to be drawn.
   void gather(const StepPlan& plan, const float* hidden, const uint8_t* routing, DrawBatch& batch);
@@ -58,11 +63,13 @@ class Generation {
   struct PromptRow {
     std::vector<float> hidden;
     std::vector<uint8_t> routing;
+    std::vector<int32_t> kept;  // of all its rows, in the activation store
   };
   struct Live {
     int request, sample;
     bool finished = false;
     CompletionText text;
+    std::vector<int32_t> kept = {};  // rows of its own tokens
   };
 
   void check(const GenerationRequest& request, size_t index) const;
@@ -77,6 +84,7 @@ class Generation {
   std::vector<int> max_tokens_;  // per request, cut at the context length
   std::vector<kernels::SampleParams> params_;
   std::vector<StopStrings> stops_;
+  int64_t epoch_ = 0;  // of the activation store
   std::vector<PromptRow> prompt_rows_;
   std::vector<Live> live_;  // by the scheduler's sequence index
   std::vector<std::vector<Sample>> samples_;

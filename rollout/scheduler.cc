@@ -18,6 +18,7 @@ void StepPlan::clear() {
   tokens.clear();
   positions.clear();
   sequence.clear();
+  sources.clear();
   page_table.clear();
   page_begin.assign(1, 0);
   writes.clear();
@@ -253,7 +254,7 @@ void Scheduler::emit_sequence(int s) {
   for (int64_t i = sequence.cached; i < sequence.cached + sequence.planned; ++i) {
     plan_.tokens.push_back(i < shift ? prompt[i] : sequence.generated[i - shift]);
   }
-  emit_rows(sequence.pages, sequence.cached, sequence.planned);
+  emit_rows({sequence.request, s}, sequence.pages, sequence.cached, sequence.planned);
   sequence.cached += sequence.planned;
   plan_.prefill_rows += sequence.planned;
   sequence.planned = 0;
@@ -266,7 +267,7 @@ void Scheduler::emit_prompt(int request) {
   Prompt& prompt = prompts_[request];
   const auto begin = prompt.tokens.begin() + prompt.cached;
   plan_.tokens.insert(plan_.tokens.end(), begin, begin + prompt.planned);
-  emit_rows(prompt.pages, prompt.cached, prompt.planned);
+  emit_rows({request, -1}, prompt.pages, prompt.cached, prompt.planned);
   prompt.cached += prompt.planned;
   plan_.prefill_rows += prompt.planned;
   prompt.planned = 0;
@@ -275,7 +276,9 @@ void Scheduler::emit_prompt(int request) {
   }
 }
 
-void Scheduler::emit_rows(std::span<const int32_t> pages, int64_t begin, int64_t rows) {
+void Scheduler::emit_rows(const StepPlan::Source& source, std::span<const int32_t> pages,
+                          int64_t begin, int64_t rows) {
+  plan_.sources.push_back(source);
   const int32_t index = static_cast<int32_t>(plan_.page_begin.size()) - 1;
   for (int64_t i = begin; i < begin + rows; ++i) {
     const int64_t slot = int64_t{pages[i / kPageTokens]} * kPageTokens + i % kPageTokens;

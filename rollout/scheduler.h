@@ -38,6 +38,11 @@ struct StepPlan {
   std::vector<TokenId> tokens;
   std::vector<int32_t> positions;
   std::vector<int32_t> sequence;
+  // By the indices in `sequence`: whose rows they are; sequence -1: the request's prompt.
+  struct Source {
+    int request, sequence;
+  };
+  std::vector<Source> sources;
   std::vector<int32_t> page_table;
   std::vector<int32_t> page_begin;
   std::vector<kernels::KvWrite> writes;
@@ -119,7 +124,8 @@ class Scheduler {
   void emit();
   void emit_sequence(int s);
   void emit_prompt(int request);
-  void emit_rows(std::span<const int32_t> pages, int64_t begin, int64_t rows);
+  void emit_rows(const StepPlan::Source& source, std::span<const int32_t> pages, int64_t begin,
+                 int64_t rows);
 
   SchedulerLimits limits_;
   PagePool pool_;

@@ -1,0 +1,235 @@
+#include "policy/activation_store.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "core/parallel.h"
+#include "core/stream_copy.h"
+#include "policy/decoder.h"
+
+namespace zeroth {
+namespace {
+
+constexpr int64_t kBlockBytes = 32 << 20;
+constexpr int64_t kHugePage = 2 << 20;
+constexpr int64_t kLine = 64;
+
+// One tensor of a layer's state, seen by the row.
+struct Field {
+  enum Order {
+    kRow,     // [m] of `bytes`
+    kColumn,  // [bytes / 4, m] floats
+    kChoice   // [m * top_k, sorted by expert] of `bytes`
+  };
+  char* data;
+  int64_t bytes;
+  Order order;
+};
+
+template <class T>
+Field field(Buffer<T>& buffer, int64_t m, int64_t width, Field::Order order = Field::kRow,
+            int64_t parts = 1) {
+  return {reinterpret_cast<char*>(buffer.get(m * parts * width)),
+          width * static_cast<int64_t>(sizeof(T)), order};
+}
+
+// What layer_forward leaves for `m` rows, besides its output.
+std::vector<Field> fields_of(const PolicyConfig& c, int layer, LayerState& s, int64_t m) {
+  std::vector<Field> out = {
+      field(s.inv_input, m, 1), field(s.inv_post, m, 1), field(s.x_mid, m, c.width),
+      field(s.attention, m, int64_t{c.heads} * c.v_dim()), field(s.lse, m, c.heads)};
+  if (c.is_latent()) {
+    if (c.latent.q_rank > 0) out.push_back(field(s.q_latent, m, c.latent.q_rank));
+    out.push_back(field(s.kv_latent, m, c.latent.kv_rank + c.latent.rope_dim));
+    out.push_back(field(s.q, m, int64_t{c.heads} * c.k_dim()));
+    out.push_back(field(s.inv_latent, m, 2, Field::kColumn));
+  } else {
+    out.push_back(field(s.qkv, m, int64_t{c.heads + 2 * c.kv_heads} * c.head_dim));
+    if (c.qk_norm != QkNorm::kNone) {
+      const int norms = c.qk_norm == QkNorm::kWholeWidth ? 2 : c.heads + c.kv_heads;
+      out.push_back(field(s.inv_qk, m, norms, Field::kColumn));
+    }
+  }
+  if (!c.sparse[layer]) {
+    out.push_back(field(s.gate_up, m, 2 * int64_t{c.mlp_width}));
+    return out;
+  }
+  const int top_k = c.router.top_k;
+  out.push_back(field(s.expert_ids, m, top_k));
+  out.push_back(field(s.expert_weights, m, top_k));
+  out.push_back(field(s.scores, m, c.router.experts));
+  out.push_back(field(s.gate_up, m, 2 * int64_t{c.expert_width}, Field::kChoice, top_k));
+  if (c.shared_width > 0) out.push_back(field(s.shared_gate_up, m, 2 * int64_t{c.shared_width}));
+  if (c.shared_gate) {
+    out.push_back(field(s.shared_score, m, 1));
+    out.push_back(field(s.shared_scale, m, 1));
+  }
+  return out;
+}
+
+// Bytes of a layer's part of a stored row: the fields, then the layer's output, in whole lines.
+int64_t layer_bytes(const PolicyConfig& c, int layer) {
+  LayerState none;
+  int64_t bytes = c.width * static_cast<int64_t>(sizeof(float));
+  for (const Field& f : fields_of(c, layer, none, 0))
+    bytes += f.bytes * (f.order == Field::kChoice ? c.router.top_k : 1);
+  return (bytes + kLine - 1) / kLine * kLine;
+}
+
+int64_t layer_offset(const PolicyConfig& c, int layer) {
+  int64_t offset = 0;
+  for (int l = 0; l < layer; ++l) offset += layer_bytes(c, l);
+  return offset;
+}
+
+constexpr int64_t kRowsATask = 8;  // of a small model some 50 KB
+
+}  // namespace
+
+ActivationStore::ActivationStore(int64_t max_bytes) : max_bytes_(max_bytes) {}
+ActivationStore::~ActivationStore() = default;
+void ActivationStore::Free::operator()(char* block) const { std::free(block); }
+
+void ActivationStore::begin(const Policy& policy) {
+  static std::atomic<int64_t> epochs{0};
+  const PolicyConfig& c = policy.config();
+  const int64_t bytes = layer_offset(c, c.layers);
+  if (bytes != row_bytes_) blocks_.clear();
+  row_bytes_ = bytes;
+  block_rows_ = std::max<int64_t>(1, std::min(kBlockBytes, max_bytes_) / bytes);
+  rows_ = 0;
+  policy_ = &policy;
+  publication_ = policy.publications();
+  epoch_ = ++epochs;
+}
+
+bool ActivationStore::holds(const Policy& policy) const {
+  return policy_ == &policy && publication_ == policy.publications();
+}
+
+int64_t ActivationStore::block_bytes() const {
+  const int64_t used = block_rows_ * row_bytes_, unit = used < kHugePage ? kLine : kHugePage;
+  return (used + unit - 1) / unit * unit;
+}
+
+int64_t ActivationStore::bytes() const {
+  return static_cast<int64_t>(blocks_.size()) * block_bytes();
+}
+
+int32_t ActivationStore::take() {
+  if (rows_ == static_cast<int64_t>(blocks_.size()) * block_rows_) {
+    const int64_t block = block_bytes();
+    if (bytes() + block > max_bytes_ || rows_ + block_rows_ > INT32_MAX) return -1;
+    const int64_t unit = block < kHugePage ? kLine : kHugePage;
+    blocks_.emplace_back(static_cast<char*>(std::aligned_alloc(unit, block)));
+    if (!blocks_.back()) throw std::bad_alloc();
+    // Neighbours in a training batch lie far apart here: large pages spare the walks to them.
+    if (unit == kHugePage) ::madvise(blocks_.back().get(), block, MADV_HUGEPAGE);
+  }
+  return static_cast<int32_t>(rows_++);
+}
+
+char* ActivationStore::row(int32_t number) {
+  return blocks_[number / block_rows_].get() + number % block_rows_ * row_bytes_;
+}
+
+const char* ActivationStore::row(int32_t number) const {
+  return const_cast<ActivationStore*>(this)->row(number);
+}
+
+void store_layer(const PolicyConfig& c, int layer, LayerState& state, const float* x_out,
+                 ActivationStore& store, std::span<const int32_t> rows) {
+  const int64_t m = static_cast<int64_t>(rows.size());
+  const std::vector<Field> fields = fields_of(c, layer, state, m);
+  const int64_t begin_at = layer_offset(c, layer);
+  std::vector<int32_t> place;  // of every choice among those sorted by expert
+  if (c.sparse[layer]) {
+    place.resize(state.order.size());
+    for (size_t i = 0; i < state.order.size(); ++i) place[state.order[i]] = static_cast<int32_t>(i);
+  }
+  const int64_t top_k = c.router.top_k, x_bytes = c.width * static_cast<int64_t>(sizeof(float));
+  const int64_t bytes = layer_bytes(c, layer);
+  parallel_for(m, kRowsATask, [&](int64_t begin, int64_t end) {
+    // A row is put together in the cache, then streamed to memory in whole lines.
+    thread_local Buffer<char> buffer;
+    char* const whole = buffer.get(bytes);
+    for (int64_t i = begin; i < end; ++i) {
+      if (rows[i] < 0) continue;
+      char* to = whole;
+      for (const Field& f : fields) {
+        if (f.order == Field::kRow) {
+          std::memcpy(to, f.data + i * f.bytes, f.bytes);
+        } else if (f.order == Field::kColumn) {
+          for (int64_t j = 0; j < f.bytes; j += 4) std::memcpy(to + j, f.data + j * m + i * 4, 4);
+        } else {
+          for (int64_t j = 0; j < top_k; ++j, to += f.bytes)
+            std::memcpy(to, f.data + place[i * top_k + j] * f.bytes, f.bytes);
+          continue;
+        }
+        to += f.bytes;
+      }
+      std::memcpy(to, reinterpret_cast<const char*>(x_out) + i * x_bytes, x_bytes);
+      stream_copy(store.row(rows[i]) + begin_at, whole, bytes);
+    }
+    stream_fence();
+  });
+}
+
+void recall_layer(const Pass& pass, int layer, const ActivationStore& store,
+                  std::span<const int32_t> rows, LayerState& state, float* x_out) {
+  const PolicyConfig& c = pass.config;
+  const int64_t m = pass.rows, top_k = c.router.top_k;
+  const int64_t x_bytes = c.width * static_cast<int64_t>(sizeof(float));
+  const std::vector<Field> fields = fields_of(c, layer, state, m);
+  const int64_t begin_at = layer_offset(c, layer);
+  Field choices{nullptr, 0, Field::kChoice};
+  int64_t choices_at = begin_at;  // within a stored row
+  for (const Field& f : fields) {
+    if (f.order == Field::kChoice) {
+      choices = f;
+      break;
+    }
+    choices_at += f.bytes;
+  }
+  // First what stands in the order of rows; it says how the choices are sorted.
+  parallel_for(m, kRowsATask, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const char* from = store.row(rows[i]) + begin_at;
+      for (const Field& f : fields) {
+        if (f.order == Field::kRow) {
+          std::memcpy(f.data + i * f.bytes, from, f.bytes);
+        } else if (f.order == Field::kColumn) {
+          for (int64_t j = 0; j < f.bytes; j += 4) std::memcpy(f.data + j * m + i * 4, from + j, 4);
+        } else {
+          from += (top_k - 1) * f.bytes;
+        }
+        from += f.bytes;
+      }
+      std::memcpy(reinterpret_cast<char*>(x_out) + i * x_bytes, from, x_bytes);
+    }
+  });
+  if (choices.data) {
+    kernels::expert_sort(state.expert_ids.data(), m, c.router.top_k, c.router.experts,
+                         state.offsets, state.order);
+    parallel_for(m * top_k, 2 * kRowsATask, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int32_t choice = state.order[i];
+        const char* from = store.row(rows[choice / top_k]) + choices_at;
+        std::memcpy(choices.data + i * choices.bytes, from + choice % top_k * choices.bytes,
+                    choices.bytes);
+      }
+    });
+  }
+  if (c.is_latent()) {
+    latent_attention_cache(pass, layer, state);
+  } else {
+    attention_cache(pass, layer, state);
+  }
+}
+
+}  // namespace zeroth

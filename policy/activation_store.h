@@ -1,0 +1,53 @@
+// Activations of rows that sampling computed, kept until training needs them. Sampling and training
+// are one forward, so what the one has computed is, bit for bit, what the other would compute:
+// Policy::recall takes it from here in place of a forward call.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace zeroth {
+
+class Policy;
+
+// Rows are numbered from 0 in the order of take(). Memory is taken as rows are and kept for the
+// next begin(). Not thread safe; Policy::forward and Policy::recall only touch the rows they are
+// given.
+class ActivationStore {
+ public:
+  // Holds at most `max_bytes`.
+  explicit ActivationStore(int64_t max_bytes);
+  ~ActivationStore();
+
+  // Forgets every row; the next ones are those of `policy` with the weights it has published. The
+  // policy must be one for training.
+  void begin(const Policy& policy);
+  // Whether the rows are those of this policy and of the weights it has published.
+  bool holds(const Policy& policy) const;
+  // Number of a new row, or -1 when it would exceed max_bytes.
+  int32_t take();
+  // Changes with begin() and is never used twice in a process: numbers of other epochs are not
+  // these rows. 0 before the first begin().
+  int64_t epoch() const { return epoch_; }
+
+  int64_t rows() const { return rows_; }
+  int64_t row_bytes() const { return row_bytes_; }
+  int64_t bytes() const;  // memory held now
+  char* row(int32_t number);
+  const char* row(int32_t number) const;
+
+ private:
+  struct Free {
+    void operator()(char* block) const;
+  };
+  int64_t block_bytes() const;
+
+  const int64_t max_bytes_;
+  const Policy* policy_ = nullptr;
+  int64_t publication_ = -1, epoch_ = 0;
+  int64_t row_bytes_ = 0, block_rows_ = 0, rows_ = 0;
+  std::vector<std::unique_ptr<char, Free>> blocks_;
+};
+
+}  // namespace zeroth

@@ -1,0 +1,185 @@
+// Training that takes activations over from sampling must not differ by a bit from training that
+// computes them, for any family, cache, batch and loss, and must notice when they are not its own.
+#include <doctest/doctest.h>
+
+#include <filesystem>
+
+#include "rl/advantage.h"
+#include "rl/trainer.h"
+#include "rollout/engine.h"
+#include "support.h"
+
+using namespace zeroth;
+
+namespace {
+
+constexpr int kMaxTokens = 18, kSamples = 4, kGroups = 3;
+
+std::vector<Group> sample(const Policy& policy, const EngineConfig& config, int64_t step,
+                          ActivationStore* store, Engine* engine_in = nullptr) {
+  Engine own(policy, nullptr, config);
+  Engine& engine = engine_in ? *engine_in : own;
+  std::vector<GenerationRequest> requests(kGroups);
+  for (int g = 0; g < kGroups; ++g) {
+    for (int t = 0; t < 1 + 17 * g; ++t)
+      requests[g].prompt.push_back((t * 7 + 11 * g) % policy.config().vocab_size);
+    requests[g].problem = g;
+    requests[g].step = static_cast<uint32_t>(step);
+    requests[g].samples = kSamples;
+    requests[g].sampling.max_tokens = kMaxTokens;
+  }
+  auto drawn = engine.generate(requests, nullptr, {}, store);
+  std::vector<Group> groups(kGroups);
+  for (int g = 0; g < kGroups; ++g) {
+    groups[g].prompt_tokens = requests[g].prompt;
+    groups[g].samples = std::move(drawn[g]);
+    for (int i = 0; i < kSamples; ++i) groups[g].samples[i].reward = i % 2 + 0.25 * (i % 3);
+  }
+  assign_advantages(groups, {});
+  return groups;
+}
+
+struct Outcome {
+  std::vector<float> weights;
+  int64_t recalled = 0, rows = 0;
+  double worst = 0;
+  std::vector<std::vector<int64_t>> load;
+};
+
+Outcome train(const std::filesystem::path& model, TrainerConfig config, const EngineConfig& engine,
+              int64_t steps = 3) {
+  const std::unique_ptr<Policy> policy = Policy::load(model);
+  OptimizerConfig optimizer;
+  optimizer.lr = 1e-3;
+  Trainer trainer(*policy, nullptr, config, {}, optimizer, 9, steps, kMaxTokens, 1);
+  Outcome out;
+  for (int64_t step = 1; step <= steps; ++step) {
+    const auto groups = sample(*policy, engine, step, trainer.activation_store());
+    const StepReport report = trainer.update(groups, step);
+    out.recalled += report.recalled_rows;
+    out.rows += report.forward_rows;
+    out.worst = std::max(out.worst, report.logp_difference_max);
+    out.load = report.expert_load;
+  }
+  const auto values = policy->parameters().values();
+  out.weights.assign(values.begin(), values.end());
+  return out;
+}
+
+EngineConfig narrow() {  // chunks of prompts, and sequences that lose their pages
+  EngineConfig config;
+  config.max_batch = 5;
+  config.prefill_chunk = 7;
+  config.cache_pages = 9;
+  return config;
+}
+
+}  // namespace
+
+TEST_CASE("every family: the same weights from activations of sampling") {
+  int families = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("tests/data/parity")) {
+    if (!std::filesystem::exists(entry.path() / "config.json")) continue;
+    CAPTURE(entry.path().string());
+    ++families;
+    TrainerConfig computes, reuses;
+    computes.reuse_mb = 0;
+    computes.router_aux_coef = reuses.router_aux_coef = 0.01;
+    computes.micro_batch_tokens = reuses.micro_batch_tokens = 120;
+    const Outcome own = train(entry.path(), computes, narrow());
+    const Outcome reused = train(entry.path(), reuses, narrow());
+    CHECK(own.recalled == 0);
+    CHECK(reused.recalled == reused.rows);
+    CHECK(reused.worst == 0);
+    CHECK(reused.weights == own.weights);
+    CHECK(reused.load == own.load);
+    // One call in eight is computed: at step 8 the first.
+    computes.micro_batch_tokens = reuses.micro_batch_tokens = 8192;
+    const Outcome eight = train(entry.path(), reuses, {}, 8);
+    CHECK(eight.recalled < eight.rows);
+    CHECK(eight.recalled == eight.rows / 8 * 7);
+    CHECK(eight.weights == train(entry.path(), computes, {}, 8).weights);
+  }
+  CHECK(families == 9);
+}
+
+TEST_CASE("activations are taken only while they are those of the weights") {
+  const auto policy = tiny_policy();
+  TrainerConfig config;
+  config.inner_epochs = 2;
+  Trainer trainer(*policy, nullptr, config, {}, {}, 9, 10, kMaxTokens, 1);
+  const auto groups = sample(*policy, {}, 1, trainer.activation_store());
+  const StepReport report = trainer.update(groups, 1);
+  CHECK(report.updates == 2);
+  CHECK(report.recalled_rows == report.forward_rows / 2);  // the second epoch has other weights
+  // The same samples again: their rows are gone, whether or not new ones have their numbers.
+  CHECK(trainer.update(groups, 2).recalled_rows == 0);
+  const auto others = sample(*policy, {}, 3, trainer.activation_store());
+  CHECK(trainer.update(groups, 3).recalled_rows == 0);
+  // Rows of weights that were replaced without an update.
+  const auto fresh = sample(*policy, {}, 4, trainer.activation_store());
+  policy->parameters().values()[0] += 1;
+  policy->publish(policy->version());
+  CHECK(trainer.update(fresh, 4).recalled_rows == 0);
+}
+
+TEST_CASE("a store that is full keeps what it has, and training computes the rest") {
+  const std::filesystem::path model = "tests/data/parity/qwen3_moe";
+  TrainerConfig some, none;
+  some.micro_batch_tokens = none.micro_batch_tokens = 60;
+  none.reuse_mb = 0;
+  some.reuse_mb = 1;
+  const auto policy = Policy::load(model);
+  ActivationStore store(1 << 20);
+  store.begin(*policy);
+  const int64_t fit = (1 << 20) / store.row_bytes();
+  int64_t taken = 0;
+  while (store.take() >= 0) ++taken;
+  CHECK(taken == fit);
+  CHECK(store.bytes() <= 1 << 20);
+  const Outcome partly = train(model, some, {});
+  CHECK(partly.recalled > 0);
+  CHECK(partly.recalled < partly.rows);
+  CHECK(partly.weights == train(model, none, {}).weights);
+}
+
+TEST_CASE("switches that leave nothing to take over") {
+  const auto policy = tiny_policy();
+  const auto store_with = [&](const TrainerConfig& config) {
+    return Trainer(*policy, nullptr, config, {}, {}, 9, 10, kMaxTokens, 1).activation_store() !=
+           nullptr;
+  };
+  TrainerConfig config;
+  CHECK(store_with(config));
+  config.recompute = true;
+  CHECK(!store_with(config));
+  config.recompute = false;
+  config.reuse_mb = 0;
+  CHECK(!store_with(config));
+}
+
+TEST_CASE("recall refuses rows that are not there and weights that are not theirs") {
+  const auto policy = tiny_policy();
+  ActivationStore store(64 << 20);
+  store.begin(*policy);
+  const std::vector<TokenId> tokens = {5, 6};
+  const std::vector<int32_t> positions = {0, 1}, sequence = {0, 0}, pages = {0}, begin = {0, 1};
+  const std::vector<kernels::KvWrite> writes = {{0, 0}, {1, 1}};
+  const ForwardBatch batch{tokens, positions, sequence, pages, begin, writes};
+  KvCache cache(policy->config(), 1);
+  std::vector<float> hidden(2 * policy->config().width), again(hidden.size());
+  Activations activations, checkpoints(Activations::Mode::kCheckpoint);
+  const std::vector<int32_t> rows = {store.take(), store.take()};
+  policy->forward(batch, cache, hidden.data(), nullptr, nullptr, nullptr, &store, rows);
+  policy->recall(batch, cache, again.data(), activations, nullptr, store, rows);
+  CHECK(hidden == again);
+  const auto recall = [&](std::vector<int32_t> of, Activations& into) {
+    policy->recall(batch, cache, again.data(), into, nullptr, store, of);
+  };
+  CHECK_THROWS_AS(recall({0, 2}, activations), Error);
+  CHECK_THROWS_AS(recall({0, -1}, activations), Error);
+  CHECK_THROWS_AS(recall({0}, activations), Error);
+  CHECK_THROWS_AS(recall({0, 1}, checkpoints), Error);
+  policy->publish(1);
+  CHECK_THROWS_AS(recall({0, 1}, activations), Error);
+}
