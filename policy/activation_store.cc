@@ -29,6 +29,7 @@ struct Field {
   char* data;
   int64_t bytes;
   Order order;
+  bool in_lines() const { return bytes % kLine == 0 && order != kColumn; }
 };
 
 template <class T>
@@ -38,11 +39,17 @@ Field field(Buffer<T>& buffer, int64_t m, int64_t width, Field::Order order = Fi
           width * static_cast<int64_t>(sizeof(T)), order};
 }
 
-// What layer_forward leaves for `m` rows, besides its output.
-std::vector<Field> fields_of(const PolicyConfig& c, int layer, LayerState& s, int64_t m) {
+// What layer_forward leaves for `m` rows. First the fields of whole cache lines, which can be
+// streamed, then the others.
+std::vector<Field> fields_of(const PolicyConfig& c, int layer, LayerState& s, float* x_out,
+                             int64_t m) {
   std::vector<Field> out = {
-      field(s.inv_input, m, 1), field(s.inv_post, m, 1), field(s.x_mid, m, c.width),
-      field(s.attention, m, int64_t{c.heads} * c.v_dim()), field(s.lse, m, c.heads)};
+      {reinterpret_cast<char*>(x_out), c.width * static_cast<int64_t>(sizeof(float)), Field::kRow},
+      field(s.x_mid, m, c.width),
+      field(s.attention, m, int64_t{c.heads} * c.v_dim()),
+      field(s.inv_input, m, 1),
+      field(s.inv_post, m, 1),
+      field(s.lse, m, c.heads)};
   if (c.is_latent()) {
     if (c.latent.q_rank > 0) out.push_back(field(s.q_latent, m, c.latent.q_rank));
     out.push_back(field(s.kv_latent, m, c.latent.kv_rank + c.latent.rope_dim));
@@ -55,29 +62,33 @@ std::vector<Field> fields_of(const PolicyConfig& c, int layer, LayerState& s, in
       out.push_back(field(s.inv_qk, m, norms, Field::kColumn));
     }
   }
-  if (!c.sparse[layer]) {
+  if (c.sparse[layer]) {
+    const int top_k = c.router.top_k;
+    out.push_back(field(s.expert_ids, m, top_k));
+    out.push_back(field(s.expert_weights, m, top_k));
+    out.push_back(field(s.scores, m, c.router.experts));
+    out.push_back(field(s.gate_up, m, 2 * int64_t{c.expert_width}, Field::kChoice, top_k));
+    if (c.shared_width > 0) out.push_back(field(s.shared_gate_up, m, 2 * int64_t{c.shared_width}));
+    if (c.shared_gate) {
+      out.push_back(field(s.shared_score, m, 1));
+      out.push_back(field(s.shared_scale, m, 1));
+    }
+  } else {
     out.push_back(field(s.gate_up, m, 2 * int64_t{c.mlp_width}));
-    return out;
   }
-  const int top_k = c.router.top_k;
-  out.push_back(field(s.expert_ids, m, top_k));
-  out.push_back(field(s.expert_weights, m, top_k));
-  out.push_back(field(s.scores, m, c.router.experts));
-  out.push_back(field(s.gate_up, m, 2 * int64_t{c.expert_width}, Field::kChoice, top_k));
-  if (c.shared_width > 0) out.push_back(field(s.shared_gate_up, m, 2 * int64_t{c.shared_width}));
-  if (c.shared_gate) {
-    out.push_back(field(s.shared_score, m, 1));
-    out.push_back(field(s.shared_scale, m, 1));
-  }
+  std::stable_partition(out.begin(), out.end(), [](const Field& f) { return f.in_lines(); });
   return out;
 }
 
-// Bytes of a layer's part of a stored row: the fields, then the layer's output, in whole lines.
+// Bytes of one row in a layer's part of a stored row.
+int64_t row_bytes(const PolicyConfig& c, const Field& f) {
+  return f.bytes * (f.order == Field::kChoice ? c.router.top_k : 1);
+}
+
 int64_t layer_bytes(const PolicyConfig& c, int layer) {
   LayerState none;
-  int64_t bytes = c.width * static_cast<int64_t>(sizeof(float));
-  for (const Field& f : fields_of(c, layer, none, 0))
-    bytes += f.bytes * (f.order == Field::kChoice ? c.router.top_k : 1);
+  int64_t bytes = 0;
+  for (const Field& f : fields_of(c, layer, none, nullptr, 0)) bytes += row_bytes(c, f);
   return (bytes + kLine - 1) / kLine * kLine;
 }
 
@@ -142,39 +153,43 @@ const char* ActivationStore::row(int32_t number) const {
   return const_cast<ActivationStore*>(this)->row(number);
 }
 
-void store_layer(const PolicyConfig& c, int layer, LayerState& state, const float* x_out,
+void store_layer(const PolicyConfig& c, int layer, LayerState& state, float* x_out,
                  ActivationStore& store, std::span<const int32_t> rows) {
-  const int64_t m = static_cast<int64_t>(rows.size());
-  const std::vector<Field> fields = fields_of(c, layer, state, m);
-  const int64_t begin_at = layer_offset(c, layer);
+  const int64_t m = static_cast<int64_t>(rows.size()), top_k = c.router.top_k;
+  const std::vector<Field> fields = fields_of(c, layer, state, x_out, m);
+  const int64_t begin_at = layer_offset(c, layer), bytes = layer_bytes(c, layer);
   std::vector<int32_t> place;  // of every choice among those sorted by expert
   if (c.sparse[layer]) {
     place.resize(state.order.size());
     for (size_t i = 0; i < state.order.size(); ++i) place[state.order[i]] = static_cast<int32_t>(i);
   }
-  const int64_t top_k = c.router.top_k, x_bytes = c.width * static_cast<int64_t>(sizeof(float));
-  const int64_t bytes = layer_bytes(c, layer);
   parallel_for(m, kRowsATask, [&](int64_t begin, int64_t end) {
-    // A row is put together in the cache, then streamed to memory in whole lines.
+    // Fields that are not whole lines are put together in the cache first.
     thread_local Buffer<char> buffer;
-    char* const whole = buffer.get(bytes);
+    char* const rest = buffer.get(bytes);
     for (int64_t i = begin; i < end; ++i) {
       if (rows[i] < 0) continue;
-      char* to = whole;
+      char* to = store.row(rows[i]) + begin_at;
+      char* const row_end = to + bytes;
+      char* small = rest;
       for (const Field& f : fields) {
-        if (f.order == Field::kRow) {
-          std::memcpy(to, f.data + i * f.bytes, f.bytes);
-        } else if (f.order == Field::kColumn) {
-          for (int64_t j = 0; j < f.bytes; j += 4) std::memcpy(to + j, f.data + j * m + i * 4, 4);
-        } else {
-          for (int64_t j = 0; j < top_k; ++j, to += f.bytes)
-            std::memcpy(to, f.data + place[i * top_k + j] * f.bytes, f.bytes);
-          continue;
+        for (int64_t j = 0; j < row_bytes(c, f); j += f.order == Field::kColumn ? 4 : f.bytes) {
+          if (f.order == Field::kColumn) {
+            std::memcpy(small, f.data + j * m + i * 4, 4);
+            small += 4;
+            continue;
+          }
+          const int64_t from = f.order == Field::kRow ? i : place[i * top_k + j / f.bytes];
+          if (f.in_lines()) {
+            stream_copy(to, f.data + from * f.bytes, f.bytes);
+            to += f.bytes;
+          } else {
+            std::memcpy(small, f.data + from * f.bytes, f.bytes);
+            small += f.bytes;
+          }
         }
-        to += f.bytes;
       }
-      std::memcpy(to, reinterpret_cast<const char*>(x_out) + i * x_bytes, x_bytes);
-      stream_copy(store.row(rows[i]) + begin_at, whole, bytes);
+      stream_copy(to, rest, row_end - to);
     }
     stream_fence();
   });
@@ -184,8 +199,7 @@ void recall_layer(const Pass& pass, int layer, const ActivationStore& store,
                   std::span<const int32_t> rows, LayerState& state, float* x_out) {
   const PolicyConfig& c = pass.config;
   const int64_t m = pass.rows, top_k = c.router.top_k;
-  const int64_t x_bytes = c.width * static_cast<int64_t>(sizeof(float));
-  const std::vector<Field> fields = fields_of(c, layer, state, m);
+  const std::vector<Field> fields = fields_of(c, layer, state, x_out, m);
   const int64_t begin_at = layer_offset(c, layer);
   Field choices{nullptr, 0, Field::kChoice};
   int64_t choices_at = begin_at;  // within a stored row
@@ -196,22 +210,23 @@ void recall_layer(const Pass& pass, int layer, const ActivationStore& store,
     }
     choices_at += f.bytes;
   }
-  // First what stands in the order of rows; it says how the choices are sorted.
+  // First what stands in the order of rows; it says how the choices are sorted. A batch's
+  // activations are larger than the caches, so they are streamed too.
   parallel_for(m, kRowsATask, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const char* from = store.row(rows[i]) + begin_at;
       for (const Field& f : fields) {
-        if (f.order == Field::kRow) {
-          std::memcpy(f.data + i * f.bytes, from, f.bytes);
-        } else if (f.order == Field::kColumn) {
+        if (f.order == Field::kColumn) {
           for (int64_t j = 0; j < f.bytes; j += 4) std::memcpy(f.data + j * m + i * 4, from + j, 4);
-        } else {
-          from += (top_k - 1) * f.bytes;
+        } else if (f.order == Field::kRow && f.in_lines()) {
+          stream_copy(f.data + i * f.bytes, from, f.bytes);
+        } else if (f.order == Field::kRow) {
+          std::memcpy(f.data + i * f.bytes, from, f.bytes);
         }
-        from += f.bytes;
+        from += row_bytes(c, f);
       }
-      std::memcpy(reinterpret_cast<char*>(x_out) + i * x_bytes, from, x_bytes);
     }
+    stream_fence();
   });
   if (choices.data) {
     kernels::expert_sort(state.expert_ids.data(), m, c.router.top_k, c.router.experts,
@@ -220,9 +235,15 @@ void recall_layer(const Pass& pass, int layer, const ActivationStore& store,
       for (int64_t i = begin; i < end; ++i) {
         const int32_t choice = state.order[i];
         const char* from = store.row(rows[choice / top_k]) + choices_at;
-        std::memcpy(choices.data + i * choices.bytes, from + choice % top_k * choices.bytes,
-                    choices.bytes);
+        from += choice % top_k * choices.bytes;
+        char* to = choices.data + i * choices.bytes;
+        if (choices.in_lines()) {
+          stream_copy(to, from, choices.bytes);
+        } else {
+          std::memcpy(to, from, choices.bytes);
+        }
       }
+      stream_fence();
     });
   }
   if (c.is_latent()) {

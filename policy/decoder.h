@@ -126,7 +126,7 @@ void layer_backward(const Pass& pass, int layer, const float* x_in, LayerState& 
                     const float* aux);
 
 // Keeps the state and output of a layer for the rows with a number (-1: none), [m].
-void store_layer(const PolicyConfig& config, int layer, LayerState& state, const float* x_out,
+void store_layer(const PolicyConfig& config, int layer, LayerState& state, float* x_out,
                  ActivationStore& store, std::span<const int32_t> rows);
 // What layer_forward would leave in state, x_out and the cache, from the store; `rows` [m].
 void recall_layer(const Pass& pass, int layer, const ActivationStore& store,
