@@ -44,11 +44,14 @@ inline void pause_core() {
 
 // Decoding enters a parallel region every few microseconds, so workers spin for a moment before
 // they sleep, and a region never waits for a worker that has not joined it: on a busy machine the
-// caller does the work alone rather than wait for a thread that the system has put aside.
+// caller does the work alone rather than wait for a thread that the system has put aside. A region is
+// dealt in equal runs of indices, always the same run to the same thread, so that what a thread has
+// written and the weights it has read are in its own core's caches for the next region; who has
+// finished its run helps with the others.
 class Pool {
  public:
-  explicit Pool(int threads) : threads_(threads) {
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+  explicit Pool(int threads) : threads_(threads), runs_(threads) {
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
   }
   ~Pool() {
     {
@@ -64,12 +67,14 @@ class Pool {
   bool run(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
     std::unique_lock region(region_, std::try_to_lock);
     if (!region) return false;
-    n_ = n;
     // Eight chunks a thread balance uneven bodies without losing much to bookkeeping.
     chunk_ = std::max(grain, (n + 8 * threads_ - 1) / (8 * threads_));
     body_ = &body;
     error_ = nullptr;
-    next_.store(0, std::memory_order_relaxed);
+    for (int t = 0; t < threads_; ++t) {
+      runs_[t].next.store(n * t / threads_, std::memory_order_relaxed);
+      runs_[t].end = n * (t + 1) / threads_;
+    }
     epoch_ += kEpoch;
     state_.store(epoch_ |
                  kOpen);  // sequentially consistent, as is the look at sleepers_ (see work())
@@ -77,7 +82,7 @@ class Pool {
       { std::lock_guard lock(mutex_); }
       wake_.notify_all();
     }
-    drain();
+    drain(0);
     state_.fetch_and(~kOpen, std::memory_order_acq_rel);
     for (int spins = 0; (state_.load(std::memory_order_acquire) & kInside) != 0; ++spins) {
       if (spins < 4096) {
@@ -95,16 +100,27 @@ class Pool {
   // state_: number of the region, whether workers may still join it, workers inside.
   static constexpr uint64_t kInside = 0xffff, kOpen = 0x10000, kEpoch = 0x20000;
 
-  void drain() {
-    for (;;) {
-      const int64_t begin = next_.fetch_add(chunk_, std::memory_order_relaxed);
-      if (begin >= n_) return;
+  // The indices of one thread that are still to be done.
+  struct alignas(64) Run {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;  // written while no worker is inside
+  };
+
+  void drain(int thread) {
+    for (int i = 0; i < threads_; ++i) drain(runs_[(thread + i) % threads_]);
+  }
+
+  void drain(Run& run) {
+    // A look first: asking for a chunk takes the line away from its owner.
+    while (run.next.load(std::memory_order_relaxed) < run.end) {
+      const int64_t begin = run.next.fetch_add(chunk_, std::memory_order_relaxed);
+      if (begin >= run.end) return;
       try {
-        (*body_)(begin, std::min(begin + chunk_, n_));
+        (*body_)(begin, std::min(begin + chunk_, run.end));
       } catch (...) {
         std::lock_guard lock(mutex_);
         if (!error_) error_ = std::current_exception();
-        next_.store(n_, std::memory_order_relaxed);
+        for (Run& rest : runs_) rest.next.store(rest.end, std::memory_order_relaxed);
       }
     }
   }
@@ -133,7 +149,7 @@ class Pool {
     sleepers_.fetch_sub(1);
   }
 
-  void work() {
+  void work(int thread) {
     inside_ = true;  // regions that a body opens run inline
     uint64_t seen = 0;
     for (;;) {
@@ -143,7 +159,7 @@ class Pool {
       while (joinable(state, seen)) {
         if (!state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel)) continue;
         seen = state / kEpoch;
-        drain();
+        drain(thread);
         state_.fetch_sub(1, std::memory_order_acq_rel);
         break;
       }
@@ -158,10 +174,9 @@ class Pool {
   std::atomic<bool> quit_{false};
   std::atomic<int> sleepers_{0};
   alignas(64) std::atomic<uint64_t> state_{0};
-  alignas(64) std::atomic<int64_t> next_{0};
+  std::vector<Run> runs_;  // by thread
   // Of the open region; written while no worker is inside.
-  alignas(64) int64_t n_ = 0;
-  int64_t chunk_ = 1;
+  alignas(64) int64_t chunk_ = 1;
   const std::function<void(int64_t, int64_t)>* body_ = nullptr;
   uint64_t epoch_ = 0;
   std::exception_ptr error_;

@@ -18,6 +18,8 @@ constexpr uint32_t kShuffleStream = 0x73687566;
 // One training call in so many computes its activations though sampling has kept them, so that the
 // log-prob difference goes on to say whether both are one forward.
 constexpr int64_t kCheckEvery = 8;
+// Log-probs of a recalled call that are computed from its last hidden states, to the same end.
+constexpr int64_t kSpotRows = 64;
 
 // Fisher-Yates; the order is a function of (seed, step, epoch).
 std::vector<const Group*> dealt(const std::vector<Group>& groups, uint64_t seed, int64_t step,
@@ -209,10 +211,21 @@ struct Trainer::Impl {
     }
     logprob.resize(batch.responses());
     entropy.resize(batch.responses());
-    of.logprobs(hidden.data() + packed.first_response_row() * width, batch.responses(),
-                batch.target().data(), batch.temperature().data(), batch.kept(), logprob.data(),
-                entropy.data());
+    if (recalled) recall_logprobs();
+    const int64_t rows = recalled ? std::min(batch.responses(), kSpotRows) : batch.responses();
+    const auto kept = batch.kept();
+    of.logprobs(hidden.data() + packed.first_response_row() * width, rows, batch.target().data(),
+                batch.temperature().data(), kept.first(std::min<size_t>(kept.size(), rows)),
+                logprob.data(), entropy.data());
     return recalled;
+  }
+
+  // What sampling recorded; the first rows are computed again all the same.
+  void recall_logprobs() {
+    for (const MicroBatch::Row& row : batch.samples()) {
+      std::copy_n(row.sample->logprobs.begin(), row.count, logprob.begin() + row.first);
+      std::copy_n(row.sample->entropies.begin(), row.count, entropy.begin() + row.first);
+    }
   }
 
   void score_reference(std::span<const Group* const> groups) {

@@ -42,7 +42,9 @@ struct TrainerConfig {
       "more arithmetic, the same bits");
     v("reuse_mb", reuse_mb,
       "MiB for activations of sampled tokens, which training takes over in place of computing them "
-      "again (the same bits; one call in eight is computed and compared); 0 = always compute",
+      "again (the same bits; one call in eight is computed and compared, and 64 log-probs of the "
+      "others); 0 = "
+      "always compute",
       Range{0, 1e9});
     v("train_router", train_router, "false keeps the routers of experts at their initial values");
     v("freeze", freeze,
@@ -74,8 +76,9 @@ struct StepReport {
   double grad_norm = 0;  // of the last update, before clipping
   int updates = 0;       // optimizer updates made
   // |log-prob in training - log-prob at sampling| over the first mini-batch, before anything was
-  // updated. The same kernels compute both, so on-policy both numbers are exactly 0. Recalled rows
-  // count too, with a log-prob computed again from their last hidden state.
+  // updated. The same kernels compute both, so on-policy both numbers are exactly 0. Of a call
+  // whose rows were recalled 64 log-probs are computed again, from their last hidden states; the
+  // others count as equal.
   double logp_difference_mean = 0, logp_difference_max = 0;
   double max_vio = 0;  // max over layers of max load / mean load - 1; 0 for a dense policy
   std::vector<std::vector<int64_t>> expert_load;  // [moe layer][expert] choices in training

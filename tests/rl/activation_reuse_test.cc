@@ -123,6 +123,22 @@ TEST_CASE("activations are taken only while they are those of the weights") {
   CHECK(trainer.update(fresh, 4).recalled_rows == 0);
 }
 
+TEST_CASE("log-probs that are not the policy's are noticed among recalled rows too") {
+  const auto policy = tiny_policy();
+  const auto difference = [&](int64_t step, size_t sample_index) {
+    OptimizerConfig still;
+    still.lr = 0;
+    Trainer trainer(*policy, nullptr, {}, {}, still, 9, 10, kMaxTokens, 1);
+    auto groups = sample(*policy, {}, step, trainer.activation_store());
+    groups[sample_index / kSamples].samples[sample_index % kSamples].logprobs[3] -= 0.5f;
+    return trainer.update(groups, step).logp_difference_max;
+  };
+  const size_t last = kGroups * kSamples - 1;
+  CHECK(difference(1, 0) == doctest::Approx(0.5));     // among the 64 of every call
+  CHECK(difference(1, last) == 0);                     // not looked at
+  CHECK(difference(8, last) == doctest::Approx(0.5));  // every eighth call is computed
+}
+
 TEST_CASE("a store that is full keeps what it has, and training computes the rest") {
   const std::filesystem::path model = "tests/data/parity/qwen3_moe";
   TrainerConfig some, none;
