@@ -15,7 +15,7 @@
 namespace zeroth {
 namespace {
 
-constexpr int64_t kBlockBytes = 32 << 20;
+constexpr int64_t kBlockBytes = 32 << 20;  // memory is taken in pieces of about this size
 constexpr int64_t kHugePage = 2 << 20;
 constexpr int64_t kLine = 64;
 
