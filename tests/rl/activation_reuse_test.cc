@@ -16,9 +16,8 @@ namespace {
 constexpr int kMaxTokens = 18, kSamples = 4, kGroups = 3;
 
 std::vector<Group> sample(const Policy& policy, const EngineConfig& config, int64_t step,
-                          ActivationStore* store, Engine* engine_in = nullptr) {
-  Engine own(policy, nullptr, config);
-  Engine& engine = engine_in ? *engine_in : own;
+                          ActivationStore* store, double temperature = 1, int top_k = 0) {
+  Engine engine(policy, nullptr, config);
   std::vector<GenerationRequest> requests(kGroups);
   for (int g = 0; g < kGroups; ++g) {
     for (int t = 0; t < 1 + 17 * g; ++t)
@@ -27,6 +26,8 @@ std::vector<Group> sample(const Policy& policy, const EngineConfig& config, int6
     requests[g].step = static_cast<uint32_t>(step);
     requests[g].samples = kSamples;
     requests[g].sampling.max_tokens = kMaxTokens;
+    requests[g].sampling.temperature = temperature;
+    requests[g].sampling.top_k = top_k;
   }
   auto drawn = engine.generate(requests, nullptr, {}, store);
   std::vector<Group> groups(kGroups);
@@ -101,6 +102,31 @@ TEST_CASE("every family: the same weights from activations of sampling") {
     CHECK(eight.weights == train(entry.path(), computes, {}, 8).weights);
   }
   CHECK(families == 9);
+}
+
+TEST_CASE("log-probs and entropies of tempered and truncated sampling are taken over as they are") {
+  for (const auto& [temperature, top_k] : {std::pair{0.7, 0}, {1.0, 5}, {1.4, 3}}) {
+    CAPTURE(temperature);
+    CAPTURE(top_k);
+    StepReport reports[2];
+    std::vector<float> weights[2];
+    for (const int reuse : {0, 1}) {
+      const auto policy = tiny_policy();
+      TrainerConfig config;
+      config.reuse_mb = 64 * reuse;
+      LossConfig loss;
+      loss.entropy_coef = 0.01;
+      Trainer trainer(*policy, nullptr, config, loss, {}, 9, 10, kMaxTokens, temperature);
+      const auto groups = sample(*policy, {}, 1, trainer.activation_store(), temperature, top_k);
+      reports[reuse] = trainer.update(groups, 1);
+      const auto values = policy->parameters().values();
+      weights[reuse].assign(values.begin(), values.end());
+      CHECK(reports[reuse].recalled_rows == reuse * reports[reuse].forward_rows);
+    }
+    CHECK(reports[0].entropy_sum == reports[1].entropy_sum);
+    CHECK(reports[0].stats.loss == reports[1].stats.loss);
+    CHECK(weights[0] == weights[1]);
+  }
 }
 
 TEST_CASE("activations are taken only while they are those of the weights") {
