@@ -177,8 +177,7 @@ class Bench {
         rows * roofline_.train_flops(context_) -
         static_cast<double>(report.recalled_rows) * roofline_.forward_flops(context_);
     out["train"]["mfu"] = flops / (end - sampled) / peak_;
-    out["train"]["recalled_share"] =
-        static_cast<double>(report.recalled_rows) / static_cast<double>(report.forward_rows);
+    out["train"]["recalled_share"] = report.recalled_share();
     Json& step = out["step"];
     step["prompts"] = options_.prompts;
     step["samples"] = options_.samples;

@@ -44,9 +44,9 @@ inline void pause_core() {
 
 // Decoding enters a parallel region every few microseconds, so workers spin for a moment before
 // they sleep, and a region never waits for a worker that has not joined it: on a busy machine the
-// caller does the work alone rather than wait for a thread that the system has put aside. A region is
-// dealt in equal runs of indices, always the same run to the same thread, so that what a thread has
-// written and the weights it has read are in its own core's caches for the next region; who has
+// caller does the work alone rather than wait for a thread that the system has put aside. A region
+// is dealt in equal runs of indices, always the same run to the same thread, so that what a thread
+// has written and the weights it has read are in its own core's caches for the next region; who has
 // finished its run helps with the others.
 class Pool {
  public:

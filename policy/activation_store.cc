@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "core/parallel.h"
 #include "core/stream_copy.h"
@@ -81,21 +82,15 @@ std::vector<Field> fields_of(const PolicyConfig& c, int layer, LayerState& s, fl
 }
 
 // Bytes of one row in a layer's part of a stored row.
-int64_t row_bytes(const PolicyConfig& c, const Field& f) {
+int64_t field_bytes(const PolicyConfig& c, const Field& f) {
   return f.bytes * (f.order == Field::kChoice ? c.router.top_k : 1);
 }
 
 int64_t layer_bytes(const PolicyConfig& c, int layer) {
   LayerState none;
   int64_t bytes = 0;
-  for (const Field& f : fields_of(c, layer, none, nullptr, 0)) bytes += row_bytes(c, f);
+  for (const Field& f : fields_of(c, layer, none, nullptr, 0)) bytes += field_bytes(c, f);
   return (bytes + kLine - 1) / kLine * kLine;
-}
-
-int64_t layer_offset(const PolicyConfig& c, int layer) {
-  int64_t offset = 0;
-  for (int l = 0; l < layer; ++l) offset += layer_bytes(c, l);
-  return offset;
 }
 
 constexpr int64_t kRowsATask = 8;  // of a small model some 50 KB
@@ -109,10 +104,11 @@ void ActivationStore::Free::operator()(char* block) const { std::free(block); }
 void ActivationStore::begin(const Policy& policy) {
   static std::atomic<int64_t> epochs{0};
   const PolicyConfig& c = policy.config();
-  const int64_t bytes = layer_offset(c, c.layers);
-  if (bytes != row_bytes_) blocks_.clear();
-  row_bytes_ = bytes;
-  block_rows_ = std::max<int64_t>(1, std::min(kBlockBytes, max_bytes_) / bytes);
+  std::vector<int64_t> begin = {0};
+  for (int l = 0; l < c.layers; ++l) begin.push_back(begin.back() + layer_bytes(c, l));
+  if (begin.back() != row_bytes()) blocks_.clear();
+  layer_begin_ = std::move(begin);
+  block_rows_ = std::max<int64_t>(1, std::min(kBlockBytes, max_bytes_) / row_bytes());
   rows_ = 0;
   policy_ = &policy;
   publication_ = policy.publications();
@@ -124,7 +120,7 @@ bool ActivationStore::holds(const Policy& policy) const {
 }
 
 int64_t ActivationStore::block_bytes() const {
-  const int64_t used = block_rows_ * row_bytes_, unit = used < kHugePage ? kLine : kHugePage;
+  const int64_t used = block_rows_ * row_bytes(), unit = used < kHugePage ? kLine : kHugePage;
   return (used + unit - 1) / unit * unit;
 }
 
@@ -146,7 +142,7 @@ int32_t ActivationStore::take() {
 }
 
 char* ActivationStore::row(int32_t number) {
-  return blocks_[number / block_rows_].get() + number % block_rows_ * row_bytes_;
+  return blocks_[number / block_rows_].get() + number % block_rows_ * row_bytes();
 }
 
 const char* ActivationStore::row(int32_t number) const {
@@ -157,7 +153,8 @@ void store_layer(const PolicyConfig& c, int layer, LayerState& state, float* x_o
                  ActivationStore& store, std::span<const int32_t> rows) {
   const int64_t m = static_cast<int64_t>(rows.size()), top_k = c.router.top_k;
   const std::vector<Field> fields = fields_of(c, layer, state, x_out, m);
-  const int64_t begin_at = layer_offset(c, layer), bytes = layer_bytes(c, layer);
+  const int64_t begin_at = store.layer_begin(layer);
+  const int64_t bytes = store.layer_begin(layer + 1) - begin_at;
   std::vector<int32_t> place;  // of every choice among those sorted by expert
   if (c.sparse[layer]) {
     place.resize(state.order.size());
@@ -173,7 +170,7 @@ void store_layer(const PolicyConfig& c, int layer, LayerState& state, float* x_o
       char* const row_end = to + bytes;
       char* small = rest;
       for (const Field& f : fields) {
-        for (int64_t j = 0; j < row_bytes(c, f); j += f.order == Field::kColumn ? 4 : f.bytes) {
+        for (int64_t j = 0; j < field_bytes(c, f); j += f.order == Field::kColumn ? 4 : f.bytes) {
           if (f.order == Field::kColumn) {
             std::memcpy(small, f.data + j * m + i * 4, 4);
             small += 4;
@@ -200,7 +197,7 @@ void recall_layer(const Pass& pass, int layer, const ActivationStore& store,
   const PolicyConfig& c = pass.config;
   const int64_t m = pass.rows, top_k = c.router.top_k;
   const std::vector<Field> fields = fields_of(c, layer, state, x_out, m);
-  const int64_t begin_at = layer_offset(c, layer);
+  const int64_t begin_at = store.layer_begin(layer);
   Field choices{nullptr, 0, Field::kChoice};
   int64_t choices_at = begin_at;  // within a stored row
   for (const Field& f : fields) {
@@ -223,7 +220,7 @@ void recall_layer(const Pass& pass, int layer, const ActivationStore& store,
         } else if (f.order == Field::kRow) {
           std::memcpy(f.data + i * f.bytes, from, f.bytes);
         }
-        from += row_bytes(c, f);
+        from += field_bytes(c, f);
       }
     }
     stream_fence();

@@ -32,7 +32,9 @@ class ActivationStore {
   int64_t epoch() const { return epoch_; }
 
   int64_t rows() const { return rows_; }
-  int64_t row_bytes() const { return row_bytes_; }
+  int64_t row_bytes() const { return layer_begin_.back(); }
+  // Where a layer's part of a row begins, and that of the layer below it ends; [layers + 1].
+  int64_t layer_begin(int layer) const { return layer_begin_[layer]; }
   int64_t bytes() const;  // memory held now
   char* row(int32_t number);
   const char* row(int32_t number) const;
@@ -46,7 +48,8 @@ class ActivationStore {
   const int64_t max_bytes_;
   const Policy* policy_ = nullptr;
   int64_t publication_ = -1, epoch_ = 0;
-  int64_t row_bytes_ = 0, block_rows_ = 0, rows_ = 0;
+  std::vector<int64_t> layer_begin_ = {0};
+  int64_t block_rows_ = 0, rows_ = 0;
   std::vector<std::unique_ptr<char, Free>> blocks_;
 };
 

@@ -175,8 +175,7 @@ Json update_metrics(const StepReport& report, const LossConfig& loss) {
   }
   row["sampling/sampling_logp_difference/mean"] = report.logp_difference_mean;
   row["sampling/sampling_logp_difference/max"] = report.logp_difference_max;
-  row["sampling/recalled_share"] = static_cast<double>(report.recalled_rows) /
-                                   std::max<double>(1, static_cast<double>(report.forward_rows));
+  row["sampling/recalled_share"] = report.recalled_share();
   row["sampling/importance_sampling_ratio/min"] = any ? stats.ratio_min : 1;
   row["sampling/importance_sampling_ratio/mean"] = any ? stats.ratio / ratios : 1;
   row["sampling/importance_sampling_ratio/max"] = any ? stats.ratio_max : 1;

@@ -25,8 +25,7 @@ struct Rollout {
 // Calls on one policy, task and engine. Not thread safe; blocks until all samples are graded.
 class Rollouts {
  public:
-  // All but `store` must outlive it; so must the store, in which sampling keeps its activations for
-  // training, unless null.
+  // All of them must outlive it. In `store`, unless null, sampling keeps activations for training.
   Rollouts(const RunConfig& config, const Task& task, const Tokenizer& tokenizer, Engine& engine,
            ActivationStore* store = nullptr);
 

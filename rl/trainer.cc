@@ -197,15 +197,22 @@ struct Trainer::Impl {
     return true;
   }
 
-  // Returns whether the rows were recalled, which `compute` forbids.
-  bool forward(const Policy& of, const SliceList& slices, bool save, bool compute) {
+  enum class Use {
+    kScore,    // log-probs only
+    kCompute,  // backward may follow
+    kRecall    // the same, from sampling's activations where they are there
+  };
+
+  // Returns whether the rows were recalled.
+  bool forward(const Policy& of, const SliceList& slices, Use use) {
     batch.build(slices, temperature);
     const PackedBatch& packed = batch.packed();
     need_cache(of, packed.pages());
     const size_t width = of.config().width;
     hidden.resize(packed.rows() * width);
-    const bool recalled = !compute && recall();
+    const bool recalled = use == Use::kRecall && recall();
     if (!recalled) {
+      const bool save = use != Use::kScore;
       of.forward(packed.view(), *cache, hidden.data(), save ? &activations : nullptr,
                  save ? &batch_router : nullptr);
     }
@@ -231,7 +238,7 @@ struct Trainer::Impl {
   void score_reference(std::span<const Group* const> groups) {
     reference_logprobs.clear();
     for (const SliceList& slices : plan_micro_batches(groups, config.micro_batch_tokens)) {
-      forward(*reference, slices, false, true);
+      forward(*reference, slices, Use::kScore);
       for (const MicroBatch::Row& row : batch.samples()) {
         reference_logprobs[row.sample].assign(logprob.begin() + row.first,
                                               logprob.begin() + row.first + row.count);
@@ -346,7 +353,8 @@ struct Trainer::Impl {
     batch_router.load.clear();
     int64_t turn = step;
     for (const SliceList& slices : calls) {
-      const bool recalled = forward(policy, slices, true, turn++ % kCheckEvery == 0);
+      const bool check = turn++ % kCheckEvery == 0;
+      const bool recalled = forward(policy, slices, check ? Use::kCompute : Use::kRecall);
       differentiate(scope, first, report);
       backward(config.router_aux_coef * static_cast<double>(batch.responses()) / rows_total);
       report.forward_rows += batch.packed().rows();

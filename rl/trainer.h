@@ -43,8 +43,7 @@ struct TrainerConfig {
     v("reuse_mb", reuse_mb,
       "MiB for activations of sampled tokens, which training takes over in place of computing them "
       "again (the same bits; one call in eight is computed and compared, and 64 log-probs of the "
-      "others); 0 = "
-      "always compute",
+      "others); 0 = always compute",
       Range{0, 1e9});
     v("train_router", train_router, "false keeps the routers of experts at their initial values");
     v("freeze", freeze,
@@ -86,6 +85,10 @@ struct StepReport {
   std::unordered_map<const Sample*, TrainedSample> trained;
   int64_t forward_rows = 0;   // rows that were differentiated
   int64_t recalled_rows = 0;  // of them, those whose activations sampling had kept
+  double recalled_share() const {
+    return forward_rows > 0 ? static_cast<double>(recalled_rows) / static_cast<double>(forward_rows)
+                            : 0;
+  }
   double seconds = 0;
 };
 
