@@ -53,7 +53,7 @@ void run(const std::vector<Task>& tasks, int64_t total, const Body& body) {
   const int64_t count = static_cast<int64_t>(tasks.size());
   const int64_t grain = total < 2 * kSmallTask ? count : 1;
   parallel_for(count, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) body(tasks[i]);
+    for (int64_t i = begin; i < end; ++i) body(tasks[i], i + 1 < count ? &tasks[i + 1] : nullptr);
   });
 }
 
@@ -91,14 +91,18 @@ void multiply(const float* x, int64_t ldx, std::span<const int64_t> offsets,
         row_limit_for(w.in), target);
   }
   const Table& isa = table();
-  run(tasks, total, [&, weights, offsets](const Task& t) {
+  const auto panel_of = [&](const Task& t) {
+    const PackedMatrix::Impl& w = *weights[t.group]->impl();
+    return w.panels.data() + t.column / kPanelColumns * w.panel_size();
+  };
+  run(tasks, total, [&, weights, offsets](const Task& t, const Task* next) {
     const PackedMatrix::Impl& w = *weights[t.group]->impl();
     const int64_t row = offsets[t.group] + t.row;
     int64_t lda = ldx;
     const float* a = spread_rows(x + row * ldx, &lda, t.rows, w.in, t.columns);
-    isa.gemm({a, lda, 1, w.panels.data() + t.column / kPanelColumns * w.panel_size(),
-              w.panel_size(), y + row * ldy + t.column, ldy, t.rows, w.in, t.columns,
-              bias ? bias + t.column : nullptr, Accumulate::kStart});
+    isa.gemm({a, lda, 1, panel_of(t), w.panel_size(), y + row * ldy + t.column, ldy, t.rows, w.in,
+              t.columns, bias ? bias + t.column : nullptr, Accumulate::kStart, false,
+              panel_of(next ? *next : t)});
   });
 }
 
@@ -165,7 +169,7 @@ void backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offs
         row_limit_for(std::min<int64_t>(out, 1024)), target);
   }
   const Table& isa = table();
-  run(tasks, total, [&, offsets, w](const Task& t) {
+  run(tasks, total, [&, offsets, w](const Task& t, const Task*) {
     const int64_t row = offsets[t.group] + t.row;
     const int64_t panels = ceil_div(t.columns, kPanelColumns);
     const int64_t block =
@@ -217,7 +221,7 @@ void backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
     if (depth > 0) cut(tasks, g, out, in, depth, kRows, target);
   }
   const Table& isa = table();
-  run(tasks, total, [&, dw, offsets](const Task& t) {
+  run(tasks, total, [&, dw, offsets](const Task& t, const Task*) {
     const int64_t last = offsets[t.group + 1];
     for (int64_t begin = offsets[t.group]; begin < last; begin += kReductionChunk) {
       const int64_t depth = std::min<int64_t>(kReductionChunk, last - begin);

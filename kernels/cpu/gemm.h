@@ -3,6 +3,8 @@
 // beside each other, never a chain.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/cpu/table.h"
 #include "kernels/cpu/vec.h"
 
@@ -23,6 +25,10 @@ struct Micro {
   // `ahead` + i * `ahead_block` in the i-th block of kRowTile values of k.
   const float* ahead = nullptr;
   int64_t ahead_k = 0, ahead_block = 0;
+  // What to fetch into the second-level cache meanwhile: per k the lines `next` + k * `next_k` and
+  // `next_line` behind it.
+  const float* next = nullptr;
+  int64_t next_k = 0, next_line = 0;
 };
 
 // Lanes of the vector that starts at `column` of a tile of `columns`.
@@ -69,14 +75,27 @@ __attribute__((noinline)) void micro(const Micro& t) {
     b += b_k;
   };
   int64_t k = t.k;
-  if (t.ahead) {
-    for (const float* ahead = t.ahead; k >= kRowTile; k -= kRowTile, ahead += t.ahead_block) {
+  // As many k as fill blocks of kRowTile, while lines are fetched.
+  const auto fetching = [&](auto fetches_next) {
+    const float* ahead = t.ahead ? t.ahead : t.next;
+    const float* next = t.next;
+    for (; k >= kRowTile; k -= kRowTile, ahead += t.ahead_block) {
       const float* line = ahead;
       for (int i = 0; i < kRowTile; ++i, line += t.ahead_k) {
         __builtin_prefetch(line);
+        if constexpr (fetches_next) {
+          __builtin_prefetch(next, 0, 2);
+          __builtin_prefetch(next + t.next_line, 0, 2);
+          next += t.next_k;
+        }
         multiply_add();
       }
     }
+  };
+  if (t.next) {
+    fetching(std::true_type());
+  } else if (t.ahead) {
+    fetching(std::false_type());
   }
   for (; k > 0; --k) multiply_add();
 #pragma GCC unroll 16
@@ -153,6 +172,14 @@ inline void gemm_panel(Micro t, int64_t m, bool cold = false) {
         part.ahead_k = t.a_k;
         part.ahead_block = kRowTile * t.a_k;
       }
+      if (t.next && i < 2) {  // the next panel: all of it beside one tile, else half beside each
+        const int64_t lines = tiles == 1 ? 2 : 1;
+        part.next = t.next + i * t.k * kLanes;
+        part.next_k = lines * kLanes;
+        part.next_line = (lines - 1) * kLanes;
+      } else {
+        part.next = nullptr;
+      }
       kMicro.f[rows][wide ? 1 : 0](part);
       row += rows;
     }
@@ -199,6 +226,8 @@ inline void gemm(const GemmArgs& g) {
   }
   for (; column < g.columns; column += kPanelColumns) {
     at(column);
+    // Weights come from memory once per product; the core's own prefetcher alone leaves it waiting.
+    t.next = g.next_b && column + kPanelColumns < g.columns ? t.b + g.panel : g.next_b;
     if (t.columns > kPanelColumns) t.columns = kPanelColumns;
     gemm_panel(t, g.m, g.cold && column == 0);
   }

@@ -32,6 +32,8 @@ struct GemmArgs {
   const float* bias;  // [columns] added last, or null
   Accumulate accumulate;
   bool cold = false;  // A is read in columns, from far away: worth fetching ahead
+  // Panel that is read after this product; null: B is in the core's caches, nothing to fetch ahead.
+  const float* next_b = nullptr;
 };
 
 // One query tile: `vectors` query vectors (rows x heads of one kv head, or part of it) over one
