@@ -101,7 +101,7 @@ void multiply(const float* x, int64_t ldx, std::span<const int64_t> offsets,
     int64_t lda = ldx;
     const float* a = spread_rows(x + row * ldx, &lda, t.rows, w.in, t.columns);
     isa.gemm({a, lda, 1, panel_of(t), w.panel_size(), y + row * ldy + t.column, ldy, t.rows, w.in,
-              t.columns, bias ? bias + t.column : nullptr, Accumulate::kStart, false,
+              t.columns, bias ? bias + t.column : nullptr, Accumulate::kStart,
               panel_of(next ? *next : t)});
   });
 }
@@ -230,7 +230,8 @@ void backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
         const int64_t width = std::min<int64_t>(kPanelColumns, t.column + t.columns - column);
         isa.gemm_pack_b(x + begin * ldx + column, ldx, depth, width, panel);
         isa.gemm({dy + begin * lddy + t.row, 1, lddy, panel, 0, dw[t.group] + t.row * lddw + column,
-                  lddw, t.rows, depth, width, nullptr, Accumulate::kAdd, column == t.column});
+                  lddw, t.rows, depth, width, nullptr, Accumulate::kAdd,
+                  x + begin * ldx + column + kPanelColumns, ldx});
       }
     }
   });

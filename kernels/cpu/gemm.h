@@ -148,7 +148,7 @@ inline constexpr MicroTable kMicro = {{
 }};
 
 // All rows against up to 32 columns. Instruction sets with few registers take 16 columns at a time.
-inline void gemm_panel(Micro t, int64_t m, bool cold = false) {
+inline void gemm_panel(Micro t, int64_t m, int64_t next_row = 0) {
   constexpr bool kWide = kMaxAccumulators >= 2 * kRowTile;
   const float* a = t.a;
   for (int64_t column = 0; column < t.columns; column += kLanes) {
@@ -167,16 +167,16 @@ inline void gemm_panel(Micro t, int64_t m, bool cold = false) {
         part.ahead = part.a + rows * t.a_row;
         part.ahead_k = t.a_row;
         part.ahead_block = kLanes;
-      } else if (cold) {  // columns of A: the last of the next tile's
+      } else {  // columns of A: the last of the next tile's
         part.ahead = part.a + (rows + kRowTile - 1) * t.a_row;
         part.ahead_k = t.a_k;
         part.ahead_block = kRowTile * t.a_k;
       }
-      if (t.next && i < 2) {  // the next panel: all of it beside one tile, else half beside each
-        const int64_t lines = tiles == 1 ? 2 : 1;
-        part.next = t.next + i * t.k * kLanes;
-        part.next_k = lines * kLanes;
-        part.next_line = (lines - 1) * kLanes;
+      if (t.next &&
+          i < 2) {  // rows of the next panel: whole beside one tile, else half beside each
+        part.next = t.next + i * kLanes;
+        part.next_k = next_row;
+        part.next_line = tiles == 1 ? kLanes : 0;
       } else {
         part.next = nullptr;
       }
@@ -227,9 +227,10 @@ inline void gemm(const GemmArgs& g) {
   for (; column < g.columns; column += kPanelColumns) {
     at(column);
     // Weights come from memory once per product; the core's own prefetcher alone leaves it waiting.
-    t.next = g.next_b && column + kPanelColumns < g.columns ? t.b + g.panel : g.next_b;
+    const bool more = g.next_b && column + kPanelColumns < g.columns;
+    t.next = more ? t.b + g.panel : g.next_b;
     if (t.columns > kPanelColumns) t.columns = kPanelColumns;
-    gemm_panel(t, g.m, g.cold && column == 0);
+    gemm_panel(t, g.m, more ? kPanelColumns : g.next_row);
   }
 }
 

@@ -31,9 +31,10 @@ struct GemmArgs {
   int64_t m, k, columns;
   const float* bias;  // [columns] added last, or null
   Accumulate accumulate;
-  bool cold = false;  // A is read in columns, from far away: worth fetching ahead
-  // Panel that is read after this product; null: B is in the core's caches, nothing to fetch ahead.
+  // Where the panel that follows this product comes from, and the distance of its rows (k); null: B
+  // and what follows are in the core's caches, nothing to fetch ahead.
   const float* next_b = nullptr;
+  int64_t next_row = kPanelColumns;
 };
 
 // One query tile: `vectors` query vectors (rows x heads of one kv head, or part of it) over one
