@@ -192,6 +192,11 @@ void store_layer(const PolicyConfig& c, int layer, LayerState& state, float* x_o
   });
 }
 
+// Asks for bytes that will be copied soon.
+void fetch(const char* from, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(from + i, 0, 2);
+}
+
 void recall_layer(const Pass& pass, int layer, const ActivationStore& store,
                   std::span<const int32_t> rows, LayerState& state, float* x_out) {
   const PolicyConfig& c = pass.config;
@@ -212,6 +217,7 @@ void recall_layer(const Pass& pass, int layer, const ActivationStore& store,
   parallel_for(m, kRowsATask, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const char* from = store.row(rows[i]) + begin_at;
+      if (i + 1 < m) fetch(store.row(rows[i + 1]) + begin_at, choices_at - begin_at);
       for (const Field& f : fields) {
         if (f.order == Field::kColumn) {
           for (int64_t j = 0; j < f.bytes; j += 4) std::memcpy(f.data + j * m + i * 4, from + j, 4);
@@ -228,11 +234,14 @@ void recall_layer(const Pass& pass, int layer, const ActivationStore& store,
   if (choices.data) {
     kernels::expert_sort(state.expert_ids.data(), m, c.router.top_k, c.router.experts,
                          state.offsets, state.order);
+    const auto choice_at = [&](int64_t i) {
+      const int32_t choice = state.order[i];
+      return store.row(rows[choice / top_k]) + choices_at + choice % top_k * choices.bytes;
+    };
     parallel_for(m * top_k, 2 * kRowsATask, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        const int32_t choice = state.order[i];
-        const char* from = store.row(rows[choice / top_k]) + choices_at;
-        from += choice % top_k * choices.bytes;
+        const char* from = choice_at(i);
+        if (i + 2 < m * top_k) fetch(choice_at(i + 2), choices.bytes);
         char* to = choices.data + i * choices.bytes;
         if (choices.in_lines()) {
           stream_copy(to, from, choices.bytes);
