@@ -102,7 +102,7 @@ void multiply(const float* x, int64_t ldx, std::span<const int64_t> offsets,
     const float* a = spread_rows(x + row * ldx, &lda, t.rows, w.in, t.columns);
     isa.gemm({a, lda, 1, panel_of(t), w.panel_size(), y + row * ldy + t.column, ldy, t.rows, w.in,
               t.columns, bias ? bias + t.column : nullptr, Accumulate::kStart,
-              panel_of(next ? *next : t)});
+              panel_strips(panel_of(next ? *next : t), kPanelColumns)});
   });
 }
 
@@ -221,17 +221,27 @@ void backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
     if (depth > 0) cut(tasks, g, out, in, depth, kRows, target);
   }
   const Table& isa = table();
-  run(tasks, total, [&, dw, offsets](const Task& t, const Task*) {
+  run(tasks, total, [&, dw, offsets](const Task& t, const Task* next) {
     const int64_t last = offsets[t.group + 1];
     for (int64_t begin = offsets[t.group]; begin < last; begin += kReductionChunk) {
       const int64_t depth = std::min<int64_t>(kReductionChunk, last - begin);
       float* panel = thread_scratch(Slot::kPanel, depth * kPanelColumns);
-      for (int64_t column = t.column; column < t.column + t.columns; column += kPanelColumns) {
+      // Meanwhile the chunk that follows is fetched, here or where the next task begins.
+      const bool more = begin + kReductionChunk < last || !next;
+      const Task& then = more ? t : *next;
+      const int64_t then_begin = more ? begin + kReductionChunk : offsets[next->group];
+      const Strips dy_then{dy + then_begin * lddy + then.row, lddy, kLineFloats,
+                           ceil_div(then.rows, kLineFloats)};
+      const int64_t panels = ceil_div(t.columns, kPanelColumns);
+      for (int64_t p = 0; p < panels; ++p) {
+        const int64_t column = t.column + p * kPanelColumns;
         const int64_t width = std::min<int64_t>(kPanelColumns, t.column + t.columns - column);
+        const float* x_then = p + 1 < panels ? x + begin * ldx + column + kPanelColumns
+                                             : x + then_begin * ldx + then.column;
         isa.gemm_pack_b(x + begin * ldx + column, ldx, depth, width, panel);
         isa.gemm({dy + begin * lddy + t.row, 1, lddy, panel, 0, dw[t.group] + t.row * lddw + column,
-                  lddw, t.rows, depth, width, nullptr, Accumulate::kAdd,
-                  x + begin * ldx + column + kPanelColumns, ldx});
+                  lddw, t.rows, depth, width, nullptr, Accumulate::kAdd, panel_strips(x_then, ldx),
+                  dy_then.part(p, panels)});
       }
     }
   });

@@ -148,13 +148,16 @@ inline constexpr MicroTable kMicro = {{
 }};
 
 // All rows against up to 32 columns. Instruction sets with few registers take 16 columns at a time.
-inline void gemm_panel(Micro t, int64_t m, int64_t next_row = 0) {
+// Fetches the strips of `first` beside its first tiles, those of `then` beside others, as far as
+// there are tiles.
+inline void gemm_panel(Micro t, int64_t m, const Strips& first = {}, const Strips& then = {}) {
   constexpr bool kWide = kMaxAccumulators >= 2 * kRowTile;
   const float* a = t.a;
   for (int64_t column = 0; column < t.columns; column += kLanes) {
     const bool wide = kWide && t.columns > kLanes;
     const int64_t most = wide ? kRowTile : kNarrowRows;
     const int64_t tiles = (m + most - 1) / most;
+    const int64_t beside = first.count + then.count > tiles ? 2 : 1;  // strips beside a tile
     Micro part = t;
     part.b = t.b + column;
     part.columns = wide ? t.columns : (t.columns - column < kLanes ? t.columns - column : kLanes);
@@ -172,14 +175,12 @@ inline void gemm_panel(Micro t, int64_t m, int64_t next_row = 0) {
         part.ahead_k = t.a_k;
         part.ahead_block = kRowTile * t.a_k;
       }
-      if (t.next &&
-          i < 2) {  // rows of the next panel: whole beside one tile, else half beside each
-        part.next = t.next + i * kLanes;
-        part.next_k = next_row;
-        part.next_line = tiles == 1 ? kLanes : 0;
-      } else {
-        part.next = nullptr;
-      }
+      const int64_t at = i * beside;
+      const Strips& strips = at < first.count ? first : then;
+      const int64_t strip = at < first.count ? at : at - first.count;
+      part.next = strip < strips.count ? strips.from + strip * strips.strip : nullptr;
+      part.next_k = strips.step;
+      part.next_line = beside == 2 ? strips.strip : 0;
       kMicro.f[rows][wide ? 1 : 0](part);
       row += rows;
     }
@@ -197,6 +198,7 @@ inline void gemm(const GemmArgs& g) {
   t.c_row = g.c_row;
   t.k = g.k;
   t.accumulate = g.accumulate;
+  const int64_t panels = (g.columns + kPanelColumns - 1) / kPanelColumns;
   int64_t column = 0;
   const auto at = [&](int64_t col) {
     t.b = g.b + col / kPanelColumns * g.panel;
@@ -227,10 +229,10 @@ inline void gemm(const GemmArgs& g) {
   for (; column < g.columns; column += kPanelColumns) {
     at(column);
     // Weights come from memory once per product; the core's own prefetcher alone leaves it waiting.
-    const bool more = g.next_b && column + kPanelColumns < g.columns;
-    t.next = more ? t.b + g.panel : g.next_b;
+    const bool more = column + kPanelColumns < g.columns && g.next_panel.count > 0;
     if (t.columns > kPanelColumns) t.columns = kPanelColumns;
-    gemm_panel(t, g.m, more ? kPanelColumns : g.next_row);
+    gemm_panel(t, g.m, more ? panel_strips(t.b + g.panel, kPanelColumns) : g.next_panel,
+               g.later.part(column / kPanelColumns, panels));
   }
 }
 

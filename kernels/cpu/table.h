@@ -19,6 +19,22 @@ enum class Accumulate {
   kAdd        // the chain starts at +0 and its end is added to C
 };
 
+// Memory that is fetched into the second-level cache while tiles are computed: `count` strips of
+// one cache line for every k of a product, `step` apart; the strips begin `strip` apart.
+struct Strips {
+  const float* from = nullptr;
+  int64_t step = 0, strip = 0, count = 0;
+
+  Strips part(int64_t i, int64_t parts) const {  // the i-th of `parts` about equal ones
+    const int64_t begin = count * i / parts;
+    return {from + begin * strip, step, strip, count * (i + 1) / parts - begin};
+  }
+};
+inline constexpr int64_t kLineFloats = 16;
+inline Strips panel_strips(const float* rows, int64_t row) {  // 32 columns of k rows
+  return {rows, row, kLineFloats, kPanelColumns / kLineFloats};
+}
+
 // C [m, columns] from A [m, k] and panels of B; panel p holds columns 32 p .. 32 p + 31 as [k][32]
 // floats, zero padded.
 struct GemmArgs {
@@ -31,10 +47,9 @@ struct GemmArgs {
   int64_t m, k, columns;
   const float* bias;  // [columns] added last, or null
   Accumulate accumulate;
-  // Where the panel that follows this product comes from, and the distance of its rows (k); null: B
-  // and what follows are in the core's caches, nothing to fetch ahead.
-  const float* next_b = nullptr;
-  int64_t next_row = kPanelColumns;
+  // What the core reads after this product: the panel of B that follows its last (or where that is
+  // packed from), and anything else. Without them nothing is fetched ahead: B is in its caches.
+  Strips next_panel = {}, later = {};
 };
 
 // One query tile: `vectors` query vectors (rows x heads of one kv head, or part of it) over one
