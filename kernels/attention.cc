@@ -164,25 +164,24 @@ void attention(const float* q, int64_t ldq, const KvPages& cache, const Attentio
   order.resize(rows.sequence.size());
   std::iota(order.begin(), order.end(), 0);
   split_runs(rows, order, std::max(1, kRowTile / per_kv), runs);
-  // In decoding every row has a cache of its own: more than this comes from memory.
-  constexpr int64_t kCold = 8 << 20;
-  int64_t tokens = 0;
-  for (const RowRun& run : runs) tokens += rows.position[run.begin] + 1;
-  const bool cold = tokens * (cache.k_page() + cache.v_page()) / kPageTokens > kCold / 4;
-  const Forward forward{q, ldq, cache, rows, scale, heads, per_kv, out, ldout, lse, cold};
+  // In decoding every row has a cache of its own, which mostly comes from memory.
+  const bool apart =
+      std::adjacent_find(rows.sequence.begin(), rows.sequence.end()) == rows.sequence.end();
+  const Forward forward{q, ldq, cache, rows, scale, heads, per_kv, out, ldout, lse, apart};
   const int chunk = std::min(per_kv, kRowTile), chunks = (per_kv + chunk - 1) / chunk;
   const int64_t tiles = static_cast<int64_t>(runs.size());
-  // Neighbouring tasks share a kv head, and mostly a sequence: its pages stay in the cache.
-  parallel_for(tiles * kv_heads * chunks, 1,
-               [&, kv = kv_heads, group = per_kv](int64_t begin, int64_t end) {
-                 (void)kv;
-                 for (int64_t i = begin; i < end; ++i) {
-                   const RowRun& run = runs[i % tiles];
-                   const int part = static_cast<int>(i / tiles % chunks), from = part * chunk;
-                   forward.tile(run.begin, run.count, static_cast<int>(i / tiles / chunks), from,
-                                std::min(chunk, group - from));
-                 }
-               });
+  const int64_t parts = int64_t{kv_heads} * chunks;
+  // Neighbouring tasks share a kv head, and mostly a sequence: its pages stay in the cache. Where
+  // no sequence has a second row they share the row, so that one thread reads whole pages.
+  parallel_for(tiles * parts, 1, [&, group = per_kv](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const RowRun& run = runs[apart ? i / parts : i % tiles];
+      const int64_t part = apart ? i % parts : i / tiles;
+      const int from = static_cast<int>(part % chunks) * chunk;
+      forward.tile(run.begin, run.count, static_cast<int>(part / chunks), from,
+                   std::min(chunk, group - from));
+    }
+  });
 }
 
 namespace {

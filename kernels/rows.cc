@@ -21,12 +21,13 @@ int64_t rows_at_least(int64_t floats_per_row) {
 }  // namespace
 
 void rms_norm(const float* x, int64_t ldx, const float* weight, float eps, float* y, int64_t ldy,
-              float* inv_rms, int64_t m, int64_t width, int64_t heads) {
+              float* inv_rms, int64_t m, int64_t width, int64_t heads, int64_t ldinv) {
   const Table& isa = table();
+  if (ldinv == 0) ldinv = m;
   parallel_for(m, rows_at_least(heads * width), [&](int64_t begin, int64_t end) {
     for (int64_t h = 0; h < heads; ++h) {
       isa.rms_norm(x + begin * ldx + h * width, ldx, weight, eps, y + begin * ldy + h * width, ldy,
-                   inv_rms ? inv_rms + h * m + begin : nullptr, end - begin, width);
+                   inv_rms ? inv_rms + h * ldinv + begin : nullptr, end - begin, width);
     }
   });
 }

@@ -11,9 +11,9 @@ namespace zeroth::kernels {
 // y = x / sqrt(mean(x^2) + eps) * weight per row of `width`; inv_rms [m] is saved for backward when
 // not null. ldx/ldy allow heads inside a row to be normalised as rows of their own.
 // With heads > 1 a row holds that many parts of `width` beside each other, each normalised on its
-// own with the same weight; inv_rms is [heads, m] then.
+// own with the same weight; inv_rms is [heads, m] then, its rows ldinv (0: m) apart.
 void rms_norm(const float* x, int64_t ldx, const float* weight, float eps, float* y, int64_t ldy,
-              float* inv_rms, int64_t m, int64_t width, int64_t heads = 1);
+              float* inv_rms, int64_t m, int64_t width, int64_t heads = 1, int64_t ldinv = 0);
 // dx (=, or += when accumulate), dweight [width] += .
 void rms_norm_backward(const float* dy, int64_t lddy, const float* x, int64_t ldx,
                        const float* weight, const float* inv_rms, float* dx, int64_t lddx,

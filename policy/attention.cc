@@ -54,9 +54,11 @@ void clamp_rows_backward(const float* clamped, int64_t ld, float* dx, int64_t ld
   });
 }
 
-// Queries and keys as attention sees them, except for rotation: normed and clipped into scratch, or
-// where they were projected. `inv` is null when only the values are wanted again.
-float* prepare_qk(const Pass& pass, int layer, LayerState& state, float* inv, int64_t* ld) {
+// Queries and keys of all rows as attention sees them, except for rotation: normed and clipped into
+// scratch, or where they were projected; only `rows` are computed. `inv` is null when only the
+// values are wanted again.
+float* prepare_qk(const Pass& pass, int layer, LayerState& state, float* inv, int64_t* ld,
+                  const Rows& rows) {
   const PolicyConfig& c = pass.config;
   const PublishedLayer& l = pass.model.layers[layer];
   const Widths w(c);
@@ -70,17 +72,19 @@ float* prepare_qk(const Pass& pass, int layer, LayerState& state, float* inv, in
   for (size_t i = 0; i < parts.size(); ++i) {
     const NormedPart& p = parts[i];
     const std::vector<float>& weight = i == 0 ? l.q_norm : l.k_norm;
-    rms_norm(qkv + p.column, w.all, weight.data(), c.norm_eps, qk + p.column, w.qk,
-             inv ? inv + p.inv * m : nullptr, m, p.width, p.heads);
+    rms_norm(qkv + rows.begin * w.all + p.column, w.all, weight.data(), c.norm_eps,
+             qk + rows.begin * w.qk + p.column, w.qk, inv ? inv + p.inv * m + rows.begin : nullptr,
+             rows.count, p.width, p.heads, m);
   }
-  if (c.clip_qkv > 0) clamp_rows(qk, w.qk, m, w.qk, c.clip_qkv);
+  if (c.clip_qkv > 0) clamp_rows(qk + rows.begin * w.qk, w.qk, rows.count, w.qk, c.clip_qkv);
   return qk;
 }
 
-void rotate(const Pass& pass, float* qk, int64_t ld, bool inverse) {
+void rotate(const Pass& pass, float* qk, int64_t ld, bool inverse, const Rows& rows) {
   const PolicyConfig& c = pass.config;
-  rope(qk, ld, c.head_dim, pass.rope_positions.data(), pass.rope.cos.data(), pass.rope.sin.data(),
-       pass.rows, c.heads + c.kv_heads, c.head_dim, c.rope.interleaved, inverse);
+  rope(qk + rows.begin * ld, ld, c.head_dim, pass.rope_positions.data() + rows.begin,
+       pass.rope.cos.data(), pass.rope.sin.data(), rows.count, c.heads + c.kv_heads, c.head_dim,
+       c.rope.interleaved, inverse);
 }
 
 void zero_rows(float* x, int64_t ld, int64_t m, int64_t width) {
@@ -91,25 +95,27 @@ void zero_rows(float* x, int64_t ld, int64_t m, int64_t width) {
 
 }  // namespace
 
-AttentionRows attention_rows(const Pass& pass, int layer) {
-  return {pass.batch.sequence, pass.batch.positions, pass.batch.page_table, pass.batch.page_begin,
-          pass.config.window[layer]};
+AttentionRows attention_rows(const Pass& pass, int layer, const Rows& rows) {
+  return {pass.batch.sequence.subspan(rows.begin, rows.count),
+          pass.batch.positions.subspan(rows.begin, rows.count), pass.batch.page_table,
+          pass.batch.page_begin, pass.config.window[layer]};
 }
 
-void attend(const Pass& pass, int layer, const float* q, int64_t ldq, LayerState& state,
-            float* out) {
+void attend(const Pass& pass, int layer, const float* q, int64_t ldq, LayerState& state, float* out,
+            const Rows& rows) {
   const PolicyConfig& c = pass.config;
   const int64_t m = pass.rows, width = int64_t{c.heads} * c.v_dim();
-  float* attended = state.attention.get(m * width);
+  float* attended = state.attention.get(m * width) + rows.begin * width;
+  float* lse = state.lse.get(m * c.heads) + rows.begin * c.heads;
+  q += rows.begin * ldq;
   if (c.chunk_len > 0) {
-    pass.scratch.chunks.forward(c, pass.cache.layer(layer), attention_rows(pass, layer),
-                                pass.rope.cos.data(), pass.rope.sin.data(), q, ldq, attended,
-                                state.lse.get(m * c.heads));
-    return pass.model.layers[layer].o(attended, width, out, c.width, m);
+    pass.scratch.chunks.forward(c, pass.cache.layer(layer), attention_rows(pass, layer, rows),
+                                pass.rope.cos.data(), pass.rope.sin.data(), q, ldq, attended, lse);
+  } else {
+    attention(q, ldq, pass.cache.layer(layer), attention_rows(pass, layer, rows),
+              c.attention_scale(), c.heads, attended, width, lse);
   }
-  attention(q, ldq, pass.cache.layer(layer), attention_rows(pass, layer), c.attention_scale(),
-            c.heads, attended, width, state.lse.get(m * c.heads));
-  pass.model.layers[layer].o(attended, width, out, c.width, m);
+  pass.model.layers[layer].o(attended, width, out + rows.begin * c.width, c.width, rows.count);
 }
 
 void attend_backward(const Pass& pass, int layer, const float* q, int64_t ldq, LayerState& state,
@@ -134,13 +140,13 @@ void attend_backward(const Pass& pass, int layer, const float* q, int64_t ldq, L
     }
   });
   if (c.chunk_len > 0) {
-    s.chunks.backward(c, cache, attention_rows(pass, layer), pass.rope.cos.data(),
+    s.chunks.backward(c, cache, attention_rows(pass, layer, pass.all()), pass.rope.cos.data(),
                       pass.rope.sin.data(), q, ldq, state.attention.data(), state.lse.data(),
                       dattention, dq, lddq, dcache);
   } else {
-    kernels::attention_backward(q, ldq, cache, attention_rows(pass, layer), c.attention_scale(),
-                                c.heads, state.attention.data(), width, state.lse.data(),
-                                dattention, width, dq, lddq, dcache);
+    kernels::attention_backward(q, ldq, cache, attention_rows(pass, layer, pass.all()),
+                                c.attention_scale(), c.heads, state.attention.data(), width,
+                                state.lse.data(), dattention, width, dq, lddq, dcache);
   }
   zero_rows(dk, lddk, m, int64_t{cache.kv_heads} * cache.k_dim);
   zero_rows(dv, lddv, m, int64_t{cache.kv_heads} * cache.v_dim);
@@ -148,28 +154,45 @@ void attend_backward(const Pass& pass, int layer, const float* q, int64_t ldq, L
 }
 
 void attention_forward(const Pass& pass, int layer, const float* normed, LayerState& state,
-                       float* out) {
+                       float* out, const Rows& rows) {
   const PolicyConfig& c = pass.config;
   const Widths w(c);
   const int64_t m = pass.rows;
   float* qkv = state.qkv.get(m * w.all);
-  pass.model.layers[layer].qkv(normed, c.width, qkv, w.all, m);
+  pass.model.layers[layer].qkv(normed + rows.begin * c.width, c.width, qkv + rows.begin * w.all,
+                               w.all, rows.count);
   int64_t ld = 0;
-  float* qk = prepare_qk(pass, layer, state, state.inv_qk.get(m * (c.heads + c.kv_heads)), &ld);
+  float* inv = state.inv_qk.get(m * (c.heads + c.kv_heads));
+  float* qk = prepare_qk(pass, layer, state, inv, &ld, rows);
   float* v = qkv + w.qk;
-  if (c.clip_qkv > 0) clamp_rows(v, w.all, m, w.kv, c.clip_qkv);
-  rotate(pass, qk, ld, false);
+  if (c.clip_qkv > 0) clamp_rows(v + rows.begin * w.all, w.all, rows.count, w.kv, c.clip_qkv);
+  rotate(pass, qk, ld, false, rows);
   if (pass.write_cache) {
-    kv_write(pass.cache.layer(layer), pass.batch.writes, qk + w.q, ld, v, w.all);
+    // In slices every row has one write, its own.
+    const bool part = rows.count < m;
+    kv_write(pass.cache.layer(layer),
+             part ? pass.batch.writes.subspan(rows.begin, rows.count) : pass.batch.writes, qk + w.q,
+             ld, v, w.all);
   }
-  attend(pass, layer, qk, ld, state, out);
+  attend(pass, layer, qk, ld, state, out, rows);
+}
+
+void prepare_attention(const Pass& pass, LayerState& state) {
+  const PolicyConfig& c = pass.config;
+  const Widths w(c);
+  const int64_t m = pass.rows;
+  state.qkv.get(m * w.all);
+  state.inv_qk.get(m * (c.heads + c.kv_heads));
+  state.attention.get(m * c.heads * c.v_dim());
+  state.lse.get(m * c.heads);
+  pass.scratch.qk.get(m * w.qk);
 }
 
 void attention_cache(const Pass& pass, int layer, LayerState& state) {
   const Widths w(pass.config);
   int64_t ld = 0;
-  float* qk = prepare_qk(pass, layer, state, nullptr, &ld);
-  if (pass.config.qk_norm != QkNorm::kNone) rotate(pass, qk, ld, false);
+  float* qk = prepare_qk(pass, layer, state, nullptr, &ld, pass.all());
+  if (pass.config.qk_norm != QkNorm::kNone) rotate(pass, qk, ld, false, pass.all());
   kv_write(pass.cache.layer(layer), pass.batch.writes, qk + w.q, ld, state.qkv.data() + w.qk,
            w.all);
 }
@@ -183,15 +206,15 @@ void attention_backward(const Pass& pass, int layer, const float* normed, LayerS
   const int64_t m = pass.rows;
   const bool normed_qk = c.qk_norm != QkNorm::kNone;
   int64_t ld = 0;
-  float* qk = prepare_qk(pass, layer, state, nullptr, &ld);
-  if (normed_qk) rotate(pass, qk, ld, false);
+  float* qk = prepare_qk(pass, layer, state, nullptr, &ld, pass.all());
+  if (normed_qk) rotate(pass, qk, ld, false, pass.all());
 
   float* dqkv = pass.scratch.dqkv.get(m * w.all);
   float* dqk = normed_qk ? pass.scratch.dqk.get(m * w.qk) : dqkv;
   attend_backward(pass, layer, qk, ld, state, dout, dqk, ld, dqk + w.q, ld, dqkv + w.qk, w.all);
-  rotate(pass, dqk, ld, true);
+  rotate(pass, dqk, ld, true, pass.all());
   if (c.clip_qkv > 0) {
-    prepare_qk(pass, layer, state, nullptr, &ld);  // before rotation
+    prepare_qk(pass, layer, state, nullptr, &ld, pass.all());  // before rotation
     clamp_rows_backward(qk, ld, dqk, ld, m, w.qk, c.clip_qkv);
     clamp_rows_backward(state.qkv.data() + w.qk, w.all, dqkv + w.qk, w.all, m, w.kv, c.clip_qkv);
   }

@@ -99,6 +99,11 @@ struct Scratch {
   DualChunks chunks;
 };
 
+// Rows [begin, begin + count) of a call.
+struct Rows {
+  int64_t begin, count;
+};
+
 // One call: which rows, against which cache, with which memory.
 struct Pass {
   const PolicyConfig& config;
@@ -114,7 +119,19 @@ struct Pass {
   // backward only
   const float* parameters = nullptr;
   float* grads = nullptr;
+  // forward only: parts of about equal size whose rows do not see each other's keys (slices_of)
+  int64_t slices = 1;
+
+  Rows all() const { return {0, rows}; }
+  Rows slice(int64_t i) const {
+    const int64_t begin = rows * i / slices;
+    return {begin, rows * (i + 1) / slices - begin};
+  }
 };
+
+// How many slices forward may cut the rows of a batch into: more than one in decoding, when no row
+// attends to what another one of the same batch writes, and there are rows enough for all threads.
+int64_t slices_of(const PolicyConfig& config, const ForwardBatch& batch, int64_t cache_pages);
 
 // --- one layer
 // ---------------------------------------------------------------------------------------------------
@@ -134,8 +151,10 @@ void recall_layer(const Pass& pass, int layer, const ActivationStore& store,
 
 // --- blocks: `normed` [m, width] in, `out` [m, width] out; backward gives dnormed (overwritten)
 // ------------------
+// Only the rows given; slices may run beside each other once prepare_attention was called.
 void attention_forward(const Pass& pass, int layer, const float* normed, LayerState& state,
-                       float* out);
+                       float* out, const Rows& rows);
+void prepare_attention(const Pass& pass, LayerState& state);
 void attention_backward(const Pass& pass, int layer, const float* normed, LayerState& state,
                         const float* dout, float* dnormed);
 void latent_attention_forward(const Pass& pass, int layer, const float* normed, LayerState& state,
@@ -158,11 +177,11 @@ void mlp_backward(const Pass& pass, const GatedMlp& mlp, const float* normed, co
 
 // --- shared by the blocks
 // ----------------------------------------------------------------------------------------
-kernels::AttentionRows attention_rows(const Pass& pass, int layer);
+kernels::AttentionRows attention_rows(const Pass& pass, int layer, const Rows& rows);
 // Attention from q [m, heads * k_dim] over the cache into state.attention, then the output
 // projection.
-void attend(const Pass& pass, int layer, const float* q, int64_t ldq, LayerState& state,
-            float* out);
+void attend(const Pass& pass, int layer, const float* q, int64_t ldq, LayerState& state, float* out,
+            const Rows& rows);
 // Backward of attend: dq (=), dk and dv (=) of the rows of this batch.
 void attend_backward(const Pass& pass, int layer, const float* q, int64_t ldq, LayerState& state,
                      const float* dout, float* dq, int64_t lddq, float* dk, int64_t lddk, float* dv,

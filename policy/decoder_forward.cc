@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "core/parallel.h"
 #include "policy/decoder.h"
 
 namespace zeroth {
@@ -30,6 +31,32 @@ void mlp_forward(const Pass& pass, const PublishedMlp& mlp, const float* normed,
   mlp.down(act, width, out, hidden, m);
 }
 
+int64_t slices_of(const PolicyConfig& c, const ForwardBatch& batch, int64_t cache_pages) {
+  constexpr int64_t kLeastRows = 16, kRows = 32;  // of a slice: fewer would read weights for little
+  const int64_t m = static_cast<int64_t>(batch.tokens.size()), threads = num_threads();
+  if (threads == 1 || m < threads * kLeastRows || c.is_latent() || c.chunk_len > 0) return 1;
+  if (static_cast<int64_t>(batch.writes.size()) != m) return 1;
+  // By page: the sequence of the row that writes it.
+  thread_local std::vector<int32_t> writer;
+  thread_local std::vector<char> seen;
+  writer.assign(cache_pages, -1);
+  seen.assign(batch.page_begin.size(), 0);
+  for (int64_t i = 0; i < m; ++i) {
+    int32_t& owner = writer[batch.writes[i].slot / kPageTokens];
+    char& again = seen[batch.sequence[i]];
+    if (batch.writes[i].row != i || owner >= 0 || again) return 1;
+    owner = batch.sequence[i];
+    again = 1;
+  }
+  for (int32_t s = 0; s + 1 < static_cast<int32_t>(batch.page_begin.size()); ++s) {
+    for (int32_t j = batch.page_begin[s]; j < batch.page_begin[s + 1]; ++j) {
+      const int32_t owner = writer[batch.page_table[j]];
+      if (owner >= 0 && owner != s) return 1;
+    }
+  }
+  return std::max<int64_t>(1, m / kRows / threads) * threads;
+}
+
 void layer_forward(const Pass& pass, int layer, const float* x_in, LayerState& state,
                    float* x_out) {
   const PolicyConfig& c = pass.config;
@@ -37,19 +64,30 @@ void layer_forward(const Pass& pass, int layer, const float* x_in, LayerState& s
   const int64_t m = pass.rows, width = c.width;
   float* normed = pass.scratch.normed.get(m * width);
   float* out = pass.scratch.out.get(m * width);
-
-  rms_norm(x_in, width, l.input_norm.data(), c.norm_eps, normed, width, state.inv_input.get(m), m,
-           width);
-  if (c.is_latent()) {
-    latent_attention_forward(pass, layer, normed, state, out);
-  } else {
-    attention_forward(pass, layer, normed, state, out);
-  }
   float* x_mid = state.x_mid.get(m * width);
-  add(x_in, out, x_mid, m * width);
+  float *inv_input = state.inv_input.get(m), *inv_post = state.inv_post.get(m);
 
-  rms_norm(x_mid, width, l.post_norm.data(), c.norm_eps, normed, width, state.inv_post.get(m), m,
-           width);
+  const auto attention_half = [&](const Rows& rows) {
+    const int64_t at = rows.begin * width;
+    rms_norm(x_in + at, width, l.input_norm.data(), c.norm_eps, normed + at, width,
+             inv_input + rows.begin, rows.count, width);
+    if (c.is_latent()) {
+      latent_attention_forward(pass, layer, normed, state, out);
+    } else {
+      attention_forward(pass, layer, normed, state, out, rows);
+    }
+    add(x_in + at, out + at, x_mid + at, rows.count * width);
+    rms_norm(x_mid + at, width, l.post_norm.data(), c.norm_eps, normed + at, width,
+             inv_post + rows.begin, rows.count, width);
+  };
+  if (pass.slices == 1) {
+    attention_half(pass.all());
+  } else {
+    prepare_attention(pass, state);
+    parallel_for(pass.slices, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) attention_half(pass.slice(i));
+    });
+  }
   if (c.sparse[layer]) {
     moe_forward(pass, layer, normed, state, out);
   } else {

@@ -124,7 +124,7 @@ void latent_attention_forward(const Pass& pass, int layer, const float* normed, 
   rms_norm(latent, w.kv_in, l.kv_latent_norm.data(), kLatentEps, latent_normed, w.kv_rank, inv + m,
            m, w.kv_rank);
   if (pass.write_cache) write_keys(pass, layer, latent, latent_normed);
-  attend(pass, layer, q, w.q_all, state, out);
+  attend(pass, layer, q, w.q_all, state, out, pass.all());
 }
 
 void latent_attention_backward(const Pass& pass, int layer, const float* normed, LayerState& state,

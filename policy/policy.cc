@@ -265,8 +265,9 @@ void Policy::Impl::pass(const ForwardBatch& batch, KvCache& cache, float* hidden
   ScratchLease lease(mutex, idle);
   Scratch& scratch = *lease;
   const std::shared_ptr<const RopeTable::Rows> rows = rope.rows(positions_used(c, batch));
-  const Pass pass{
-      c, layout, model, batch, cache, m, true, *rows, rotation_of(c, batch, scratch), scratch};
+  Pass pass{c,      layout, model, batch, cache, m, true, *rows, rotation_of(c, batch, scratch),
+            scratch};
+  pass.slices = slices_of(c, batch, cache.pages());
 
   const bool full = kept && kept->mode == Activations::Mode::kFull;
   if (kept) {

@@ -120,9 +120,11 @@ TEST_CASE("a packed group equals its sequences on their own") {
 }
 
 TEST_CASE("batches of 1 to 65 decoding rows at mixed positions") {
-  for (const char* family : {"qwen3_moe", "deepseek_v3", "llama"}) {
-    CAPTURE(family);
-    const std::unique_ptr<Policy> policy = Policy::load(fixture(family));
+  const int threads = num_threads();
+  set_num_threads(2);
+  for (const NamedModel& model : all_models()) {
+    CAPTURE(model.name);
+    const std::unique_ptr<Policy>& policy = model.policy;
     const PolicyConfig& c = policy->config();
     constexpr int kAll = 65;
     std::vector<std::vector<TokenId>> tokens;
@@ -168,6 +170,48 @@ TEST_CASE("batches of 1 to 65 decoding rows at mixed positions") {
       }
     }
   }
+  set_num_threads(threads);
+}
+
+TEST_CASE("rows that may see what another row writes are not cut apart") {
+  const int threads = num_threads();
+  set_num_threads(2);
+  const std::unique_ptr<Policy> policy = Policy::load(fixture("qwen3_moe"));
+  // 64 sequences of two pages: one that all share, full, and their own, where they write.
+  constexpr int kRows = 64, kPages = kRows + 2;
+  std::vector<TokenId> ids(kRows, 1);
+  std::vector<int32_t> positions(kRows, 20), sequence(kRows), table, page_begin = {0};
+  std::vector<kernels::KvWrite> writes;
+  for (int i = 0; i < kRows; ++i) {
+    sequence[i] = i;
+    table.insert(table.end(), {kRows, i});
+    page_begin.push_back(static_cast<int32_t>(table.size()));
+    writes.push_back({i, int64_t{16} * i + 4});
+  }
+  const auto slices = [&] {
+    return slices_of(policy->config(), {ids, positions, sequence, table, page_begin, writes},
+                     kPages);
+  };
+  CHECK(slices() == 2);
+  const auto unless = [&](auto& values, size_t i, auto other) {
+    std::swap(values[i], other);
+    CHECK(slices() == 1);
+    std::swap(values[i], other);
+  };
+  unless(table, 2 * 9 + 1, 40);                        // sequence 9 reads where row 40 writes
+  unless(sequence, 9, 40);                             // two rows of sequence 40
+  unless(writes, 9, kernels::KvWrite{8, 16 * 9 + 4});  // not one write for each row
+  writes.push_back({9, 16 * (kRows + 1)});
+  CHECK(slices() == 1);
+  writes.pop_back();
+  set_num_threads(1);
+  CHECK(slices() == 1);
+  set_num_threads(5);  // too few rows for each
+  CHECK(slices() == 1);
+  set_num_threads(2);
+  CHECK(slices_of(Policy::load(fixture("deepseek_v3"))->config(),
+                  {ids, positions, sequence, table, page_begin, writes}, kPages) == 1);
+  set_num_threads(threads);
 }
 
 TEST_CASE("threads and instruction sets do not change a bit") {

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "core/parallel.h"
 #include "rl/advantage.h"
 #include "rl/trainer.h"
 #include "rollout/engine.h"
@@ -16,7 +17,8 @@ namespace {
 constexpr int kMaxTokens = 18, kSamples = 4, kGroups = 3;
 
 std::vector<Group> sample(const Policy& policy, const EngineConfig& config, int64_t step,
-                          ActivationStore* store, double temperature = 1, int top_k = 0) {
+                          ActivationStore* store, double temperature = 1, int top_k = 0,
+                          int samples = kSamples) {
   Engine engine(policy, nullptr, config);
   std::vector<GenerationRequest> requests(kGroups);
   for (int g = 0; g < kGroups; ++g) {
@@ -24,7 +26,7 @@ std::vector<Group> sample(const Policy& policy, const EngineConfig& config, int6
       requests[g].prompt.push_back((t * 7 + 11 * g) % policy.config().vocab_size);
     requests[g].problem = g;
     requests[g].step = static_cast<uint32_t>(step);
-    requests[g].samples = kSamples;
+    requests[g].samples = samples;
     requests[g].sampling.max_tokens = kMaxTokens;
     requests[g].sampling.temperature = temperature;
     requests[g].sampling.top_k = top_k;
@@ -34,7 +36,7 @@ std::vector<Group> sample(const Policy& policy, const EngineConfig& config, int6
   for (int g = 0; g < kGroups; ++g) {
     groups[g].prompt_tokens = requests[g].prompt;
     groups[g].samples = std::move(drawn[g]);
-    for (int i = 0; i < kSamples; ++i) groups[g].samples[i].reward = i % 2 + 0.25 * (i % 3);
+    for (int i = 0; i < samples; ++i) groups[g].samples[i].reward = i % 2 + 0.25 * (i % 3);
   }
   assign_advantages(groups, {});
   return groups;
@@ -48,14 +50,14 @@ struct Outcome {
 };
 
 Outcome train(const std::filesystem::path& model, TrainerConfig config, const EngineConfig& engine,
-              int64_t steps = 3) {
+              int64_t steps = 3, int samples = kSamples) {
   const std::unique_ptr<Policy> policy = Policy::load(model);
   OptimizerConfig optimizer;
   optimizer.lr = 1e-3;
   Trainer trainer(*policy, nullptr, config, {}, optimizer, 9, steps, kMaxTokens, 1);
   Outcome out;
   for (int64_t step = 1; step <= steps; ++step) {
-    const auto groups = sample(*policy, engine, step, trainer.activation_store());
+    const auto groups = sample(*policy, engine, step, trainer.activation_store(), 1, 0, samples);
     const StepReport report = trainer.update(groups, step);
     out.recalled += report.recalled_rows;
     out.rows += report.forward_rows;
@@ -78,6 +80,8 @@ EngineConfig narrow() {  // chunks of prompts, and sequences that lose their pag
 }  // namespace
 
 TEST_CASE("every family: the same weights from activations of sampling") {
+  const int threads = num_threads();
+  set_num_threads(2);
   int families = 0;
   for (const auto& entry : std::filesystem::directory_iterator("tests/data/parity")) {
     if (!std::filesystem::exists(entry.path() / "config.json")) continue;
@@ -100,8 +104,13 @@ TEST_CASE("every family: the same weights from activations of sampling") {
     CHECK(eight.recalled < eight.rows);
     CHECK(eight.recalled == eight.rows / 8 * 7);
     CHECK(eight.weights == train(entry.path(), computes, {}, 8).weights);
+    // Rows enough that decoding is cut into slices for the two threads.
+    const Outcome many = train(entry.path(), reuses, {}, 1, 12);
+    CHECK(many.recalled == many.rows);
+    CHECK(many.weights == train(entry.path(), computes, {}, 1, 12).weights);
   }
   CHECK(families == 9);
+  set_num_threads(threads);
 }
 
 TEST_CASE("log-probs and entropies of tempered and truncated sampling are taken over as they are") {
