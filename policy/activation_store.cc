@@ -95,6 +95,11 @@ int64_t layer_bytes(const PolicyConfig& c, int layer) {
 
 constexpr int64_t kRowsATask = 8;  // of a small model some 50 KB
 
+// Asks for bytes that will be copied soon.
+void fetch(const char* from, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(from + i, 0, 2);
+}
+
 }  // namespace
 
 ActivationStore::ActivationStore(int64_t max_bytes) : max_bytes_(max_bytes) {}
@@ -190,11 +195,6 @@ void store_layer(const PolicyConfig& c, int layer, LayerState& state, float* x_o
     }
     stream_fence();
   });
-}
-
-// Asks for bytes that will be copied soon.
-void fetch(const char* from, int64_t bytes) {
-  for (int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(from + i, 0, 2);
 }
 
 void recall_layer(const Pass& pass, int layer, const ActivationStore& store,
