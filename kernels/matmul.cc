@@ -45,7 +45,7 @@ void cut(std::vector<Task>& tasks, int64_t group, int64_t rows, int64_t columns,
   }
 }
 
-int64_t target_of(int64_t total) { return std::max(kSmallTask, total / (8 * num_threads())); }
+int64_t target_of(int64_t total) { return std::max(kSmallTask, total / (16 * num_threads())); }
 
 template <class Body>
 void run(const std::vector<Task>& tasks, int64_t total, const Body& body) {
@@ -73,10 +73,28 @@ int64_t row_limit_for(int64_t k) {
                              4 * kRowTile, 1024);
 }
 
+// The i-th of `parts` about equal parts of the list.
+Blocks blocks_of(const FetchList& list, int64_t i, int64_t parts) {
+  Blocks blocks{list.pieces.data(), list.floats};
+  const int64_t a_piece = blocks.of_piece();
+  const int64_t all = static_cast<int64_t>(list.pieces.size()) * a_piece;
+  const int64_t begin = all * i / parts;
+  blocks.left = all * (i + 1) / parts - begin;
+  if (blocks.left == 0) return {};
+  blocks.piece += begin / a_piece;
+  blocks.at = begin % a_piece * Blocks::kFloats;
+  return blocks;
+}
+
+// Rows of W that backward_input packs at a time for so many of its columns.
+int64_t depth_limit(int64_t columns) {
+  return std::clamp<int64_t>(kCacheFloats / columns, 128, 1024);
+}
+
 // Forward product of each group: y rows = x rows W^T.
 void multiply(const float* x, int64_t ldx, std::span<const int64_t> offsets,
               std::span<const PackedMatrix* const> weights, const float* bias, float* y,
-              int64_t ldy) {
+              int64_t ldy, const FetchList& fetch) {
   thread_local std::vector<Task> tasks;
   tasks.clear();
   int64_t total = 0;
@@ -93,16 +111,29 @@ void multiply(const float* x, int64_t ldx, std::span<const int64_t> offsets,
   const Table& isa = table();
   const auto panel_of = [&](const Task& t) {
     const PackedMatrix::Impl& w = *weights[t.group]->impl();
-    return w.panels.data() + t.column / kPanelColumns * w.panel_size();
+    return w.panels + t.column / kPanelColumns * w.panel_size();
   };
-  run(tasks, total, [&, weights, offsets](const Task& t, const Task* next) {
+  const int64_t parts = static_cast<int64_t>(tasks.size());
+  run(tasks, total, [&, weights, offsets, first = tasks.data()](const Task& t, const Task* next) {
     const PackedMatrix::Impl& w = *weights[t.group]->impl();
     const int64_t row = offsets[t.group] + t.row;
     int64_t lda = ldx;
     const float* a = spread_rows(x + row * ldx, &lda, t.rows, w.in, t.columns);
-    isa.gemm({a, lda, 1, panel_of(t), w.panel_size(), y + row * ldy + t.column, ldy, t.rows, w.in,
-              t.columns, bias ? bias + t.column : nullptr, Accumulate::kStart,
-              panel_strips(panel_of(next ? *next : t), kPanelColumns)});
+    isa.gemm({a,
+              lda,
+              1,
+              panel_of(t),
+              w.panel_size(),
+              y + row * ldy + t.column,
+              ldy,
+              t.rows,
+              w.in,
+              t.columns,
+              bias ? bias + t.column : nullptr,
+              Accumulate::kStart,
+              panel_strips(panel_of(next ? *next : t), kPanelColumns),
+              {},
+              blocks_of(fetch, &t - first, parts)});
   });
 }
 
@@ -115,11 +146,15 @@ PackedMatrix& PackedMatrix::operator=(PackedMatrix&&) noexcept = default;
 int64_t PackedMatrix::out() const { return impl_->out; }
 int64_t PackedMatrix::in() const { return impl_->in; }
 
-void PackedMatrix::resize(int64_t out, int64_t in) {
+int64_t PackedMatrix::packed_floats(int64_t out, int64_t in) {
+  return ceil_div(out, kPanelColumns) * kPanelColumns * in;
+}
+
+void PackedMatrix::resize(int64_t out, int64_t in, float* memory) {
   if (!impl_) impl_ = std::make_unique<Impl>();
   impl_->out = out;
   impl_->in = in;
-  impl_->panels.reserve(impl_->panel_count() * impl_->panel_size());
+  impl_->panels = memory ? memory : impl_->own.reserve(packed_floats(out, in));
 }
 
 void PackedMatrix::pack_rows(int64_t first, int64_t rows, const float* w, int64_t ldw) {
@@ -127,7 +162,7 @@ void PackedMatrix::pack_rows(int64_t first, int64_t rows, const float* w, int64_
   const Table& isa = table();
   for (int64_t row = 0; row < rows; row += kPackRows) {
     isa.pack_weight(w + row * ldw, ldw, std::min(kPackRows, rows - row), impl_->in,
-                    impl_->panels.data() + (first + row) / kPackRows * impl_->panel_size());
+                    impl_->panels + (first + row) / kPackRows * impl_->panel_size());
   }
 }
 
@@ -141,15 +176,15 @@ void PackedMatrix::pack(const float* w, int64_t out, int64_t in, int64_t ldw) {
 }
 
 void linear(const float* x, int64_t ldx, const PackedMatrix& w, const float* bias, float* y,
-            int64_t ldy, int64_t m) {
+            int64_t ldy, int64_t m, const FetchList& fetch) {
   const int64_t offsets[2] = {0, m};
   const PackedMatrix* const weights[1] = {&w};
-  multiply(x, ldx, offsets, weights, bias, y, ldy);
+  multiply(x, ldx, offsets, weights, bias, y, ldy, fetch);
 }
 
 void grouped_linear(const float* x, int64_t ldx, std::span<const int64_t> offsets,
                     std::span<const PackedMatrix* const> weights, float* y, int64_t ldy) {
-  multiply(x, ldx, offsets, weights, nullptr, y, ldy);
+  multiply(x, ldx, offsets, weights, nullptr, y, ldy, {});
 }
 
 namespace {
@@ -166,14 +201,13 @@ void backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offs
   const int64_t target = target_of(total);
   for (size_t g = 0; g < w.size(); ++g) {
     cut(tasks, static_cast<int64_t>(g), offsets[g + 1] - offsets[g], in, out,
-        row_limit_for(std::min<int64_t>(out, 1024)), target);
+        row_limit_for(std::min(out, depth_limit(in))), target);
   }
   const Table& isa = table();
   run(tasks, total, [&, offsets, w](const Task& t, const Task*) {
     const int64_t row = offsets[t.group] + t.row;
     const int64_t panels = ceil_div(t.columns, kPanelColumns);
-    const int64_t block =
-        std::min(out, std::clamp<int64_t>(kCacheFloats / (panels * kPanelColumns), 128, 1024));
+    const int64_t block = std::min(out, depth_limit(panels * kPanelColumns));
     const int64_t panel_size = block * kPanelColumns;
     float* packed = thread_scratch(Slot::kPanel, panels * panel_size);
     // A chain of several blocks that is added to dx in the end is built beside it.
@@ -191,8 +225,9 @@ void backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offs
       const Accumulate how = k > 0                   ? Accumulate::kContinue
                              : accumulate && !beside ? Accumulate::kAdd
                                                      : Accumulate::kStart;
-      isa.gemm({dy + row * lddy + k, lddy, 1, packed, panel_size, c, ld, t.rows, depth, t.columns,
-                nullptr, how});
+      int64_t lda = lddy;
+      const float* a = spread_rows(dy + row * lddy + k, &lda, t.rows, depth, t.columns);
+      isa.gemm({a, lda, 1, packed, panel_size, c, ld, t.rows, depth, t.columns, nullptr, how});
     }
     if (!beside) return;
     for (int64_t i = 0; i < t.rows; ++i) {

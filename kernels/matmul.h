@@ -19,7 +19,10 @@ class PackedMatrix {
   // The same in parts, on the caller's thread: resize, then rows [first, first + rows) of W from w
   // [rows, in]. `first` is a multiple of kPackRows, and so is `rows` but for the last part.
   static constexpr int64_t kPackRows = 32;
-  void resize(int64_t out, int64_t in);
+  // `memory`: of packed_floats(out, in), aligned to cache lines, the caller's; null: the matrix's
+  // own.
+  void resize(int64_t out, int64_t in, float* memory = nullptr);
+  static int64_t packed_floats(int64_t out, int64_t in);
   void pack_rows(int64_t first, int64_t rows, const float* w, int64_t ldw);
   int64_t out() const;
   int64_t in() const;
@@ -30,10 +33,18 @@ class PackedMatrix {
   std::unique_ptr<Impl> impl_;
 };
 
+// What the caller reads after a product: pieces of `floats` floats each. The product asks for them
+// beside its arithmetic, as far as it lasts, from the first one on. Only a hint: what lies there
+// may change meanwhile.
+struct FetchList {
+  std::span<const float* const> pieces;
+  int64_t floats = 0;
+};
+
 // y [m, out] = x [m, in] W^T (+ bias [out]): one FMA chain per output over ascending k from 0; the
 // bias is added last.
 void linear(const float* x, int64_t ldx, const PackedMatrix& w, const float* bias, float* y,
-            int64_t ldy, int64_t m);
+            int64_t ldy, int64_t m, const FetchList& fetch = {});
 
 // Rows of x are grouped: rows offsets[e] .. offsets[e+1] go through weights[e] (experts). offsets:
 // [n + 1].

@@ -9,7 +9,8 @@ namespace zeroth::kernels {
 
 struct PackedMatrix::Impl {
   int64_t out = 0, in = 0;
-  Floats panels;
+  float* panels = nullptr;
+  Floats own;  // unless the panels were placed elsewhere
   int64_t panel_count() const { return (out + kPanelColumns - 1) / kPanelColumns; }
   int64_t panel_size() const { return in * kPanelColumns; }
 };

@@ -108,7 +108,7 @@ void embedding(const PackedMatrix& table, const int32_t* ids, float* out, int64_
   parallel_for(m, rows_at_least(w.in), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const float* from =
-          w.panels.data() + ids[i] / kPanelColumns * w.panel_size() + ids[i] % kPanelColumns;
+          w.panels + ids[i] / kPanelColumns * w.panel_size() + ids[i] % kPanelColumns;
       for (int64_t k = 0; k < w.in; ++k) out[i * w.in + k] = from[k * kPanelColumns];
     }
   });

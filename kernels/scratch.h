@@ -2,9 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
-#include <new>
+
+#include "core/memory.h"
 
 namespace zeroth::kernels {
 
@@ -15,9 +14,8 @@ class Floats {
   float* reserve(int64_t count) {
     if (count > capacity_) {
       data_.reset();
-      const size_t bytes = (static_cast<size_t>(count) * sizeof(float) + 63) / 64 * 64;
-      data_.reset(static_cast<float*>(std::aligned_alloc(64, bytes)));
-      if (!data_) throw std::bad_alloc();
+      capacity_ = 0;
+      data_ = allocate_array<float>(count);
       capacity_ = count;
     }
     return data_.get();
@@ -25,10 +23,7 @@ class Floats {
   float* data() const { return data_.get(); }
 
  private:
-  struct Free {
-    void operator()(float* p) const { std::free(p); }
-  };
-  std::unique_ptr<float, Free> data_;
+  Memory<float> data_;
   int64_t capacity_ = 0;
 };
 

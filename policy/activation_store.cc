@@ -1,12 +1,8 @@
 #include "policy/activation_store.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 #include <utility>
 
 #include "core/parallel.h"
@@ -17,7 +13,6 @@ namespace zeroth {
 namespace {
 
 constexpr int64_t kBlockBytes = 32 << 20;  // memory is taken in pieces of about this size
-constexpr int64_t kHugePage = 2 << 20;
 constexpr int64_t kLine = 64;
 
 // One tensor of a layer's state, seen by the row.
@@ -104,7 +99,6 @@ void fetch(const char* from, int64_t bytes) {
 
 ActivationStore::ActivationStore(int64_t max_bytes) : max_bytes_(max_bytes) {}
 ActivationStore::~ActivationStore() = default;
-void ActivationStore::Free::operator()(char* block) const { std::free(block); }
 
 void ActivationStore::begin(const Policy& policy) {
   static std::atomic<int64_t> epochs{0};
@@ -125,7 +119,8 @@ bool ActivationStore::holds(const Policy& policy) const {
 }
 
 int64_t ActivationStore::block_bytes() const {
-  const int64_t used = block_rows_ * row_bytes(), unit = used < kHugePage ? kLine : kHugePage;
+  constexpr int64_t kLarge = kLargePage;
+  const int64_t used = block_rows_ * row_bytes(), unit = used < kLarge ? kLine : kLarge;
   return (used + unit - 1) / unit * unit;
 }
 
@@ -137,11 +132,8 @@ int32_t ActivationStore::take() {
   if (rows_ == static_cast<int64_t>(blocks_.size()) * block_rows_) {
     const int64_t block = block_bytes();
     if (bytes() + block > max_bytes_ || rows_ + block_rows_ > INT32_MAX) return -1;
-    const int64_t unit = block < kHugePage ? kLine : kHugePage;
-    blocks_.emplace_back(static_cast<char*>(std::aligned_alloc(unit, block)));
-    if (!blocks_.back()) throw std::bad_alloc();
     // Neighbours in a training batch lie far apart here: large pages spare the walks to them.
-    if (unit == kHugePage) ::madvise(blocks_.back().get(), block, MADV_HUGEPAGE);
+    blocks_.push_back(allocate_array<char>(block));
   }
   return static_cast<int32_t>(rows_++);
 }

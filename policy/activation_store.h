@@ -4,8 +4,9 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <vector>
+
+#include "core/memory.h"
 
 namespace zeroth {
 
@@ -40,9 +41,6 @@ class ActivationStore {
   const char* row(int32_t number) const;
 
  private:
-  struct Free {
-    void operator()(char* block) const;
-  };
   int64_t block_bytes() const;
 
   const int64_t max_bytes_;
@@ -50,7 +48,7 @@ class ActivationStore {
   int64_t publication_ = -1, epoch_ = 0;
   std::vector<int64_t> layer_begin_ = {0};
   int64_t block_rows_ = 0, rows_ = 0;
-  std::vector<std::unique_ptr<char, Free>> blocks_;
+  std::vector<Memory<char>> blocks_;
 };
 
 }  // namespace zeroth

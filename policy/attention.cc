@@ -87,6 +87,41 @@ void rotate(const Pass& pass, float* qk, int64_t ld, bool inverse, const Rows& r
        c.rope.interleaved, inverse);
 }
 
+// Ids of the pages that a row may see up to its own, from page `first` of its sequence on.
+std::span<const int32_t> pages_up_to(const ForwardBatch& batch, int64_t row, int32_t first) {
+  const int32_t sequence = batch.sequence[row], begin = batch.page_begin[sequence];
+  const int32_t pages =
+      std::min(batch.positions[row] / kPageTokens + 1, batch.page_begin[sequence + 1] - begin);
+  if (pages <= first) return {};
+  return batch.page_table.subspan(begin + first, pages - first);
+}
+
+// What attention will read of the cache. Nothing unless in slices: there every row has a sequence
+// of its own, and no cache of the core holds the keys and values of all of them.
+FetchList pages_seen(const Pass& pass, int layer, const Rows& rows) {
+  const KvPages cache = pass.cache.layer(layer);
+  if (rows.count == pass.rows || cache.k_page() != cache.v_page()) return {};
+  thread_local std::vector<const float*> pieces;
+  pieces.clear();
+  const int window = pass.config.window[layer];
+  std::span<const int32_t> before;
+  int32_t before_first = 0;
+  for (int64_t i = rows.begin; i < rows.begin + rows.count; ++i) {
+    const int32_t start = window > 0 ? std::max(0, pass.batch.positions[i] - window + 1) : 0;
+    const int32_t first = start / kPageTokens;
+    const std::span<const int32_t> pages = pages_up_to(pass.batch, i, first);
+    for (size_t j = 0; j < pages.size(); ++j) {
+      const bool shared = first == before_first && j < before.size() && pages[j] == before[j];
+      if (shared) continue;  // with the row above: a group's prompt
+      pieces.push_back(cache.k + pages[j] * cache.k_page());
+      pieces.push_back(cache.v + pages[j] * cache.v_page());
+    }
+    before = pages;
+    before_first = first;
+  }
+  return {pieces, cache.k_page()};
+}
+
 void zero_rows(float* x, int64_t ld, int64_t m, int64_t width) {
   parallel_for(m, 256, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) std::memset(x + i * ld, 0, width * sizeof(float));
@@ -160,7 +195,7 @@ void attention_forward(const Pass& pass, int layer, const float* normed, LayerSt
   const int64_t m = pass.rows;
   float* qkv = state.qkv.get(m * w.all);
   pass.model.layers[layer].qkv(normed + rows.begin * c.width, c.width, qkv + rows.begin * w.all,
-                               w.all, rows.count);
+                               w.all, rows.count, pages_seen(pass, layer, rows));
   int64_t ld = 0;
   float* inv = state.inv_qk.get(m * (c.heads + c.kv_heads));
   float* qk = prepare_qk(pass, layer, state, inv, &ld, rows);

@@ -2,10 +2,9 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
-#include <new>
 #include <span>
+
+#include "core/memory.h"
 
 namespace zeroth {
 
@@ -17,11 +16,9 @@ class Buffer {
   T* get(int64_t n) {
     if (n > capacity_) {
       const int64_t wanted = n + n / 8;  // batches differ a little from step to step
-      const size_t bytes = (static_cast<size_t>(wanted) * sizeof(T) + 63) / 64 * 64;
       data_.reset();
       capacity_ = 0;
-      data_.reset(static_cast<T*>(std::aligned_alloc(64, bytes)));
-      if (!data_) throw std::bad_alloc();
+      data_ = allocate_array<T>(wanted);
       capacity_ = wanted;
     }
     return data_.get();
@@ -30,27 +27,18 @@ class Buffer {
   int64_t bytes() const { return capacity_ * static_cast<int64_t>(sizeof(T)); }
 
  private:
-  struct Free {
-    void operator()(T* pointer) const { std::free(pointer); }
-  };
-  std::unique_ptr<T, Free> data_;
+  Memory<T> data_;
   int64_t capacity_ = 0;
 };
 
-// Zeros that take memory only where they are written: pages come on first touch.
+// ZeroedMemory as floats.
 class ZeroedFloats {
  public:
-  explicit ZeroedFloats(size_t n)
-      : data_(static_cast<float*>(std::calloc(n == 0 ? 1 : n, sizeof(float)))), size_(n) {
-    if (!data_) throw std::bad_alloc();
-  }
-  std::span<float> span() const { return {data_.get(), size_}; }
+  explicit ZeroedFloats(size_t n) : memory_(array_bytes(n, sizeof(float))), size_(n) {}
+  std::span<float> span() const { return {static_cast<float*>(memory_.data()), size_}; }
 
  private:
-  struct Free {
-    void operator()(float* pointer) const { std::free(pointer); }
-  };
-  std::unique_ptr<float, Free> data_;
+  ZeroedMemory memory_;
   size_t size_;
 };
 

@@ -22,7 +22,8 @@ namespace zeroth {
 struct Linear {
   kernels::PackedMatrix weight;
   std::vector<float> bias;
-  void operator()(const float* x, int64_t ldx, float* y, int64_t ldy, int64_t m) const;
+  void operator()(const float* x, int64_t ldx, float* y, int64_t ldy, int64_t m,
+                  const kernels::FetchList& fetch = {}) const;
 };
 
 struct PublishedMlp {
@@ -39,7 +40,8 @@ struct PublishedLayer {
 };
 
 struct PublishedModel {
-  Floats embedding;  // [vocab, width]; empty when tied: the head's rows are the same
+  Memory<float> packed;  // all matrices, in the order in which forward reads them
+  Floats embedding;      // [vocab, width]; empty when tied: the head's rows are the same
   bool tied = false;
   std::vector<float> final_norm;
   std::vector<PublishedLayer> layers;

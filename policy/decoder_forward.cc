@@ -7,8 +7,9 @@ namespace zeroth {
 
 using namespace kernels;
 
-void Linear::operator()(const float* x, int64_t ldx, float* y, int64_t ldy, int64_t m) const {
-  linear(x, ldx, weight, bias.empty() ? nullptr : bias.data(), y, ldy, m);
+void Linear::operator()(const float* x, int64_t ldx, float* y, int64_t ldy, int64_t m,
+                        const FetchList& fetch) const {
+  linear(x, ldx, weight, bias.empty() ? nullptr : bias.data(), y, ldy, m, fetch);
 }
 
 int64_t LayerState::bytes() const {

@@ -64,8 +64,9 @@ class Plan {
     to.resize(count);
     copy(to.data(), offset, count);
   }
+  // Matrices lie in memory in the order of these calls.
   void matrix(PackedMatrix& to, const Matrix& from) {
-    to.resize(from.out, from.in);
+    matrices_.push_back({&to, from.out, from.in});
     const int64_t panel = PackedMatrix::kPackRows * from.in;
     const int64_t rows = std::max<int64_t>(1, kReadPiece / panel) * PackedMatrix::kPackRows;
     for (int64_t row = 0; row < from.out; row += rows) {
@@ -82,7 +83,9 @@ class Plan {
     linear(to.gate_up, from.gate_up);
     linear(to.down, from.down);
   }
-  void run(const Values& values) {
+  // Takes `memory` for the matrices.
+  void run(const Values& values, Memory<float>& memory) {
+    place_matrices(memory);
     for (Piece& piece : pieces_) piece.place = values.place(piece.offset);
     for_each_by_place(pieces_, [&](const Piece& piece) {
       if (piece.matrix) {
@@ -96,12 +99,28 @@ class Plan {
   }
 
  private:
+  void place_matrices(Memory<float>& memory) {
+    int64_t floats = 0;
+    for (const Placed& m : matrices_) floats += PackedMatrix::packed_floats(m.out, m.in);
+    if (!memory) memory = allocate_array<float>(floats);  // of one layout, always
+    float* at = memory.get();
+    for (const Placed& m : matrices_) {
+      m.matrix->resize(m.out, m.in, at);
+      at += PackedMatrix::packed_floats(m.out, m.in);
+    }
+  }
+
+  struct Placed {
+    PackedMatrix* matrix;
+    int64_t out, in;
+  };
   struct Piece {
     PackedMatrix* matrix;
     float* vector;               // else
     int64_t offset, row, count;  // rows of a matrix, values of a vector
     uint64_t place = 0;
   };
+  std::vector<Placed> matrices_;
   std::vector<Piece> pieces_;
 };
 
@@ -128,8 +147,11 @@ void plan_layer(const PolicyConfig& c, const LayerLayout& from, PublishedLayer& 
   to.expert_gate_up.clear();
   to.expert_down.clear();
   for (size_t e = 0; e < from.experts.size(); ++e) {
-    plan.mlp(to.experts[e], from.experts[e]);
+    plan.linear(to.experts[e].gate_up, from.experts[e].gate_up);
     to.expert_gate_up.push_back(&to.experts[e].gate_up.weight);
+  }
+  for (size_t e = 0; e < from.experts.size(); ++e) {
+    plan.linear(to.experts[e].down, from.experts[e].down);
     to.expert_down.push_back(&to.experts[e].down.weight);
   }
 }
@@ -146,7 +168,7 @@ void publish(const Values& values, const PolicyConfig& c, const Layout& layout,
   for (int l = 0; l < c.layers; ++l) plan_layer(c, layout.layers[l], model.layers[l], plan);
   plan.vector(model.final_norm, layout.final_norm, c.width);
   plan.matrix(model.head, layout.head);
-  plan.run(values);
+  plan.run(values, model.packed);
 }
 
 }  // namespace

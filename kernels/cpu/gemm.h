@@ -29,6 +29,7 @@ struct Micro {
   // `next_line` behind it.
   const float* next = nullptr;
   int64_t next_k = 0, next_line = 0;
+  Blocks* blocks = nullptr;  // and so many of these as the tile has room for
 };
 
 // Lanes of the vector that starts at `column` of a tile of `columns`.
@@ -76,11 +77,15 @@ __attribute__((noinline)) void micro(const Micro& t) {
   };
   int64_t k = t.k;
   // As many k as fill blocks of kRowTile, while lines are fetched.
-  const auto fetching = [&](auto fetches_next) {
+  const auto fetching = [&](auto fetches_next, auto fetches_blocks) {
     const float* ahead = t.ahead ? t.ahead : t.next;
     const float* next = t.next;
     for (; k >= kRowTile; k -= kRowTile, ahead += t.ahead_block) {
       const float* line = ahead;
+      const float* block[Blocks::kBeside];
+      if constexpr (fetches_blocks) {
+        for (const float*& b : block) b = t.blocks->take();
+      }
       for (int i = 0; i < kRowTile; ++i, line += t.ahead_k) {
         __builtin_prefetch(line);
         if constexpr (fetches_next) {
@@ -88,14 +93,23 @@ __attribute__((noinline)) void micro(const Micro& t) {
           __builtin_prefetch(next + t.next_line, 0, 2);
           next += t.next_k;
         }
+        if constexpr (fetches_blocks) {
+#pragma GCC unroll 4
+          for (const float* b : block) __builtin_prefetch(b + i * kLineFloats, 0, 2);
+        }
         multiply_add();
       }
     }
   };
-  if (t.next) {
-    fetching(std::true_type());
+  const bool has_blocks = t.blocks && t.blocks->left >= k / kRowTile * Blocks::kBeside;
+  if (t.next && has_blocks) {
+    fetching(std::true_type(), std::true_type());
+  } else if (t.next) {
+    fetching(std::true_type(), std::false_type());
+  } else if (t.ahead && has_blocks) {
+    fetching(std::false_type(), std::true_type());
   } else if (t.ahead) {
-    fetching(std::false_type());
+    fetching(std::false_type(), std::false_type());
   }
   for (; k > 0; --k) multiply_add();
 #pragma GCC unroll 16
@@ -198,6 +212,8 @@ inline void gemm(const GemmArgs& g) {
   t.c_row = g.c_row;
   t.k = g.k;
   t.accumulate = g.accumulate;
+  Blocks blocks = g.blocks;
+  t.blocks = blocks.left > 0 ? &blocks : nullptr;
   const int64_t panels = (g.columns + kPanelColumns - 1) / kPanelColumns;
   int64_t column = 0;
   const auto at = [&](int64_t col) {

@@ -35,6 +35,29 @@ inline Strips panel_strips(const float* rows, int64_t row) {  // 32 columns of k
   return {rows, row, kLineFloats, kPanelColumns / kLineFloats};
 }
 
+// Pieces of memory that are fetched block by block, kBeside blocks beside every kRowTile values of
+// k of a tile; a block is kRowTile cache lines.
+struct Blocks {
+  static constexpr int64_t kFloats = kRowTile * kLineFloats, kBeside = 2;
+
+  const float* const* piece = nullptr;
+  int64_t floats = 0;  // of a piece
+  int64_t at = 0;      // where in *piece the next block begins
+  int64_t left = 0;    // blocks
+
+  int64_t of_piece() const { return (floats + kFloats - 1) / kFloats; }
+  const float* take() {  // only while some are left
+    const float* block = *piece + at;
+    at += kFloats;
+    if (at >= floats) {
+      at = 0;
+      ++piece;
+    }
+    --left;
+    return block;
+  }
+};
+
 // C [m, columns] from A [m, k] and panels of B; panel p holds columns 32 p .. 32 p + 31 as [k][32]
 // floats, zero padded.
 struct GemmArgs {
@@ -50,6 +73,7 @@ struct GemmArgs {
   // What the core reads after this product: the panel of B that follows its last (or where that is
   // packed from), and anything else. Without them nothing is fetched ahead: B is in its caches.
   Strips next_panel = {}, later = {};
+  Blocks blocks = {};  // beside the strips, as far as the product lasts
 };
 
 // One query tile: `vectors` query vectors (rows x heads of one kv head, or part of it) over one

@@ -1,3 +1,5 @@
+#include <memory>
+
 #include "kernel_test.h"
 #include "kernels/cpu/table.h"
 
@@ -94,6 +96,28 @@ TEST_CASE("large products cut into many tasks keep the chain of a single row") {
     const int32_t r = static_cast<int32_t>(row);
     CHECK(same_bits(std::span(y).subspan(row * out, out),
                     run_linear(pick_rows(x, in, std::span(&r, 1)), p, {}, 1)));
+  }
+}
+
+TEST_CASE("what a product fetches for later never shows") {
+  for (const int64_t m : {1, 4, 8, 40}) {
+    const int64_t out = 200, in = 100;
+    const Values x = random_values(m * in, 1), w = random_values(out * in, 2);
+    const PackedMatrix p = packed(w, out, in);
+    const Values expected = run_linear(x, p, {}, m);
+    for (const int64_t floats : {1, 191, 192, 193, 4096}) {
+      for (const size_t count : {0, 1, 2, 7, 300}) {
+        CAPTURE(floats);
+        CAPTURE(count);
+        std::vector<Values> memory(count, Values(floats, NAN));
+        // Allocated to the float, so that a read behind the list is seen.
+        std::unique_ptr<const float*[]> pieces(new const float*[count]);
+        for (size_t i = 0; i < count; ++i) pieces[i] = memory[i].data();
+        Values y(m * out, NAN);
+        linear(x.data(), in, p, nullptr, y.data(), out, m, {{pieces.get(), count}, floats});
+        CHECK(same_bits(y, expected));
+      }
+    }
   }
 }
 
