@@ -119,21 +119,20 @@ void multiply(const float* x, int64_t ldx, std::span<const int64_t> offsets,
     const int64_t row = offsets[t.group] + t.row;
     int64_t lda = ldx;
     const float* a = spread_rows(x + row * ldx, &lda, t.rows, w.in, t.columns);
-    isa.gemm({a,
-              lda,
-              1,
-              panel_of(t),
-              w.panel_size(),
-              y + row * ldy + t.column,
-              ldy,
-              t.rows,
-              w.in,
-              t.columns,
-              bias ? bias + t.column : nullptr,
-              Accumulate::kStart,
-              panel_strips(panel_of(next ? *next : t), kPanelColumns),
-              {},
-              blocks_of(fetch, &t - first, parts)});
+    isa.gemm({.a = a,
+              .a_row = lda,
+              .a_k = 1,
+              .b = panel_of(t),
+              .panel = w.panel_size(),
+              .c = y + row * ldy + t.column,
+              .c_row = ldy,
+              .m = t.rows,
+              .k = w.in,
+              .columns = t.columns,
+              .bias = bias ? bias + t.column : nullptr,
+              .accumulate = Accumulate::kStart,
+              .next_panel = panel_strips(panel_of(next ? *next : t), kPanelColumns),
+              .blocks = blocks_of(fetch, &t - first, parts)});
   });
 }
 
