@@ -33,9 +33,9 @@ class PackedMatrix {
   std::unique_ptr<Impl> impl_;
 };
 
-// What the caller reads after a product: pieces of `floats` floats each. The product asks for them
-// beside its arithmetic, as far as it lasts, from the first one on. Only a hint: what lies there
-// may change meanwhile.
+// What the caller reads after a product: pieces of `floats` floats each. The product's tasks share
+// them, and each asks for its part in order beside its arithmetic, as far as that lasts. Only a
+// hint: what lies there may change meanwhile.
 struct FetchList {
   std::span<const float* const> pieces;
   int64_t floats = 0;
