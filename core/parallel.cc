@@ -67,9 +67,8 @@ class Pool {
   bool run(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
     std::unique_lock region(region_, std::try_to_lock);
     if (!region) return false;
-    // So many chunks a thread balance uneven bodies without losing much to bookkeeping.
-    constexpr int64_t kChunks = 16;
-    chunk_ = std::max(grain, (n + kChunks * threads_ - 1) / (kChunks * threads_));
+    const int64_t chunks = int64_t{kChunksPerThread} * threads_;
+    chunk_ = std::max(grain, (n + chunks - 1) / chunks);
     body_ = &body;
     error_ = nullptr;
     for (int t = 0; t < threads_; ++t) {

@@ -14,6 +14,10 @@ int num_threads();
 // Sets it, 1..256. Not to be called while a parallel_for runs.
 void set_num_threads(int n);
 
+// Ranges that parallel_for deals per thread, at most: they balance uneven bodies without losing
+// much to bookkeeping.
+inline constexpr int kChunksPerThread = 16;
+
 // Calls body(begin, end) on disjoint ranges that cover [0, n), on several threads, and returns when
 // all are done. Ranges are at least `grain` long except the last; which thread gets which range is
 // unspecified, so body must write only what belongs to its range. The first exception that a body

@@ -45,7 +45,9 @@ void cut(std::vector<Task>& tasks, int64_t group, int64_t rows, int64_t columns,
   }
 }
 
-int64_t target_of(int64_t total) { return std::max(kSmallTask, total / (16 * num_threads())); }
+int64_t target_of(int64_t total) {
+  return std::max(kSmallTask, total / (kChunksPerThread * num_threads()));
+}
 
 template <class Body>
 void run(const std::vector<Task>& tasks, int64_t total, const Body& body) {
