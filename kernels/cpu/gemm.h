@@ -38,46 +38,73 @@ ZEROTH_INLINE Mask columns_mask(int64_t columns, int64_t column) {
   return first(left >= kLanes ? kLanes : left > 0 ? static_cast<int>(left) : 0);
 }
 
-template <int kRows, int kVecs>
+// kRows values of A for one k after the other. Rows are reached from one pointer per three of them:
+// with a distance of its own for each, the general registers would not do, and the reloads cost a
+// tenth of the speed.
+template <int kRows, bool kContiguous>
+struct RowsOfA {
+  static constexpr int kPerPointer = 3, kPointers = (kRows + kPerPointer - 1) / kPerPointer;
+  const float* from[kPointers];
+  int64_t row;
+
+  ZEROTH_INLINE RowsOfA(const float* a, int64_t a_row) : row(a_row) {
+    unrolled<kPointers>([&](auto i) ZEROTH_INLINED {
+      from[i] = a + i * kPerPointer * a_row;
+      // Or the compiler sees their common origin and makes them distances again.
+      asm("" : "+r"(from[i]));
+    });
+  }
+  ZEROTH_INLINE Vec operator[](int r) const {
+    return splat(from[r / kPerPointer][r % kPerPointer * row]);
+  }
+  ZEROTH_INLINE void next(int64_t) {
+    unrolled<kPointers>([&](auto i) ZEROTH_INLINED { ++from[i]; });
+  }
+};
+template <int kRows>
+struct RowsOfA<kRows, true> {
+  const float* from;
+  ZEROTH_INLINE RowsOfA(const float* a, int64_t) : from(a) {}
+  ZEROTH_INLINE Vec operator[](int r) const { return splat(from[r]); }
+  ZEROTH_INLINE void next(int64_t a_k) { from += a_k; }
+};
+
+// kContiguous: A's values of one k are neighbours (a_row is 1); else those of one row are (a_k is).
+template <int kRows, int kVecs, bool kContiguous>
 __attribute__((noinline)) void micro(const Micro& t) {
   static_assert(kRows * kVecs <= kMaxAccumulators || kRows == 1);
   Vec acc[kRows][kVecs];
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 16
-    for (int v = 0; v < kVecs; ++v) acc[r][v] = splat(0.0f);
+  const auto outputs = [](const auto& f) ZEROTH_INLINED {
+    unrolled<kVecs>(
+        [&](auto v) ZEROTH_INLINED { unrolled<kRows>([&](auto r) ZEROTH_INLINED { f(r, v); }); });
+  };
+  outputs([&](auto r, auto v) ZEROTH_INLINED { acc[r][v] = splat(0.0f); });
   if (t.accumulate == Accumulate::kContinue) {
-#pragma GCC unroll 16
-    for (int v = 0; v < kVecs; ++v) {
-      const Mask mask = columns_mask(t.columns, v * kLanes);
-#pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) acc[r][v] = load_masked(t.c + r * t.c_row + v * kLanes, mask);
-    }
+    outputs([&](auto r, auto v) ZEROTH_INLINED {
+      acc[r][v] = load_masked(t.c + r * t.c_row + v * kLanes, columns_mask(t.columns, v * kLanes));
+    });
   }
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
+  unrolled<kRows>([&](auto r) ZEROTH_INLINED {
     __builtin_prefetch(t.c + r * t.c_row, 1);
     if (kVecs > 1) __builtin_prefetch(t.c + r * t.c_row + kLanes, 1);
-  }
-  const float* a = t.a;
+  });
+  RowsOfA<kRows, kContiguous> a(t.a, t.a_row);
   const float* b = t.b;
-  const int64_t a_row = t.a_row, a_k = t.a_k, b_k = t.b_k, b_panel = t.b_panel;
-  const auto multiply_add = [&] {
+  const int64_t a_k = t.a_k, b_k = t.b_k, b_panel = t.b_panel;
+  const auto multiply_add = [&]() ZEROTH_INLINED {
     Vec bv[kVecs];
-#pragma GCC unroll 16
-    for (int v = 0; v < kVecs; ++v) bv[v] = load(b + (v / 2) * b_panel + (v % 2) * kLanes);
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      const Vec x = splat(a[r * a_row]);
-#pragma GCC unroll 16
-      for (int v = 0; v < kVecs; ++v) acc[r][v] = fma(x, bv[v], acc[r][v]);
-    }
-    a += a_k;
+    unrolled<kVecs>([&](auto v)
+                        ZEROTH_INLINED { bv[v] = load(b + (v / 2) * b_panel + (v % 2) * kLanes); });
+    unrolled<kRows>([&](auto r) ZEROTH_INLINED {
+      const Vec x = a[r];
+      unrolled<kVecs>([&](auto v) ZEROTH_INLINED { acc[r][v] = fma(x, bv[v], acc[r][v]); });
+    });
+    a.next(a_k);
     b += b_k;
   };
   int64_t k = t.k;
   // As many k as fill blocks of kRowTile, while lines are fetched.
-  const auto fetching = [&](auto fetches_next, auto fetches_blocks) {
+  const auto fetching = [&](auto fetches_next, auto fetches_blocks) ZEROTH_INLINED {
     const float* ahead = t.ahead ? t.ahead : t.next;
     const float* next = t.next;
     for (; k >= kRowTile; k -= kRowTile, ahead += t.ahead_block) {
@@ -94,8 +121,8 @@ __attribute__((noinline)) void micro(const Micro& t) {
           next += t.next_k;
         }
         if constexpr (fetches_blocks) {
-#pragma GCC unroll 4
-          for (const float* b : block) __builtin_prefetch(b + i * kLineFloats, 0, 2);
+          unrolled<Blocks::kBeside>(
+              [&](auto j) ZEROTH_INLINED { __builtin_prefetch(block[j] + i * kLineFloats, 0, 2); });
         }
         multiply_add();
       }
@@ -112,23 +139,26 @@ __attribute__((noinline)) void micro(const Micro& t) {
     fetching(std::false_type(), std::false_type());
   }
   for (; k > 0; --k) multiply_add();
-#pragma GCC unroll 16
-  for (int v = 0; v < kVecs; ++v) {
-    const Mask mask = columns_mask(t.columns, v * kLanes);
-    float* c = t.c + v * kLanes;
-    if (t.accumulate == Accumulate::kAdd) {
-#pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r)
-        acc[r][v] = add(load_masked(c + r * t.c_row, mask), acc[r][v]);
-    }
-    if (t.bias) {
-      const Vec bias = load_masked(t.bias + v * kLanes, mask);
-#pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) acc[r][v] = add(acc[r][v], bias);
-    }
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) store_masked(c + r * t.c_row, acc[r][v], mask);
+  if (t.accumulate == Accumulate::kAdd) {
+    outputs([&](auto r, auto v) ZEROTH_INLINED {
+      const Mask mask = columns_mask(t.columns, v * kLanes);
+      acc[r][v] = add(load_masked(t.c + r * t.c_row + v * kLanes, mask), acc[r][v]);
+    });
   }
+  if (t.bias) {
+    outputs([&](auto r, auto v) ZEROTH_INLINED {
+      const Mask mask = columns_mask(t.columns, v * kLanes);
+      acc[r][v] = add(acc[r][v], load_masked(t.bias + v * kLanes, mask));
+    });
+  }
+  if (t.columns >= kVecs * kLanes) {  // masked stores are slower even when the mask is full
+    outputs([&](auto r, auto v)
+                ZEROTH_INLINED { store(t.c + r * t.c_row + v * kLanes, acc[r][v]); });
+    return;
+  }
+  outputs([&](auto r, auto v) ZEROTH_INLINED {
+    store_masked(t.c + r * t.c_row + v * kLanes, acc[r][v], columns_mask(t.columns, v * kLanes));
+  });
 }
 
 using MicroFunction = void (*)(const Micro&);
@@ -136,30 +166,30 @@ using MicroFunction = void (*)(const Micro&);
 // Rows of a tile of one vector of columns.
 inline constexpr int kNarrowRows = kMaxAccumulators < kRowTile ? kMaxAccumulators : kRowTile;
 
-template <int kRows, int kVecs>
-constexpr MicroFunction micro_of() {
-  if constexpr (kRows * kVecs <= kMaxAccumulators) return micro<kRows, kVecs>;
-  return nullptr;
+struct MicroShape {
+  MicroFunction f[2][2];  // columns 16 or 32, and kContiguous
+};
+template <int kRows>
+constexpr MicroShape micro_of() {
+  MicroShape shape = {};
+  if constexpr (kRows <= kMaxAccumulators) {
+    shape.f[0][0] = micro<kRows, 1, false>;
+    shape.f[0][1] = micro<kRows, 1, true>;
+  }
+  if constexpr (2 * kRows <= kMaxAccumulators) {
+    shape.f[1][0] = micro<kRows, 2, false>;
+    shape.f[1][1] = micro<kRows, 2, true>;
+  }
+  return shape;
 }
 
 struct MicroTable {
-  MicroFunction f[kRowTile + 1][2];  // by rows, and columns 16 or 32
+  MicroShape rows[kRowTile + 1];
 };
-inline constexpr MicroTable kMicro = {{
-    {nullptr, nullptr},
-    {micro_of<1, 1>(), micro_of<1, 2>()},
-    {micro_of<2, 1>(), micro_of<2, 2>()},
-    {micro_of<3, 1>(), micro_of<3, 2>()},
-    {micro_of<4, 1>(), micro_of<4, 2>()},
-    {micro_of<5, 1>(), micro_of<5, 2>()},
-    {micro_of<6, 1>(), micro_of<6, 2>()},
-    {micro_of<7, 1>(), micro_of<7, 2>()},
-    {micro_of<8, 1>(), micro_of<8, 2>()},
-    {micro_of<9, 1>(), micro_of<9, 2>()},
-    {micro_of<10, 1>(), micro_of<10, 2>()},
-    {micro_of<11, 1>(), micro_of<11, 2>()},
-    {micro_of<12, 1>(), micro_of<12, 2>()},
-}};
+inline constexpr MicroTable kMicro = {{MicroShape(), micro_of<1>(), micro_of<2>(), micro_of<3>(),
+                                       micro_of<4>(), micro_of<5>(), micro_of<6>(), micro_of<7>(),
+                                       micro_of<8>(), micro_of<9>(), micro_of<10>(), micro_of<11>(),
+                                       micro_of<12>()}};
 
 // All rows against up to 32 columns. Instruction sets with few registers take 16 columns at a time.
 // Fetches the strips of `first` beside its first tiles, those of `then` beside others, as far as
@@ -195,7 +225,7 @@ inline void gemm_panel(Micro t, int64_t m, const Strips& first = {}, const Strip
       part.next = strip < strips.count ? strips.from + strip * strips.strip : nullptr;
       part.next_k = strips.step;
       part.next_line = beside == 2 ? strips.strip : 0;
-      kMicro.f[rows][wide ? 1 : 0](part);
+      kMicro.rows[rows].f[wide ? 1 : 0][t.a_k == 1 ? 0 : 1](part);
       row += rows;
     }
     if (wide) return;
@@ -228,17 +258,17 @@ inline void gemm(const GemmArgs& g) {
     constexpr int kColumns = kVecs * kLanes;
     for (; column + kColumns - kPanelColumns < g.columns; column += kColumns) {
       at(column);
-      micro<1, kVecs>(t);
+      micro<1, kVecs, false>(t);
     }
   }
   if constexpr (kMaxAccumulators >= 24) {
     if (g.m >= 2 && g.m <= 5) {
       for (; column + 32 < g.columns; column += 64) {
         at(column);
-        if (g.m == 2) micro<2, 4>(t);
-        if (g.m == 3) micro<3, 4>(t);
-        if (g.m == 4) micro<4, 4>(t);
-        if (g.m == 5) micro<5, 4>(t);
+        if (g.m == 2) micro<2, 4, false>(t);
+        if (g.m == 3) micro<3, 4, false>(t);
+        if (g.m == 4) micro<4, 4, false>(t);
+        if (g.m == 5) micro<5, 4, false>(t);
       }
     }
   }

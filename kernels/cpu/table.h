@@ -62,7 +62,7 @@ struct Blocks {
 // floats, zero padded.
 struct GemmArgs {
   const float* a;
-  int64_t a_row, a_k;  // distance between rows and between k of A
+  int64_t a_row, a_k;  // distance between rows and between k of A; one of them is 1
   const float* b;      // first panel
   int64_t panel;       // distance between panels
   float* c;

@@ -23,10 +23,27 @@
 #endif
 
 #define ZEROTH_INLINE inline __attribute__((always_inline))
+#define ZEROTH_INLINED __attribute__((always_inline))  // the same behind a lambda's parameters
 
 namespace zeroth::kernels::ZEROTH_VEC_NAMESPACE {
 
 inline constexpr int kLanes = 16;
+
+template <int kIndex>
+struct Index {
+  ZEROTH_INLINE constexpr operator int() const { return kIndex; }
+};
+// f(Index<0>()), ..., f(Index<kCount - 1>()), f and what it calls being ZEROTH_INLINED. The indices
+// are constants before the compiler looks for arrays to keep in registers; loops with a pragma are
+// unrolled later, and then a change elsewhere in a function can leave its accumulators in memory,
+// at a third of the speed.
+template <int kCount, int kFirst = 0, class F>
+ZEROTH_INLINE void unrolled(const F& f) {
+  if constexpr (kFirst < kCount) {
+    f(Index<kFirst>());
+    unrolled<kCount, kFirst + 1>(f);
+  }
+}
 
 #if defined(ZEROTH_VEC_AVX512)
 
