@@ -120,7 +120,8 @@ struct AttentionBackwardTile {
   float* scratch;  // attention_backward_scratch(k_dim, v_dim) floats
 };
 inline int64_t attention_backward_scratch(int k_dim, int v_dim) {
-  return int64_t{kBackwardVectors} * (2 * int64_t{k_dim} + v_dim + 64);
+  const auto padded = [](int64_t n) { return (n + 15) / 16 * 16; };
+  return kBackwardVectors * (2 * padded(k_dim) + padded(v_dim) + 2 * 16);
 }
 
 struct AdamWConstants {

@@ -178,7 +178,10 @@ Gradients run_backward(const Scene& s, const Values& dout) {
 }
 
 TEST_CASE("gradients of attention agree with finite differences") {
-  for (const Case& c : {Case{2, 1, 3, 5, 20, 0}, {4, 2, 4, 4, 18, 0}, {2, 2, 5, 3, 21, 7}}) {
+  for (const Case& c : {Case{2, 1, 3, 5, 20, 0},
+                        {4, 2, 4, 4, 18, 0},
+                        {2, 2, 5, 3, 21, 7},
+                        {6, 2, 4, 4, 20, 0}}) {  // the last fills a tile
     const Scene s(c, 1);
     const Values dout = random_values(c.length * s.width(), 9);
     const Values all = everywhere([&] {
