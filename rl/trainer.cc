@@ -15,11 +15,13 @@ namespace {
 // Keeps these random blocks apart from the ones that sampling draws with the same seed.
 constexpr uint32_t kShuffleStream = 0x73687566;
 
-// One training call in so many computes its activations though sampling has kept them, so that the
-// log-prob difference goes on to say whether both are one forward.
-constexpr int64_t kCheckEvery = 8;
-// Log-probs of a recalled call that are computed from its last hidden states, to the same end.
+// Of what sampling has kept so much is computed again, so that the log-prob difference goes on to
+// say whether training and sampling are one forward: one row in so many, by whole samples with
+// their prompts, ...
+constexpr int64_t kSpotShare = 16;
+// ... and so many log-probs of every call, from its last hidden states.
 constexpr int64_t kSpotRows = 64;
+constexpr uint32_t kSpotStream = 0x73706f74;  // what picks the sample, apart from sampling's draws
 
 // Fisher-Yates; the order is a function of (seed, step, epoch).
 std::vector<const Group*> dealt(const std::vector<Group>& groups, uint64_t seed, int64_t step,
@@ -140,6 +142,8 @@ struct Trainer::Impl {
   RouterStats router;        // of the step
   RouterStats batch_router;  // of the update
   MicroBatch batch;
+  MicroBatch spot;  // of the one sample that is computed again
+  std::vector<float> spot_logprob, spot_entropy;
   std::vector<float> hidden, logprob, entropy, dlogprob, dentropy, dhidden;
   std::vector<double> gradient;
   // Log-probs under the reference, of every sample that has a loss in this step.
@@ -189,28 +193,53 @@ struct Trainer::Impl {
   }
 
   // From the activations of sampling when they are there, else by a forward call.
-  bool recall() {
+  bool recall(const SliceList& slices, int64_t turn) {
     const std::span<const int32_t> rows = batch.activation_rows(store.epoch());
     if (rows.empty() || !reuses() || !store.holds(policy)) return false;
+    compute_spot(slices, turn);  // first: it uses the cache too
     policy.recall(batch.packed().view(), *cache, hidden.data(), activations, &batch_router, store,
                   rows);
     return true;
   }
 
+  // Log-probs and entropies of one sample of the call, by a forward call of its own; not in every
+  // call when that would be more than its share of the rows.
+  void compute_spot(const SliceList& slices, int64_t turn) {
+    spot = {};
+    int64_t samples = 0;
+    for (const GroupSlice& slice : slices) samples += static_cast<int64_t>(slice.samples.size());
+    Rng rng(StreamKey{seed, static_cast<uint32_t>(turn), 0, kSpotStream});
+    int64_t at = rng.below(static_cast<uint32_t>(samples));
+    auto slice = slices.begin();
+    for (; at >= static_cast<int64_t>(slice->samples.size()); ++slice) at -= slice->samples.size();
+    const Sample* sample = slice->samples[at];
+    const size_t rows = slice->group->prompt_tokens.size() + sample->tokens.size();
+    const int64_t all = batch.packed().rows();
+    if (turn % ((kSpotShare * static_cast<int64_t>(rows) + all - 1) / all) != 0) return;
+    spot.build({{slice->group, {sample}}}, temperature);
+    const PackedBatch& packed = spot.packed();
+    const size_t width = policy.config().width;
+    policy.forward(packed.view(), *cache, hidden.data());
+    spot_logprob.resize(spot.responses());
+    spot_entropy.resize(spot.responses());
+    policy.logprobs(hidden.data() + packed.first_response_row() * width, spot.responses(),
+                    spot.target().data(), spot.temperature().data(), spot.kept(),
+                    spot_logprob.data(), spot_entropy.data());
+  }
+
   enum class Use {
-    kScore,    // log-probs only
-    kCompute,  // backward may follow
-    kRecall    // the same, from sampling's activations where they are there
+    kScore,  // log-probs only
+    kTrain   // backward may follow; from sampling's activations where they are there
   };
 
-  // Returns whether the rows were recalled.
-  bool forward(const Policy& of, const SliceList& slices, Use use) {
+  // Returns whether the rows were recalled. Which sample is computed again depends on `turn`.
+  bool forward(const Policy& of, const SliceList& slices, Use use, int64_t turn = 0) {
     batch.build(slices, temperature);
     const PackedBatch& packed = batch.packed();
     need_cache(of, packed.pages());
     const size_t width = of.config().width;
     hidden.resize(packed.rows() * width);
-    const bool recalled = use == Use::kRecall && recall();
+    const bool recalled = use == Use::kTrain && recall(slices, turn);
     if (!recalled) {
       const bool save = use != Use::kScore;
       of.forward(packed.view(), *cache, hidden.data(), save ? &activations : nullptr,
@@ -227,11 +256,16 @@ struct Trainer::Impl {
     return recalled;
   }
 
-  // What sampling recorded; the first rows are computed again all the same.
+  // What sampling recorded, but for the sample that was computed again. The first rows are, too,
+  // all the same.
   void recall_logprobs() {
+    const Sample* computed = spot.samples().empty() ? nullptr : spot.samples().front().sample;
     for (const MicroBatch::Row& row : batch.samples()) {
-      std::copy_n(row.sample->logprobs.begin(), row.count, logprob.begin() + row.first);
-      std::copy_n(row.sample->entropies.begin(), row.count, entropy.begin() + row.first);
+      const bool again = row.sample == computed;
+      std::copy_n(again ? spot_logprob.begin() : row.sample->logprobs.begin(), row.count,
+                  logprob.begin() + row.first);
+      std::copy_n(again ? spot_entropy.begin() : row.sample->entropies.begin(), row.count,
+                  entropy.begin() + row.first);
     }
   }
 
@@ -353,8 +387,7 @@ struct Trainer::Impl {
     batch_router.load.clear();
     int64_t turn = step;
     for (const SliceList& slices : calls) {
-      const bool check = turn++ % kCheckEvery == 0;
-      const bool recalled = forward(policy, slices, check ? Use::kCompute : Use::kRecall);
+      const bool recalled = forward(policy, slices, Use::kTrain, turn++);
       differentiate(scope, first, report);
       backward(config.router_aux_coef * static_cast<double>(batch.responses()) / rows_total);
       report.forward_rows += batch.packed().rows();

@@ -42,8 +42,8 @@ struct TrainerConfig {
       "more arithmetic, the same bits");
     v("reuse_mb", reuse_mb,
       "MiB for activations of sampled tokens, which training takes over in place of computing them "
-      "again (the same bits; one call in eight is computed and compared, and 64 log-probs of the "
-      "others); 0 = always compute",
+      "again (the same bits; up to one row in 16 is computed all the same and compared, and 64 "
+      "log-probs of every call); 0 = always compute",
       Range{0, 1e9});
     v("train_router", train_router, "false keeps the routers of experts at their initial values");
     v("freeze", freeze,
@@ -76,8 +76,9 @@ struct StepReport {
   int updates = 0;       // optimizer updates made
   // |log-prob in training - log-prob at sampling| over the first mini-batch, before anything was
   // updated. The same kernels compute both, so on-policy both numbers are exactly 0. Of a call
-  // whose rows were recalled 64 log-probs are computed again, from their last hidden states; the
-  // others count as equal.
+  // whose rows were recalled one sample is computed again from its tokens (not in every call when
+  // that is more than one row in 16), and 64 log-probs from their last hidden states; the others
+  // count as equal.
   double logp_difference_mean = 0, logp_difference_max = 0;
   double max_vio = 0;  // max over layers of max load / mean load - 1; 0 for a dense policy
   std::vector<std::vector<int64_t>> expert_load;  // [moe layer][expert] choices in training
