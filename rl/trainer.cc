@@ -142,7 +142,8 @@ struct Trainer::Impl {
   RouterStats router;        // of the step
   RouterStats batch_router;  // of the update
   MicroBatch batch;
-  MicroBatch spot;  // of the one sample that is computed again
+  MicroBatch spot;                      // of the one sample that is computed again
+  const Sample* spot_sample = nullptr;  // or none in this call
   std::vector<float> spot_logprob, spot_entropy;
   std::vector<float> hidden, logprob, entropy, dlogprob, dentropy, dhidden;
   std::vector<double> gradient;
@@ -205,7 +206,7 @@ struct Trainer::Impl {
   // Log-probs and entropies of one sample of the call, by a forward call of its own; not in every
   // call when that would be more than its share of the rows.
   void compute_spot(const SliceList& slices, int64_t turn) {
-    spot = {};
+    spot_sample = nullptr;
     int64_t samples = 0;
     for (const GroupSlice& slice : slices) samples += static_cast<int64_t>(slice.samples.size());
     Rng rng(StreamKey{seed, static_cast<uint32_t>(turn), 0, kSpotStream});
@@ -213,18 +214,25 @@ struct Trainer::Impl {
     auto slice = slices.begin();
     for (; at >= static_cast<int64_t>(slice->samples.size()); ++slice) at -= slice->samples.size();
     const Sample* sample = slice->samples[at];
-    const size_t rows = slice->group->prompt_tokens.size() + sample->tokens.size();
+    const auto rows =
+        static_cast<int64_t>(slice->group->prompt_tokens.size() + sample->tokens.size());
     const int64_t all = batch.packed().rows();
-    if (turn % ((kSpotShare * static_cast<int64_t>(rows) + all - 1) / all) != 0) return;
+    if (turn % ((kSpotShare * rows + all - 1) / all) != 0) return;
     spot.build({{slice->group, {sample}}}, temperature);
-    const PackedBatch& packed = spot.packed();
-    const size_t width = policy.config().width;
-    policy.forward(packed.view(), *cache, hidden.data());
+    policy.forward(spot.packed().view(), *cache, hidden.data());
     spot_logprob.resize(spot.responses());
     spot_entropy.resize(spot.responses());
-    policy.logprobs(hidden.data() + packed.first_response_row() * width, spot.responses(),
-                    spot.target().data(), spot.temperature().data(), spot.kept(),
-                    spot_logprob.data(), spot_entropy.data());
+    score(policy, spot, spot.responses(), spot_logprob, spot_entropy);
+    spot_sample = sample;
+  }
+
+  // Log-probs and entropies of the first `rows` responses, from the hidden states of their call.
+  void score(const Policy& of, const MicroBatch& of_batch, int64_t rows,
+             std::vector<float>& logprobs, std::vector<float>& entropies) const {
+    const auto kept = of_batch.kept();
+    of.logprobs(hidden.data() + of_batch.packed().first_response_row() * of.config().width, rows,
+                of_batch.target().data(), of_batch.temperature().data(),
+                kept.first(std::min<size_t>(kept.size(), rows)), logprobs.data(), entropies.data());
   }
 
   enum class Use {
@@ -237,8 +245,7 @@ struct Trainer::Impl {
     batch.build(slices, temperature);
     const PackedBatch& packed = batch.packed();
     need_cache(of, packed.pages());
-    const size_t width = of.config().width;
-    hidden.resize(packed.rows() * width);
+    hidden.resize(packed.rows() * of.config().width);
     const bool recalled = use == Use::kTrain && recall(slices, turn);
     if (!recalled) {
       const bool save = use != Use::kScore;
@@ -248,20 +255,16 @@ struct Trainer::Impl {
     logprob.resize(batch.responses());
     entropy.resize(batch.responses());
     if (recalled) recall_logprobs();
-    const int64_t rows = recalled ? std::min(batch.responses(), kSpotRows) : batch.responses();
-    const auto kept = batch.kept();
-    of.logprobs(hidden.data() + packed.first_response_row() * width, rows, batch.target().data(),
-                batch.temperature().data(), kept.first(std::min<size_t>(kept.size(), rows)),
-                logprob.data(), entropy.data());
+    score(of, batch, recalled ? std::min(batch.responses(), kSpotRows) : batch.responses(), logprob,
+          entropy);
     return recalled;
   }
 
   // What sampling recorded, but for the sample that was computed again. The first rows are, too,
   // all the same.
   void recall_logprobs() {
-    const Sample* computed = spot.samples().empty() ? nullptr : spot.samples().front().sample;
     for (const MicroBatch::Row& row : batch.samples()) {
-      const bool again = row.sample == computed;
+      const bool again = row.sample == spot_sample;
       std::copy_n(again ? spot_logprob.begin() : row.sample->logprobs.begin(), row.count,
                   logprob.begin() + row.first);
       std::copy_n(again ? spot_entropy.begin() : row.sample->entropies.begin(), row.count,

@@ -183,13 +183,20 @@ constexpr MicroShape micro_of() {
   return shape;
 }
 
-struct MicroTable {
-  MicroShape rows[kRowTile + 1];
-};
-inline constexpr MicroTable kMicro = {{MicroShape(), micro_of<1>(), micro_of<2>(), micro_of<3>(),
-                                       micro_of<4>(), micro_of<5>(), micro_of<6>(), micro_of<7>(),
-                                       micro_of<8>(), micro_of<9>(), micro_of<10>(), micro_of<11>(),
-                                       micro_of<12>()}};
+inline constexpr MicroShape kMicro[kRowTile + 1] = {  // by rows
+    {},
+    micro_of<1>(),
+    micro_of<2>(),
+    micro_of<3>(),
+    micro_of<4>(),
+    micro_of<5>(),
+    micro_of<6>(),
+    micro_of<7>(),
+    micro_of<8>(),
+    micro_of<9>(),
+    micro_of<10>(),
+    micro_of<11>(),
+    micro_of<12>()};
 
 // All rows against up to 32 columns. Instruction sets with few registers take 16 columns at a time.
 // Fetches the strips of `first` beside its first tiles, those of `then` beside others, as far as
@@ -225,7 +232,7 @@ inline void gemm_panel(Micro t, int64_t m, const Strips& first = {}, const Strip
       part.next = strip < strips.count ? strips.from + strip * strips.strip : nullptr;
       part.next_k = strips.step;
       part.next_line = beside == 2 ? strips.strip : 0;
-      kMicro.rows[rows].f[wide ? 1 : 0][t.a_k == 1 ? 0 : 1](part);
+      kMicro[rows].f[wide][t.a_k != 1](part);
       row += rows;
     }
     if (wide) return;
@@ -253,7 +260,7 @@ inline void gemm(const GemmArgs& g) {
     t.bias = g.bias ? g.bias + col : nullptr;
   };
   // One row: four panels at a time keep enough loads and chains in flight to stream the weights.
-  if (g.m == 1) {
+  if (g.m == 1 && g.a_k == 1) {
     constexpr int kVecs = kMaxAccumulators >= 24 ? 8 : 4;
     constexpr int kColumns = kVecs * kLanes;
     for (; column + kColumns - kPanelColumns < g.columns; column += kColumns) {
@@ -262,7 +269,7 @@ inline void gemm(const GemmArgs& g) {
     }
   }
   if constexpr (kMaxAccumulators >= 24) {
-    if (g.m >= 2 && g.m <= 5) {
+    if (g.m >= 2 && g.m <= 5 && g.a_k == 1) {
       for (; column + 32 < g.columns; column += 64) {
         at(column);
         if (g.m == 2) micro<2, 4, false>(t);

@@ -121,6 +121,25 @@ TEST_CASE("what a product fetches for later never shows") {
   }
 }
 
+TEST_CASE("a product takes A by rows or by columns, whatever its shape") {
+  const int64_t k = 37, columns = 200, panels = (columns + kPanelColumns - 1) / kPanelColumns;
+  const Values b = random_values(panels * k * kPanelColumns, 1);
+  for (int64_t m = 1; m <= 26; ++m) {
+    CAPTURE(m);
+    const Values a = random_values(m * k, 2);
+    Values transposed(m * k);
+    for (int64_t i = 0; i < m * k; ++i) transposed[i % k * m + i / k] = a[i];
+    const auto run = [&](const Values& from, int64_t a_row, int64_t a_k) {
+      Values c(m * columns, NAN);
+      table().gemm({from.data(), a_row, a_k, b.data(), k * kPanelColumns, c.data(), columns, m, k,
+                    columns, nullptr, Accumulate::kStart});
+      return c;
+    };
+    CHECK(same_bits(everywhere([&] { return run(a, k, 1); }),
+                    everywhere([&] { return run(transposed, 1, m); })));
+  }
+}
+
 TEST_CASE("linear respects row distances and writes nothing else") {
   const int64_t m = 9, out = 37, in = 50, ldx = 61, ldy = 45;
   const Values x = random_values(m * ldx, 1), w = random_values(out * in, 2);
