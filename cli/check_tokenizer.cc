@@ -7,8 +7,9 @@
 #include "core/config.h"
 #include "core/error.h"
 #include "core/json_lines.h"
-#include "policy/tokenizer.h"
-#include "policy/tokenizer_unicode.h"
+#include "model/formats/gguf_model.h"
+#include "text/tokenizer.h"
+#include "text/tokenizer_unicode.h"
 
 namespace zeroth {
 namespace {
@@ -64,7 +65,7 @@ bool agrees(const Tokenizer& tokenizer, bool special, const Json& row, const std
 }
 
 Result check_folder(const std::filesystem::path& dir, const std::string& golden) {
-  const auto tokenizer = Tokenizer::load(dir);
+  const auto tokenizer = load_tokenizer(dir);
   // sentencepiece never matches control pieces in a text, the tokenizers library does.
   const bool special = tokenizer->format() != TokenizerFormat::kSentencePiece;
   Result result;

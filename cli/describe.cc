@@ -7,12 +7,12 @@
 #include "cli/usage.h"
 #include "core/config.h"
 #include "kernels/limits.h"
-#include "policy/checkpoint.h"
-#include "policy/config.h"
-#include "policy/gguf_model.h"
-#include "policy/tokenizer.h"
+#include "model/config.h"
+#include "model/formats/checkpoint.h"
+#include "model/formats/gguf_model.h"
 #include "rollout/roofline.h"
-#include "tasks/chat_template.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
 
 namespace zeroth {
 namespace {
@@ -77,7 +77,7 @@ std::string chat_template_name(const Tokenizer& tokenizer) {
 void describe_tokenizer(const std::filesystem::path& path, Json& out) {
   out["tokenizer"] = tokenizer_file(path);
   if (out["tokenizer"] == "") return;
-  const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::load(path);
+  const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(path);
   out["tokens"] = tokenizer->vocab_size();
   out["end_tokens"] = tokenizer->eos_ids();
   out["chat_template"] = chat_template_name(*tokenizer);

@@ -11,12 +11,13 @@
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/files.h"
+#include "model/formats/gguf_model.h"
 #include "policy/policy.h"
-#include "policy/tokenizer.h"
 #include "rl/chat.h"
 #include "rl/evaluate.h"
 #include "rollout/engine.h"
 #include "tasks/task_spec.h"
+#include "text/tokenizer.h"
 
 namespace zeroth {
 namespace {
@@ -77,7 +78,7 @@ int run_eval(const Args& args) {
   if (!rest.empty())
     fail_usage("zeroth eval: unexpected argument \"" + rest[0] + "\"", "see zeroth eval --help");
   if (command.model.empty()) fail_usage("zeroth eval: no model", "give --model DIR");
-  const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::load(command.model);
+  const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(command.model);
   const TaskSpec spec = parse_task_spec(command.task);
   const std::unique_ptr<Task> task =
       make_task(spec.name, with_chat_template(spec.options, *tokenizer));

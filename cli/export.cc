@@ -7,9 +7,10 @@
 #include "cli/model_files.h"
 #include "cli/usage.h"
 #include "core/config.h"
-#include "policy/checkpoint.h"
-#include "policy/gguf_write.h"
-#include "policy/tokenizer.h"
+#include "model/formats/checkpoint.h"
+#include "model/formats/gguf_model.h"
+#include "model/formats/gguf_write.h"
+#include "text/tokenizer.h"
 
 namespace zeroth {
 namespace {
@@ -40,7 +41,7 @@ GgmlType ggml_type(const std::string& name) {
 
 void export_gguf(const ExportOptions& options, const Weights& weights) {
   std::unique_ptr<Tokenizer> tokenizer;
-  if (!options.no_tokenizer) tokenizer = Tokenizer::load(options.model);
+  if (!options.no_tokenizer) tokenizer = load_tokenizer(options.model);
   GgufOptions gguf;
   gguf.type = ggml_type(options.type);
   gguf.word_rules = options.word_rules;

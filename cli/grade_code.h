@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "tasks/code_task.h"
+#include "tasks/builtin/code_task.h"
 
 namespace zeroth {
 

@@ -4,7 +4,7 @@
 #include <cstdio>
 
 #include "core/json_lines.h"
-#include "inspect/terminal.h"
+#include "core/terminal.h"
 
 namespace zeroth {
 

@@ -2,8 +2,8 @@
 
 #include "core/error.h"
 #include "core/files.h"
-#include "policy/gguf_model.h"
-#include "policy/tokenizer.h"
+#include "model/formats/gguf_model.h"
+#include "text/tokenizer.h"
 
 namespace zeroth {
 
@@ -23,7 +23,7 @@ void copy_tokenizer(const fs::path& model, const fs::path& out) {
   const bool present = is_gguf(model) || fs::exists(model / "tokenizer.json") ||
                        fs::exists(model / "vocab.json") || fs::exists(model / "tokenizer.model");
   if (!present) return;
-  for (const auto& [name, content] : Tokenizer::load(model)->contents()) {
+  for (const auto& [name, content] : load_tokenizer(model)->contents()) {
     write_file_atomic(out / name, content);
   }
 }

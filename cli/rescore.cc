@@ -11,7 +11,7 @@
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/error.h"
-#include "inspect/trace_store.h"
+#include "record/trace_store.h"
 #include "tasks/task.h"
 
 namespace zeroth {

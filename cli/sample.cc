@@ -12,11 +12,12 @@
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/files.h"
+#include "model/formats/gguf_model.h"
 #include "policy/policy.h"
-#include "policy/tokenizer.h"
 #include "rl/chat.h"
 #include "rollout/engine.h"
 #include "tasks/options.h"
+#include "text/tokenizer.h"
 
 namespace zeroth {
 namespace {
@@ -151,7 +152,7 @@ int run_sample(const Args& args) {
   if (options.model.empty()) {
     fail_usage("zeroth sample: no --model", "give the folder of a checkpoint, --model DIR");
   }
-  const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::load(options.model);
+  const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(options.model);
   GenerationRequest request;
   request.prompt = prompt_tokens(options, *tokenizer);
   request.seed = options.seed;

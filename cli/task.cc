@@ -7,8 +7,8 @@
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/files.h"
+#include "tasks/plugins/so_host.h"
 #include "tasks/scaffold.h"
-#include "tasks/so_host.h"
 #include "tasks/task.h"
 #include "tasks/task_check.h"
 

@@ -8,7 +8,8 @@
 #include "core/config.h"
 #include "core/error.h"
 #include "core/files.h"
-#include "policy/tokenizer.h"
+#include "model/formats/gguf_model.h"
+#include "text/tokenizer.h"
 
 namespace zeroth {
 namespace {
@@ -80,7 +81,7 @@ int run_tokenize(const Args& args) {
   if (options.model.empty()) fail_usage("tokenize: --model is missing", usage);
   const int inputs = !options.text.empty() + !options.file.empty() + !options.ids.empty();
   if (inputs > 1) fail_usage("tokenize: --text, --file and --ids exclude each other", usage);
-  const auto tokenizer = Tokenizer::load(options.model);
+  const auto tokenizer = load_tokenizer(options.model);
   if (!options.ids.empty()) {
     print_decoded(*tokenizer, options);
     return 0;

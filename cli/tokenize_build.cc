@@ -7,8 +7,9 @@
 #include "core/config.h"
 #include "core/error.h"
 #include "core/files.h"
-#include "policy/tokenizer.h"
-#include "policy/tokenizer_build.h"
+#include "model/formats/gguf_model.h"
+#include "text/tokenizer.h"
+#include "text/tokenizer_build.h"
 
 namespace zeroth {
 namespace {
@@ -56,7 +57,7 @@ int run_tokenize_build(const Args& args) {
   std::filesystem::create_directories(dir);
   write_file_atomic(dir / "tokenizer.json", json);
   write_file_atomic(dir / "tokenizer_config.json", build_tokenizer_config(spec));
-  std::printf("%s: %d tokens\n", dir.string().c_str(), Tokenizer::load(dir)->vocab_size());
+  std::printf("%s: %d tokens\n", dir.string().c_str(), load_tokenizer(dir)->vocab_size());
   return 0;
 }
 

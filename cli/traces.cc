@@ -11,8 +11,8 @@
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/error.h"
+#include "core/terminal.h"
 #include "inspect/run_view.h"
-#include "inspect/terminal.h"
 #include "inspect/text_tools.h"
 
 namespace zeroth {

@@ -6,7 +6,7 @@
 #include "cli/model_files.h"
 #include "cli/usage.h"
 #include "core/config.h"
-#include "policy/upcycle.h"
+#include "model/formats/upcycle.h"
 
 namespace zeroth {
 namespace {

@@ -1,9 +1,10 @@
-# zeroth_library(NAME DEPENDS a b): the static library zeroth_NAME from NAME/*.cc (and one level of subfolders).
+# zeroth_library(NAME DEPENDS a b): the static library zeroth_NAME from NAME/*.cc and one level of subfolders.
 # A folder that needs more than that keeps a NAME/library.cmake, which is included with `target` set.
 function(zeroth_library name)
   cmake_parse_arguments(ARG "" "" "DEPENDS" ${ARGN})
   set(target zeroth_${name})
-  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${name}/*.cc)
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${name}/*.cc
+       ${PROJECT_SOURCE_DIR}/${name}/*/*.cc)
   if(NOT sources AND NOT EXISTS ${PROJECT_SOURCE_DIR}/${name}/library.cmake)
     add_library(${target} INTERFACE)
     return()

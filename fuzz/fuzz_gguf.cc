@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "core/error.h"
-#include "policy/gguf.h"
-#include "policy/gguf_model.h"
+#include "model/formats/gguf.h"
+#include "model/formats/gguf_model.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::span<const std::byte> file(reinterpret_cast<const std::byte*>(data), size);

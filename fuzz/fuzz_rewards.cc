@@ -9,8 +9,8 @@
 #include "rewards/format.h"
 #include "rewards/process.h"
 #include "rewards/shaping.h"
-#include "tasks/countdown_trace.h"
-#include "tasks/small_function.h"
+#include "tasks/builtin/countdown_trace.h"
+#include "tasks/builtin/small_function.h"
 
 namespace {
 

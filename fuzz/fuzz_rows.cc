@@ -9,7 +9,7 @@
 #include <string>
 
 #include "core/error.h"
-#include "tasks/data_task.h"
+#include "tasks/builtin/data_task.h"
 #include "tasks/rows.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "policy/safetensors.h"
+#include "model/formats/safetensors.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::span<const std::byte> file(reinterpret_cast<const std::byte*>(data), size);

@@ -5,11 +5,11 @@
 #include <string>
 
 #include "core/error.h"
-#include "policy/sentencepiece.h"
-#include "policy/tokenizer_bpe.h"
-#include "policy/tokenizer_file.h"
-#include "policy/tokenizer_regex.h"
-#include "policy/tokenizer_unicode.h"
+#include "text/sentencepiece.h"
+#include "text/tokenizer_bpe.h"
+#include "text/tokenizer_file.h"
+#include "text/tokenizer_regex.h"
+#include "text/tokenizer_unicode.h"
 
 namespace {
 

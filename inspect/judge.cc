@@ -8,8 +8,8 @@
 #include "core/error.h"
 #include "core/json_lines.h"
 #include "core/sha256.h"
-#include "inspect/terminal.h"
-#include "tasks/http_client.h"
+#include "core/terminal.h"
+#include "net/http_client.h"
 
 namespace zeroth {
 namespace {

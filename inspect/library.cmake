@@ -1,4 +1,4 @@
-target_link_libraries(${target} PRIVATE PkgConfig::ZSTD PkgConfig::SQLITE3 PkgConfig::PCRE2)
+target_link_libraries(${target} PRIVATE PkgConfig::SQLITE3 PkgConfig::PCRE2)
 
 # The page is part of the binary.
 set(page_data ${CMAKE_CURRENT_BINARY_DIR}/generated/page_data.cc)
@@ -9,6 +9,3 @@ add_custom_command(OUTPUT ${page_data}
                    DEPENDS ${page_sources} ${PROJECT_SOURCE_DIR}/inspect/embed.cmake
                    COMMENT "Embedding the inspector's page")
 target_sources(${target} PRIVATE ${page_data})
-
-# Boost.Beast: headers only, in the compiler's own search path.
-find_path(ZEROTH_BEAST_INCLUDE boost/beast/version.hpp REQUIRED)

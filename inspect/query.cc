@@ -7,9 +7,9 @@
 #include <cstring>
 
 #include "core/config.h"
-#include "inspect/terminal.h"
+#include "core/terminal.h"
 #include "inspect/trace_index.h"
-#include "inspect/trace_store.h"
+#include "record/trace_store.h"
 
 namespace zeroth {
 namespace {

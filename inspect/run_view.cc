@@ -8,7 +8,7 @@
 #include "core/error.h"
 #include "core/version.h"
 #include "inspect/run_view_impl.h"
-#include "inspect/trace_scan.h"
+#include "record/trace_scan.h"
 
 namespace zeroth {
 

@@ -5,8 +5,8 @@
 #include <map>
 
 #include "core/error.h"
+#include "core/terminal.h"
 #include "inspect/run_view_impl.h"
-#include "inspect/terminal.h"
 
 namespace zeroth {
 namespace {

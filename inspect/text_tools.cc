@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "inspect/terminal.h"
+#include "core/terminal.h"
 
 namespace zeroth {
 

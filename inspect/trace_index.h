@@ -10,10 +10,10 @@
 #include <string>
 #include <vector>
 
-#include "inspect/scanners.h"
 #include "inspect/sqlite.h"
-#include "inspect/step_stats.h"
-#include "inspect/trace_store.h"
+#include "record/trace_store.h"
+#include "scan/scanners.h"
+#include "scan/step_stats.h"
 
 namespace zeroth {
 

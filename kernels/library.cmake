@@ -2,9 +2,6 @@
 if(NOT ZEROTH_SANITIZE AND NOT ZEROTH_TSAN)
   target_compile_options(${target} PRIVATE -O3)
 endif()
-file(GLOB kernel_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/cpu/*.cc
-     ${PROJECT_SOURCE_DIR}/kernels/reference/*.cc)
-target_sources(${target} PRIVATE ${kernel_sources})
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set_source_files_properties(${PROJECT_SOURCE_DIR}/kernels/cpu/avx2.cc PROPERTIES COMPILE_OPTIONS
     "-mavx2;-mfma")

@@ -8,13 +8,13 @@
 #include <vector>
 
 #include "kernels/ops.h"
+#include "model/buffer.h"
+#include "model/config.h"
+#include "model/layout.h"
+#include "model/rope_table.h"
 #include "policy/activation_store.h"
-#include "policy/buffer.h"
-#include "policy/config.h"
 #include "policy/dual_chunk.h"
-#include "policy/layout.h"
 #include "policy/policy.h"
-#include "policy/rope_table.h"
 
 namespace zeroth {
 

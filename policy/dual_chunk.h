@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "kernels/ops.h"
-#include "policy/buffer.h"
-#include "policy/config.h"
+#include "model/buffer.h"
+#include "model/config.h"
 
 namespace zeroth {
 

@@ -1,7 +1,7 @@
 #include <cstring>
 
 #include "core/error.h"
-#include "policy/buffer.h"
+#include "model/buffer.h"
 #include "policy/policy.h"
 
 namespace zeroth {

@@ -9,7 +9,7 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
-#include "policy/checkpoint.h"
+#include "model/formats/checkpoint.h"
 #include "policy/decoder.h"
 
 namespace zeroth {

@@ -10,8 +10,9 @@
 
 #include "core/trajectory.h"
 #include "kernels/head.h"
-#include "policy/config.h"
-#include "policy/parameters.h"
+#include "model/config.h"
+#include "model/formats/save_options.h"
+#include "model/parameters.h"
 
 namespace zeroth {
 
@@ -72,11 +73,6 @@ struct RouterStats {
   std::vector<std::vector<int64_t>> load;  // [moe layer][expert] routed choices
 };
 
-struct SaveOptions {
-  bool bfloat16 = false;                 // rounds to nearest even; default float32, lossless
-  uint64_t shard_bytes = 5'000'000'000;  // larger checkpoints become several files with an index
-};
-
 // Thread safety: const methods may run beside each other on different caches; the others need
 // exclusive access.
 class Policy {
@@ -85,8 +81,8 @@ class Policy {
   // publish(), save(), backward and an Activations for forward are Errors then.
   enum class Use { kTraining, kSampling };
   // Reads a Hugging Face directory (config.json, safetensors, sharded or not) or a .gguf file
-  // (policy/gguf_model.h). A tensor that is missing, unexpected, of the wrong shape or not finite
-  // is an Error with its name. float32, float16, bfloat16 and block-scaled float8 (e4m3) are
+  // (model/formats/gguf_model.h). A tensor that is missing, unexpected, of the wrong shape or not
+  // finite is an Error with its name. float32, float16, bfloat16 and block-scaled float8 (e4m3) are
   // widened to float32. Beside the weights that are kept no more than a few MiB a thread are taken.
   // Published as version 0, like init.
   static std::unique_ptr<Policy> load(const std::filesystem::path& path, Use use = Use::kTraining);

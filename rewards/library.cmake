@@ -1,8 +1,4 @@
-# Graders live one folder deeper. FLINT, Arb and GMP are LGPL and linked dynamically.
-file(GLOB reward_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/rewards/math/*.cc
-     ${PROJECT_SOURCE_DIR}/rewards/code/*.cc)
-target_sources(${target} PRIVATE ${reward_sources})
-
+# FLINT, Arb and GMP are LGPL and linked dynamically.
 find_library(FLINT_LIBRARY NAMES libflint.so REQUIRED)
 find_library(ARB_LIBRARY NAMES libflint-arb.so libarb.so REQUIRED)
 find_library(GMP_LIBRARY NAMES libgmp.so REQUIRED)

@@ -1,6 +1,6 @@
 #include "rl/chat.h"
 
-#include "tasks/chat_template.h"
+#include "text/chat_template.h"
 
 namespace zeroth {
 

@@ -21,8 +21,8 @@
 
 #include "core/config.h"
 #include "policy/policy.h"
-#include "policy/tokenizer.h"
 #include "rl/optimizer.h"
+#include "text/tokenizer.h"
 
 namespace zeroth {
 

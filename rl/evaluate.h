@@ -4,10 +4,10 @@
 #include <atomic>
 #include <functional>
 
-#include "policy/tokenizer.h"
 #include "rollout/engine.h"
 #include "tasks/evaluation.h"
 #include "tasks/task.h"
+#include "text/tokenizer.h"
 
 namespace zeroth {
 

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "core/config.h"
-#include "policy/buffer.h"
-#include "policy/parameters.h"
+#include "model/buffer.h"
+#include "model/parameters.h"
 
 namespace zeroth {
 

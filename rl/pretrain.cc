@@ -6,9 +6,10 @@
 
 #include "core/error.h"
 #include "core/files.h"
-#include "inspect/progress.h"
-#include "inspect/run_recorder.h"
+#include "model/formats/gguf_model.h"
 #include "policy/policy.h"
+#include "record/progress.h"
+#include "record/run_recorder.h"
 #include "rl/checkpoint.h"
 #include "rl/run_folder.h"
 
@@ -42,7 +43,7 @@ class Pretrainer {
              const std::optional<TrainingCheckpoint>& from)
       : config_(config),
         folder_(folder),
-        tokenizer_(Tokenizer::load(
+        tokenizer_(load_tokenizer(
             from ? from->folder
                  : fs::path(config.tokenizer.empty() ? config.model : config.tokenizer))),
         tokenizer_files_(read_tokenizer_files(*tokenizer_)),

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "policy/packing.h"
-#include "policy/tokenizer.h"
 #include "rl/optimizer.h"
-#include "tasks/corpus.h"
+#include "tasks/corpora/corpus.h"
+#include "text/tokenizer.h"
 
 namespace zeroth {
 

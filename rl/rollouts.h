@@ -5,11 +5,11 @@
 #include <memory>
 #include <vector>
 
-#include "policy/tokenizer.h"
 #include "rl/run_config.h"
 #include "rollout/engine.h"
 #include "tasks/curriculum.h"
 #include "tasks/task.h"
+#include "text/tokenizer.h"
 
 namespace zeroth {
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "inspect/run_recorder.h"
+#include "record/run_recorder.h"
 #include "rewards/shaping.h"
 #include "rl/advantage.h"
 #include "rl/alarms.h"

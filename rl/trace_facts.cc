@@ -4,7 +4,7 @@
 #include <bit>
 #include <cmath>
 
-#include "inspect/run_recorder.h"
+#include "record/run_recorder.h"
 #include "rl/trainer.h"
 
 namespace zeroth {

@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "kernels/limits.h"
+#include "model/formats/gguf_model.h"
 #include "rl/chat.h"
 #include "rl/run_folder.h"
 #include "rollout/roofline.h"
@@ -34,7 +35,7 @@ TrainingRun::TrainingRun(const fs::path& path, const RunConfig& run_config)
 }
 
 void TrainingRun::open(const fs::path& model) {
-  tokenizer = Tokenizer::load(model);
+  tokenizer = load_tokenizer(model);
   task = make_task(config.task.name, with_chat_template(config.task.options, *tokenizer));
   tokenizer_files = read_tokenizer_files(*tokenizer);
   policy = Policy::load(model);

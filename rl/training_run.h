@@ -6,15 +6,15 @@
 #include <string>
 
 #include "core/files.h"
-#include "inspect/run_recorder.h"
 #include "policy/policy.h"
-#include "policy/tokenizer.h"
+#include "record/run_recorder.h"
 #include "rl/alarms.h"
 #include "rl/checkpoint.h"
 #include "rl/rollouts.h"
 #include "rl/run_config.h"
 #include "rl/trainer.h"
 #include "tasks/task.h"
+#include "text/tokenizer.h"
 
 namespace zeroth {
 

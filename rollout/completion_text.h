@@ -5,8 +5,8 @@
 #include <string>
 
 #include "core/trajectory.h"
-#include "policy/tokenizer.h"
 #include "rollout/stop_matcher.h"
+#include "text/tokenizer.h"
 
 namespace zeroth {
 

@@ -8,7 +8,7 @@
 
 #include "core/trajectory.h"
 #include "policy/policy.h"
-#include "policy/tokenizer.h"
+#include "text/tokenizer.h"
 
 namespace zeroth {
 

@@ -6,12 +6,12 @@
 #include <vector>
 
 #include "kernels/head.h"
+#include "model/config.h"
 #include "policy/activation_store.h"
-#include "policy/config.h"
-#include "policy/tokenizer.h"
 #include "rollout/completion_text.h"
 #include "rollout/engine.h"
 #include "rollout/scheduler.h"
+#include "text/tokenizer.h"
 
 namespace zeroth {
 

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "policy/config.h"
+#include "model/config.h"
 
 namespace zeroth {
 

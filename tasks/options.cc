@@ -2,7 +2,7 @@
 
 #include <optional>
 
-#include "tasks/chat_template.h"
+#include "text/chat_template.h"
 
 namespace zeroth {
 namespace {

@@ -17,7 +17,7 @@ namespace zeroth {
 //   r1_zero        a conversation that asks for <think> and <answer> blocks, ending with
 //   "Assistant:" r1_zero_think  the same, with the opening <think> already there chatml, llama3,
 //   deepseek, mistral   one user turn, ending where the assistant starts
-//                  (tasks/chat_template.h)
+//                  (text/chat_template.h)
 //   chat           the one that the checkpoint's tokenizer names; known only where there is one
 struct ResponseOptions {
   std::string prompt_template = "plain";

@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
-#include "tasks/plugin_header.h"
+#include "tasks/plugins/plugin_header.h"
 
 namespace zeroth {
 namespace {

@@ -3,17 +3,17 @@
 #include <functional>
 
 #include "core/parallel.h"
-#include "tasks/arithmetic.h"
-#include "tasks/code_task.h"
-#include "tasks/countdown.h"
-#include "tasks/data_task.h"
-#include "tasks/knights.h"
+#include "tasks/builtin/arithmetic.h"
+#include "tasks/builtin/code_task.h"
+#include "tasks/builtin/countdown.h"
+#include "tasks/builtin/data_task.h"
+#include "tasks/builtin/knights.h"
+#include "tasks/builtin/parity.h"
+#include "tasks/builtin/programs.h"
+#include "tasks/builtin/zebra.h"
 #include "tasks/mixture.h"
-#include "tasks/parity.h"
-#include "tasks/plugin_task.h"
-#include "tasks/programs.h"
+#include "tasks/plugins/plugin_task.h"
 #include "tasks/task_spec.h"
-#include "tasks/zebra.h"
 
 namespace zeroth {
 namespace {
@@ -64,7 +64,7 @@ Entry code_entry(const std::string& name, const std::string& summary) {
           options_help<CodeTaskOptions>};
 }
 
-// A task outside the binary; see tasks/plugin_task.h.
+// A task outside the binary; see tasks/plugins/plugin_task.h.
 template <class Options>
 Entry plugin_entry(const std::string& name, std::unique_ptr<Task> (*make)(Options),
                    const std::string& summary) {

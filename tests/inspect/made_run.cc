@@ -7,8 +7,8 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/parallel.h"
-#include "inspect/run_recorder.h"
-#include "tasks/countdown_moves.h"
+#include "record/run_recorder.h"
+#include "tasks/builtin/countdown_moves.h"
 #include "tasks/task.h"
 
 namespace zeroth {

@@ -10,11 +10,11 @@
 #include "core/files.h"
 #include "inspect/packed_counts.h"
 #include "inspect/page.h"
-#include "inspect/run_recorder.h"
 #include "inspect/text_tools.h"
-#include "inspect/trace_store.h"
+#include "record/run_recorder.h"
+#include "record/trace_store.h"
 #include "tests/inspect/made_run.h"
-#include "tests/inspect/samples.h"
+#include "tests/record/samples.h"
 
 using namespace zeroth;
 namespace fs = std::filesystem;

@@ -1,4 +1,4 @@
-#include "policy/checkpoint.h"
+#include "model/formats/checkpoint.h"
 
 #include <doctest/doctest.h>
 
@@ -7,8 +7,8 @@
 #include <limits>
 
 #include "core/files.h"
-#include "policy/layout.h"
-#include "policy/safetensors.h"
+#include "model/formats/safetensors.h"
+#include "model/layout.h"
 #include "tests/policy/support.h"
 
 using namespace zeroth;

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "policy/rope_table.h"
+#include "model/rope_table.h"
 #include "tests/policy/support.h"
 
 using namespace zeroth;

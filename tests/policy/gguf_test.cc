@@ -1,4 +1,4 @@
-#include "policy/gguf.h"
+#include "model/formats/gguf.h"
 
 #include <doctest/doctest.h>
 
@@ -6,10 +6,10 @@
 
 #include "core/config.h"
 #include "core/rng.h"
-#include "policy/gguf_model.h"
+#include "model/formats/gguf_model.h"
 #include "policy/policy.h"
 #include "tests/policy/gguf_writer.h"
-#include "tests/policy/tokenizer_support.h"
+#include "tests/text/tokenizer_support.h"
 
 using namespace zeroth;
 using namespace zeroth::test;
@@ -164,7 +164,7 @@ TEST_SUITE("gguf") {
     TinyModel no_vocab("llama");
     TempFolder folder;
     folder.write("m.gguf", no_vocab.writer.bytes());
-    check_error(error_of([&] { Tokenizer::load(folder.path / "m.gguf"); }),
+    check_error(error_of([&] { load_tokenizer(folder.path / "m.gguf"); }),
                 "\"tokenizer.ggml.model\" is missing");
   }
 
@@ -211,7 +211,7 @@ TEST_SUITE("gguf") {
     pairs.number("tokenizer.ggml.eos_token_id", 3);
     TempFolder folder;
     folder.write("t.gguf", pairs.bytes());
-    const auto tokenizer = Tokenizer::load(folder.path / "t.gguf");
+    const auto tokenizer = load_tokenizer(folder.path / "t.gguf");
     CHECK(tokenizer->encode("ab ab<end>11") == std::vector<TokenId>{2, 6, 3, 4, 4});
     CHECK(tokenizer->eos_ids() == std::vector<TokenId>{3});
     CHECK(tokenizer->decode(tokenizer->encode("ab ab<end>11")) == "ab ab11");
@@ -219,7 +219,7 @@ TEST_SUITE("gguf") {
     // What a checkpoint of the model gets is a tokenizer folder of its own.
     TempFolder saved;
     for (const auto& [name, content] : tokenizer->contents()) saved.write(name, content);
-    const auto again = Tokenizer::load(saved.path);
+    const auto again = load_tokenizer(saved.path);
     CHECK(again->encode("ab ab<end>11") == tokenizer->encode("ab ab<end>11"));
     CHECK(again->eos_ids() == tokenizer->eos_ids());
     CHECK(again->contents() == tokenizer->contents());
@@ -235,12 +235,12 @@ TEST_SUITE("gguf") {
     pieces.number("tokenizer.ggml.eos_token_id", 2);
     pieces.number("tokenizer.ggml.bos_token_id", 1);
     folder.write("p.gguf", pieces.bytes());
-    const auto llama = Tokenizer::load(folder.path / "p.gguf");
+    const auto llama = load_tokenizer(folder.path / "p.gguf");
     CHECK(llama->encode("ab abA", false) == std::vector<TokenId>{8, 8, 3});
     CHECK(llama->decode(llama->encode("ab abA")) == "ab abA");
     TempFolder model;
     for (const auto& [name, content] : llama->contents()) model.write(name, content);
-    const auto reread = Tokenizer::load(model.path);
+    const auto reread = load_tokenizer(model.path);
     CHECK(reread->encode("ab abA", false) == std::vector<TokenId>{8, 8, 3});
     CHECK(reread->bos_id() == 1);
     CHECK(reread->eos_ids() == std::vector<TokenId>{2});
@@ -250,11 +250,10 @@ TEST_SUITE("gguf") {
     std::string bytes = unknown.bytes();
     bytes.replace(bytes.find("smollm"), 6, "smoxxm");
     folder.write("u.gguf", bytes);
-    check_error(error_of([&] { Tokenizer::load(folder.path / "u.gguf"); }), "\"smoxxm\"");
+    check_error(error_of([&] { load_tokenizer(folder.path / "u.gguf"); }), "\"smoxxm\"");
     GgufWriter beyond = pairs;
     beyond.number("tokenizer.ggml.bos_token_id", 99);
     folder.write("v.gguf", beyond.bytes());
-    check_error(error_of([&] { Tokenizer::load(folder.path / "v.gguf"); }),
-                "beyond the vocabulary");
+    check_error(error_of([&] { load_tokenizer(folder.path / "v.gguf"); }), "beyond the vocabulary");
   }
 }

@@ -1,4 +1,5 @@
-#include "policy/gguf_write.h"
+#include "model/formats/gguf_write.h"
+#include "model/formats/gguf_model.h"
 
 #include <doctest/doctest.h>
 
@@ -6,11 +7,11 @@
 #include <cstring>
 
 #include "core/rng.h"
-#include "policy/checkpoint.h"
-#include "policy/gguf_word_rules.h"
-#include "policy/safetensors.h"
-#include "policy/tokenizer_source.h"
+#include "model/formats/checkpoint.h"
+#include "model/formats/gguf_word_rules.h"
+#include "model/formats/safetensors.h"
 #include "tests/policy/support.h"
+#include "text/tokenizer_source.h"
 
 using namespace zeroth;
 using namespace zeroth::test;
@@ -154,13 +155,13 @@ TEST_SUITE("gguf write") {
     for (const std::string name :
          {"smollm2", "gpt2", "mistral-v1", "qwen2-reduced", "deepseek-reduced", "llama3-rules"}) {
       CAPTURE(name);
-      const auto tokenizer = Tokenizer::load("tests/data/tokenizers/" + name);
+      const auto tokenizer = load_tokenizer("tests/data/tokenizers/" + name);
       Json json = read_json_file(fixture("llama") / "config.json");
       json["vocab_size"] = tokenizer->vocab_size() + 5;  // padded, as published models are
       const auto policy = Policy::init(PolicyConfig::from_json(json, name), 1);
       const fs::path path = dir.path() / "m.gguf";
       write_gguf(path, policy->config(), policy->parameters(), tokenizer.get(), {});
-      const auto back = Tokenizer::load(path);
+      const auto back = load_tokenizer(path);
       const auto ids = tokenizer->encode(text);
       CHECK(back->encode(text) == ids);
       CHECK(back->decode(ids) == tokenizer->decode(ids));
@@ -170,7 +171,7 @@ TEST_SUITE("gguf write") {
 
   TEST_CASE("word rules that llama.cpp has not: named, or kept whole beside a near name") {
     TempDir dir;
-    const auto tokenizer = Tokenizer::load("models/base");
+    const auto tokenizer = load_tokenizer("models/base");
     const Weights weights = load_weights("models/base");
     const fs::path path = dir.path() / "m.gguf";
     const auto write = [&](const std::string& rules, const Tokenizer* of) {
@@ -181,8 +182,8 @@ TEST_SUITE("gguf write") {
     CHECK(!fs::exists(path));
     write("gpt-2", tokenizer.get());
     const std::string text = "Numbers 3 15: target 24";
-    CHECK(Tokenizer::load(path)->encode(text) == tokenizer->encode(text));
-    const auto large = Tokenizer::load("tests/data/tokenizers/gpt2");
+    CHECK(load_tokenizer(path)->encode(text) == tokenizer->encode(text));
+    const auto large = load_tokenizer("tests/data/tokenizers/gpt2");
     CHECK(contains(error_of([&] { write("", large.get()); }), "the model has"));
   }
 }

@@ -14,19 +14,12 @@
 
 #include "core/config.h"
 #include "core/rng.h"
-#include "policy/checkpoint.h"
+#include "model/formats/checkpoint.h"
 #include "policy/packing.h"
 #include "policy/policy.h"
+#include "tests/model/support.h"
 
 namespace zeroth::test {
-
-inline const std::vector<std::string> kFamilies = {"llama",   "qwen2",       "qwen3",
-                                                   "mixtral", "qwen2_moe",   "qwen3_moe",
-                                                   "olmoe",   "deepseek_v2", "deepseek_v3"};
-
-inline std::filesystem::path fixture(const std::string& family) {
-  return std::filesystem::path("tests/data/parity") / family;
-}
 
 inline std::vector<std::vector<TokenId>> fixture_sequences(const std::string& family) {
   std::vector<std::vector<TokenId>> out;
@@ -119,32 +112,6 @@ inline std::vector<float> hidden_of(const Policy& policy, std::span<const TokenI
   return hidden_of(policy, batch);
 }
 
-class TempDir {
- public:
-  TempDir() {
-    std::string name = (std::filesystem::temp_directory_path() / "zeroth-policy-XXXXXX").string();
-    path_ = mkdtemp(name.data());
-  }
-  ~TempDir() { std::filesystem::remove_all(path_); }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
-
-// The text of the Error that body throws; empty when it throws none.
-template <class Body>
-std::string error_of(const Body& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
 // Reads every parameter in pieces of a few rows, which must be what `parameters` holds.
 inline void check_rows(const WeightSource& source, const Parameters& parameters) {
   for (size_t i = 0; i < parameters.infos().size(); ++i) {
@@ -158,10 +125,6 @@ inline void check_rows(const WeightSource& source, const Parameters& parameters)
       CHECK(same_bits(piece, all.subspan(first, piece.size())));
     }
   }
-}
-
-inline bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace zeroth::test

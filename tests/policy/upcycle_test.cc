@@ -1,4 +1,4 @@
-#include "policy/upcycle.h"
+#include "model/formats/upcycle.h"
 
 #include <doctest/doctest.h>
 

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "core/error.h"
+#include "model/formats/gguf_model.h"
 #include "support.h"
 
 using namespace zeroth;
@@ -12,7 +13,7 @@ namespace {
 
 struct Trained {
   std::unique_ptr<Policy> policy = tiny_policy();
-  std::unique_ptr<Tokenizer> tokenizer = Tokenizer::load(kTinyBase);
+  std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(kTinyBase);
   AdamW optimizer{policy->parameters(), {}};
 
   void step(float gradient) {
@@ -61,7 +62,7 @@ TEST_CASE("what is saved comes back, bit for bit") {
   CHECK(equal(optimizer.second_moment(), trained.optimizer.second_moment()));
   CHECK(optimizer.steps() == 2);
   // The folder is a checkpoint that samples: the tokenizer is there, with its end-of-text.
-  CHECK(Tokenizer::load(checkpoint->folder)->eos_ids() == std::vector<TokenId>{1});
+  CHECK(load_tokenizer(checkpoint->folder)->eos_ids() == std::vector<TokenId>{1});
   CHECK(fs::is_regular_file(run.path() / "checkpoints" / "latest" / "model.safetensors"));
 }
 

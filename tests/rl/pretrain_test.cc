@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/json_lines.h"
 #include "core/parallel.h"
+#include "model/formats/gguf_model.h"
 #include "support.h"
 
 using namespace zeroth;
@@ -47,7 +48,7 @@ std::map<std::string, std::string> left_by(const fs::path& run) {
 }  // namespace
 
 TEST_CASE("batches hold whole documents, and loss falls on responses and their end only") {
-  const auto tokenizer = Tokenizer::load(kTinyBase);
+  const auto tokenizer = load_tokenizer(kTinyBase);
   const Letters corpus;
   DocumentBatches batches(corpus, *tokenizer, 0, 24);
   int64_t next = 0;
@@ -96,7 +97,7 @@ TEST_CASE("pretraining lowers the loss and leaves a checkpoint that loads") {
   CHECK(summary.loss == losses.back());
   const fs::path latest = folder.path() / "run" / "checkpoints" / "latest";
   CHECK(Policy::load(latest)->config().vocab_size == 264);
-  CHECK(Tokenizer::load(latest)->eos_ids() == std::vector<TokenId>{kEnd});
+  CHECK(load_tokenizer(latest)->eos_ids() == std::vector<TokenId>{kEnd});
 }
 
 TEST_CASE("pretraining: same bytes again, with other threads, and after interruption") {

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "model/formats/gguf_model.h"
 #include "rl/metrics.h"
 #include "support.h"
 
@@ -61,7 +62,7 @@ struct Setup {
   }
   RunConfig config;
   std::unique_ptr<Policy> policy = tiny_policy();
-  std::unique_ptr<Tokenizer> tokenizer = Tokenizer::load(kTinyBase);
+  std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(kTinyBase);
 };
 
 int informative(const Rollout& rollout) {

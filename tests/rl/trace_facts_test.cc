@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-#include "inspect/run_recorder.h"
+#include "record/run_recorder.h"
 #include "rl/trainer.h"
 #include "support.h"
 

@@ -7,7 +7,7 @@
 #include "core/error.h"
 #include "core/json_lines.h"
 #include "core/parallel.h"
-#include "inspect/trace_store.h"
+#include "record/trace_store.h"
 #include "rl/run_folder.h"
 #include "support.h"
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "policy/policy.h"
-#include "policy/tokenizer.h"
+#include "text/tokenizer.h"
 
 namespace zeroth {
 

@@ -1,4 +1,4 @@
-#include "tasks/chat_template.h"
+#include "text/chat_template.h"
 
 #include <doctest/doctest.h>
 

@@ -1,5 +1,5 @@
 // The fractions corpus against the task that it prepares for.
-#include "tasks/corpus_fractions.h"
+#include "tasks/corpora/corpus_fractions.h"
 
 #include <doctest/doctest.h>
 

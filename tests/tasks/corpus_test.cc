@@ -1,6 +1,6 @@
 // What the pretraining text teaches has to be what it claims to teach: shares, error rates, and
 // nothing held out.
-#include "tasks/corpus.h"
+#include "tasks/corpora/corpus.h"
 
 #include <doctest/doctest.h>
 
@@ -10,8 +10,8 @@
 
 #include "rewards/expression.h"
 #include "rewards/format.h"
-#include "tasks/countdown.h"
-#include "tasks/countdown_trace.h"
+#include "tasks/builtin/countdown.h"
+#include "tasks/builtin/countdown_trace.h"
 #include "tasks/task.h"
 
 using namespace zeroth;

@@ -1,4 +1,4 @@
-#include "tasks/countdown.h"
+#include "tasks/builtin/countdown.h"
 
 #include <doctest/doctest.h>
 
@@ -7,8 +7,8 @@
 #include <set>
 
 #include "rewards/expression.h"
-#include "tasks/countdown_moves.h"
-#include "tasks/countdown_trace.h"
+#include "tasks/builtin/countdown_moves.h"
+#include "tasks/builtin/countdown_trace.h"
 
 using namespace zeroth;
 

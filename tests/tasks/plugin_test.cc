@@ -10,8 +10,8 @@
 #include <thread>
 
 #include "core/files.h"
-#include "tasks/plugin_http.h"
-#include "tasks/plugin_task.h"
+#include "tasks/plugins/plugin_http.h"
+#include "tasks/plugins/plugin_task.h"
 
 using namespace zeroth;
 namespace fs = std::filesystem;

@@ -1,4 +1,4 @@
-#include "tasks/programs.h"
+#include "tasks/builtin/programs.h"
 
 #include <doctest/doctest.h>
 
@@ -7,8 +7,8 @@
 #include <set>
 
 #include "rewards/format.h"
-#include "tasks/corpus.h"
-#include "tasks/small_function.h"
+#include "tasks/builtin/small_function.h"
+#include "tasks/corpora/corpus.h"
 #include "tasks/task_check.h"
 
 using namespace zeroth;

@@ -2,9 +2,9 @@
 
 #include <set>
 
-#include "tasks/knights.h"
+#include "tasks/builtin/knights.h"
+#include "tasks/builtin/zebra.h"
 #include "tasks/task_check.h"
-#include "tasks/zebra.h"
 
 using namespace zeroth;
 

@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <exception>
 
-#include "tasks/so_host.h"
+#include "tasks/plugins/so_host.h"
 
 int main(int argc, char** argv) {
   try {

@@ -7,7 +7,7 @@
 #include <fstream>
 #include <string>
 
-#include "tasks/plugin_abi.h"
+#include "tasks/plugins/plugin_abi.h"
 
 namespace {
 

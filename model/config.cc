@@ -1,0 +1,428 @@
+#include "model/config.h"
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <optional>
+
+#include "model/config_reader.h"
+#include "model/multimodal.h"
+
+namespace zeroth {
+namespace {
+
+constexpr FamilyNames kFamilies[] = {
+    {Family::kLlama, "llama", "LlamaForCausalLM"},
+    {Family::kQwen2, "qwen2", "Qwen2ForCausalLM"},
+    {Family::kQwen3, "qwen3", "Qwen3ForCausalLM"},
+    {Family::kMixtral, "mixtral", "MixtralForCausalLM"},
+    {Family::kQwen2Moe, "qwen2_moe", "Qwen2MoeForCausalLM"},
+    {Family::kQwen3Moe, "qwen3_moe", "Qwen3MoeForCausalLM"},
+    {Family::kOlmoe, "olmoe", "OlmoeForCausalLM"},
+    {Family::kDeepseekV2, "deepseek_v2", "DeepseekV2ForCausalLM"},
+    {Family::kDeepseekV3, "deepseek_v3", "DeepseekV3ForCausalLM"},
+};
+
+// Bounds that keep every product of two sizes far from overflow.
+constexpr int kMaxSize = 1 << 20;
+constexpr int kMaxVocab = 1 << 24;
+constexpr int kMaxLayers = 4096;
+constexpr int kMaxExperts = 4096;
+
+Family read_family(const ConfigReader& in) {
+  std::string architecture;
+  if (const Json* list = in.find({"architectures"})) {
+    if (!list->is_array() || list->empty() || !list->front().is_string()) {
+      in.bad("architectures", "is " + ConfigReader::shown(*list), "give a list with one name");
+    }
+    architecture = list->front().get<std::string>();
+  }
+  const std::string model_type = in.text({"model_type"}, "");
+  std::string known;
+  for (const FamilyNames& name : kFamilies) {
+    known += std::string(known.empty() ? "" : ", ") + name.architecture;
+    const bool by_architecture = architecture == name.architecture;
+    const bool by_type = model_type == name.model_type;
+    if (architecture.empty() ? by_type : by_architecture && (by_type || model_type.empty())) {
+      return name.family;
+    }
+    if (by_architecture) {
+      in.bad("model_type", "is '" + model_type + "' beside architecture " + architecture,
+             std::string("set model_type to '") + name.model_type + "'");
+    }
+  }
+  if (!architecture.empty()) {
+    in.bad("architectures", "names " + architecture + ", which is not implemented",
+           "use one of " + known);
+  }
+  in.bad("model_type", model_type.empty() ? "is missing" : "is '" + model_type + "'",
+         "use a model of one of the architectures " + known);
+}
+
+// 0.1 mscale ln(scale) + 1 (YaRN, equation 22, with DeepSeek's mscale).
+double yarn_mscale(double scale, double mscale) {
+  return scale <= 1 ? 1.0 : 0.1 * mscale * std::log(scale) + 1.0;
+}
+
+void read_yarn(const ConfigReader& in, int max_position, RopeConfig& rope) {
+  rope.original_max_position = in.real({"original_max_position_embeddings"}, max_position, 1, 1e9);
+  rope.factor = in.real({"factor"}, max_position / rope.original_max_position, 1e-3, 1e6);
+  rope.beta_fast = in.real({"beta_fast"}, 32, 1e-6, 1e6);
+  rope.beta_slow = in.real({"beta_slow"}, 1, 1e-6, 1e6);
+  rope.truncate = in.boolean("truncate", true);
+  const double mscale = in.real({"mscale"}, 0, 0, 100);
+  const double mscale_all_dim = in.real({"mscale_all_dim"}, 0, 0, 100);
+  const double derived =
+      mscale > 0 && mscale_all_dim > 0
+          ? yarn_mscale(rope.factor, mscale) / yarn_mscale(rope.factor, mscale_all_dim)
+          : yarn_mscale(rope.factor, 1);
+  rope.cos_sin_scale = in.real({"attention_factor"}, derived, 1e-3, 1e3);
+}
+
+// `rope_parameters` (new) or `rope_theta` beside `rope_scaling` (old).
+RopeConfig read_rope(const ConfigReader& top, int max_position, double default_theta, bool latent) {
+  RopeConfig rope;
+  const ConfigReader in =
+      top.object(top.has("rope_parameters") ? "rope_parameters" : "rope_scaling");
+  rope.theta = in.real({"rope_theta"}, top.real({"rope_theta"}, default_theta, 1, 1e12), 1, 1e12);
+  const std::string type = in.text({"rope_type", "type"}, "default");
+  const double rotary =
+      in.real({"partial_rotary_factor"}, top.real({"partial_rotary_factor"}, 1, 0, 1), 0, 1);
+  if (rotary != 1) {
+    in.bad("partial_rotary_factor", "is " + Json(rotary).dump(),
+           "only whole heads are rotated in the supported families: use 1");
+  }
+  if (type == "default") {
+    rope.type = RopeType::kDefault;
+  } else if (type == "linear") {
+    rope.type = RopeType::kLinear;
+    rope.factor = in.real({"factor"}, std::nullopt, 1e-3, 1e6);
+  } else if (type == "llama3") {
+    rope.type = RopeType::kLlama3;
+    rope.factor = in.real({"factor"}, std::nullopt, 1, 1e6);
+    rope.low_freq_factor = in.real({"low_freq_factor"}, std::nullopt, 1e-6, 1e6);
+    rope.high_freq_factor = in.real({"high_freq_factor"}, std::nullopt, 1e-6, 1e6);
+    if (rope.high_freq_factor <= rope.low_freq_factor) {
+      in.bad("high_freq_factor", "is not above low_freq_factor", "llama3 scaling needs it larger");
+    }
+    rope.original_max_position =
+        in.real({"original_max_position_embeddings"}, max_position, 1, 1e9);
+  } else if (type == "yarn") {
+    rope.type = RopeType::kYarn;
+    read_yarn(in, max_position, rope);
+  } else if (type == "dynamic" || type == "longrope") {
+    in.bad("rope_type", "is '" + type + "'",
+           "this scaling changes the rotation of earlier tokens as a sequence grows, so a log-prob "
+           "would depend on what follows; use default, linear, llama3 or yarn");
+  } else {
+    in.bad("rope_type", "is '" + type + "'", "use default, linear, llama3 or yarn");
+  }
+  // DeepSeek raises the softmax temperature with the stretch, whatever the type of scaling.
+  const double all_dim = in.real({"mscale_all_dim"}, 0, 0, 100);
+  if (latent && type != "default" && all_dim > 0) {
+    const double mscale = yarn_mscale(rope.factor, all_dim);
+    rope.softmax_scale = mscale * mscale;
+  }
+  return rope;
+}
+
+void read_attention(const ConfigReader& in, PolicyConfig& c) {
+  const bool biased = in.boolean("attention_bias", false);
+  switch (c.family) {
+    case Family::kQwen2:
+      c.qkv_bias = true;
+      break;
+    case Family::kQwen2Moe:
+      c.qkv_bias = in.boolean("qkv_bias", true);
+      break;
+    case Family::kMixtral:
+      break;
+    default:
+      c.qkv_bias = c.output_bias = biased;
+  }
+  if (c.family == Family::kQwen3 || c.family == Family::kQwen3Moe) c.qk_norm = QkNorm::kPerHead;
+  if (c.family == Family::kOlmoe) {
+    c.qk_norm = QkNorm::kWholeWidth;
+    c.clip_qkv = static_cast<float>(in.real({"clip_qkv"}, 0, 0, 1e9));
+  }
+  const int default_head = c.family == Family::kQwen3 ? 128 : std::max(1, c.width / c.heads);
+  c.head_dim = in.integer({"head_dim"}, default_head, 1, kMaxSize);
+  // OLMoE normalises over hidden_size, which leaves no other head size.
+  if (c.family == Family::kOlmoe) c.head_dim = c.width / c.heads;
+  if (!in.has("head_dim") && c.width % c.heads != 0 && c.family != Family::kQwen3) {
+    in.bad("hidden_size",
+           "is " + std::to_string(c.width) + ", not a multiple of the " + std::to_string(c.heads) +
+               " heads",
+           "make it a multiple, or give head_dim");
+  }
+  if (c.head_dim % 2 != 0) in.bad("head_dim", "is odd", "rotary heads need an even size");
+}
+
+void read_latent_attention(const ConfigReader& in, PolicyConfig& c) {
+  c.latent.q_rank = in.integer({"q_lora_rank"}, 0, 0, kMaxSize);
+  c.latent.kv_rank = in.integer({"kv_lora_rank"}, std::nullopt, 1, kMaxSize);
+  c.latent.nope_dim = in.integer({"qk_nope_head_dim"}, std::nullopt, 1, kMaxSize);
+  c.latent.rope_dim = in.integer({"qk_rope_head_dim"}, std::nullopt, 2, kMaxSize);
+  c.latent.v_dim = in.integer({"v_head_dim"}, std::nullopt, 1, kMaxSize);
+  if (c.latent.rope_dim % 2 != 0) in.bad("qk_rope_head_dim", "is odd", "give an even number");
+  if (c.kv_heads != c.heads) {
+    in.bad("num_key_value_heads", "differs from num_attention_heads",
+           "latent attention has one key head per query head: make them equal");
+  }
+  c.head_dim = c.latent.nope_dim + c.latent.rope_dim;
+  c.qkv_bias = c.output_bias = in.boolean("attention_bias", false);
+}
+
+void read_windows(const ConfigReader& in, PolicyConfig& c) {
+  c.window.assign(c.layers, 0);
+  const bool by_layer =
+      c.family == Family::kQwen2 || c.family == Family::kQwen3 || c.family == Family::kQwen2Moe;
+  const bool whole_model = c.family == Family::kMixtral || c.family == Family::kQwen3Moe;
+  if (!by_layer && !whole_model) return;
+  if (c.family != Family::kMixtral && !in.boolean("use_sliding_window", false)) return;
+  // An absent window is the class's default, null is none: the one key where the two differ.
+  const bool none = in.is_null("sliding_window") || c.family == Family::kMixtral;
+  const int window = in.integer({"sliding_window"}, none ? 0 : 4096, 0, 1 << 30);
+  if (whole_model) {
+    c.window.assign(c.layers, window);
+    return;
+  }
+  const int first = in.integer({"max_window_layers"}, 28, 0, kMaxLayers);
+  const Json* types = in.find({"layer_types"});
+  if (types && (!types->is_array() || types->size() != static_cast<size_t>(c.layers))) {
+    in.bad("layer_types", "is " + ConfigReader::shown(*types), "list one type per layer");
+  }
+  for (int l = 0; l < c.layers; ++l) {
+    bool sliding = c.family == Family::kQwen2Moe ? l % 2 == 0 && l < first : l >= first;
+    if (types) sliding = (*types)[l] == "sliding_attention";
+    c.window[l] = sliding ? window : 0;
+  }
+}
+
+// Qwen2.5-1M: {"chunk_size", "local_size", "original_max_position_embeddings"}.
+void read_dual_chunks(const ConfigReader& top, PolicyConfig& c) {
+  if (!top.has("dual_chunk_attention_config")) return;
+  const ConfigReader in = top.object("dual_chunk_attention_config");
+  c.chunk_size = in.integer({"chunk_size"}, 8192, 1, 1 << 30);
+  const int local = in.integer({"local_size"}, 1024, 0, c.chunk_size - 1);
+  c.chunk_len = c.chunk_size - local;
+  if (c.chunk_len % kernels::kPageTokens != 0) {
+    in.bad("chunk_size",
+           "is " + std::to_string(c.chunk_size) + " with local_size " + std::to_string(local),
+           "their difference must be a multiple of " + std::to_string(kernels::kPageTokens));
+  }
+  const bool windowed = std::any_of(c.window.begin(), c.window.end(), [](int w) { return w > 0; });
+  if (windowed || c.is_latent()) {
+    top.bad("dual_chunk_attention_config",
+            std::string("stands beside ") + (windowed ? "sliding windows" : "latent attention"),
+            "remove one of them");
+  }
+}
+
+void read_sparse_layers(const ConfigReader& in, PolicyConfig& c) {
+  if (c.family == Family::kDeepseekV2 || c.family == Family::kDeepseekV3) {
+    const int fallback = c.family == Family::kDeepseekV2 ? 0 : 3;
+    const int dense = in.integer({"first_k_dense_replace"}, fallback, 0, kMaxLayers);
+    if (in.integer({"moe_layer_freq"}, 1, 0, kMaxLayers) != 1) {
+      in.bad("moe_layer_freq", "is not 1", "only 1 is known of published models");
+    }
+    for (int l = dense; l < c.layers; ++l) c.sparse[l] = 1;
+    return;
+  }
+  if (c.family != Family::kQwen2Moe && c.family != Family::kQwen3Moe) {
+    c.sparse.assign(c.layers, 1);
+    return;
+  }
+  const int step = in.integer({"decoder_sparse_step"}, 1, 1, kMaxLayers);
+  for (int l = 0; l < c.layers; ++l) c.sparse[l] = (l + 1) % step == 0;
+  const Json* dense = in.find({"mlp_only_layers"});
+  if (!dense) return;
+  if (!dense->is_array())
+    in.bad("mlp_only_layers", "is " + ConfigReader::shown(*dense), "give a list");
+  for (const Json& layer : *dense) {
+    if (!layer.is_number_integer() || layer < 0 || layer >= c.layers) {
+      in.bad("mlp_only_layers", "contains " + ConfigReader::shown(layer),
+             "list layer numbers below num_hidden_layers");
+    }
+    c.sparse[layer.get<size_t>()] = 0;
+  }
+}
+
+void read_groups(const ConfigReader& in, kernels::RouterConfig& router) {
+  router.groups = in.integer({"n_group"}, 1, 1, kMaxExperts);
+  router.top_groups = in.integer({"topk_group"}, 1, 1, kMaxExperts);
+  if (router.experts % router.groups != 0 || router.top_groups > router.groups) {
+    in.bad("n_group",
+           "is " + std::to_string(router.groups) + " with topk_group " +
+               std::to_string(router.top_groups) + " and " + std::to_string(router.experts) +
+               " experts",
+           "groups must divide the experts, and topk_group cannot be above n_group");
+  }
+  if (router.top_k > router.experts / router.groups * router.top_groups) {
+    in.bad("num_experts_per_tok", "is more than the kept groups hold", "lower it");
+  }
+}
+
+// DeepSeek-V3 chooses by biased sigmoid scores (noaux_tc); so does the largest DeepSeek-VL2, whose
+// architecture is V2's.
+void read_deepseek_router(const ConfigReader& in, PolicyConfig& c) {
+  kernels::RouterConfig& router = c.router;
+  const bool v3 = c.family == Family::kDeepseekV3;
+  const std::string method = in.text({"topk_method"}, v3 ? "noaux_tc" : "greedy");
+  const bool biased = method == "noaux_tc";
+  const std::string wanted = biased ? "sigmoid" : "softmax";
+  const std::string scoring = in.text({"scoring_func"}, wanted);
+  if (scoring != wanted) {
+    in.bad("scoring_func", "is '" + scoring + "'",
+           "topk_method " + method + " scores by " + wanted);
+  }
+  router.scale = static_cast<float>(in.real({"routed_scaling_factor"}, v3 ? 2.5 : 1, 0, 1e6));
+  if (biased) {
+    router.sigmoid = router.group_sum_top2 = c.selection_bias = true;
+    router.normalize = in.boolean("norm_topk_prob", v3);
+    read_groups(in, router);
+    if (router.experts / router.groups < 2) {
+      in.bad("n_group", "leaves one expert a group", "a group is scored by its best two experts");
+    }
+  } else if (v3) {
+    in.bad("topk_method", "is '" + method + "'", "use noaux_tc");
+  } else if (method == "group_limited_greedy") {
+    read_groups(in, router);
+  } else if (method != "greedy") {
+    in.bad("topk_method", "is '" + method + "'", "use greedy, group_limited_greedy or noaux_tc");
+  }
+  // norm_topk_prob of DeepSeek-V2's softmax is left unread, as transformers does: published files
+  // say false, and the two reference implementations disagree about true.
+}
+
+void read_experts(const ConfigReader& in, PolicyConfig& c) {
+  const bool deepseek = c.family == Family::kDeepseekV2 || c.family == Family::kDeepseekV3;
+  read_sparse_layers(in, c);
+  if (c.moe_layers() == 0) return;
+  c.router.experts =
+      deepseek ? in.integer({"n_routed_experts", "num_local_experts", "num_experts"}, std::nullopt,
+                            1, kMaxExperts)
+               : in.integer({"num_local_experts", "num_experts"}, std::nullopt, 1, kMaxExperts);
+  c.router.top_k = in.integer({"num_experts_per_tok"}, std::nullopt, 1, c.router.experts);
+  const bool own_width = c.family != Family::kMixtral && c.family != Family::kOlmoe;
+  c.expert_width =
+      own_width ? in.integer({"moe_intermediate_size"}, std::nullopt, 1, kMaxSize) : c.mlp_width;
+  c.router.normalize = c.family == Family::kMixtral || in.boolean("norm_topk_prob", false);
+  if (c.family == Family::kQwen2Moe) {
+    c.shared_width = in.integer({"shared_expert_intermediate_size"}, std::nullopt, 1, kMaxSize);
+    c.shared_gate = true;
+  }
+  if (deepseek) {
+    c.router.normalize = false;
+    const int shared = in.integer({"n_shared_experts"}, 0, 0, 1024);
+    if (int64_t{shared} * c.expert_width > kMaxSize) {
+      in.bad("n_shared_experts", "is " + std::to_string(shared), "lower it");
+    }
+    c.shared_width = shared * c.expert_width;
+    read_deepseek_router(in, c);
+  }
+  c.aux_coef = in.real({"router_aux_loss_coef"}, 0, 0, 1e6);
+}
+
+void read_quantization(const ConfigReader& top, PolicyConfig& c) {
+  if (!top.has("quantization_config")) return;
+  const ConfigReader in = top.object("quantization_config");
+  const std::string method = in.text({"quant_method"}, "");
+  if (method != "fp8") {
+    in.bad("quant_method", "is '" + method + "'",
+           "only block-scaled fp8 is read: convert the checkpoint to bfloat16 or float32");
+  }
+  c.fp8_block = 128;
+  const Json* block = in.find({"weight_block_size"});
+  if (!block) return;
+  if (!block->is_array() || block->size() != 2 || (*block)[0] != (*block)[1] ||
+      !(*block)[0].is_number_integer() || (*block)[0] < 1 || (*block)[0] > kMaxSize) {
+    in.bad("weight_block_size", "is " + ConfigReader::shown(*block),
+           "square blocks such as [128, 128]");
+  }
+  c.fp8_block = (*block)[0].get<int>();
+}
+
+}  // namespace
+
+const FamilyNames& names_of(Family family) {
+  const auto same = [family](const FamilyNames& names) { return names.family == family; };
+  return *std::find_if(std::begin(kFamilies), std::end(kFamilies), same);
+}
+
+const char* to_string(Family family) { return names_of(family).model_type; }
+
+PolicyConfig PolicyConfig::from_json(const Json& json, const std::string& source_name) {
+  if (!json.is_object()) {
+    fail_usage(source_name + " is not a JSON object", "give a Hugging Face config.json");
+  }
+  if (const auto part = language_part(json, source_name)) {
+    PolicyConfig c = from_json(part->config, source_name + ": language_config");
+    c.prefix = part->prefix;
+    return c;
+  }
+  const ConfigReader in(json, source_name);
+  PolicyConfig c;
+  c.source = json;
+  c.family = read_family(in);
+  const bool deepseek = c.family == Family::kDeepseekV2 || c.family == Family::kDeepseekV3;
+  c.vocab_size = in.integer({"vocab_size"}, std::nullopt, 1, kMaxVocab);
+  c.width = in.integer({"hidden_size"}, std::nullopt, 1, kMaxSize);
+  c.layers = in.integer({"num_hidden_layers"}, std::nullopt, 1, kMaxLayers);
+  c.heads = in.integer({"num_attention_heads"}, std::nullopt, 1, kMaxSize);
+  c.kv_heads = in.integer({"num_key_value_heads"}, c.heads, 1, kMaxSize);
+  if (c.heads % c.kv_heads != 0) {
+    in.bad("num_key_value_heads", "is " + std::to_string(c.kv_heads),
+           "it must divide the " + std::to_string(c.heads) + " attention heads");
+  }
+  c.mlp_width = in.integer({"intermediate_size"}, std::nullopt, 1, kMaxSize);
+  const int context = c.family == Family::kLlama || c.family == Family::kDeepseekV2 ? 2048 : 4096;
+  c.max_position = in.integer({"max_position_embeddings"}, context, 1, 1 << 30);
+  const double eps = c.family == Family::kMixtral || c.family == Family::kOlmoe ? 1e-5 : 1e-6;
+  c.norm_eps = static_cast<float>(in.real({"rms_norm_eps"}, eps, 0, 1));
+  c.initializer_range = in.real({"initializer_range"}, 0.02, 0, 100);
+  c.tied_embeddings = in.boolean("tie_word_embeddings", false);
+  c.mlp_bias = (c.family == Family::kLlama || c.family == Family::kDeepseekV2) &&
+               in.boolean("mlp_bias", false);
+  const std::string activation = in.text({"hidden_act"}, "silu");
+  if (activation != "silu" && activation != "swish") {
+    in.bad("hidden_act", "is '" + activation + "'", "only silu is supported");
+  }
+  // DeepSeek-VL2's small models have plain heads.
+  if (deepseek && in.boolean("use_mla", true)) {
+    read_latent_attention(in, c);
+  } else {
+    read_attention(in, c);
+  }
+  const double theta = c.family == Family::kMixtral ? 1e6 : 1e4;
+  c.rope = read_rope(in, c.max_position, theta, c.is_latent());
+  c.rope.interleaved =
+      c.is_latent() && (c.family == Family::kDeepseekV2 || in.boolean("rope_interleave", true));
+  read_windows(in, c);
+  read_dual_chunks(in, c);
+  c.sparse.assign(c.layers, 0);
+  if (c.family != Family::kLlama && c.family != Family::kQwen2 && c.family != Family::kQwen3) {
+    read_experts(in, c);
+  }
+  if (c.family == Family::kDeepseekV3) {
+    c.extra_layers = in.integer({"num_nextn_predict_layers", "num_mtp_layers"}, 1, 0, 64);
+  }
+  read_quantization(in, c);
+  return c;
+}
+
+PolicyConfig PolicyConfig::from_file(const std::filesystem::path& config_json) {
+  return from_json(read_json_file(config_json), config_json.string());
+}
+
+int PolicyConfig::moe_layers() const {
+  int n = 0;
+  for (const char s : sparse) n += s;
+  return n;
+}
+
+float PolicyConfig::attention_scale() const {
+  return static_cast<float>(rope.softmax_scale / std::sqrt(static_cast<double>(k_dim())));
+}
+
+}  // namespace zeroth

@@ -1,0 +1,122 @@
+// What a decoder looks like, read from a Hugging Face config.json. Nine families fit: Llama, Qwen2,
+// Qwen3, Mixtral, Qwen2-MoE, Qwen3-MoE, OLMoE, DeepSeek-V2 and DeepSeek-V3. Everything behind this
+// file (layout, forward, backward, checkpoints) asks the features below and never the family.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+#include "kernels/ops.h"
+
+namespace zeroth {
+
+enum class Family {
+  kLlama,
+  kQwen2,
+  kQwen3,
+  kMixtral,
+  kQwen2Moe,
+  kQwen3Moe,
+  kOlmoe,
+  kDeepseekV2,
+  kDeepseekV3
+};
+struct FamilyNames {
+  Family family;
+  const char* model_type;    // of config.json: "llama"
+  const char* architecture;  // the first of its "architectures": "LlamaForCausalLM"
+};
+const FamilyNames& names_of(Family family);
+const char* to_string(Family family);  // the model_type
+
+enum class RopeType { kDefault, kLinear, kLlama3, kYarn };
+
+// Rotary position embedding (Su et al., "RoFormer", 2021, equation 34) and its length extensions.
+struct RopeConfig {
+  RopeType type = RopeType::kDefault;
+  double theta = 10000;
+  bool interleaved = false;          // pairs (2i, 2i + 1) (DeepSeek) instead of (i, i + dim/2)
+  double factor = 1;                 // linear, llama3, yarn
+  double original_max_position = 0;  // llama3, yarn: length of pre-training
+  double low_freq_factor = 1, high_freq_factor = 4;  // llama3
+  double beta_fast = 32, beta_slow = 1;  // yarn (Peng et al., "YaRN", 2023, section 3.2)
+  bool truncate = true;                  // yarn: correction range in whole dimensions
+  double cos_sin_scale = 1;              // yarn: multiplies cos and sin
+  double softmax_scale = 1;              // yarn with mscale_all_dim: multiplies the attention scale
+};
+
+// Multi-head latent attention (DeepSeek-V2, section 2.1). kv_rank == 0: standard attention.
+struct LatentConfig {
+  int q_rank = 0;  // 0: queries come from one full matrix
+  int kv_rank = 0;
+  int nope_dim = 0;  // part of a query/key head without position
+  int rope_dim = 0;  // part with position; the key's is shared by all heads
+  int v_dim = 0;
+};
+
+enum class QkNorm { kNone, kPerHead, kWholeWidth };
+
+struct PolicyConfig {
+  Family family = Family::kLlama;
+  int vocab_size = 0;
+  int width = 0;  // hidden_size
+  int layers = 0;
+  int heads = 0;
+  int kv_heads = 0;
+  int head_dim = 0;      // standard attention only
+  int mlp_width = 0;     // of dense layers
+  int max_position = 0;  // positions 0 .. max_position - 1 are valid
+  float norm_eps = 1e-6f;
+  double initializer_range = 0.02;
+  bool tied_embeddings = false;
+
+  bool qkv_bias = false, output_bias = false, mlp_bias = false;
+  QkNorm qk_norm = QkNorm::kNone;
+  float clip_qkv = 0;  // 0: off
+  RopeConfig rope;
+  LatentConfig latent;
+  // Dual chunk attention (policy/dual_chunk.h); chunk_len 0: off.
+  int chunk_len = 0, chunk_size = 0;
+  std::vector<int> window;  // [layers] sliding window in tokens; 0: the whole context
+
+  std::vector<char> sparse;      // [layers] 1: mixture of experts, 0: dense
+  kernels::RouterConfig router;  // experts == 0 when every layer is dense
+  bool selection_bias = false;   // e_score_correction_bias
+  int expert_width = 0;
+  int shared_width = 0;      // width of the shared experts together; 0: none
+  bool shared_gate = false;  // shared experts are scaled by a sigmoid gate (Qwen2-MoE)
+  double aux_coef = 0;       // router_aux_loss_coef of the file: what pre-training used
+
+  int extra_layers = 0;  // multi-token prediction layers in the file, read by nobody here
+  int fp8_block = 0;     // block edge of float8 weights in the file; 0: no float8
+  std::string prefix;    // of tensor names in the file (model/multimodal.h); not written
+  Json source;           // the file itself (of its text model), written back by Policy::save
+
+  // Throws Error(kUsage) that names `source_name`, the key, the value and what would be accepted.
+  static PolicyConfig from_json(const Json& json, const std::string& source_name);
+  static PolicyConfig from_file(const std::filesystem::path& config_json);
+
+  bool is_latent() const { return latent.kv_rank > 0; }
+  int moe_layers() const;
+  bool is_moe() const { return moe_layers() > 0; }
+  // Geometry of the cache and of attention: latents are expanded to whole heads when they are
+  // written to the cache.
+  int cache_heads() const { return is_latent() ? heads : kv_heads; }
+  int k_dim() const { return is_latent() ? latent.nope_dim + latent.rope_dim : head_dim; }
+  int v_dim() const { return is_latent() ? latent.v_dim : head_dim; }
+  int rope_dim() const { return is_latent() ? latent.rope_dim : head_dim; }
+  float attention_scale() const;
+};
+
+// Parameter counts: `active` are those that one token meets (experts: the chosen ones); `embedding`
+// is the input table alone, which costs no arithmetic, and is counted in `active` only when the
+// head shares it.
+struct ParameterCounts {
+  int64_t total = 0, active = 0, embedding = 0;
+};
+ParameterCounts count_parameters(const PolicyConfig& config);
+
+}  // namespace zeroth

@@ -1,0 +1,244 @@
+#include "model/formats/gguf_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <set>
+
+#include "core/error.h"
+#include "model/formats/gguf_names.h"
+
+namespace zeroth {
+namespace {
+
+void name_family(Family family, Json& config) {
+  config["model_type"] = names_of(family).model_type;
+  config["architectures"] = {names_of(family).architecture};
+}
+
+// Metadata under the architecture's own prefix.
+class Keys {
+ public:
+  explicit Keys(const GgufContents& gguf)
+      : gguf_(gguf), prefix_(gguf.text("general.architecture")) {}
+  std::string name(const std::string& key) const { return prefix_ + "." + key; }
+  bool has(const std::string& key) const { return gguf_.has(name(key)); }
+  int64_t number(const std::string& key) const { return gguf_.number(name(key)); }
+  int64_t number(const std::string& key, int64_t fallback) const {
+    return gguf_.number(name(key), fallback);
+  }
+  double real(const std::string& key, double fallback) const {
+    return gguf_.real(name(key), fallback);
+  }
+  bool flag(const std::string& key, bool fallback) const { return gguf_.flag(name(key), fallback); }
+  std::string text(const std::string& key, const std::string& fallback) const {
+    return gguf_.text(name(key), fallback);
+  }
+
+ private:
+  const GgufContents& gguf_;
+  std::string prefix_;
+};
+
+// Llama 3's scaling is stored as one divisor per frequency. What gave them may stand beside it;
+// else Llama 3.1's (low 1, high 4, original length 8192) are tried.
+Json llama3_scaling(const GgufContents& gguf, const Keys& keys, std::span<const float> stored,
+                    int head_dim, double theta) {
+  if (stored.empty()) return nullptr;
+  const std::string name = gguf.source + ": rope_freqs.weight";
+  if (static_cast<int>(stored.size()) != head_dim / 2) {
+    fail(name + " does not fit heads of " + std::to_string(head_dim), "fetch the file again");
+  }
+  const double factor = *std::max_element(stored.begin(), stored.end());
+  const double low = keys.real("rope.scaling.low_freq_factor", 1);
+  const double high = keys.real("rope.scaling.high_freq_factor", 4);
+  const auto original =
+      static_cast<double>(keys.number("rope.scaling.original_context_length", 8192));
+  for (int i = 0; i < head_dim / 2; ++i) {
+    const double frequency = std::pow(theta, -2.0 * i / head_dim);
+    const double turns = original * frequency / (2 * std::numbers::pi);
+    double expected = 1;
+    if (turns < low) {
+      expected = factor;
+    } else if (turns < high) {
+      const double smooth = (turns - low) / (high - low);
+      expected = 1 / ((1 - smooth) / factor + smooth);
+    }
+    if (!(std::abs(stored[static_cast<size_t>(i)] - expected) <= 1e-3 * expected)) {
+      fail(name + "[" + std::to_string(i) + "] is " +
+               std::to_string(stored[static_cast<size_t>(i)]) + ", not Llama 3's " +
+               std::to_string(expected),
+           "only Llama 3's frequency scaling can be expressed");
+    }
+  }
+  return {{"rope_type", "llama3"},
+          {"factor", factor},
+          {"low_freq_factor", low},
+          {"high_freq_factor", high},
+          {"original_max_position_embeddings", static_cast<int64_t>(original)}};
+}
+
+Json rope_scaling(const GgufContents& gguf, const Keys& keys) {
+  const std::string type = keys.text("rope.scaling.type", "none");
+  if (type == "none") return nullptr;
+  const double factor = keys.real("rope.scaling.factor", 1);
+  if (type == "linear") return {{"rope_type", "linear"}, {"factor", factor}};
+  if (type != "yarn") {
+    fail(gguf.source + ": " + keys.name("rope.scaling.type") + " is \"" + type + "\"",
+         "none, linear and yarn can be read");
+  }
+  Json yarn = {
+      {"rope_type", "yarn"},
+      {"factor", factor},
+      {"original_max_position_embeddings", keys.number("rope.scaling.original_context_length")}};
+  for (const char* beta : {"beta_fast", "beta_slow"}) {
+    const std::string key = std::string("rope.scaling.yarn_") + beta;
+    if (keys.has(key)) yarn[beta] = keys.real(key, 0);
+  }
+  // llama.cpp stores 0.1 times DeepSeek's mscale_all_dim.
+  const double log_multiplier = keys.real("rope.scaling.yarn_log_multiplier", 0);
+  if (log_multiplier > 0) {
+    yarn["mscale"] = yarn["mscale_all_dim"] = std::round(log_multiplier * 1e4) / 1e3;
+  }
+  return yarn;
+}
+
+void add_experts(const GgufContents& gguf, const Keys& keys, const std::string& type,
+                 Json& config) {
+  const int64_t experts = keys.number("expert_count", 0);
+  if (experts == 0) return;
+  config["num_experts_per_tok"] = keys.number("expert_used_count");
+  if (type == "llama") {
+    name_family(Family::kMixtral, config);
+    config["num_local_experts"] = experts;
+    return;
+  }
+  config["num_experts"] = experts;
+  if (type == "olmoe") {
+    config["norm_topk_prob"] = false;
+    return;
+  }
+  const auto gate = gguf.tensors.find("blk.0.ffn_gate_exps.weight");
+  const int64_t width = keys.number("expert_feed_forward_length", 0);
+  config["moe_intermediate_size"] =
+      width > 0 || gate == gguf.tensors.end() ? width : gate->second.shape[1];
+  config["norm_topk_prob"] = type == "qwen3moe";
+  config["decoder_sparse_step"] = 1;
+  if (type == "qwen2moe") {
+    const auto shared = gguf.tensors.find("blk.0.ffn_gate_shexp.weight");
+    const int64_t stored = keys.number("expert_shared_feed_forward_length", 0);
+    config["shared_expert_intermediate_size"] =
+        stored > 0 || shared == gguf.tensors.end() ? stored : shared->second.shape[0];
+  }
+}
+
+void add_deepseek(const GgufContents& gguf, const Keys& keys, Json& config) {
+  const int64_t rope = keys.number("rope.dimension_count");
+  // Files of 2025 on store the latents as key and value, and the heads under names of their own.
+  const bool split = keys.has("attention.key_length_mla");
+  const int64_t key = keys.number(split ? "attention.key_length_mla" : "attention.key_length");
+  const int64_t value =
+      keys.number(split ? "attention.value_length_mla" : "attention.value_length");
+  if (key <= rope) fail(gguf.source + ": " + keys.name("attention.key_length") + " is too small");
+  config["qk_rope_head_dim"] = rope;
+  config["qk_nope_head_dim"] = key - rope;
+  config["v_head_dim"] = value;
+  config["kv_lora_rank"] = keys.number("attention.kv_lora_rank");
+  const int64_t q_rank = keys.number("attention.q_lora_rank", 0);
+  config["q_lora_rank"] = q_rank > 0 ? Json(q_rank) : Json();
+  config["num_key_value_heads"] = config["num_attention_heads"];
+  config.erase("head_dim");
+  config["n_routed_experts"] = keys.number("expert_count");
+  config["num_experts_per_tok"] = keys.number("expert_used_count");
+  config["n_shared_experts"] = keys.number("expert_shared_count", 0);
+  config["moe_intermediate_size"] = keys.number("expert_feed_forward_length");
+  config["first_k_dense_replace"] = keys.number("leading_dense_block_count", 0);
+  config["routed_scaling_factor"] = keys.real("expert_weights_scale", 1);
+  config["norm_topk_prob"] = keys.flag("expert_weights_norm", false);
+  const bool sigmoid = keys.number("expert_gating_func", 1) == 2;
+  const int64_t groups = keys.number("expert_group_count", 1);
+  config["n_group"] = groups;
+  config["topk_group"] = keys.number("expert_group_used_count", 1);
+  config["scoring_func"] = sigmoid ? "sigmoid" : "softmax";
+  config["topk_method"] = sigmoid ? "noaux_tc" : groups > 1 ? "group_limited_greedy" : "greedy";
+  if (sigmoid) {
+    name_family(Family::kDeepseekV3, config);
+  }
+}
+
+Json config_of(const GgufContents& gguf, std::span<const float> rope_freqs) {
+  const GgufArchitecture& architecture =
+      gguf_architecture(gguf.text("general.architecture"), gguf.source);
+  const Keys keys(gguf);
+  const auto embedding = gguf.tensors.find("token_embd.weight");
+  if (embedding == gguf.tensors.end() || embedding->second.shape.size() != 2) {
+    fail(gguf.source + ": tensor \"token_embd.weight\" is missing or no matrix",
+         "the file holds no language model");
+  }
+  const int64_t width = keys.number("embedding_length");
+  const int64_t heads = keys.number("attention.head_count");
+  if (heads < 1) fail(gguf.source + ": " + keys.name("attention.head_count") + " is 0");
+  const int64_t head_dim = keys.number("attention.key_length", width / heads);
+  const double theta = keys.real("rope.freq_base", 10000);
+  Json config = {{"vocab_size", embedding->second.shape[0]},
+                 {"hidden_size", width},
+                 {"intermediate_size", keys.number("feed_forward_length", 0)},
+                 {"num_hidden_layers", keys.number("block_count")},
+                 {"num_attention_heads", heads},
+                 {"num_key_value_heads", keys.number("attention.head_count_kv", heads)},
+                 {"head_dim", head_dim},
+                 {"hidden_act", "silu"},
+                 {"rms_norm_eps", keys.real("attention.layer_norm_rms_epsilon", 1e-6)},
+                 {"rope_theta", theta},
+                 {"max_position_embeddings", keys.number("context_length")},
+                 {"tie_word_embeddings", !gguf.tensors.contains("output.weight")}};
+  name_family(architecture.family, config);
+  const std::string type = architecture.gguf;
+  if (type == "llama") {
+    config["attention_bias"] = gguf.tensors.contains("blk.0.attn_q.bias");
+    config["mlp_bias"] = gguf.tensors.contains("blk.0.ffn_gate.bias");
+  }
+  if (config["intermediate_size"] == 0) {
+    config["intermediate_size"] = keys.number("expert_feed_forward_length");
+  }
+  if (type == "olmoe" && keys.has("attention.clamp_kqv")) {
+    config["clip_qkv"] = keys.real("attention.clamp_kqv", 0);
+  }
+  if (type == "deepseek2") {
+    add_deepseek(gguf, keys, config);
+  } else {
+    add_experts(gguf, keys, type, config);
+  }
+  Json scaling = rope_scaling(gguf, keys);
+  if (scaling.is_null()) {
+    scaling = llama3_scaling(gguf, keys, rope_freqs, static_cast<int>(head_dim), theta);
+  }
+  if (!scaling.is_null()) config["rope_scaling"] = scaling;
+  return config;
+}
+
+}  // namespace
+
+bool is_gguf(const std::filesystem::path& path) {
+  return path.extension() == ".gguf" && std::filesystem::is_regular_file(path);
+}
+
+Json gguf_config(const GgufContents& contents, std::span<const float> rope_freqs) {
+  return config_of(contents, rope_freqs);
+}
+
+Json gguf_config(const GgufFile& file) {
+  const auto it = file.contents().tensors.find("rope_freqs.weight");
+  std::vector<float> rope_freqs;
+  if (it != file.contents().tensors.end()) {
+    constexpr int64_t kMaxHeadDim = 1 << 20;
+    if (it->second.count > kMaxHeadDim) {
+      fail(file.contents().source + ": rope_freqs.weight is no vector of frequencies");
+    }
+    rope_freqs.resize(static_cast<size_t>(it->second.count));
+    file.read(it->second, 0, it->second.count, rope_freqs.data());
+  }
+  return gguf_config(file.contents(), rope_freqs);
+}
+
+}  // namespace zeroth

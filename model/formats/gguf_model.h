@@ -1,0 +1,36 @@
+// Checkpoints in GGUF: the config that a Hugging Face config.json would hold, the weights under
+// Hugging Face names, the embedded tokenizer.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include "model/config.h"
+#include "model/formats/checkpoint.h"
+#include "model/formats/gguf.h"
+#include "text/tokenizer.h"
+
+namespace zeroth {
+
+// True for a path that names a GGUF file.
+bool is_gguf(const std::filesystem::path& path);
+
+// A Hugging Face config.json for the model. Architectures: llama (Llama, Mistral, Mixtral), qwen2,
+// qwen3, qwen2moe, qwen3moe, olmoe, deepseek2 (V2 and V3). Throws Error naming the file and the key
+// that is missing or cannot be expressed.
+Json gguf_config(const GgufFile& file);
+// The same from metadata and tensor shapes; `rope_freqs` is tensor rope_freqs.weight (may be
+// empty).
+Json gguf_config(const GgufContents& contents, std::span<const float> rope_freqs);
+
+// Opens a file; missing, unexpected and misshapen tensors are Errors with the tensor's name.
+OpenModel open_gguf(const std::filesystem::path& path);
+
+// The embedded tokenizer: tokenizer.ggml.model "gpt2" with the word rules that tokenizer.ggml.pre
+// names, or "llama" (SentencePiece). Unknown rules are an Error that names them.
+std::unique_ptr<Tokenizer> gguf_tokenizer(const std::filesystem::path& path);
+
+// The tokenizer of a model: of a Hugging Face folder (Tokenizer::load) or inside a .gguf file.
+std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& model);
+
+}  // namespace zeroth

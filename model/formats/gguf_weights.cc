@@ -1,0 +1,196 @@
+// Weights out of GGUF files: the layouts of llama.cpp's tensors (conversion/*.py of llama.cpp).
+#include <algorithm>
+#include <memory>
+#include <set>
+
+#include "core/error.h"
+#include "model/formats/gguf_model.h"
+#include "model/formats/gguf_names.h"
+#include "model/layout.h"
+
+namespace zeroth {
+namespace {
+
+// Where the values of one parameter stand.
+struct Place {
+  const GgufTensor* tensor = nullptr;
+  const GgufTensor* values = nullptr;  // latent heads: `tensor` holds the keys, this the values
+  int64_t first = 0;                   // value index in the tensor
+  bool rope_pairs = false;             // rows of a head in interleaved order
+};
+
+class GgufWeights : public WeightSource {
+ public:
+  GgufWeights(const std::filesystem::path& path)
+      : file_(path),
+        gguf_(file_.contents()),
+        config_(PolicyConfig::from_json(gguf_config(file_), path.string())),
+        infos_(make_layout(config_).infos) {
+    // llama.cpp turns (i, i + dim/2) into neighbours for this architecture only.
+    interleaved_ = gguf_.text("general.architecture") == "llama";
+    std::set<std::string> used{"rope_freqs.weight"};
+    for (const ParameterInfo& info : infos_) places_.push_back(locate(info, used));
+    for (const auto& [name, tensor] : gguf_.tensors) {
+      if (used.contains(name) || of_extra_layer(name)) continue;
+      fail(gguf_.source + " has the unexpected tensor \"" + name + "\"",
+           "its architecture \"" + gguf_.text("general.architecture") +
+               "\" has no place for it here");
+    }
+  }
+  const PolicyConfig& config() const { return config_; }
+
+  void read(size_t i, int64_t first, std::span<float> out) const override {
+    const Place& place = places_[i];
+    const ParameterInfo& info = infos_[i];
+    if (place.values != nullptr) {
+      read_latent_heads(place, first / config_.latent.kv_rank, out);
+    } else if (place.rope_pairs) {
+      read_pairs(place, info, first / (info.count / info.shape[0]), out);
+    } else {
+      file_.read(*place.tensor, place.first + first, static_cast<int64_t>(out.size()), out.data());
+    }
+    const size_t bad = first_not_finite(out);
+    if (bad == out.size()) return;
+    fail(gguf_.source + ": value " + std::to_string(first + static_cast<int64_t>(bad)) + " of \"" +
+             info.name + "\" is not finite",
+         "the weights are damaged; fetch the file again");
+  }
+
+  uint64_t place(size_t i) const override {
+    return places_[i].tensor->begin + static_cast<uint64_t>(places_[i].first);
+  }
+
+ private:
+  // Multi-token prediction layers stand behind the others.
+  bool of_extra_layer(const std::string& name) const {
+    return name.starts_with("blk.") && std::atoi(name.c_str() + 4) >= config_.layers;
+  }
+
+  const GgufTensor* find(const std::string& name, std::set<std::string>& used) const {
+    const auto it = gguf_.tensors.find(name);
+    if (it == gguf_.tensors.end()) return nullptr;
+    used.insert(name);
+    return &it->second;
+  }
+
+  Place locate(const ParameterInfo& info, std::set<std::string>& used) const {
+    Place place = latent_heads(info, used);
+    if (place.tensor == nullptr) {
+      const GgufName name = gguf_name(info.name);
+      if (name.expert >= 0) {
+        place = expert(info, name, used);
+      } else if (!name.tensor.empty()) {
+        place = whole(info, name.tensor, used);
+        place.rope_pairs = interleaved_ && name.query_or_key;
+      }
+    }
+    if (place.tensor == nullptr) {
+      fail(gguf_.source + " lacks the tensor for \"" + info.name + "\"",
+           "the file is cut or its architecture has another form");
+    }
+    return place;
+  }
+
+  // A slice of the tensor of all experts, or (old files) a tensor of its own.
+  Place expert(const ParameterInfo& info, const GgufName& name, std::set<std::string>& used) const {
+    const GgufTensor* all = find(name.tensor, used);
+    if (all == nullptr) return whole(info, name.lone_tensor, used);
+    std::vector<int64_t> shape = info.shape;
+    shape.insert(shape.begin(), config_.router.experts);
+    check_shape(*all, shape);
+    return {all, nullptr, name.expert * info.count};
+  }
+
+  Place whole(const ParameterInfo& info, const std::string& name,
+              std::set<std::string>& used) const {
+    const GgufTensor* tensor = find(name, used);
+    if (tensor == nullptr) return {};
+    // A gate of one row is stored as a vector.
+    std::vector<int64_t> shape = info.shape;
+    if (shape.size() == 2 && shape[0] == 1 && tensor->shape.size() == 1) shape.erase(shape.begin());
+    check_shape(*tensor, shape);
+    return {tensor};
+  }
+
+  // Newer files store kv_b_proj in two: attn_k_b [heads, rank, nope] (transposed) and attn_v_b
+  // [heads, v, rank].
+  Place latent_heads(const ParameterInfo& info, std::set<std::string>& used) const {
+    GgufLatentNames names;
+    if (!gguf_latent_names(info.name, names) || !gguf_.tensors.contains(names.keys) ||
+        !gguf_.tensors.contains(names.values)) {
+      return {};
+    }
+    const Place place{find(names.keys, used), find(names.values, used)};
+    const LatentConfig& latent = config_.latent;
+    check_shape(*place.tensor, {config_.heads, latent.kv_rank, latent.nope_dim});
+    check_shape(*place.values, {config_.heads, latent.v_dim, latent.kv_rank});
+    return place;
+  }
+
+  void check_shape(const GgufTensor& tensor, const std::vector<int64_t>& wanted) const {
+    if (tensor.shape == wanted) return;
+    const auto text = [](const std::vector<int64_t>& shape) {
+      std::string out = "[";
+      for (size_t i = 0; i < shape.size(); ++i) {
+        out += (i > 0 ? ", " : "") + std::to_string(shape[i]);
+      }
+      return out + "]";
+    };
+    fail(gguf_.source + ": tensor \"" + tensor.name + "\" is " + text(tensor.shape) +
+             ", the config needs " + text(wanted),
+         "the file's metadata does not belong to its weights");
+  }
+
+  // Rows from `first_row` on. Row (head, half * dim/2 + i) here is row (head, 2 i + half) of the
+  // file.
+  void read_pairs(const Place& place, const ParameterInfo& info, int64_t first_row,
+                  std::span<float> out) const {
+    const int64_t dim = config_.head_dim, columns = info.count / info.shape[0];
+    const int64_t rows = static_cast<int64_t>(out.size()) / columns;
+    const int64_t begin = first_row / dim * dim, end = (first_row + rows + dim - 1) / dim * dim;
+    std::vector<float> heads(static_cast<size_t>((end - begin) * columns));
+    file_.read(*place.tensor, begin * columns, (end - begin) * columns, heads.data());
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t row = first_row + r, at = row % dim;
+      const int64_t from = row - at + at % (dim / 2) * 2 + at / (dim / 2) - begin;
+      std::copy_n(heads.begin() + from * columns, columns, out.begin() + r * columns);
+    }
+  }
+
+  // Rows from `first_row` on of kv_b_proj [heads * (nope + v), rank].
+  void read_latent_heads(const Place& place, int64_t first_row, std::span<float> out) const {
+    const int64_t rank = config_.latent.kv_rank, nope = config_.latent.nope_dim,
+                  v = config_.latent.v_dim;
+    const int64_t rows = static_cast<int64_t>(out.size()) / rank;
+    std::vector<float> keys(static_cast<size_t>(rank * nope));  // of one head
+    int64_t loaded = -1;
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t head = (first_row + r) / (nope + v), i = (first_row + r) % (nope + v);
+      float* row = out.data() + r * rank;
+      if (i >= nope) {
+        file_.read(*place.values, (head * v + i - nope) * rank, rank, row);
+        continue;
+      }
+      if (loaded != head) file_.read(*place.tensor, head * rank * nope, rank * nope, keys.data());
+      loaded = head;
+      for (int64_t k = 0; k < rank; ++k) row[k] = keys[k * nope + i];
+    }
+  }
+
+  const GgufFile file_;
+  const GgufContents& gguf_;
+  const PolicyConfig config_;
+  const std::vector<ParameterInfo> infos_;
+  std::vector<Place> places_;  // one per parameter
+  bool interleaved_ = false;
+};
+
+}  // namespace
+
+OpenModel open_gguf(const std::filesystem::path& path) {
+  auto weights = std::make_unique<GgufWeights>(path);
+  const PolicyConfig config = weights->config();
+  return {config, std::move(weights)};
+}
+
+}  // namespace zeroth

@@ -1,0 +1,160 @@
+#include "model/layout.h"
+
+#include <algorithm>
+#include <initializer_list>
+
+namespace zeroth {
+namespace {
+
+struct Rows {
+  std::string name;  // without ".weight"
+  int64_t out;
+};
+
+// Appends tensors and tells where they will be.
+class Builder {
+ public:
+  explicit Builder(Layout& layout) : infos_(layout.infos) {}
+
+  int64_t add(const std::string& name, std::vector<int64_t> shape, bool glued = false) {
+    ParameterInfo info;
+    info.name = name;
+    info.decay = shape.size() > 1;
+    info.shape = std::move(shape);
+    info.glued = glued;
+    end_ = place(info, end_);
+    infos_.push_back(std::move(info));
+    return infos_.back().offset;
+  }
+  int64_t norm(const std::string& name, int64_t width) { return add(name + ".weight", {width}); }
+
+  // One matrix from tensors that all read the same input; with biases, those are one vector too.
+  Matrix matrix(const std::string& prefix, std::initializer_list<Rows> parts, int64_t in,
+                bool biased = false) {
+    Matrix m;
+    m.in = static_cast<int>(in);
+    for (const Rows& part : parts) {
+      const int64_t at = add(prefix + part.name + ".weight", {part.out, in}, m.present());
+      if (!m.present()) m.weight = at;
+      m.out += static_cast<int>(part.out);
+    }
+    for (const Rows& part : parts) {
+      if (!biased) break;
+      const int64_t at = add(prefix + part.name + ".bias", {part.out}, m.bias >= 0);
+      if (m.bias < 0) m.bias = at;
+    }
+    return m;
+  }
+  GatedMlp mlp(const std::string& prefix, int64_t width, int64_t hidden, bool biased,
+               const char* gate = "gate_proj", const char* up = "up_proj",
+               const char* down = "down_proj") {
+    GatedMlp m;
+    m.gate_up = matrix(prefix, {{gate, width}, {up, width}}, hidden, biased);
+    m.down = matrix(prefix, {{down, hidden}}, width, biased);
+    return m;
+  }
+  void freeze_last() { infos_.back().trainable = false; }
+
+ private:
+  std::vector<ParameterInfo>& infos_;
+  int64_t end_ = 0;
+};
+
+void add_standard_attention(const PolicyConfig& c, const std::string& prefix, Builder& b,
+                            LayerLayout& l) {
+  const int64_t q = int64_t{c.heads} * c.head_dim, kv = int64_t{c.kv_heads} * c.head_dim;
+  l.qkv = b.matrix(prefix, {{"q_proj", q}, {"k_proj", kv}, {"v_proj", kv}}, c.width, c.qkv_bias);
+  l.o = b.matrix(prefix, {{"o_proj", c.width}}, q, c.output_bias);
+  if (c.qk_norm == QkNorm::kNone) return;
+  const bool per_head = c.qk_norm == QkNorm::kPerHead;
+  l.q_norm = b.norm(prefix + "q_norm", per_head ? c.head_dim : q);
+  l.k_norm = b.norm(prefix + "k_norm", per_head ? c.head_dim : kv);
+}
+
+void add_latent_attention(const PolicyConfig& c, const std::string& prefix, Builder& b,
+                          LayerLayout& l) {
+  const LatentConfig& a = c.latent;
+  const int64_t q = int64_t{c.heads} * (a.nope_dim + a.rope_dim);
+  if (a.q_rank > 0) {
+    l.q_in = b.matrix(prefix, {{"q_a_proj", a.q_rank}}, c.width, c.qkv_bias);
+    l.q_latent_norm = b.norm(prefix + "q_a_layernorm", a.q_rank);
+    l.q_up = b.matrix(prefix, {{"q_b_proj", q}}, a.q_rank);
+  } else {
+    l.q_in = b.matrix(prefix, {{"q_proj", q}}, c.width);
+  }
+  l.kv_in = b.matrix(prefix, {{"kv_a_proj_with_mqa", a.kv_rank + a.rope_dim}}, c.width, c.qkv_bias);
+  l.kv_latent_norm = b.norm(prefix + "kv_a_layernorm", a.kv_rank);
+  const int64_t kv = int64_t{c.heads} * (a.nope_dim + a.v_dim);
+  l.kv_up = b.matrix(prefix, {{"kv_b_proj", kv}}, a.kv_rank);
+  l.o = b.matrix(prefix, {{"o_proj", c.width}}, int64_t{c.heads} * a.v_dim, c.output_bias);
+}
+
+void add_experts(const PolicyConfig& c, const std::string& layer, Builder& b, LayerLayout& l) {
+  const bool mixtral = c.family == Family::kMixtral;
+  const std::string block = layer + (mixtral ? "block_sparse_moe." : "mlp.");
+  l.router = b.matrix(block, {{"gate", c.router.experts}}, c.width);
+  if (c.selection_bias) {
+    l.selection_bias = b.add(block + "gate.e_score_correction_bias", {c.router.experts});
+    b.freeze_last();
+  }
+  for (int e = 0; e < c.router.experts; ++e) {
+    const std::string expert = block + "experts." + std::to_string(e) + ".";
+    l.experts.push_back(mixtral ? b.mlp(expert, c.expert_width, c.width, false, "w1", "w3", "w2")
+                                : b.mlp(expert, c.expert_width, c.width, false));
+  }
+  if (c.shared_width > 0) {
+    // DeepSeek names its shared experts in the plural; mlp_bias reaches them because they are plain
+    // MLPs.
+    const std::string shared = block + (c.shared_gate ? "shared_expert." : "shared_experts.");
+    l.shared = b.mlp(shared, c.shared_width, c.width, c.mlp_bias);
+  }
+  if (c.shared_gate) l.shared_gate = b.matrix(block, {{"shared_expert_gate", 1}}, c.width);
+}
+
+}  // namespace
+
+Layout make_layout(const PolicyConfig& c) {
+  Layout layout;
+  Builder b(layout);
+  layout.embedding = b.add("model.embed_tokens.weight", {c.vocab_size, c.width});
+  for (int i = 0; i < c.layers; ++i) {
+    const std::string prefix = "model.layers." + std::to_string(i) + ".";
+    LayerLayout& l = layout.layers.emplace_back();
+    l.input_norm = b.norm(prefix + "input_layernorm", c.width);
+    if (c.is_latent()) {
+      add_latent_attention(c, prefix + "self_attn.", b, l);
+    } else {
+      add_standard_attention(c, prefix + "self_attn.", b, l);
+    }
+    l.post_norm = b.norm(prefix + "post_attention_layernorm", c.width);
+    if (c.sparse[i]) {
+      add_experts(c, prefix, b, l);
+    } else {
+      l.mlp = b.mlp(prefix + "mlp.", c.mlp_width, c.width, c.mlp_bias);
+    }
+  }
+  layout.final_norm = b.norm("model.norm", c.width);
+  if (c.tied_embeddings) {
+    layout.head = {layout.embedding, -1, c.vocab_size, c.width};
+  } else {
+    layout.head = b.matrix("", {{"lm_head", c.vocab_size}}, c.width);
+  }
+  return layout;
+}
+
+ParameterCounts count_parameters(const PolicyConfig& config) {
+  const Layout layout = make_layout(config);
+  ParameterCounts n;
+  for (const ParameterInfo& info : layout.infos) n.total += info.count;
+  n.embedding = int64_t{config.vocab_size} * config.width;
+  n.active = n.total;
+  for (const LayerLayout& l : layout.layers) {
+    if (l.experts.empty()) continue;
+    const int64_t expert = int64_t{3} * config.expert_width * config.width;
+    n.active -= expert * (config.router.experts - config.router.top_k);
+  }
+  if (!config.tied_embeddings) n.active -= n.embedding;
+  return n;
+}
+
+}  // namespace zeroth

@@ -1,0 +1,58 @@
+// Where every weight of a decoder lives: Hugging Face names and shapes (one table for all
+// families), and the places in the flat parameter buffer that forward and backward use.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "model/config.h"
+#include "model/parameters.h"
+
+namespace zeroth {
+
+// A weight matrix [out, in] in the flat buffer; may be several named tensors on top of each other
+// (q, k and v). Offsets are in floats; -1: absent.
+struct Matrix {
+  int64_t weight = -1;
+  int64_t bias = -1;
+  int out = 0, in = 0;
+  bool present() const { return weight >= 0; }
+};
+
+struct GatedMlp {
+  Matrix gate_up;  // [2 * width, hidden]: gate above up
+  Matrix down;
+  int width() const { return down.in; }
+};
+
+struct LayerLayout {
+  int64_t input_norm = -1, post_norm = -1;
+  Matrix o;
+  // standard attention
+  Matrix qkv;
+  int64_t q_norm = -1, k_norm = -1;
+  // latent attention; q_in gives whole queries, or their latents when q_up is present
+  Matrix q_in, q_up, kv_in, kv_up;
+  int64_t q_latent_norm = -1, kv_latent_norm = -1;
+  // dense layer
+  GatedMlp mlp;
+  // mixture of experts
+  Matrix router;
+  int64_t selection_bias = -1;
+  std::vector<GatedMlp> experts;
+  GatedMlp shared;
+  Matrix shared_gate;
+};
+
+struct Layout {
+  std::vector<ParameterInfo> infos;  // placed
+  std::vector<LayerLayout> layers;
+  int64_t embedding = -1, final_norm = -1;
+  Matrix head;  // the embedding when tied
+};
+
+// A pure function of the config.
+Layout make_layout(const PolicyConfig& config);
+
+}  // namespace zeroth

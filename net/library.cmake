@@ -1,0 +1,2 @@
+# Boost.Beast: headers only, in the compiler's own search path.
+find_path(ZEROTH_BEAST_INCLUDE boost/beast/version.hpp REQUIRED)

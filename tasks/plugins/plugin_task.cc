@@ -1,0 +1,325 @@
+#include "tasks/plugins/plugin_task.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <sstream>
+
+#include "tasks/plugins/plugin_http.h"
+#include "tasks/plugins/plugin_process.h"
+
+namespace zeroth {
+namespace {
+
+constexpr size_t kMaxKnown = 1 << 16;
+constexpr size_t kMaxExtracted = 4096;
+
+std::unique_ptr<Task> make_base(const Json& spec) {
+  if (spec.is_null() || (spec.is_string() && spec.get<std::string>().empty())) return nullptr;
+  if (spec.is_string()) return make_task(spec.get<std::string>());
+  if (spec.is_object() && spec.contains("name") && spec["name"].is_string())
+    return make_task(spec["name"].get<std::string>(), spec.value("options", Json::object()));
+  fail_usage("problems = " + spec.dump().substr(0, 100) + " names no task",
+             "give \"NAME:key=value,..\" or {\"name\": .., \"options\": {..}}");
+}
+
+Reason reason_named(const std::string& name) {
+  for (int i = 0; i <= static_cast<int>(Reason::kShaped); ++i) {
+    if (name == to_string(static_cast<Reason>(i)) && i != static_cast<int>(Reason::kNone))
+      return static_cast<Reason>(i);
+  }
+  return Reason::kNone;
+}
+
+double number_of(const Json& value) {
+  return value.is_boolean() ? (value.get<bool>() ? 1 : 0) : value.get<double>();
+}
+
+// A result that is none: throws what is to be counted.
+[[noreturn]] void reject(PluginFaultKind kind, const std::string& what) {
+  throw PluginFault(kind, what.substr(0, 200));
+}
+
+int64_t count_of(const Json& hello, const char* key) {
+  const auto found = hello.find(key);
+  if (found == hello.end() || found->is_null()) return 0;
+  if (!found->is_number_integer() || found->get<int64_t>() < 0) {
+    fail(std::string("the plug-in's hello has \"") + key + "\": " + found->dump().substr(0, 60),
+         "give the number of problems of the split");
+  }
+  return found->get<int64_t>();
+}
+
+}  // namespace
+
+PluginTask::PluginTask(std::string name, PluginOptions options,
+                       std::function<std::unique_ptr<PluginChannel>(int)> make)
+    : name_(std::move(name)), options_(std::move(options)), base_(make_base(options_.problems)) {
+  options_.render("");
+  if (!options_.part_weights.is_object())
+    fail_usage("part_weights is no object", "write {\"NAME\": weight, ..}");
+  for (const auto& [part, weight] : options_.part_weights.items()) {
+    if (!weight.is_number())
+      fail_usage("part_weights." + part + " = " + weight.dump() + " is no number", "give a number");
+  }
+  const Json hello = {{"op", "hello"}, {"zeroth", 1}, {"options", options_.options}};
+  pool_ = std::make_unique<PluginPool>(std::move(make), hello, options_);
+  const Json reply = pool_->greet();
+  if (reply.contains("name") && reply["name"].is_string())
+    name_ = reply["name"].get<std::string>().substr(0, 100);
+  sizes_[0] = count_of(reply, "train");
+  sizes_[1] = count_of(reply, "held_out");
+  levels_ = static_cast<int>(std::clamp<int64_t>(count_of(reply, "levels"), 1, 1 << 20));
+  if (reply.contains("stop") && reply["stop"].is_array()) {
+    for (const Json& stop : reply["stop"]) {
+      if (stop.is_string()) stop_strings_.push_back(stop.get<std::string>());
+    }
+  }
+  if (base_ == nullptr && sizes_[0] + sizes_[1] == 0) {
+    fail_usage("task " + name_ + ": the plug-in makes no problems",
+               "name a task that makes them, for example problems=gsm8k:path=FILE, or answer hello "
+               "with \"train\" and \"held_out\" counts");
+  }
+}
+
+PluginTask::~PluginTask() = default;
+
+int64_t PluginTask::size(Split split) const {
+  return base_ ? base_->size(split) : sizes_[split == Split::kHeldOut];
+}
+
+int PluginTask::levels() const { return base_ ? base_->levels() : levels_; }
+
+std::vector<std::string> PluginTask::stop_strings() const {
+  std::vector<std::string> stops = base_ ? base_->stop_strings() : options_.stop_strings();
+  stops.insert(stops.end(), stop_strings_.begin(), stop_strings_.end());
+  return stops;
+}
+
+Problem PluginTask::read_problem(Split split, int64_t index, const Json& row) const {
+  const auto text = [&](const char* key) {
+    const auto found = row.find(key);
+    if (found == row.end() || found->is_null()) return std::string();
+    return found->is_string() ? found->get<std::string>() : found->dump();
+  };
+  Problem problem;
+  problem.task = name_;
+  problem.id = text("id");
+  if (problem.id.empty())
+    problem.id = (split == Split::kHeldOut ? "held-out-" : "train-") + std::to_string(index);
+  const auto prompt = row.find("prompt");
+  if (prompt != row.end() && prompt->is_array()) {
+    problem.prompt = options_.render_messages(*prompt, "problem " + problem.id);
+  } else if (prompt != row.end() && prompt->is_string() && !prompt->get<std::string>().empty()) {
+    problem.prompt = options_.render(prompt->get<std::string>());
+  } else {
+    fail("task " + name_ + ": problem " + problem.id + " has no prompt",
+         "give \"prompt\", a text or chat messages");
+  }
+  problem.answer = text("answer");
+  if (row.contains("meta")) problem.meta = row["meta"];
+  return problem;
+}
+
+Problem PluginTask::problem(Split split, int64_t index) const {
+  if (base_) {
+    Problem problem = base_->problem(split, index);
+    problem.task = name_;
+    return problem;
+  }
+  if (index < 0 || index >= size(split)) {
+    fail("task " + name_ + ": problem " + std::to_string(index) + " of " +
+         std::to_string(size(split)));
+  }
+  const std::pair<int, int64_t> key{static_cast<int>(split), index};
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = known_.find(key);
+    if (found != known_.end()) return found->second;
+  }
+  const Json reply = pool_->ask({{"op", "problems"},
+                                 {"split", split == Split::kHeldOut ? "held_out" : "train"},
+                                 {"indices", Json::array({index})}});
+  const auto list = reply.find("problems");
+  if (list == reply.end() || !list->is_array() || list->size() != 1 || !(*list)[0].is_object()) {
+    fail("task " + name_ + ": the plug-in did not answer with one problem: " +
+             reply.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 160),
+         "answer {\"id\": .., \"problems\": [{\"prompt\": .., \"answer\": ..}]}");
+  }
+  const Problem problem = read_problem(split, index, (*list)[0]);
+  const std::lock_guard lock(mutex_);
+  if (known_.size() >= kMaxKnown) known_.clear();
+  known_.emplace(key, problem);
+  return problem;
+}
+
+// Problems of another task come with its prompt, so the prompt itself has to say whether the
+// thinking is open.
+FormatRules PluginTask::rules_for(const Problem& problem) const {
+  FormatRules rules = options_.format_rules();
+  rules.think_opened = trim(problem.prompt).ends_with("<think>");
+  return rules;
+}
+
+std::string PluginTask::gold_completion(const Problem& problem) const {
+  if (base_) return base_->gold_completion(problem);
+  if (problem.meta.is_object() && problem.meta.contains("gold") && problem.meta["gold"].is_string())
+    return problem.meta["gold"].get<std::string>();
+  return problem.answer.empty() ? "" : options_.wrap_answer(problem.answer);
+}
+
+std::string PluginTask::cluster(const Problem& problem) const {
+  return base_ ? base_->cluster(problem) : problem.id;
+}
+
+void PluginTask::read_result(const Json& result, std::vector<Verdict>& verdicts) const {
+  Verdict& accuracy = verdicts[0];
+  if (result.is_null()) reject(PluginFaultKind::kReported, "the result is null");
+  if (result.is_number() || result.is_boolean()) {
+    accuracy.score = number_of(result);
+    return;
+  }
+  if (!result.is_object())
+    reject(PluginFaultKind::kGarbage, "a result is " + result.dump().substr(0, 100));
+  if (result.contains("error") && !result["error"].is_null()) {
+    const Json& error = result["error"];
+    reject(PluginFaultKind::kReported, error.is_string() ? error.get<std::string>() : error.dump());
+  }
+  if (result.contains("timeout") && result["timeout"] == true)
+    reject(PluginFaultKind::kTimeout, "the plug-in says that its checker ran out of time");
+  const auto score = result.find("score");
+  if (score == result.end() || !(score->is_number() || score->is_boolean()))
+    reject(PluginFaultKind::kGarbage, "a result without a number \"score\"");
+  accuracy.score = number_of(*score);
+  if (result.contains("reason") && result["reason"].is_string())
+    accuracy.reason = reason_named(result["reason"].get<std::string>());
+  if (result.contains("extracted") && result["extracted"].is_string())
+    accuracy.extracted = result["extracted"].get<std::string>().substr(0, kMaxExtracted);
+  if (result.contains("info") && result["info"].is_object()) accuracy.info.update(result["info"]);
+  if (!result.contains("parts") || !result["parts"].is_object()) return;
+  std::vector<Verdict> parts;
+  for (const auto& [name, value] : result["parts"].items()) {
+    if (!value.is_number() && !value.is_boolean())
+      reject(PluginFaultKind::kGarbage, "part \"" + name + "\" is no number");
+    Verdict part;
+    part.name = name;
+    part.score = number_of(value);
+    part.weight = options_.part_weights.value(name, 0.0);
+    part.reason = Reason::kShaped;
+    if (name == "accuracy" || name == "format")
+      reject(PluginFaultKind::kGarbage, "a part may not be named \"" + name + "\"");
+    parts.push_back(std::move(part));
+  }
+  for (Verdict& part : parts) verdicts.push_back(std::move(part));
+}
+
+std::vector<Verdict> PluginTask::verdicts_of(const GradeRequest& request,
+                                             const PluginOutcome& outcome) const {
+  const FormatRules rules = rules_for(*request.problem);
+  const ResponseParts parts = split_response(request.completion, rules);
+  std::vector<Verdict> verdicts(1);
+  verdicts[0].name = "accuracy";
+  verdicts[0].weight = options_.accuracy_weight;
+  verdicts[0].info = Json::object();
+  if (parts.reason == Reason::kNone)
+    verdicts[0].extracted = std::string(parts.answer.substr(0, kMaxExtracted));
+  std::string fault = outcome.fault, detail = outcome.detail;
+  if (fault.empty()) {
+    try {
+      read_result(outcome.result, verdicts);
+    } catch (const PluginFault& bad) {
+      fault = to_string(bad.kind);
+      detail = bad.what();
+    }
+  }
+  Verdict& accuracy = verdicts[0];
+  if (!fault.empty()) {
+    accuracy.score = 0;
+    accuracy.reason = Reason::kCheckerError;
+    accuracy.info = {{"fault", fault}, {"detail", detail}};
+  } else {
+    const bool right = accuracy.score >= 1;
+    if (accuracy.reason == Reason::kNone) {
+      accuracy.reason = right                                     ? Reason::kCorrect
+                        : request.finish == FinishReason::kLength ? Reason::kTruncated
+                                                                  : Reason::kWrong;
+    }
+    add_thinking_facts(!trim(parts.think).empty(), right, accuracy.info);
+  }
+  if (options_.format_weight != 0) {
+    Verdict format = check_format(request.completion, rules, request.finish);
+    format.weight = options_.format_weight;
+    verdicts.push_back(std::move(format));
+  }
+  return verdicts;
+}
+
+std::vector<std::vector<Verdict>> PluginTask::grade_batch(
+    std::span<const GradeRequest> requests) const {
+  std::vector<Json> items;
+  for (const GradeRequest& request : requests) {
+    const ResponseParts parts = split_response(request.completion, rules_for(*request.problem));
+    Json item = {{"problem",
+                  {{"id", request.problem->id},
+                   {"prompt", request.problem->prompt},
+                   {"answer", request.problem->answer},
+                   {"meta", request.problem->meta}}},
+                 {"completion", std::string(request.completion)},
+                 {"answer", nullptr},
+                 {"finish", to_string(request.finish)}};
+    if (parts.reason == Reason::kNone) item["answer"] = std::string(parts.answer);
+    items.push_back(std::move(item));
+  }
+  const std::vector<PluginOutcome> outcomes = pool_->grade(items);
+  std::vector<std::vector<Verdict>> results;
+  for (size_t i = 0; i < requests.size(); ++i)
+    results.push_back(verdicts_of(requests[i], outcomes[i]));
+  return results;
+}
+
+std::unique_ptr<Task> make_process_task(ProcessOptions options) {
+  std::vector<std::string> argv;
+  if (options.command.is_string()) {
+    std::istringstream words(options.command.get<std::string>());
+    for (std::string word; words >> word;) argv.push_back(word);
+  } else if (options.command.is_array()) {
+    for (const Json& word : options.command) {
+      if (!word.is_string())
+        fail_usage("task process: command holds " + word.dump(), "give a list of texts");
+      argv.push_back(word.get<std::string>());
+    }
+  }
+  if (argv.empty()) {
+    fail_usage("task process: no command",
+               "give one, for example process:command=[\"python3\",\"task.py\"]");
+  }
+  return std::make_unique<PluginTask>(
+      "process", options, [argv](int) { return std::make_unique<ProcessChannel>(argv); });
+}
+
+std::unique_ptr<Task> make_so_task(SoOptions options) {
+  if (options.path.empty())
+    fail_usage("task so: no path", "give the library, for example so:path=./libtask.so");
+  if (!std::filesystem::exists(options.path))
+    fail_usage("task so: there is no file " + options.path, "correct the path, or build it first");
+  std::string host = options.host;
+  if (host.empty()) host = std::filesystem::read_symlink("/proc/self/exe").string();
+  const std::vector<std::string> argv = {host, "task", "serve",
+                                         std::filesystem::absolute(options.path).string()};
+  return std::make_unique<PluginTask>(
+      "so", options, [argv](int) { return std::make_unique<ProcessChannel>(argv); });
+}
+
+std::unique_ptr<Task> make_http_task(HttpOptions options) {
+  if (options.url.empty())
+    fail_usage("task http: no url", "give one, for example http:url=http://127.0.0.1:8000/verify");
+  const HttpUrl url = parse_http_url(options.url);
+  const HttpShape shape = http_shape(options.shape);
+  return std::make_unique<PluginTask>(
+      "http", options, [url, shape](int) { return std::make_unique<HttpChannel>(url, shape); });
+}
+
+}  // namespace zeroth

@@ -1,0 +1,192 @@
+#include "model/config.h"
+
+#include <doctest/doctest.h>
+
+#include "model/rope_table.h"
+#include "tests/model/support.h"
+
+using namespace zeroth;
+using namespace zeroth::test;
+
+namespace {
+
+Json read(const std::string& family) { return read_json_file(fixture(family) / "config.json"); }
+
+PolicyConfig parse(const Json& json) { return PolicyConfig::from_json(json, "config.json"); }
+
+std::string refusal(const Json& json) {
+  return error_of([&] { parse(json); });
+}
+
+}  // namespace
+
+TEST_CASE("every family is recognised and keeps its features") {
+  for (const std::string& family : kFamilies) {
+    CAPTURE(family);
+    CHECK(to_string(parse(read(family)).family) == family);
+  }
+  const PolicyConfig v3 = parse(read("deepseek_v3"));
+  CHECK(v3.is_latent());
+  CHECK(v3.sparse == std::vector<char>{0, 1});
+  CHECK(v3.router.sigmoid);
+  CHECK(v3.router.group_sum_top2);
+  CHECK(v3.router.groups == 2);
+  CHECK(v3.router.scale == 2.5f);
+  CHECK(v3.selection_bias);
+  CHECK(v3.extra_layers == 1);
+  CHECK(v3.k_dim() == 32);
+  const PolicyConfig v2 = parse(read("deepseek_v2"));
+  CHECK(v2.latent.q_rank == 0);
+  CHECK(v2.rope.interleaved);
+  CHECK_FALSE(v2.router.normalize);
+  const PolicyConfig olmoe = parse(read("olmoe"));
+  CHECK(olmoe.qk_norm == QkNorm::kWholeWidth);
+  CHECK(olmoe.expert_width == 32);
+  const PolicyConfig qwen3 = parse(read("qwen3"));
+  CHECK(qwen3.qk_norm == QkNorm::kPerHead);
+  CHECK(qwen3.head_dim == 24);
+  CHECK(parse(read("qwen2")).qkv_bias);
+  CHECK_FALSE(parse(read("qwen2")).output_bias);
+  CHECK(parse(read("mixtral")).router.normalize);
+  const PolicyConfig qwen2_moe = parse(read("qwen2_moe"));
+  CHECK(qwen2_moe.shared_width == 48);
+  CHECK(qwen2_moe.shared_gate);
+}
+
+TEST_CASE("old and new key styles mean the same") {
+  Json json = read("llama");
+  const PolicyConfig with_new = parse(json);
+  Json scaling = json["rope_parameters"];
+  json["rope_theta"] = scaling["rope_theta"];
+  scaling.erase("rope_theta");
+  scaling["type"] = scaling["rope_type"];
+  scaling.erase("rope_type");
+  json["rope_scaling"] = scaling;
+  json.erase("rope_parameters");
+  json["torch_dtype"] = "bfloat16";
+  json.erase("dtype");
+  const PolicyConfig with_old = parse(json);
+  CHECK(with_old.rope.type == RopeType::kLlama3);
+  CHECK(rope_frequencies(with_old.rope, 16) == rope_frequencies(with_new.rope, 16));
+
+  Json moe = read("qwen3_moe");
+  moe["num_experts"] = moe["num_local_experts"];
+  moe.erase("num_local_experts");
+  moe["rope_scaling"] = nullptr;
+  moe["rope_theta"] = moe["rope_parameters"]["rope_theta"];
+  moe.erase("rope_parameters");
+  CHECK(parse(moe).router.experts == 8);
+  CHECK(parse(moe).rope.theta == 10000);
+}
+
+TEST_CASE("dense layers among sparse ones") {
+  Json json = read("qwen3_moe");
+  json["num_hidden_layers"] = 4;
+  json["decoder_sparse_step"] = 2;
+  CHECK(parse(json).sparse == std::vector<char>{0, 1, 0, 1});
+  json["mlp_only_layers"] = {3};
+  CHECK(parse(json).sparse == std::vector<char>{0, 1, 0, 0});
+  CHECK(parse(json).moe_layers() == 1);
+}
+
+TEST_CASE("sliding windows by family") {
+  Json json = read("mixtral");
+  json["sliding_window"] = 8;
+  CHECK(parse(json).window == std::vector<int>{8, 8});
+  json = read("qwen2");
+  json["sliding_window"] = 8;
+  json["max_window_layers"] = 1;
+  json.erase("layer_types");
+  CHECK(parse(json).window == std::vector<int>{0, 0});  // use_sliding_window is false
+  json["use_sliding_window"] = true;
+  CHECK(parse(json).window == std::vector<int>{0, 8});
+  json["sliding_window"] = nullptr;
+  CHECK(parse(json).window == std::vector<int>{0, 0});  // none, while an absent one is 4096
+  json.erase("sliding_window");
+  CHECK(parse(json).window[1] == 4096);
+  json["sliding_window"] = 8;
+  json["layer_types"] = {"sliding_attention", "full_attention"};
+  CHECK(parse(json).window == std::vector<int>{8, 0});
+}
+
+TEST_CASE("YaRN scales frequencies, cos and sin, and the softmax") {
+  Json json = read("deepseek_v3");
+  json["rope_parameters"] = {{"rope_type", "yarn"}, {"rope_theta", 10000.0},
+                             {"factor", 40},        {"original_max_position_embeddings", 4096},
+                             {"mscale", 1.0},       {"mscale_all_dim", 1.0},
+                             {"beta_fast", 32},     {"beta_slow", 1}};
+  const PolicyConfig c = parse(json);
+  CHECK(c.rope.cos_sin_scale == 1.0);
+  const double mscale = 0.1 * std::log(40.0) + 1;
+  CHECK(c.attention_scale() == doctest::Approx(mscale * mscale / std::sqrt(32.0)));
+  const std::vector<float> f = rope_frequencies(c.rope, 64);
+  // By hand for dim 64, base 10000, length 4096: the ramp runs from dimension 10 to 23.
+  CHECK(f[0] == 1.0f);
+  CHECK(f[10] == doctest::Approx(std::pow(10000.0, -20.0 / 64)));
+  CHECK(f[23] == doctest::Approx(std::pow(10000.0, -46.0 / 64) / 40));
+  CHECK(f[31] == doctest::Approx(std::pow(10000.0, -62.0 / 64) / 40));
+  const double ramp = 5.0 / 13;
+  CHECK(f[15] == doctest::Approx(std::pow(10000.0, -30.0 / 64) * ((1 - ramp) + ramp / 40)));
+  json["rope_parameters"].erase("mscale");
+  json["rope_parameters"].erase("mscale_all_dim");
+  CHECK(parse(json).rope.cos_sin_scale == doctest::Approx(mscale));
+}
+
+TEST_CASE("cos and sin agree with the C library to a unit of the last place of float") {
+  for (int i = 0; i < 200000; ++i) {
+    const double angle = i < 100000 ? i * 0.0137 : (i - 100000) * 9.7;
+    float cosine = 0, sine = 0;
+    cos_sin(angle, cosine, sine);
+    REQUIRE(std::fabs(cosine - std::cos(angle)) <= 6e-8);
+    REQUIRE(std::fabs(sine - std::sin(angle)) <= 6e-8);
+  }
+  float cosine = 0, sine = 0;
+  cos_sin(0, cosine, sine);
+  CHECK(cosine == 1.0f);
+  CHECK(sine == 0.0f);
+}
+
+TEST_CASE("what cannot be run is refused with its reason") {
+  const Json good = read("qwen3_moe");
+  const auto with = [&](const char* key, const Json& value) {
+    Json json = good;
+    json[key] = value;
+    return refusal(json);
+  };
+  CHECK(refusal(good).empty());
+  CHECK(contains(with("architectures", {"GPT2LMHeadModel"}), "GPT2LMHeadModel"));
+  CHECK(contains(with("architectures", {"LlamaForCausalLM"}), "model_type"));
+  CHECK(contains(with("hidden_act", "gelu"), "gelu"));
+  CHECK(contains(with("hidden_size", "64"), "hidden_size"));
+  CHECK(contains(with("hidden_size", 0), "hidden_size"));
+  CHECK(contains(with("hidden_size", 1e300), "hidden_size"));
+  CHECK(contains(with("hidden_size", nullptr), "missing"));
+  CHECK(contains(with("num_key_value_heads", 3), "num_key_value_heads"));
+  CHECK(contains(with("num_experts_per_tok", 9), "num_experts_per_tok"));
+  CHECK(contains(with("mlp_only_layers", {2}), "mlp_only_layers"));
+  CHECK(contains(with("quantization_config", {{"quant_method", "gptq"}}), "gptq"));
+  CHECK(contains(with("rope_parameters", {{"rope_type", "dynamic"}, {"factor", 2}}),
+                 "changes the rotation"));
+  CHECK(contains(with("rope_parameters", {{"rope_type", "su"}}), "su"));
+  CHECK(contains(with("rope_parameters", {{"rope_type", "linear"}}), "factor"));
+  CHECK(contains(with("rope_parameters", {{"partial_rotary_factor", 0.5}}), "partial_rotary"));
+  CHECK(contains(refusal(Json::array()), "not a JSON object"));
+  Json v3 = read("deepseek_v3");
+  v3["n_group"] = 3;
+  CHECK(contains(refusal(v3), "n_group"));
+  v3["n_group"] = 8;
+  CHECK(contains(refusal(v3), "num_experts_per_tok"));
+  v3["topk_group"] = 4;
+  CHECK(contains(refusal(v3), "n_group"));
+  v3 = read("deepseek_v3");
+  v3["scoring_func"] = "softmax";
+  CHECK(contains(refusal(v3), "scoring_func"));
+}
+
+TEST_CASE("parameter counts") {
+  const ParameterCounts dense = count_parameters(parse(read("llama")));
+  CHECK(dense.total == 128 * 64 * 2 + 2 * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 96 * 64 + 2 * 64) + 64);
+  CHECK(dense.active == dense.total - 128 * 64);
+  const ParameterCounts moe = count_parameters(parse(read("qwen3_moe")));
+  CHECK(moe.total - moe.active == 128 * 64 + 2 * 6 * 3 * 32 * 64);
+}
