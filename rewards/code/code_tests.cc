@@ -53,6 +53,7 @@ void load_calls(CodeTests& out, const PyValue& calls, const PyValue* expected) {
              std::to_string(expected->items.size()) + " expected values",
          "give one expected value per call");
   }
+  if (calls.items.empty()) fail("tests: calls is empty", "give at least one test");
   out.json_values = true;
   for (size_t i = 0; i < calls.items.size(); ++i) {
     CodeTest test;
@@ -65,15 +66,38 @@ void load_calls(CodeTests& out, const PyValue& calls, const PyValue* expected) {
   }
 }
 
+// One line of standard input or output: a text as it is, a number or a truth value as Python prints
+// it, a list as its members with blanks between. Anything else has no single reading.
+std::string stream_text(const PyValue& value) {
+  switch (value.kind) {
+    case Kind::kString:
+    case Kind::kInt:
+      return value.text;
+    case Kind::kBool:
+      return value.boolean ? "True" : "False";
+    case Kind::kFloat:
+      return Json(value.number).dump();
+    case Kind::kList: {
+      std::string text;
+      for (const PyValue& item : value.items) text += (text.empty() ? "" : " ") + stream_text(item);
+      return text;
+    }
+    default:
+      fail("tests: an input or output is null or an object",
+           "give texts, numbers or lists of them");
+  }
+}
+
 void load_programs(CodeTests& out, const PyValue& inputs, const PyValue* outputs) {
   need_list(&inputs, "inputs");
   need_list(outputs, "outputs");
   if (inputs.items.size() != outputs->items.size())
     fail("tests: inputs and outputs differ in number", "give one output per input");
+  if (inputs.items.empty()) fail("tests: inputs is empty", "give at least one test");
   const auto joined = [](const PyValue& value) {
-    if (value.kind != Kind::kList) return text_of(&value);
+    if (value.kind != Kind::kList) return stream_text(value);
     std::string text;
-    for (const PyValue& line : value.items) text += text_of(&line) + "\n";
+    for (const PyValue& line : value.items) text += stream_text(line) + "\n";
     return text;
   };
   for (size_t i = 0; i < inputs.items.size(); ++i) {
@@ -134,12 +158,13 @@ void resolve_tags(PyValue& value) {
 void take_asserts(CodeTests& out, const SandboxResult& result, const std::string& nonce) {
   PyValue tests;
   if (result.report.compare(0, nonce.size() + 1, nonce + " ") != 0 ||
-      !parse_value(std::string_view(result.report).substr(nonce.size() + 1), true, tests) ||
-      tests.kind != Kind::kList) {
+      !parse_value(std::string_view(result.report).substr(nonce.size() + 1), true, tests)) {
     fail("cannot read the tests: " +
              (result.error.empty() ? result.err.substr(0, 300) : result.error),
          "are they valid Python?");
   }
+  if (const PyValue* refused = field(tests, "refused"))
+    fail(refused->text, "give asserts, test functions, unittest classes or check(candidate)");
   for (const PyValue& item : tests.items) {
     CodeTest test;
     if (const PyValue* weak = field(item, "weak")) {
@@ -219,9 +244,50 @@ std::string program_of_row(std::string_view row_json) {
 
 namespace {
 
+// A list of {"input", "output"} as one object of "inputs" and "outputs".
+PyValue columns_of(const PyValue& list) {
+  const auto text = [](const char* name) {
+    PyValue key;
+    key.kind = Kind::kString;
+    key.text = name;
+    return key;
+  };
+  PyValue inputs, outputs, object;
+  inputs.kind = outputs.kind = Kind::kList;
+  object.kind = Kind::kDict;
+  for (const PyValue& item : list.items) {
+    const PyValue *input = field(item, "input"), *output = field(item, "output");
+    if (input == nullptr || output == nullptr)
+      fail("tests: an entry of the list lacks \"input\" or \"output\"", "give both in each");
+    inputs.items.push_back(*input);
+    outputs.items.push_back(*output);
+  }
+  object.items = {text("inputs"), std::move(inputs), text("outputs"), std::move(outputs)};
+  return object;
+}
+
+// "tests" of a row, whatever it is wrapped in: JSON text is read, and a list of objects becomes
+// columns. Null when the row has none.
+const PyValue* tests_field(const PyValue& row, PyValue& storage) {
+  const PyValue* tests = field(row, "tests");
+  if (tests == nullptr) return nullptr;
+  storage = *tests;
+  if (tests->kind == Kind::kString) {
+    const size_t first = tests->text.find_first_not_of(" \t\r\n");
+    PyValue inner;
+    if (first != std::string::npos && (tests->text[first] == '{' || tests->text[first] == '[') &&
+        parse_value(tests->text, true, inner))
+      storage = std::move(inner);
+  }
+  if (storage.kind == Kind::kList && !storage.items.empty() && storage.items[0].kind == Kind::kDict)
+    storage = columns_of(storage);
+  return &storage;
+}
+
 // The tests that need no Python; asserts are left in `sources`.
 CodeTests read_tests(const PyValue& row, std::vector<std::string>& sources) {
-  const PyValue* tests = field(row, "tests");
+  PyValue storage;
+  const PyValue* tests = tests_field(row, storage);
   CodeTests out;
   if (const std::string language = text_of(either(row, tests, "language")); !language.empty()) {
     if (language != "python" && language != "cpp")
@@ -250,6 +316,9 @@ CodeTests read_tests(const PyValue& row, std::vector<std::string>& sources) {
     if (sources.empty() && tests != nullptr &&
         (tests->kind == Kind::kString || tests->kind == Kind::kList))
       sources = strings(*tests);
+    std::erase_if(sources, [](const std::string& source) {
+      return source.find_first_not_of(" \t\r\n") == std::string::npos;
+    });
     if (sources.empty()) {
       fail("the row has no tests",
            "give \"tests\" with calls and expected_values, inputs and outputs, or asserts");
