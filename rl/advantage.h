@@ -8,12 +8,13 @@
 
 namespace zeroth {
 
-// Let r be the rewards of the unmasked samples of a group, n their number, m their mean.
-//   mean                 r - m                          (Dr. GRPO, arXiv 2503.20783)
-//   mean_std_population  (r - m) / (s + std_epsilon), s over n      (GRPO, Shao et al. 2024,
-//   section 4.1.2) mean_std_sample      (r - m) / (s + std_epsilon), s over n - 1  (the same, as
-//   TRL computes it) leave_one_out        r - mean of the others = (r - m) n / (n - 1)  (RLOO,
-//   Ahmadian et al. 2024, eq. 6)
+// r: rewards of the unmasked samples of a group, n their number, m their mean, s their standard
+// deviation. Sources: docs/algorithms.md.
+//
+// mean                 r - m
+// mean_std_population  (r - m) / (s + std_epsilon), s over n
+// mean_std_sample      (r - m) / (s + std_epsilon), s over n - 1
+// leave_one_out        r - mean of the others = (r - m) n / (n - 1)
 struct AdvantageConfig {
   std::string baseline = "mean";
   double std_epsilon = 1e-4;

@@ -161,14 +161,28 @@ Json update_metrics(const StepReport& report, const LossConfig& loss) {
   if (loss.beta > 0) row["kl"] = stats.kl / tokens;
   if (loss.entropy_coef > 0) row["entropy_coef"] = loss.entropy_coef;
   const bool any = stats.ratios > 0;
-  if (loss.type == "cispo") {
-    row["cispo_clip_ratio"] = stats.clipped_high / ratios;
-  } else if (loss.type != "sapo") {
-    row["clip_ratio/low_mean"] = stats.clipped_low / ratios;
-    row["clip_ratio/low_min"] = any ? stats.clipped_low_min : 0;
-    row["clip_ratio/high_mean"] = stats.clipped_high / ratios;
-    row["clip_ratio/high_max"] = any ? stats.clipped_high_max : 0;
-    row["clip_ratio/region_mean"] = (stats.clipped_low + stats.clipped_high) / ratios;
+  switch (loss.rule().metrics) {
+    case ClipMetrics::kCap:
+      row["cispo_clip_ratio"] = stats.clipped_high / ratios;
+      break;
+    case ClipMetrics::kTwoSided:
+      row["clip_ratio/low_mean"] = stats.clipped_low / ratios;
+      row["clip_ratio/low_min"] = any ? stats.clipped_low_min : 0;
+      row["clip_ratio/high_mean"] = stats.clipped_high / ratios;
+      row["clip_ratio/high_max"] = any ? stats.clipped_high_max : 0;
+      row["clip_ratio/region_mean"] = (stats.clipped_low + stats.clipped_high) / ratios;
+      break;
+    case ClipMetrics::kNone:
+      break;
+  }
+  if (loss.correction_kind() != Correction::kNone) {
+    const double weights = std::max(1.0, stats.weights);
+    row["correction/mean"] = stats.weight_sum / weights;
+    row["correction/bounded_share"] = stats.weights_bounded / weights;
+    row["correction/effective_sample_size"] =
+        stats.weight_squares > 0
+            ? stats.weight_sum * stats.weight_sum / (stats.weight_squares * weights)
+            : 0;
   }
   if (loss.off_policy_mask_threshold > 0) {
     row["off_policy_dropped"] = stats.off_policy_dropped / std::max(1.0, stats.samples);

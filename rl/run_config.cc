@@ -16,16 +16,7 @@ void check_run_config(const RunConfig& config) {
             " is not below sampling.max_tokens = " + std::to_string(config.sampling.max_tokens),
         "choose a smaller buffer or longer completions");
   }
-  if (config.loss.delta > 0 && config.loss.delta < 1 + config.loss.clip_high) {
-    fail_usage("loss.delta = " + std::to_string(config.loss.delta) +
-                   " is below 1 + loss.clip_high = " + std::to_string(1 + config.loss.clip_high),
-               "choose a larger delta, or 0 for none");
-  }
-  if (config.loss.type == "cispo" && config.loss.clip_high < 1) {
-    fail_usage("loss.clip_high = " + std::to_string(config.loss.clip_high) +
-                   " is below 1, and cispo takes it as the cap of the ratio itself",
-               "set loss.clip_high to 2 or more with cispo");
-  }
+  config.loss.check();
   if (config.trainer.reference_refresh > 0 && config.loss.beta == 0) {
     fail_usage("trainer.reference_refresh = " + std::to_string(config.trainer.reference_refresh) +
                    " needs a reference, and loss.beta is 0",

@@ -128,6 +128,7 @@ struct Trainer::Impl {
   std::unique_ptr<Policy> reference;
   TrainerConfig config;
   LossConfig loss;
+  PolicyLoss policy_loss;
   OptimizerConfig schedule;
   uint64_t seed = 0;
   int64_t total_steps = 0, max_tokens = 0;
@@ -147,8 +148,9 @@ struct Trainer::Impl {
   std::vector<float> spot_logprob, spot_entropy;
   std::vector<float> hidden, logprob, entropy, dlogprob, dentropy, dhidden;
   std::vector<double> gradient;
-  // Log-probs under the reference, of every sample that has a loss in this step.
-  std::unordered_map<const Sample*, std::vector<float>> reference_logprobs;
+  // Log-probs under the reference, and under the policy at the step's start (loss.decoupled), of
+  // every sample that has a loss in this step.
+  std::unordered_map<const Sample*, std::vector<float>> reference_logprobs, proximal_logprobs;
   // Tokens that top_entropy_quantile keeps; empty map = all.
   std::unordered_map<const Sample*, std::vector<uint8_t>> kept_tokens;
 
@@ -158,6 +160,7 @@ struct Trainer::Impl {
         reference(std::move(r)),
         config(c),
         loss(l),
+        policy_loss(l),
         schedule(o),
         optimizer(with_frozen(p.parameters(), c), o),
         gradients(p.parameters().values().size()),
@@ -272,13 +275,15 @@ struct Trainer::Impl {
     }
   }
 
-  void score_reference(std::span<const Group* const> groups) {
-    reference_logprobs.clear();
+  // Log-probs of every sample of `groups` under `of`, into `logprobs`.
+  void score_samples(const Policy& of, std::span<const Group* const> groups,
+                     std::unordered_map<const Sample*, std::vector<float>>& logprobs) {
+    logprobs.clear();
     for (const SliceList& slices : plan_micro_batches(groups, config.micro_batch_tokens)) {
-      forward(*reference, slices, Use::kScore);
+      forward(of, slices, Use::kScore);
       for (const MicroBatch::Row& row : batch.samples()) {
-        reference_logprobs[row.sample].assign(logprob.begin() + row.first,
-                                              logprob.begin() + row.first + row.count);
+        logprobs[row.sample].assign(logprob.begin() + row.first,
+                                    logprob.begin() + row.first + row.count);
       }
     }
   }
@@ -297,10 +302,7 @@ struct Trainer::Impl {
     };
     each([&](const Sample& s) { all.insert(all.end(), s.entropies.begin(), s.entropies.end()); });
     if (all.empty()) return 0;
-    const auto drop =
-        static_cast<size_t>((1 - loss.top_entropy_quantile) * static_cast<double>(all.size()));
-    std::nth_element(all.begin(), all.begin() + drop, all.end());
-    const float threshold = all[drop];
+    const float threshold = entropy_threshold(all, loss.top_entropy_quantile);
     double kept = 0;
     each([&](const Sample& s) {
       auto& keep = kept_tokens[&s];
@@ -330,18 +332,19 @@ struct Trainer::Impl {
   void differentiate(const LossScope& scope, bool first, StepReport& report) {
     dlogprob.resize(logprob.size());
     dentropy.assign(loss.entropy_coef > 0 ? logprob.size() : 0, 0);
-    const double by_entropy = entropy_gradient(loss, scope);
+    const double by_entropy = policy_loss.entropy_gradient(scope);
     for (const MicroBatch::Row& row : batch.samples()) {
       const Sample& sample = *row.sample;
       SampleTerms terms;
       terms.logprob = std::span(logprob).subspan(row.first, row.count);
-      terms.old_logprob = sample.logprobs;
+      terms.old_logprob = loss.decoupled ? proximal_logprobs.at(&sample) : sample.logprobs;
+      if (loss.decoupled) terms.sampler_logprob = sample.logprobs;
       terms.advantage = sample.advantage;
       if (loss.beta > 0) terms.ref_logprob = reference_logprobs.at(&sample);
       if (loss.top_entropy_quantile < 1) terms.keep = kept_tokens.at(&sample);
       gradient.resize(row.count);
       const double loss_before = report.stats.loss;
-      sample_loss(loss, scope, terms, gradient, report.stats);
+      policy_loss.add(scope, terms, gradient, report.stats);
       TrainedSample& trained = report.trained[&sample];
       trained.logprobs.assign(terms.logprob.begin(), terms.logprob.end());
       trained.reference_logprobs.assign(terms.ref_logprob.begin(), terms.ref_logprob.end());
@@ -423,7 +426,10 @@ StepReport Trainer::Impl::update(const std::vector<Group>& groups, int64_t step)
       std::copy(now.begin(), now.end(), reference->parameters().values().begin());
       reference->publish(step);
     }
-    score_reference(dealt(groups, seed, step, 0, false));
+    score_samples(*reference, dealt(groups, seed, step, 0, false), reference_logprobs);
+  }
+  if (loss.decoupled) {
+    score_samples(policy, dealt(groups, seed, step, 0, false), proximal_logprobs);
   }
   double first_tokens = 0;
   for (int epoch = 0; epoch < config.inner_epochs; ++epoch) {

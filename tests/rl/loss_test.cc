@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "core/error.h"
 #include "core/rng.h"
 #include "rl/loss_cases.h"
 
@@ -15,6 +16,16 @@ struct Batch {
   std::vector<std::vector<float>> logprob, old_logprob, ref_logprob;
   std::vector<std::vector<uint8_t>> keep;
   std::vector<double> advantage;
+  // Empty, or one row a sample.
+  std::vector<std::vector<float>> sampler_logprob;
+  std::vector<std::vector<uint8_t>> loss_mask;
+
+  std::span<const float> sampler(size_t i) const {
+    return sampler_logprob.empty() ? std::span<const float>() : sampler_logprob[i];
+  }
+  std::span<const uint8_t> mask(size_t i) const {
+    return loss_mask.empty() ? std::span<const uint8_t>() : loss_mask[i];
+  }
 };
 
 Batch random_batch(uint64_t seed, bool with_keep) {
@@ -54,13 +65,35 @@ LossStats evaluate(const LossConfig& config, const Batch& batch,
   const LossScope scope = scope_of(batch);
   for (size_t i = 0; i < batch.logprob.size(); ++i) {
     std::vector<double> g(batch.logprob[i].size());
-    sample_loss(config, scope,
-                {batch.logprob[i], batch.old_logprob[i], batch.ref_logprob[i], batch.keep[i],
-                 batch.advantage[i]},
-                g, stats);
+    PolicyLoss(config).add(scope,
+                           {batch.logprob[i], batch.old_logprob[i], batch.ref_logprob[i],
+                            batch.keep[i], batch.advantage[i], batch.sampler(i), batch.mask(i)},
+                           g, stats);
     if (gradient != nullptr) gradient->push_back(g);
   }
   return stats;
+}
+
+// How far `gradient` is from the slope of the loss by one log-prob. Where a clip border lies
+// between the two ends, which their counts of clipped ratios show, the slope of the side without it
+// counts.
+double slope_gap(const LossConfig& config, Batch& batch, size_t i, size_t t, double gradient) {
+  float& x = batch.logprob[i][t];
+  const float at = x, up = at + 0x1p-9f, down = at - 0x1p-9f;
+  const LossStats here = evaluate(config, batch);
+  x = up;
+  const LossStats plus = evaluate(config, batch);
+  x = down;
+  const LossStats minus = evaluate(config, batch);
+  x = at;
+  const auto clips = [](const LossStats& s) { return std::pair(s.clipped_low, s.clipped_high); };
+  if (clips(plus) == clips(minus)) {
+    return std::abs((plus.loss - minus.loss) / (static_cast<double>(up) - down) - gradient);
+  }
+  const double right = (plus.loss - here.loss) / (static_cast<double>(up) - at);
+  const double left = (here.loss - minus.loss) / (static_cast<double>(at) - down);
+  return std::abs((clips(plus) == clips(here) ? right : left) - gradient) -
+         1e-3 * std::abs(gradient);
 }
 
 LossConfig config_of(const std::string& type, const std::string& level) {
@@ -83,9 +116,19 @@ TEST_CASE("recorded losses and gradients agree within 1e-6") {
   }
 }
 
+TEST_CASE("recorded sampler corrections, masks, entropy quantiles, VESPO, GMPO and RLOO agree") {
+  const auto results = evaluate_loss_cases("tests/data/losses_2.jsonl");
+  REQUIRE(results.size() == 116);
+  for (const LossCaseResult& r : results) {
+    CAPTURE(r.id);
+    CHECK(r.loss_difference <= 1e-6);
+    CHECK(r.gradient_difference <= 1e-6);
+  }
+}
+
 TEST_CASE("the gradient is the loss's derivative, for every type, level and switch") {
   for (const char* type : {"grpo", "bnpo", "dr_grpo", "dapo", "sapo", "luspo"}) {
-    for (const char* level : {"token", "sequence"}) {
+    for (const char* level : {"token", "sequence", "sequence_sum"}) {
       for (int variant = 0; variant < 6; ++variant) {
         CAPTURE(type);
         CAPTURE(level);
@@ -99,18 +142,8 @@ TEST_CASE("the gradient is the loss's derivative, for every type, level and swit
         evaluate(config, batch, &gradient);
         for (size_t i = 0; i < batch.logprob.size(); ++i) {
           for (size_t t = 0; t < batch.logprob[i].size(); ++t) {
-            const float at = batch.logprob[i][t];
-            const float up = at + 0x1p-9f, down = at - 0x1p-9f;
-            batch.logprob[i][t] = up;
-            const double plus = evaluate(config, batch).loss;
-            batch.logprob[i][t] = down;
-            const double minus = evaluate(config, batch).loss;
-            batch.logprob[i][t] = at;
-            const double slope = (plus - minus) / (static_cast<double>(up) - down);
-            // A clip border inside the interval spoils the difference quotient, not the gradient;
-            // it is rare, and one of the sides then agrees. The quotient's own error is of order
-            // h^2 = 4e-6.
-            CHECK(std::abs(slope - gradient[i][t]) < 2e-5);
+            // The quotient's own error is of order h^2 = 4e-6.
+            CHECK(slope_gap(config, batch, i, t, gradient[i][t]) < 2e-5);
           }
         }
       }
@@ -124,7 +157,7 @@ TEST_CASE("cispo passes the capped ratio through as a constant") {
   std::vector<double> gradient(3);
   LossStats stats;
   LossScope scope{3, 3, 1, 8, 3};
-  sample_loss(config, scope, {lp, old, {}, {}, 0.6}, gradient, stats);
+  PolicyLoss(config).add(scope, {lp, old, {}, {}, 0.6}, gradient, stats);
   CHECK(gradient[0] == doctest::Approx(-0.6 / 3));
   CHECK(gradient[1] == doctest::Approx(-0.6 * 2 / 3));  // ratio e^2, capped at 2
   CHECK(gradient[2] == doctest::Approx(-0.6 * std::exp(-0.5) / 3));
@@ -138,7 +171,7 @@ TEST_CASE("on-policy every clipped loss has the policy gradient -A times its tok
     std::vector<double> gradient(3);
     LossStats stats;
     const LossScope scope{12, 12, 4, 10, 12};
-    sample_loss(config_of(type, "token"), scope, {lp, lp, {}, {}, -0.75}, gradient, stats);
+    PolicyLoss(config_of(type, "token")).add(scope, {lp, lp, {}, {}, -0.75}, gradient, stats);
     const std::string name = type;
     const double weight = name == "grpo"      ? 1 / (4.0 * 3)
                           : name == "dr_grpo" ? 1 / 40.0
@@ -157,13 +190,104 @@ TEST_CASE("off-policy mask drops only samples of negative advantage that drifted
   std::vector<double> gradient(2);
   const LossScope scope{2, 2, 1, 2, 2};
   LossStats stats;
-  sample_loss(config, scope, {lp, old, {}, {}, -1}, gradient, stats);
+  PolicyLoss(config).add(scope, {lp, old, {}, {}, -1}, gradient, stats);
   CHECK(stats.off_policy_dropped == 1);
   CHECK(stats.loss == 0);
   CHECK(gradient[0] == 0);
-  sample_loss(config, scope, {lp, old, {}, {}, 1}, gradient, stats);
+  PolicyLoss(config).add(scope, {lp, old, {}, {}, 1}, gradient, stats);
   CHECK(stats.off_policy_dropped == 1);
   CHECK(gradient[0] != 0);
+}
+
+TEST_CASE("corrected, masked and geometric losses have their derivatives as gradients") {
+  for (const char* correction :
+       {"none", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"}) {
+    for (const char* type : {"dapo", "gmpo", "sapo"}) {
+      CAPTURE(correction);
+      CAPTURE(type);
+      LossConfig config = config_of(type, "token");
+      config.decoupled = true;
+      config.correction = correction;
+      config.correction_min = 0.9;
+      config.correction_max = 1.1;
+      config.beta = 0.1;
+      if (config.type == "gmpo" && config.correction.starts_with("token")) {
+        CHECK_THROWS_AS(config.check(), Error);  // its tokens share one ratio
+        continue;
+      }
+      config.check();
+      Batch batch = random_batch(31, true);
+      Rng rng(32, 1);
+      for (const auto& row : batch.old_logprob) {
+        std::vector<float> sampler;
+        std::vector<uint8_t> mask;
+        for (float old : row) {
+          sampler.push_back(old + static_cast<float>(0.2 * rng.normal()));
+          mask.push_back(mask.empty() || rng.chance(0.8));
+        }
+        sampler[0] = std::nanf("");  // a token that the sampler could not score
+        batch.sampler_logprob.push_back(sampler);
+        batch.loss_mask.push_back(mask);
+      }
+      std::vector<std::vector<double>> gradient;
+      const LossStats stats = evaluate(config, batch, &gradient);
+      if (config.correction != "none") CHECK(stats.weights_bounded > 0);
+      for (size_t i = 0; i < batch.logprob.size(); ++i) {
+        for (size_t t = 0; t < batch.logprob[i].size(); ++t) {
+          if (batch.loss_mask[i][t] == 0) {
+            CHECK(gradient[i][t] == 0);
+            continue;
+          }
+          CHECK(slope_gap(config, batch, i, t, gradient[i][t]) < 2e-5);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("an unmasked, uncorrected token counts as if its sampler were the old policy") {
+  Batch batch = random_batch(40, false);
+  LossConfig config = config_of("dapo", "token");
+  const double plain = evaluate(config, batch).loss;
+  config.decoupled = true;
+  config.correction = "token_truncate";
+  batch.sampler_logprob = batch.old_logprob;
+  CHECK(evaluate(config, batch).loss == plain);
+}
+
+TEST_CASE("contradictions of a loss are refused by name") {
+  const auto message = [](const LossConfig& config) -> std::string {
+    try {
+      config.check();
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  LossConfig config = config_of("gmpo", "sequence");
+  CHECK(message(config).find("importance_sampling") != std::string::npos);
+  config = config_of("dapo", "token");
+  config.correction = "token_mask";
+  CHECK(message(config).find("decoupled") != std::string::npos);
+  config.decoupled = true;
+  CHECK(message(config).empty());
+  config.correction_max = 0.5;
+  CHECK(message(config).find("correction_max") != std::string::npos);
+  config = config_of("vespo", "token");
+  config.decoupled = true;
+  config.correction = "sequence_mask";
+  CHECK(message(config).find("vespo") != std::string::npos);
+  config = config_of("grop", "token");
+  CHECK(message(config).find("grop") != std::string::npos);
+}
+
+TEST_CASE("the entropy quantile is linear between order statistics") {
+  std::vector<float> h = {4, 1, 3, 2};
+  CHECK(entropy_threshold(h, 0.5) == doctest::Approx(2.5));
+  CHECK(entropy_threshold(h, 1) == 1);
+  CHECK(entropy_threshold(h, 0) == 4);
+  std::vector<float> one = {7};
+  CHECK(entropy_threshold(one, 0.3) == 7);
 }
 
 // A policy over three symbols with logits z, one token per completion, so expectations are sums.
@@ -200,8 +324,9 @@ TEST_CASE(
       const std::vector<float> lp = {static_cast<float>(std::log(p[a]))};
       std::vector<double> gradient(1);
       LossStats stats;
-      sample_loss(config_of("grpo", "token"), {kGroup, kGroup, kGroup, 1, kGroup},
-                  {lp, lp, {}, {}, toy.reward[a] - mean}, gradient, stats);
+      PolicyLoss(config_of("grpo", "token"))
+          .add({kGroup, kGroup, kGroup, 1, kGroup}, {lp, lp, {}, {}, toy.reward[a] - mean},
+               gradient, stats);
       for (int j = 0; j < 3; ++j) found[j] += probability * gradient[0] * ((a == j) - p[j]);
     }
   }
@@ -226,7 +351,7 @@ TEST_CASE("k3 in the loss descends KL(ref||pi); weighted by the ratio it descend
                                ref = {static_cast<float>(std::log(q[a]))};
       std::vector<double> gradient(1);
       LossStats stats;
-      sample_loss(config, {1, 1, 1, 1, 1}, {lp, lp, ref, {}, 0}, gradient, stats);
+      PolicyLoss(config).add({1, 1, 1, 1, 1}, {lp, lp, ref, {}, 0}, gradient, stats);
       kl += p[a] * stats.kl;
       for (int j = 0; j < 3; ++j) found[j] += p[a] * gradient[0] * ((a == j) - p[j]);
     }

@@ -1,0 +1,108 @@
+#include "rl/loss_config.h"
+
+#include <array>
+#include <utility>
+
+#include "core/error.h"
+
+namespace zeroth {
+namespace {
+
+// Every field of a row is asked for by the compiler (-Wmissing-field-initializers).
+constexpr std::pair<const char*, LossRule> kRules[] = {
+    {"grpo", {Objective::kClipped, Aggregation::kSampleMean, ClipMetrics::kTwoSided}},
+    {"bnpo", {Objective::kClipped, Aggregation::kTokenMean, ClipMetrics::kTwoSided}},
+    {"dr_grpo", {Objective::kClipped, Aggregation::kLengthCap, ClipMetrics::kTwoSided}},
+    {"dapo", {Objective::kClipped, Aggregation::kStepTokenMean, ClipMetrics::kTwoSided}},
+    {"luspo", {Objective::kClipped, Aggregation::kSampleSum, ClipMetrics::kTwoSided}},
+    {"cispo", {Objective::kCispo, Aggregation::kStepTokenMean, ClipMetrics::kCap}},
+    {"sapo", {Objective::kSapo, Aggregation::kSampleMean, ClipMetrics::kNone}},
+    {"vespo", {Objective::kVespo, Aggregation::kStepTokenMean, ClipMetrics::kNone}},
+    {"gmpo", {Objective::kGeometric, Aggregation::kSampleMean, ClipMetrics::kTwoSided}},
+};
+
+template <class Value, size_t N>
+Value one_of(const std::string& name, const std::pair<const char*, Value> (&table)[N],
+             const char* field) {
+  for (const auto& [key, value] : table) {
+    if (name == key) return value;
+  }
+  fail_usage(std::string(field) + " = \"" + name + "\" is not known",
+             "zeroth train --help lists the choices");
+}
+
+std::string number(double value) { return Json(value).dump(); }
+
+}  // namespace
+
+const LossRule& LossConfig::rule() const {
+  for (const auto& [name, rule] : kRules) {
+    if (type == name) return rule;
+  }
+  fail_usage("loss.type = \"" + type + "\" is not known", "zeroth train --help lists the choices");
+}
+
+Level LossConfig::level() const {
+  static constexpr std::pair<const char*, Level> kLevels[] = {
+      {"token", Level::kToken},
+      {"sequence", Level::kSequenceMean},
+      {"sequence_sum", Level::kSequenceSum}};
+  return one_of(importance_sampling, kLevels, "loss.importance_sampling");
+}
+
+Correction LossConfig::correction_kind() const {
+  static constexpr std::pair<const char*, Correction> kCorrections[] = {
+      {"none", Correction::kNone},
+      {"token_truncate", Correction::kTokenTruncate},
+      {"token_mask", Correction::kTokenMask},
+      {"sequence_truncate", Correction::kSequenceTruncate},
+      {"sequence_mask", Correction::kSequenceMask}};
+  return one_of(correction, kCorrections, "loss.correction");
+}
+
+void LossConfig::check() const {
+  const Objective objective = rule().objective;
+  if (delta > 0 && delta < 1 + clip_high) {
+    fail_usage(
+        "loss.delta = " + number(delta) + " is below 1 + loss.clip_high = " + number(1 + clip_high),
+        "choose a larger delta, or 0 for none");
+  }
+  if (objective == Objective::kCispo && clip_high < 1) {
+    fail_usage("loss.clip_high = " + number(clip_high) +
+                   " is below 1, and cispo takes it as the cap of the ratio itself",
+               "set loss.clip_high to 2 or more with cispo");
+  }
+  const bool own_ratio = objective == Objective::kVespo || objective == Objective::kGeometric;
+  if (own_ratio && level() != Level::kToken) {
+    fail_usage("loss.importance_sampling = \"" + importance_sampling + "\", but " + type +
+                   " has a ratio of the sequence of its own",
+               "leave it at \"token\"");
+  }
+  if (own_ratio && kl_importance_weighted) {
+    fail_usage("loss.kl_importance_weighted is set, but " + type + " has no ratio per token",
+               "unset it, or choose another loss.type");
+  }
+  const Correction kind = correction_kind();
+  if (kind != Correction::kNone && !decoupled) {
+    fail_usage("loss.correction = \"" + correction +
+                   "\" without loss.decoupled: the ratio proximal/sampler is 1 then",
+               "set loss.decoupled, or loss.correction to \"none\"");
+  }
+  if (objective == Objective::kVespo &&
+      (kind == Correction::kSequenceTruncate || kind == Correction::kSequenceMask)) {
+    fail_usage("loss.correction = \"" + correction + "\" with vespo, which corrects tokens only",
+               "choose token_truncate, token_mask or none");
+  }
+  if (objective == Objective::kGeometric &&
+      (kind == Correction::kTokenTruncate || kind == Correction::kTokenMask)) {
+    fail_usage("loss.correction = \"" + correction + "\" with gmpo, whose tokens share one ratio",
+               "choose sequence_truncate, sequence_mask or none");
+  }
+  if (correction_max > 0 && correction_max < 1) {
+    fail_usage("loss.correction_max = " + number(correction_max) +
+                   " is below 1: a ratio of 1 would be corrected",
+               "choose 1 or more, or 0 for none");
+  }
+}
+
+}  // namespace zeroth

@@ -1,0 +1,121 @@
+// What a policy-gradient loss is made of, and the fields that choose it. Equations with their
+// sources: docs/algorithms.md.
+#pragma once
+
+#include <string>
+
+#include "core/config.h"
+
+namespace zeroth {
+
+// The policy term of one token.
+enum class Objective {
+  kClipped,    // PPO's clipped ratio with two bounds and an optional cap
+  kCispo,      // a capped ratio without gradient, times the log-prob
+  kSapo,       // a sigmoid gate in place of the clip
+  kVespo,      // a gamma weight of the sequence's ratio, times the log-prob
+  kGeometric,  // the geometric mean of clipped ratios (GMPO)
+};
+
+// How the tokens of a mini-batch of B samples become one number; n_i: loss tokens of sample i.
+enum class Aggregation {
+  kSampleMean,     // 1/B sum_i 1/n_i sum_t
+  kTokenMean,      // 1/T sum, T: loss tokens of the mini-batch
+  kStepTokenMean,  // 1/T' sum, T': loss tokens of the step per mini-batch
+  kLengthCap,      // 1/(B max_tokens) sum
+  kSampleSum,      // 1/B sum_i sum_t
+};
+
+// The ratio that the objective sees.
+enum class Level {
+  kToken,         // exp(lp_t - old_t)
+  kSequenceMean,  // exp(mean_t(lp - old)) for every token of the sample (GSPO)
+  kSequenceSum,   // exp(sum_t(lp - old)) likewise (RLOO)
+};
+
+// What happens to the ratio w = exp(old - sampler) outside its bounds.
+enum class Correction { kNone, kTokenTruncate, kTokenMask, kSequenceTruncate, kSequenceMask };
+
+// Clip fractions are metrics of the objectives that clip.
+enum class ClipMetrics { kTwoSided, kCap, kNone };
+
+struct LossRule {
+  Objective objective;
+  Aggregation aggregation;
+  ClipMetrics metrics;
+};
+
+struct LossConfig {
+  std::string type = "dapo";
+  std::string importance_sampling = "token";
+  double clip_low = 0.2;
+  double clip_high = 0.28;
+  double delta = 0;
+  double beta = 0;
+  bool kl_importance_weighted = false;
+  double off_policy_mask_threshold = 0;
+  double sapo_tau_pos = 1.0;
+  double sapo_tau_neg = 1.05;
+  double vespo_k_pos = 2.0;
+  double vespo_k_neg = 3.0;
+  double vespo_lambda_pos = 3.0;
+  double vespo_lambda_neg = 2.0;
+  bool decoupled = false;
+  std::string correction = "none";
+  double correction_min = 0;
+  double correction_max = 2;
+  double entropy_coef = 0;
+  double top_entropy_quantile = 1;
+
+  template <class V>
+  void fields(V& v) {
+    v("type", type, "objective and aggregation",
+      Choice{{"grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo", "gmpo"}});
+    v("importance_sampling", importance_sampling,
+      "ratio per token, per sample of the mean (GSPO) or of the sum of its log-ratios (RLOO)",
+      Choice{{"token", "sequence", "sequence_sum"}});
+    v("clip_low", clip_low, "the ratio is kept above 1 - clip_low (gmpo: the log-ratio above -it)",
+      Range{0, 1e6});
+    v("clip_high", clip_high,
+      "the ratio is kept below 1 + clip_high (cispo: below clip_high; gmpo: the log-ratio)",
+      Range{0, 1e6});
+    v("delta", delta, "cap of the unclipped ratio, above 1 + clip_high; 0 = none", Range{0, 1e6});
+    v("beta", beta, "weight of the KL to the reference policy; 0 = no reference is loaded",
+      Range{0, 1e3});
+    v("kl_importance_weighted", kl_importance_weighted,
+      "weigh the KL by the ratio (unbiased gradient)");
+    v("off_policy_mask_threshold", off_policy_mask_threshold,
+      "drop samples of negative advantage whose mean log(sampler/new) exceeds this; 0 = never",
+      Range{0, 1e3});
+    v("sapo_tau_pos", sapo_tau_pos, "temperature of sapo for positive advantages",
+      Range{1e-6, 1e6});
+    v("sapo_tau_neg", sapo_tau_neg, "temperature of sapo for the others", Range{1e-6, 1e6});
+    v("vespo_k_pos", vespo_k_pos, "exponent k of vespo for advantages >= 0", Range{0, 1e3});
+    v("vespo_k_neg", vespo_k_neg, "exponent k of vespo for the others", Range{0, 1e3});
+    v("vespo_lambda_pos", vespo_lambda_pos, "decay lambda of vespo for advantages >= 0",
+      Range{1e-4, 1e3});
+    v("vespo_lambda_neg", vespo_lambda_neg, "decay lambda of vespo for the others",
+      Range{1e-4, 1e3});
+    v("decoupled", decoupled,
+      "ratios against the policy at the step's start (proximal), not against the one that sampled");
+    v("correction", correction,
+      "what a decoupled loss does with the ratio proximal/sampler outside its bounds",
+      Choice{{"none", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"}});
+    v("correction_min", correction_min, "lower bound of that ratio; 0 = none", Range{0, 1});
+    v("correction_max", correction_max, "upper bound of that ratio; 0 = none", Range{0, 1e6});
+    v("entropy_coef", entropy_coef, "weight of the mean token entropy that is added as a bonus",
+      Range{0, 1e3});
+    v("top_entropy_quantile", top_entropy_quantile,
+      "share of tokens, highest entropy first, that get the policy gradient; 1 = all", Range{0, 1});
+  }
+
+  // The parts that `type` stands for; an Error names an unknown one. A new type is a row of its
+  // table in rl/loss_config.cc.
+  const LossRule& rule() const;
+  Level level() const;
+  Correction correction_kind() const;
+  // Fields that contradict each other are usage Errors.
+  void check() const;
+};
+
+}  // namespace zeroth
