@@ -5,6 +5,7 @@
 #include "cli/commands.h"
 #include "cli/usage.h"
 #include "core/files.h"
+#include "core/json_text.h"
 
 namespace zeroth {
 
@@ -87,7 +88,7 @@ int run_grade_code(const Args& args) {
   for (size_t i = 0; i < rows.size(); ++i) {
     const CodeVerdict& verdict = verdicts[i];
     Json line = Json::object();
-    line["id"] = Json::parse(rows[i].id, nullptr, false);
+    line["id"] = try_parse_json(rows[i].id).value_or(Json(rows[i].id));
     const bool none = verdict.reason == Reason::kCheckerError || verdict.reason == Reason::kBadGold;
     line["score"] = none ? Json(nullptr) : Json(verdict.score);
     line["reason"] = to_string(verdict.reason);

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "core/files.h"
+#include "core/json_text.h"
 
 namespace zeroth {
 namespace config_detail {
@@ -160,23 +161,24 @@ Field& find(std::vector<Field>& fields, const std::string& name, const std::stri
 Json value_from_text(const Field& field, const std::string& text) {
   if (field.type == Type::kString) {
     if (text.size() >= 2 && text.front() == '"' && text.back() == '"') {
-      Json parsed = Json::parse(text, nullptr, false);
-      if (parsed.is_string()) return parsed;
+      const std::optional<Json> parsed = try_parse_json(text);
+      if (parsed && parsed->is_string()) return *parsed;
     }
     return Json(text);
   }
-  Json parsed = Json::parse(text, nullptr, false);
-  if (!parsed.is_discarded() && type_matches(field.type, parsed)) return parsed;
+  std::optional<Json> parsed = try_parse_json(text);
+  if (parsed && type_matches(field.type, *parsed)) return std::move(*parsed);
   if (field.type == Type::kInts || field.type == Type::kReals || field.type == Type::kStrings) {
     Json list = Json::array();
     std::stringstream stream(text);
     for (std::string item; std::getline(stream, item, ',');) {
-      Json number = Json::parse(item, nullptr, false);
-      list.push_back(field.type != Type::kStrings && number.is_number() ? number : Json(item));
+      const std::optional<Json> number = try_parse_json(item);
+      const bool numeric = field.type != Type::kStrings && number && number->is_number();
+      list.push_back(numeric ? *number : Json(item));
     }
     return list;
   }
-  return parsed.is_discarded() ? Json(text) : parsed;
+  return parsed ? std::move(*parsed) : Json(text);
 }
 
 }  // namespace
@@ -213,10 +215,9 @@ void apply_override(std::vector<Field>& fields, const std::string& assignment) {
   while (std::getline(stream, part, '.')) {
     so_far += (so_far.empty() ? "" : ".") + part;
     if (field != nullptr && field->type == Type::kJson) {  // free-form object: set the member
-      Json value = Json::parse(text, nullptr, false);
       Json object = field->get();
       if (!object.is_object()) object = Json::object();
-      object[part] = value.is_discarded() ? Json(text) : value;
+      object[part] = try_parse_json(text).value_or(Json(text));
       field->set(object);
       return;
     }
@@ -348,65 +349,6 @@ std::vector<std::string> apply_flags(std::vector<Field>& fields,
 }
 
 }  // namespace config_detail
-
-namespace {
-
-// nlohmann parses objects recursively only in its DOM consumer; a depth bound in the callback keeps
-// hostile files from exhausting the stack when the value is later copied or destroyed.
-constexpr int kMaxDepth = 128;
-
-std::string position_text(std::string_view text, size_t byte) {
-  const size_t end = std::min(byte, text.size());
-  const size_t line = 1 + static_cast<size_t>(std::count(text.begin(), text.begin() + end, '\n'));
-  const size_t start = text.rfind('\n', end == 0 ? 0 : end - 1);
-  const size_t column = end - (start == std::string_view::npos || start >= end ? 0 : start + 1);
-  return "line " + std::to_string(line) + ", column " + std::to_string(std::max<size_t>(1, column));
-}
-
-}  // namespace
-
-Json parse_json(std::string_view text, const std::string& source) {
-  bool too_deep = false;
-  int open = 0, deepest = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      deepest = std::max(deepest, ++open);
-    } else if (c == ']' || c == '}') {
-      --open;
-    }
-  }
-  too_deep = deepest > kMaxDepth;
-  if (too_deep) {
-    fail_usage(source + ": JSON is nested " + std::to_string(deepest) + " deep",
-               "at most " + std::to_string(kMaxDepth) + " levels are read");
-  }
-  try {
-    return Json::parse(text.begin(), text.end(), nullptr, true, /*ignore_comments=*/true);
-  } catch (const Json::parse_error& error) {
-    std::string reason = error.what();
-    if (const size_t at = reason.find("column"); at != std::string::npos) {
-      const size_t start = reason.find(": ", at);
-      if (start != std::string::npos) reason = reason.substr(start + 2);
-    }
-    fail_usage(source + ": not valid JSON at " + position_text(text, error.byte) + ": " + reason,
-               "correct the file there");
-  } catch (const Json::exception& error) {  // a number that no double holds
-    fail_usage(source + ": not valid JSON: " + std::string(error.what()), "correct that value");
-  }
-}
-
-Json read_json_file(const std::filesystem::path& path) {
-  return parse_json(read_file(path, uint64_t{1} << 30), path.string());
-}
 
 std::string nearest(const std::string& word, const std::vector<std::string>& candidates) {
   std::string best;

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/json_lines.h"
+#include "core/json_text.h"
 #include "core/sha256.h"
 #include "core/terminal.h"
 #include "net/http_client.h"
@@ -66,13 +67,12 @@ Judgement parse_judgement(const std::string& whole) {
        open = open == 0 ? std::string::npos : reply.rfind('{', open - 1)) {
     for (size_t end = reply.find('}', open); end != std::string::npos;
          end = reply.find('}', end + 1)) {
-      const Json json = Json::parse(std::string_view(reply).substr(open, end + 1 - open), nullptr,
-                                    /*allow_exceptions=*/false);
-      const auto score = score_of(json);
+      const auto json = try_parse_json(std::string_view(reply).substr(open, end + 1 - open));
+      const auto score = json ? score_of(*json) : std::nullopt;
       if (!score) continue;
       judgement.score = *score;
-      const auto reason = json.find("reason");
-      if (reason != json.end() && reason->is_string())
+      const auto reason = json->find("reason");
+      if (reason != json->end() && reason->is_string())
         judgement.reason = reason->get<std::string>().substr(0, 500);
       return judgement;
     }
@@ -112,11 +112,11 @@ std::map<std::string, Judgement> read_judgements(const std::filesystem::path& ru
   const std::string content = read_file(judge_path(run_dir), uint64_t{1} << 32);
   size_t at = 0;
   for (size_t end = content.find('\n'); end != std::string::npos; end = content.find('\n', at)) {
-    const Json row = Json::parse(std::string_view(content).substr(at, end - at), nullptr,
-                                 /*allow_exceptions=*/false);
+    const auto parsed = try_parse_json(std::string_view(content).substr(at, end - at));
     at = end + 1;
-    const auto score = score_of(row);
+    const auto score = parsed ? score_of(*parsed) : std::nullopt;
     if (!score) continue;
+    const Json& row = *parsed;
     try {
       if (row.at("rubric") != kRubricVersion) continue;
       found[row.at("at").get<std::string>()] = {*score, row.at("reason").get<std::string>(),
@@ -177,7 +177,7 @@ Judge::~Judge() = default;
 
 Judgement Judge::judge(const Problem& problem, const std::string& text) {
   const std::string body = impl_->post_patiently(request_body(impl_->config, problem, text));
-  const Json reply = Json::parse(body, nullptr, /*allow_exceptions=*/false);
+  const Json reply = try_parse_json(body).value_or(Json());
   std::string content;
   try {
     content = reply.at("choices").at(0).at("message").at("content").get<std::string>();

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/version.h"
 #include "inspect/run_view_impl.h"
 #include "record/trace_scan.h"
@@ -77,11 +78,12 @@ bool MetricsFile::refresh() {
   size_t at = 0;
   for (size_t end = content.find('\n'); end != std::string::npos; end = content.find('\n', at)) {
     const std::string_view line = std::string_view(content).substr(at, end + 1 - at);
-    Json row = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    std::optional<Json> row = try_parse_json(line);
     last_ = line;
     at = end + 1;
-    if (!row.is_object() || !row.contains("step") || !row["step"].is_number_integer()) continue;
-    rows_.push_back(std::move(row));
+    if (!row || !row->is_object() || !row->contains("step")) continue;
+    if (!(*row)["step"].is_number_integer()) continue;
+    rows_.push_back(std::move(*row));
     changed = true;
   }
   read_ += at;
@@ -208,7 +210,7 @@ std::vector<std::pair<int64_t, StepStats>> RunView::Impl::step_stats(GroupSource
   Statement get(*db, "SELECT step, stats FROM steps WHERE source = ? ORDER BY step");
   get.bind(1, static_cast<int64_t>(source));
   while (get.step())
-    out.emplace_back(get.integer(0), StepStats::from_json(Json::parse(get.text(1))));
+    out.emplace_back(get.integer(0), StepStats::from_json(parse_json(get.text(1), "the trace index")));
   return out;
 }
 

@@ -142,7 +142,7 @@ Json RunView::steps() {
   Json out = Json::array();
   Statement get(*impl_->db, "SELECT step, source, stats FROM steps ORDER BY step, source");
   while (get.step()) {
-    const StepStats stats = StepStats::from_json(Json::parse(get.text(2)));
+    const StepStats stats = StepStats::from_json(parse_json(get.text(2), "the trace index"));
     const auto n = static_cast<double>(std::max<int64_t>(stats.samples, 1));
     out.push_back({{"step", get.integer(0)},
                    {"source", to_string(static_cast<GroupSource>(get.integer(1)))},

@@ -290,10 +290,9 @@ struct TraceIndex::Impl {
       auto found = touched.find(key);
       if (found == touched.end()) {
         get.bind(1, key.first).bind(2, key.second);
-        found = touched
-                    .emplace(key, get.step() ? StepStats::from_json(Json::parse(get.text(0)))
-                                             : StepStats{})
-                    .first;
+        StepStats stats;
+        if (get.step()) stats = StepStats::from_json(parse_json(get.text(0), "the trace index"));
+        found = touched.emplace(key, std::move(stats)).first;
         get.reset();
       }
       found->second.add(item.group, item.scans);

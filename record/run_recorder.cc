@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/json_lines.h"
+#include "core/json_text.h"
 #include "core/parallel.h"
 #include "core/terminal.h"
 #include "record/progress.h"
@@ -46,10 +47,8 @@ void truncate_rows(const fs::path& path, int64_t step) {
   while (keep < content.size()) {
     const size_t end = content.find('\n', keep);
     if (end == std::string::npos) break;
-    const Json row = Json::parse(content.begin() + static_cast<int64_t>(keep),
-                                 content.begin() + static_cast<int64_t>(end), nullptr,
-                                 /*allow_exceptions=*/false);
-    if (!row.is_object() || row.value("step", int64_t{0}) > step) break;
+    const auto row = try_parse_json(std::string_view(content).substr(keep, end - keep));
+    if (!row || !row->is_object() || row->value("step", int64_t{0}) > step) break;
     keep = end + 1;
   }
   if (keep < content.size()) fs::resize_file(path, keep);

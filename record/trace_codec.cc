@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "core/json_text.h"
 
 namespace zeroth {
 namespace {
@@ -52,6 +53,7 @@ class Cursor {
     }
     return values;
   }
+  Json head() { return parse_json(take(u32("head"), "head"), "trace record", kMaxStoredJsonDepth); }
   bool done() const { return bytes_.empty(); }
 
  private:
@@ -348,7 +350,7 @@ Group decode_group(std::string_view payload, const Vocabulary& vocabulary) {
   Cursor cursor(payload);
   Group group;
   try {
-    const Json head = Json::parse(cursor.take(cursor.u32("head"), "head"));
+    const Json head = cursor.head();
     group.problem.task = head.at("task").get<std::string>();
     group.problem.id = head.at("id").get<std::string>();
     group.problem.prompt = head.at("prompt").get<std::string>();
@@ -390,7 +392,7 @@ std::string encode_annotation(const std::string& name,
 void decode_annotation(std::string_view payload, Annotations& into) {
   Cursor cursor(payload);
   try {
-    const Json head = Json::parse(cursor.take(cursor.u32("head"), "head"));
+    const Json head = cursor.head();
     const auto counts = head.at("n").get<std::vector<uint64_t>>();
     uint64_t total = 0;
     for (const uint64_t count : counts) {

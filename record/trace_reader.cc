@@ -2,6 +2,7 @@
 #include <tuple>
 
 #include "core/error.h"
+#include "core/json_text.h"
 #include "record/trace_scan.h"
 #include "record/trace_store.h"
 
@@ -55,7 +56,7 @@ struct TraceReader::Impl {
     last = entry;
     switch (entry.kind) {
       case RecordKind::kRun:
-        run_info = Json::parse(payload(entry));
+        run_info = parse_json(payload(entry), "the run record", kMaxStoredJsonDepth);
         break;
       case RecordKind::kVocabulary:
         if (vocabulary.empty()) vocabulary = decode_vocabulary(payload(entry));

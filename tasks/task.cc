@@ -2,6 +2,7 @@
 
 #include <functional>
 
+#include "core/json_text.h"
 #include "core/parallel.h"
 #include "tasks/builtin/arithmetic.h"
 #include "tasks/builtin/code_task.h"
@@ -167,8 +168,7 @@ TaskSpec parse_task_spec(const std::string& spec) {
                    "write name:key=value,key=value");
       }
       const std::string key = part.substr(0, equals), value = part.substr(equals + 1);
-      const Json parsed = Json::parse(value, nullptr, false);
-      options[key] = parsed.is_discarded() ? Json(value) : parsed;
+      options[key] = try_parse_json(value).value_or(Json(value));
     }
   }
   return {spec.substr(0, colon), options};

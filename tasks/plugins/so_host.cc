@@ -10,6 +10,7 @@
 
 #include "core/config.h"
 #include "core/error.h"
+#include "core/json_text.h"
 #include "tasks/plugins/plugin_abi.h"
 
 namespace zeroth {
@@ -19,6 +20,11 @@ zeroth_text view(const std::string& text) { return {text.data(), text.size()}; }
 
 std::string text_of(const zeroth_text& text) {
   return text.data == nullptr ? std::string() : std::string(text.data, text.size);
+}
+
+// JSON that the library gives; the answer holds it three levels down and is read by parse_json.
+Json given_json(const zeroth_text& text, const char* name) {
+  return parse_json(text_of(text), name, kMaxJsonDepth - 3);
 }
 
 std::string text_field(const Json& object, const char* name) {
@@ -97,7 +103,7 @@ class Library {
       if (code != 0) fail("problem " + index.dump() + " failed with code " + std::to_string(code));
       Json row = {{"prompt", text_of(problem.prompt)}, {"answer", text_of(problem.answer)}};
       if (problem.id.data != nullptr) row["id"] = text_of(problem.id);
-      if (problem.meta.data != nullptr) row["meta"] = parse_json(text_of(problem.meta), "meta");
+      if (problem.meta.data != nullptr) row["meta"] = given_json(problem.meta, "meta");
       list.push_back(std::move(row));
     }
     return {{"problems", list}};
@@ -137,8 +143,8 @@ class Library {
     if (!std::isfinite(result.score)) return {{"error", "the score is not finite"}};
     Json row = {{"score", result.score}};
     if (result.extracted.data != nullptr) row["extracted"] = text_of(result.extracted);
-    if (result.parts.data != nullptr) row["parts"] = parse_json(text_of(result.parts), "parts");
-    if (result.info.data != nullptr) row["info"] = parse_json(text_of(result.info), "info");
+    if (result.parts.data != nullptr) row["parts"] = given_json(result.parts, "parts");
+    if (result.info.data != nullptr) row["info"] = given_json(result.info, "info");
     return row;
   }
 
@@ -164,7 +170,7 @@ int serve_library(const std::filesystem::path& file) {
       std::fflush(answers);
     };
     try {
-      const Json request = parse_json(line, "request");
+      const Json request = parse_json(line, "request", kMaxStoredJsonDepth);
       id = request.value("id", Json());
       const Json reply = library.answer(request, say);
       if (!reply.is_null()) say(reply);

@@ -110,11 +110,24 @@ TEST_CASE("plug-in: every fault costs its own completion and has its own name") 
   const Folder folder;
   const auto task = make_process_task(misbehaving(folder));
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {"right", ""},           {"hang", "timeout"},    {"crash", "crashed"},
-      {"exit", "crashed"},     {"garbage", "garbage"}, {"bytes", "garbage"},
-      {"deep", "garbage"},     {"late", "late"},       {"close", "closed"},
-      {"leave", "closed"},     {"text", "garbage"},    {"wrong id", "garbage"},
-      {"too many", "garbage"}, {"error", "reported"},  {"own timeout", "timeout"},
+      {"right", ""},
+      {"hang", "timeout"},
+      {"crash", "crashed"},
+      {"exit", "crashed"},
+      {"garbage", "garbage"},
+      {"bytes", "garbage"},
+      {"deep", "garbage"},
+      {"late", "late"},
+      {"close", "closed"},
+      {"leave", "closed"},
+      {"text", "garbage"},
+      {"wrong id", "garbage"},
+      {"too many", "garbage"},
+      {"error", "reported"},
+      {"own timeout", "timeout"},
+      {"deep behind a comment, in info", "garbage"},
+      {"deep behind a comment, in parts", "garbage"},
+      {"deep behind a comment, in more", "garbage"},
       {"right 2", ""}};
   std::vector<std::string> completions;
   for (const auto& [completion, expected] : cases) completions.push_back(completion);
@@ -130,6 +143,16 @@ TEST_CASE("plug-in: every fault costs its own completion and has its own name") 
   // The run goes on: the workers are fine again.
   const auto after = grades(*task, std::vector<std::string>(40, "right"));
   for (const Verdict& verdict : after) CHECK(verdict.score == 1);
+}
+
+TEST_CASE("plug-in: JSON as deep as can be sent ends in an error wherever it stands") {
+  const Folder folder;
+  ProcessOptions options = misbehaving(folder);
+  const auto task = make_process_task(options);
+  CHECK_THROWS_WITH_AS(task->problem(Split::kTrain, 2), doctest::Contains("no JSON"), Error);
+  CHECK(task->problem(Split::kTrain, 1).prompt == "q1");
+  options.options = {{"deep", true}};
+  CHECK_THROWS_WITH_AS(make_process_task(options), doctest::Contains("no JSON"), Error);
 }
 
 TEST_CASE("plug-in: an answer to an earlier request is not taken for a later one") {
@@ -297,18 +320,19 @@ TEST_CASE("plug-in: a shared library, whose crash costs one worker and one compl
   CHECK(problem.meta == Json{{"kind", 3}});
   CHECK_THROWS_WITH_AS(task->problem(Split::kTrain, 4), doctest::Contains("code 7"), Error);
   const std::string right = "<think></think><answer>right</answer>";
-  std::vector<std::string> completions = {right,  "crash", "plain 1", "code",    "nan", "error",
-                                          "hang", "abort", "plain 2", "plain 3", right};
+  std::vector<std::string> completions = {right,  "crash", "plain 1", "code",    "nan",     "error",
+                                          "hang", "deep",  "abort",   "plain 2", "plain 3", right};
   const auto verdicts = grades(*task, completions);
-  const std::vector<std::string> faults = {
-      "", "crashed", "", "reported", "reported", "reported", "timeout", "crashed", "", "", ""};
+  const std::vector<std::string> faults = {"",         "crashed",  "",        "reported",
+                                           "reported", "reported", "timeout", "reported",
+                                           "crashed",  "",         "",        ""};
   for (size_t i = 0; i < completions.size(); ++i) {
     INFO(completions[i], " -> ", verdicts[i].info.dump());
     CHECK(fault(verdicts[i]) == faults[i]);
   }
   CHECK(verdicts[0].score == 1);
   CHECK(verdicts[0].info["steps"] == 2);
-  CHECK(verdicts[10].score == 1);
+  CHECK(verdicts[11].score == 1);
   CHECK(verdicts[2].score == 0);
   // Each completion reached the grader once: results are sent one by one.
   std::map<std::string, int> graded;
@@ -359,17 +383,17 @@ TEST_CASE("plug-in: HTTP, own shape") {
   const auto task = make_http_task(http_options(server.base + "/any", "zeroth"));
   CHECK(task->name() == "server");
   CHECK(task->problem(Split::kHeldOut, 1).prompt == "p1");
-  const auto verdicts = grades(
-      *task, {"right", "hang", "late", "close", "garbage", "status", "no http", "wrong", "right"});
+  const auto verdicts = grades(*task, {"right", "hang", "late", "close", "garbage", "status",
+                                       "no http", "deep", "wrong", "right"});
   const std::vector<std::string> faults = {
-      "", "timeout", "late", "closed", "garbage", "http_status", "garbage", "", ""};
+      "", "timeout", "late", "closed", "garbage", "http_status", "garbage", "garbage", "", ""};
   for (size_t i = 0; i < faults.size(); ++i) {
     INFO(i, " -> ", verdicts[i].info.dump());
     CHECK(fault(verdicts[i]) == faults[i]);
   }
   CHECK(verdicts[0].score == 1);
-  CHECK(verdicts[7].score == 0);
-  CHECK(verdicts[8].score == 1);
+  CHECK(verdicts[8].score == 0);
+  CHECK(verdicts[9].score == 1);
 }
 
 TEST_CASE("plug-in: HTTP as OpenRLHF and NeMo-Gym speak it") {
@@ -379,11 +403,12 @@ TEST_CASE("plug-in: HTTP as OpenRLHF and NeMo-Gym speak it") {
     CAPTURE(shape);
     const auto task = make_http_task(http_options(server.base + path, shape));
     const Problem problem = task->problem(Split::kTrain, 0);
-    const auto verdicts = grades(*task, {problem.answer, "wrong", "close", problem.answer});
+    const auto verdicts = grades(*task, {problem.answer, "wrong", "close", problem.answer, "deep"});
     CHECK(verdicts[0].score == 1);
     CHECK(verdicts[1].score == 0);
     CHECK(fault(verdicts[1]).empty());
     CHECK(fault(verdicts[2]) == "closed");
+    CHECK(fault(verdicts[4]) == "garbage");
     CHECK(verdicts[3].score == 1);
     CHECK(verdicts[1].info[shape == "openrlhf" ? "length" : "judge"] ==
           (shape == "openrlhf" ? 5 : 2));

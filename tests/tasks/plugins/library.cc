@@ -67,7 +67,9 @@ int grade(void* opaque, const zeroth_problem* problem, zeroth_text completion, z
   out->score = answer.size == problem->answer.size &&
                std::memcmp(answer.data, problem->answer.data, answer.size) == 0 &&
                finish == ZEROTH_FINISH_STOP;
-  out->info = text(info);
+  static const std::string levels(200000, '[');
+  static const std::string deep = "/* \" */" + levels + std::string(levels.size(), ']');
+  out->info = text(is(completion, "deep") ? deep : info);
   out->parts = text(parts);
   return 0;
 }

@@ -2,6 +2,8 @@
 import json, os, signal, sys, time
 
 folder = sys.argv[1]
+# A reader that takes the quote in the comment for the start of a string sees no brackets here.
+DEEP = '/* " */' + "[" * 200000 + "]" * 200000
 
 
 def say(reply):
@@ -37,6 +39,9 @@ def grade(item, m):
         os.write(1, b"\xff\xfe\x00{[\n")
     if text == "deep":
         print("[" * 100000, flush=True)
+    if text.startswith("deep behind a comment"):
+        reply = '{"id": %d, "results": [{"score": 1, "%s": %s}]}' % (m["id"], text.split()[-1], DEEP)
+        print(reply, flush=True)
     if text == "late":
         time.sleep(1.5)
     if text == "close":
@@ -71,7 +76,11 @@ for line in sys.stdin:
         if m["options"].get("refuse"):
             say({"id": m["id"], "error": "no licence"})
             continue
+        if m["options"].get("deep"):
+            print('{"id": %d, "name": "misbehave", "train": 3, "note": %s}' % (m["id"], DEEP), flush=True)
         say({"id": m["id"], "name": "misbehave", "train": 3, "held_out": 2, "stop": ["\n\n"]})
+    elif m["op"] == "problems" and m["indices"] == [2]:
+        print('{"id": %d, "problems": [{"prompt": "q", "answer": "a", "meta": %s}]}' % (m["id"], DEEP), flush=True)
     elif m["op"] == "problems":
         say({"id": m["id"], "problems": [{"prompt": "q%d" % i, "answer": m["split"]} for i in m["indices"]]})
     elif m["batch"][0]["completion"].startswith(("piece", "killed once in pieces")):

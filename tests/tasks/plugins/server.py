@@ -27,6 +27,10 @@ class Handler(BaseHTTPRequestHandler):
         if text == "garbage":
             self.answer(b"<html>")
             return True
+        if text == "deep":
+            deep = b'/* " */' + b"[" * 200000 + b"]" * 200000
+            self.answer(b'{"reward": 1, "rewards": [1], "results": [{"score": 1, "info": ' + deep + b"}]}")
+            return True
         if text == "status":
             self.answer({"error": "busy"}, 503)
             return True
