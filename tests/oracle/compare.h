@@ -13,7 +13,11 @@ inline float* data(const torch::Tensor& t) { return t.data_ptr<float>(); }
 // Largest |a - b| relative to the largest |b| (at least 1e-6), so that one bound serves tensors of any scale.
 inline double difference(const torch::Tensor& a, const torch::Tensor& b) {
   const double scale = std::max(1e-6, b.abs().max().item<double>());
-  return (a.reshape(-1).to(torch::kDouble) - b.reshape(-1).to(torch::kDouble)).abs().max().item<double>() / scale;
+  return (a.reshape(-1).to(torch::kDouble) - b.reshape(-1).to(torch::kDouble))
+             .abs()
+             .max()
+             .item<double>() /
+         scale;
 }
 
 inline torch::Tensor randn(torch::IntArrayRef shape) { return torch::randn(shape); }

@@ -10,7 +10,8 @@ using oracle::randn;
 
 TEST_CASE("linear and its gradients") {
   torch::manual_seed(1);
-  for (auto [m, out, in] : {std::array<int64_t, 3>{1, 48, 64}, {17, 130, 96}, {200, 512, 192}, {65, 7, 33}}) {
+  for (auto [m, out, in] :
+       {std::array<int64_t, 3>{1, 48, 64}, {17, 130, 96}, {200, 512, 192}, {65, 7, 33}}) {
     torch::Tensor x = randn({m, in}).requires_grad_(), w = randn({out, in}).requires_grad_();
     torch::Tensor b = randn({out}).requires_grad_(), dy = randn({m, out});
     torch::Tensor expected = torch::nn::functional::linear(x, w, b);
@@ -22,7 +23,8 @@ TEST_CASE("linear and its gradients") {
     linear(data(x), in, packed, data(b), data(y), out, m);
     CHECK(difference(y, expected) < 2e-6);
 
-    torch::Tensor dx = torch::empty({m, in}), dw = torch::zeros({out, in}), db = torch::zeros({out});
+    torch::Tensor dx = torch::empty({m, in}), dw = torch::zeros({out, in}),
+                  db = torch::zeros({out});
     linear_backward_input(data(dy), out, data(w), in, data(dx), in, m, out, in, false);
     linear_backward_weight(data(dy), out, data(x), in, data(dw), in, data(db), m, out, in);
     CHECK(difference(dx, x.grad()) < 2e-6);
@@ -36,14 +38,16 @@ TEST_CASE("linear and its gradients") {
 TEST_CASE("RMS norm and its gradients") {
   torch::manual_seed(2);
   for (auto [m, width] : {std::array<int64_t, 2>{3, 64}, {40, 192}, {9, 50}}) {
-    torch::Tensor x = randn({m, width}).requires_grad_(), w = randn({width}).requires_grad_(), dy = randn({m, width});
+    torch::Tensor x = randn({m, width}).requires_grad_(), w = randn({width}).requires_grad_(),
+                  dy = randn({m, width});
     torch::Tensor expected = x * torch::rsqrt(x.pow(2).mean(-1, true) + 1e-6) * w;
     expected.backward(dy);
     torch::Tensor y = torch::empty({m, width}), inv = torch::empty({m});
     rms_norm(data(x), width, data(w), 1e-6f, data(y), width, data(inv), m, width);
     CHECK(difference(y, expected) < 2e-6);
     torch::Tensor dx = torch::empty({m, width}), dw = torch::zeros({width});
-    rms_norm_backward(data(dy), width, data(x), width, data(w), data(inv), data(dx), width, data(dw), m, width, false);
+    rms_norm_backward(data(dy), width, data(x), width, data(w), data(inv), data(dx), width,
+                      data(dw), m, width, false);
     CHECK(difference(dx, x.grad()) < 5e-6);
     CHECK(difference(dw, w.grad()) < 5e-6);
   }
@@ -72,7 +76,8 @@ TEST_CASE("rotary embedding, both pairings, and its inverse") {
   torch::Tensor index = torch::tensor(std::vector<int64_t>(positions.begin(), positions.end()));
   for (bool interleaved : {false, true}) {
     torch::Tensor x = randn({m, heads, dim});
-    torch::Tensor c = cos.index_select(0, index).unsqueeze(1), s = sin.index_select(0, index).unsqueeze(1);
+    torch::Tensor c = cos.index_select(0, index).unsqueeze(1),
+                  s = sin.index_select(0, index).unsqueeze(1);
     torch::Tensor a, b, expected;
     if (interleaved) {
       torch::Tensor pairs = x.view({m, heads, half, 2});
@@ -83,9 +88,11 @@ TEST_CASE("rotary embedding, both pairings, and its inverse") {
       expected = torch::cat({a * c - b * s, b * c + a * s}, 2);
     }
     torch::Tensor y = x.clone();
-    rope(data(y), heads * dim, dim, positions.data(), data(cos), data(sin), m, heads, dim, interleaved, false);
+    rope(data(y), heads * dim, dim, positions.data(), data(cos), data(sin), m, heads, dim,
+         interleaved, false);
     CHECK(difference(y, expected) < 1e-6);
-    rope(data(y), heads * dim, dim, positions.data(), data(cos), data(sin), m, heads, dim, interleaved, true);
+    rope(data(y), heads * dim, dim, positions.data(), data(cos), data(sin), m, heads, dim,
+         interleaved, true);
     CHECK(difference(y, x) < 1e-6);
   }
 }
@@ -104,13 +111,18 @@ TEST_CASE("embedding and its gradient with repeated ids") {
   CHECK(difference(dtable, table.grad()) < 2e-6);
 }
 
-TEST_CASE("causal attention over pages, grouped heads, distinct K and V widths, and its gradients") {
+TEST_CASE(
+    "causal attention over pages, grouped heads, distinct K and V widths, and its gradients") {
   torch::manual_seed(6);
-  for (auto [length, heads, kv, kdim, vdim, window] :
-       {std::array<int, 6>{37, 4, 2, 16, 16, 0}, {50, 6, 2, 32, 32, 0}, {20, 4, 4, 24, 16, 0}, {45, 4, 1, 16, 16, 8}}) {
+  for (auto [length, heads, kv, kdim, vdim, window] : {std::array<int, 6>{37, 4, 2, 16, 16, 0},
+                                                       {50, 6, 2, 32, 32, 0},
+                                                       {20, 4, 4, 24, 16, 0},
+                                                       {45, 4, 1, 16, 16, 8}}) {
     const float scale = 1.0f / std::sqrt(static_cast<float>(kdim));
-    torch::Tensor q = randn({length, heads, kdim}).requires_grad_(), k = randn({length, kv, kdim}).requires_grad_();
-    torch::Tensor v = randn({length, kv, vdim}).requires_grad_(), dout = randn({length, heads, vdim});
+    torch::Tensor q = randn({length, heads, kdim}).requires_grad_(),
+                  k = randn({length, kv, kdim}).requires_grad_();
+    torch::Tensor v = randn({length, kv, vdim}).requires_grad_(),
+                  dout = randn({length, heads, vdim});
     torch::Tensor kk = k.repeat_interleave(heads / kv, 1), vv = v.repeat_interleave(heads / kv, 1);
     torch::Tensor scores = torch::einsum("qhd,khd->hqk", {q, kk}) * scale;
     torch::Tensor mask = torch::ones({length, length}, torch::kBool).tril();
@@ -128,7 +140,8 @@ TEST_CASE("causal attention over pages, grouped heads, distinct K and V widths, 
       writes[i] = {i, int64_t{table[i / kPageTokens]} * kPageTokens + i % kPageTokens};
     }
     const auto make_pages = [&](torch::Tensor& kp, torch::Tensor& vp) {
-      kp = torch::zeros({pages, kv, kdim, kPageTokens}), vp = torch::zeros({pages, kv, kPageTokens, vdim});
+      kp = torch::zeros({pages, kv, kdim, kPageTokens}),
+      vp = torch::zeros({pages, kv, kPageTokens, vdim});
       return KvPages{data(kp), data(vp), kv, kdim, vdim};
     };
     torch::Tensor kp, vp, dkp, dvp;
@@ -142,8 +155,8 @@ TEST_CASE("causal attention over pages, grouped heads, distinct K and V widths, 
 
     torch::Tensor dq = torch::empty({length, heads, kdim}), dk = torch::zeros({length, kv, kdim});
     torch::Tensor dv = torch::zeros({length, kv, vdim});
-    attention_backward(data(q), heads * kdim, cache, rows, scale, heads, data(out), heads * vdim, data(lse), data(dout),
-                       heads * vdim, data(dq), heads * kdim, dcache);
+    attention_backward(data(q), heads * kdim, cache, rows, scale, heads, data(out), heads * vdim,
+                       data(lse), data(dout), heads * vdim, data(dq), heads * kdim, dcache);
     kv_write_backward(dcache, writes, data(dk), kv * kdim, data(dv), kv * vdim);
     CHECK(difference(dq, q.grad()) < 1e-5);
     CHECK(difference(dk, k.grad()) < 1e-5);

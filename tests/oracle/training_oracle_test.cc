@@ -16,20 +16,23 @@ TEST_CASE("softmax and sigmoid routing with renormalised weights, and the gradie
     for (bool normalize : {false, true}) {
       torch::Tensor logits = randn({m, experts}).requires_grad_(), dweights = randn({m, k});
       torch::Tensor scores = sigmoid ? torch::sigmoid(logits) : torch::softmax(logits, -1);
-      torch::Tensor index = std::get<0>(torch::sort(std::get<1>(scores.topk(k, -1)), -1));  // ascending expert ids
+      torch::Tensor index =
+          std::get<0>(torch::sort(std::get<1>(scores.topk(k, -1)), -1));  // ascending expert ids
       torch::Tensor chosen = scores.gather(1, index);
       if (normalize) chosen = chosen / chosen.sum(-1, true);
       torch::Tensor expected = chosen * 2.5;
       expected.backward(dweights);
 
       RouterConfig config;
-      config.experts = experts, config.top_k = k, config.sigmoid = sigmoid, config.normalize = normalize, config.scale = 2.5f;
+      config.experts = experts, config.top_k = k, config.sigmoid = sigmoid,
+      config.normalize = normalize, config.scale = 2.5f;
       torch::Tensor ids = torch::empty({m, k}, torch::kInt), weights = torch::empty({m, k});
       torch::Tensor saved = torch::empty({m, experts}), dlogits = torch::empty({m, experts});
       route(data(logits), nullptr, config, ids.data_ptr<int32_t>(), data(weights), data(saved), m);
       CHECK(torch::equal(ids.to(torch::kLong), index));
       CHECK(difference(weights, expected) < 2e-6);
-      route_backward(data(dweights), ids.data_ptr<int32_t>(), data(weights), data(saved), config, data(dlogits), m);
+      route_backward(data(dweights), ids.data_ptr<int32_t>(), data(weights), data(saved), config,
+                     data(dlogits), m);
       CHECK(difference(dlogits, logits.grad()) < 1e-5);
     }
   }
@@ -38,12 +41,17 @@ TEST_CASE("softmax and sigmoid routing with renormalised weights, and the gradie
 TEST_CASE("dispatch, experts and combine equal a dense mixture") {
   torch::manual_seed(2);
   const int64_t m = 30, width = 32, experts = 5, k = 2;
-  torch::Tensor x = randn({m, width}).requires_grad_(), w = randn({experts, width, width}).requires_grad_();
+  torch::Tensor x = randn({m, width}).requires_grad_(),
+                w = randn({experts, width, width}).requires_grad_();
   torch::Tensor weights = torch::rand({m, k}).requires_grad_(), dout = randn({m, width});
-  torch::Tensor ids = std::get<0>(torch::sort(std::get<1>(torch::rand({m, experts}).topk(k, -1)), -1)).to(torch::kInt);
+  torch::Tensor ids =
+      std::get<0>(torch::sort(std::get<1>(torch::rand({m, experts}).topk(k, -1)), -1))
+          .to(torch::kInt);
   torch::Tensor all = torch::einsum("mi,eoi->meo", {x, w});
   torch::Tensor expected =
-      (all.gather(1, ids.to(torch::kLong).unsqueeze(-1).expand({m, k, width})) * weights.unsqueeze(-1)).sum(1);
+      (all.gather(1, ids.to(torch::kLong).unsqueeze(-1).expand({m, k, width})) *
+       weights.unsqueeze(-1))
+          .sum(1);
   expected.backward(dout);
 
   std::vector<int64_t> offsets;
@@ -60,7 +68,8 @@ TEST_CASE("dispatch, experts and combine equal a dense mixture") {
     raw.push_back(data(w) + e * width * width);
     grads.push_back(data(dw) + e * width * width);
   }
-  torch::Tensor sorted = torch::empty({m * k, width}), y = torch::empty({m * k, width}), out = torch::empty({m, width});
+  torch::Tensor sorted = torch::empty({m * k, width}), y = torch::empty({m * k, width}),
+                out = torch::empty({m, width});
   gather_rows(data(x), width, order, k, data(sorted), width);
   grouped_linear(data(sorted), width, offsets, matrices, data(y), width);
   combine(data(y), order, data(weights), k, data(out), width, m, width);
@@ -81,8 +90,10 @@ TEST_CASE("dispatch, experts and combine equal a dense mixture") {
 TEST_CASE("head: log-probs, entropies and gradients with temperature") {
   torch::manual_seed(3);
   for (auto [m, vocab, width] : {std::array<int64_t, 3>{5, 7, 16}, {33, 300, 64}, {4, 5000, 32}}) {
-    torch::Tensor h = randn({m, width}).requires_grad_(), w = (randn({vocab, width}) * 0.3).requires_grad_();
-    torch::Tensor target = torch::randint(0, vocab, {m}, torch::kInt), temperature = torch::rand({m}) + 0.5;
+    torch::Tensor h = randn({m, width}).requires_grad_(),
+                  w = (randn({vocab, width}) * 0.3).requires_grad_();
+    torch::Tensor target = torch::randint(0, vocab, {m}, torch::kInt),
+                  temperature = torch::rand({m}) + 0.5;
     torch::Tensor dlogprob = randn({m}), dentropy = randn({m});
     torch::Tensor logp = torch::log_softmax(torch::mm(h, w.t()) / temperature.unsqueeze(1), -1);
     torch::Tensor chosen = logp.gather(1, target.to(torch::kLong).unsqueeze(1)).squeeze(1);
@@ -92,13 +103,13 @@ TEST_CASE("head: log-probs, entropies and gradients with temperature") {
     PackedMatrix packed;
     packed.pack(data(w), vocab, width, width);
     torch::Tensor got = torch::empty({m}), got_entropy = torch::empty({m}), lse = torch::empty({m});
-    head_logprobs(data(h), width, packed, target.data_ptr<int32_t>(), data(temperature), {}, data(got), data(got_entropy),
-                  data(lse), m);
+    head_logprobs(data(h), width, packed, target.data_ptr<int32_t>(), data(temperature), {},
+                  data(got), data(got_entropy), data(lse), m);
     CHECK(difference(got, chosen) < 2e-6);
     CHECK(difference(got_entropy, entropy) < 5e-6);
     torch::Tensor dh = torch::empty({m, width}), dw = torch::zeros({vocab, width});
-    head_backward(data(h), width, packed, data(w), target.data_ptr<int32_t>(), data(temperature), {}, data(dlogprob),
-                  data(dentropy), data(dh), width, data(dw), m);
+    head_backward(data(h), width, packed, data(w), target.data_ptr<int32_t>(), data(temperature),
+                  {}, data(dlogprob), data(dentropy), data(dh), width, data(dw), m);
     CHECK(difference(dh, h.grad()) < 1e-5);
     CHECK(difference(dw, w.grad()) < 1e-5);
   }
@@ -116,7 +127,8 @@ TEST_CASE("AdamW follows torch::optim over ten steps") {
     expected.mutable_grad() = grad.clone() * 0.5;
     optimizer.step();
     AdamWStep config;
-    config.lr = 1e-2f, config.beta1 = 0.9f, config.beta2 = 0.95f, config.eps = 1e-8f, config.weight_decay = 0.1f;
+    config.lr = 1e-2f, config.beta1 = 0.9f, config.beta2 = 0.95f, config.eps = 1e-8f,
+    config.weight_decay = 0.1f;
     config.step = step, config.grad_scale = 0.5f;
     adamw(data(w), data(grad), data(m), data(v), n, config);
   }

@@ -315,9 +315,8 @@ TEST_CASE("scaffold: the plug-ins work and pass their check as written") {
   REQUIRE(std::system(compile.c_str()) == 0);
   const auto python = make_task(
       "process", {{"command", {"python3", (root / "word_game.py").string()}}, {"workers", 1}});
-  const auto so = make_task("so", {{"path", library},
-                                   {"host", ZEROTH_BUILD_DIR "/test_plugin_host"},
-                                   {"workers", 1}});
+  const auto so = make_task(
+      "so", {{"path", library}, {"host", ZEROTH_BUILD_DIR "/test_plugin_host"}, {"workers", 1}});
   for (const Task* task : {python.get(), so.get()}) {
     CHECK(task->name() == "word_game");
     const TaskCheck check = check_task(*task, 60);
