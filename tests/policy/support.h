@@ -86,10 +86,6 @@ inline std::vector<NamedModel> all_models() {
   return out;
 }
 
-inline bool same_bits(std::span<const float> a, std::span<const float> b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
-}
-
 inline std::span<const float> rows(const std::vector<float>& hidden, int64_t width, int64_t first,
                                    int64_t n) {
   return std::span(hidden).subspan(first * width, n * width);
