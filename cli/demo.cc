@@ -74,7 +74,8 @@ struct Measured {
   std::optional<Group> turn;  // the first group with such a sample, that sample alone
 };
 
-Measured measure(const TrainingRun& run, const DemoOptions& options, const char* when) {
+Measured measure(const TrainingRun& run, const DemoOptions& options, Background& background,
+                 const char* when) {
   std::fprintf(stderr,
                "evaluating %s training: %lld held-out problems, one sample each, temperature 1\n",
                when, static_cast<long long>(options.eval_problems));
@@ -82,7 +83,8 @@ Measured measure(const TrainingRun& run, const DemoOptions& options, const char*
   EvalOptions eval;
   eval.n = options.eval_problems;
   eval.sampling = run.config.sampling;
-  eval.stop = &stop_on_interrupt();
+  eval.stop = &save_on_interrupt();
+  eval.background = &background;
   eval.on_group = [&](const Group& group) {
     if (measured.turn) return;
     for (const Sample& sample : group.samples) {
@@ -158,18 +160,18 @@ int run_demo(const Args& args) {
   if (options.steps > 0) config.steps = options.steps;
   const std::string folder = options.out.empty() ? stamped_folder() : options.out;
 
+  save_on_interrupt();
   const auto run = TrainingRun::create(folder, config);
-  const Measured before = measure(*run, options, "before");
+  const Measured before = measure(*run, options, run->background, "before");
   std::fprintf(stderr, "training: %lld steps of %d problems x %d samples, run folder %s\n",
                static_cast<long long>(config.steps), config.prompts_per_step,
                config.samples_per_prompt, folder.c_str());
-  const TrainSummary summary = train(*run, &stop_on_interrupt());
+  const TrainSummary summary = train(*run, &save_on_interrupt(), note_progress);
   if (summary.interrupted) {
-    std::fprintf(stderr, "stopped after step %lld; go on with: zeroth train --resume %s\n",
-                 static_cast<long long>(summary.steps), folder.c_str());
-    return 0;
+    end_interrupted("saved step " + std::to_string(summary.steps) +
+                    "; go on with: zeroth train --resume " + folder);
   }
-  const Measured after = measure(*run, options, "after");
+  const Measured after = measure(*run, options, run->background, "after");
   print_table(before.report, after.report);
   print_turn(after);
   std::fprintf(

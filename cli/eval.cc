@@ -2,12 +2,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
-#include <csignal>
 #include <cstdio>
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/interrupt.h"
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/files.h"
@@ -50,9 +49,6 @@ struct EvalCommand {
   }
 };
 
-std::atomic<bool> interrupted{false};
-void on_interrupt(int) { interrupted.store(true, std::memory_order_relaxed); }
-
 Json row_of(const Group& group, const Sample& sample) {
   Json verdicts = Json::array();
   for (const Verdict& verdict : sample.verdicts) {
@@ -78,6 +74,7 @@ int run_eval(const Args& args) {
   if (!rest.empty())
     fail_usage("zeroth eval: unexpected argument \"" + rest[0] + "\"", "see zeroth eval --help");
   if (command.model.empty()) fail_usage("zeroth eval: no model", "give --model DIR");
+  const std::atomic<bool>& stop = stop_on_interrupt();
   const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(command.model);
   const TaskSpec spec = parse_task_spec(command.task);
   const std::unique_ptr<Task> task =
@@ -94,7 +91,7 @@ int run_eval(const Args& args) {
   options.sampling = command.sampling;
   options.seed = command.seed;
   options.split = command.split == "train" ? Split::kTrain : Split::kHeldOut;
-  options.stop = &interrupted;
+  options.stop = &stop;
   std::unique_ptr<FileWriter> file;
   if (!command.save.empty()) {
     file = std::make_unique<FileWriter>(command.save);
@@ -120,9 +117,15 @@ int run_eval(const Args& args) {
     std::fprintf(stderr, "the split has %lld problems, all of them are used\n",
                  static_cast<long long>(available));
   }
-  const auto previous = std::signal(SIGINT, on_interrupt);
-  const EvalReport report = evaluate(engine, *tokenizer, *task, options);
-  std::signal(SIGINT, previous);
+  Background background;
+  options.background = &background;
+  EvalReport report;
+  try {
+    report = evaluate(engine, *tokenizer, *task, options);
+  } catch (const Interrupted& stopped) {
+    if (file) file->close();
+    end_interrupted(std::string("zeroth: ") + stopped.what());
+  }
   if (file) file->close();
   if (command.json) {
     std::printf("%s\n", report.to_json().dump().c_str());

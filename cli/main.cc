@@ -4,7 +4,9 @@
 #include <exception>
 
 #include "cli/commands.h"
+#include "cli/interrupt.h"
 #include "core/config.h"
+#include "core/interrupted.h"
 #include "core/version.h"
 #include "kernels/ops.h"
 
@@ -78,6 +80,9 @@ int dispatch(const Args& args) {
 int main(int argc, char** argv) {
   try {
     return zeroth::dispatch(zeroth::Args(argv + 1, argv + argc));
+  } catch (const zeroth::Interrupted& stopped) {
+    std::fprintf(stderr, "zeroth: %s\n", stopped.what());
+    return zeroth::interrupt_exit_code();
   } catch (const zeroth::Error& error) {
     std::fprintf(stderr, "zeroth: %s\n", error.what());
     return static_cast<int>(error.code());

@@ -51,7 +51,8 @@ int run_pretrain(const Args& args) {
     return 0;
   }
   if (folder.empty()) fail_usage("zeroth pretrain needs a folder for the run", "add --out RUN");
-  const PretrainSummary summary = pretrain(config, folder, resume, &stop_on_interrupt());
+  const PretrainSummary summary =
+      pretrain(config, folder, resume, &save_on_interrupt(), note_progress);
   const Json result = {{"run", folder},
                        {"steps", summary.steps},
                        {"loss", summary.loss},
@@ -59,7 +60,9 @@ int run_pretrain(const Args& args) {
                        {"seconds", summary.seconds},
                        {"interrupted", summary.interrupted}};
   std::printf("%s\n", result.dump().c_str());
-  return 0;
+  if (!summary.interrupted) return 0;
+  end_interrupted("saved step " + std::to_string(summary.steps) +
+                  "; go on with: zeroth pretrain --resume " + folder);
 }
 
 }  // namespace zeroth

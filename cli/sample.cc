@@ -177,7 +177,7 @@ int run_sample(const Args& args) {
                static_cast<long long>(stats.sampled_tokens), stats.seconds,
                static_cast<double>(stats.sampled_tokens) / std::max(stats.seconds, 1e-9),
                interrupted ? "; interrupted, some completions are incomplete" : "");
-  return 0;
+  return interrupt_exit_code();
 }
 
 }  // namespace zeroth

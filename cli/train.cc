@@ -79,17 +79,20 @@ int run_train(const Args& args) {
   const std::string folder = resume                ? options.resume
                              : options.out.empty() ? default_folder(files[0])
                                                    : options.out;
+  const std::atomic<bool>& stop = save_on_interrupt();
   auto run = resume ? TrainingRun::resume(folder, config) : TrainingRun::create(folder, config);
   std::fprintf(stderr, "run %s: step %lld of %lld\n", folder.c_str(),
                static_cast<long long>(run->first_step), static_cast<long long>(config.steps));
-  const TrainSummary summary = train(*run, &stop_on_interrupt());
+  const TrainSummary summary = train(*run, &stop, note_progress);
   const Json result = {{"run", folder},
                        {"steps", summary.steps},
                        {"seconds", summary.seconds},
                        {"max_logp_difference", summary.max_logp_difference},
                        {"interrupted", summary.interrupted}};
   std::printf("%s\n", result.dump().c_str());
-  return 0;
+  if (!summary.interrupted) return 0;
+  end_interrupted("saved step " + std::to_string(summary.steps) +
+                  "; go on with: zeroth train --resume " + folder);
 }
 
 }  // namespace zeroth

@@ -13,13 +13,20 @@ void for_each_json_line(const std::filesystem::path& path,
 }
 
 JsonLinesWriter::JsonLinesWriter(const std::filesystem::path& path) {
+  bool unended = false;
   if (std::filesystem::exists(path)) {
     const std::string content = read_file(path, uint64_t{1} << 34);
     const size_t end = content.rfind('\n');
     const size_t keep = end == std::string::npos ? 0 : end + 1;
-    if (keep != content.size()) std::filesystem::resize_file(path, keep);
+    if (keep != content.size()) {
+      const Json last = Json::parse(content.begin() + static_cast<int64_t>(keep), content.end(),
+                                    nullptr, /*allow_exceptions=*/false);
+      unended = last.is_object();
+      if (!unended) std::filesystem::resize_file(path, keep);
+    }
   }
   file_ = std::make_unique<FileWriter>(path, /*append=*/true);
+  if (unended) file_->write("\n");
 }
 
 void JsonLinesWriter::write(const Json& row) {

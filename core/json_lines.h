@@ -15,8 +15,8 @@ namespace zeroth {
 void for_each_json_line(const std::filesystem::path& path,
                         const std::function<void(const Json& row, int64_t line)>& row);
 
-// Appends objects to a file. A half-written last line (crash) is cut off when the file is opened
-// again.
+// Appends objects to a file. When the file is opened again, a half-written last line (crash) is cut
+// off, and a whole one that only lacks its line feed gets it.
 class JsonLinesWriter {
  public:
   explicit JsonLinesWriter(const std::filesystem::path& path);

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <iostream>
 
+#include "core/cut_file.h"
 #include "core/error.h"
 #include "core/json_lines.h"
 #include "core/json_text.h"
@@ -39,8 +40,8 @@ void make_folder(const fs::path& folder) {
 }
 
 // Drops the rows of later steps and a half-written last one. The rows are in step order, so one cut
-// does it.
-void truncate_rows(const fs::path& path, int64_t step) {
+// does it. A damaged line says nothing about its step and must not cost the good rows behind it.
+void truncate_rows(const fs::path& path, int64_t step, const fs::path& aside) {
   if (!fs::exists(path)) return;
   const std::string content = read_file(path, uint64_t{1} << 34);
   size_t keep = 0;
@@ -48,10 +49,13 @@ void truncate_rows(const fs::path& path, int64_t step) {
     const size_t end = content.find('\n', keep);
     if (end == std::string::npos) break;
     const auto row = try_parse_json(std::string_view(content).substr(keep, end - keep));
-    if (!row || !row->is_object() || row->value("step", int64_t{0}) > step) break;
+    if (row && row->is_object()) {
+      const auto of = row->find("step");
+      if (of != row->end() && of->is_number_integer() && of->get<int64_t>() > step) break;
+    }
     keep = end + 1;
   }
-  if (keep < content.size()) fs::resize_file(path, keep);
+  cut_file(path, keep, aside);
 }
 
 double number_or(const Json& row, const char* key, double otherwise) {
@@ -229,12 +233,12 @@ RunRecorder::RunRecorder(const fs::path& run_dir, RecorderOptions options) {
 
 RunRecorder::~RunRecorder() = default;
 
-void RunRecorder::truncate_to(int64_t step) {
+void RunRecorder::truncate_to(int64_t step, const fs::path& aside) {
   impl_->metrics.reset();
-  truncate_rows(impl_->metrics_path(), step);
+  truncate_rows(impl_->metrics_path(), step, aside);
   impl_->metrics = std::make_unique<JsonLinesWriter>(impl_->metrics_path());
-  impl_->tensorboard.truncate_to(step);
-  if (impl_->traces) impl_->traces->truncate_to(step);
+  impl_->tensorboard.truncate_to(step, aside);
+  if (impl_->traces) impl_->traces->truncate_to(step, aside);
 }
 
 void RunRecorder::record(int64_t step, const Json& metrics, const std::vector<Group>& groups) {

@@ -61,7 +61,9 @@ class RunRecorder {
   ~RunRecorder();
 
   // Cuts everything back to what it was after record(step): for --resume. step < 0 empties all.
-  void truncate_to(int64_t step);
+  // What is cut goes to the folder `aside` unless it is empty. Lines of metrics.jsonl that are no
+  // rows stay where they are.
+  void truncate_to(int64_t step, const std::filesystem::path& aside = {});
 
   // One finished step. `metrics` is a flat object of numbers under TRL's names; values that are no
   // number are kept in metrics.jsonl and left out of TensorBoard. The row is {"step", metrics..,

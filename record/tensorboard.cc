@@ -5,6 +5,7 @@
 #include <cstring>
 #include <optional>
 
+#include "core/cut_file.h"
 #include "core/error.h"
 #include "record/crc32c.h"
 
@@ -169,17 +170,14 @@ void TensorBoardWriter::write(int64_t step, double wall_time, const Scalars& sca
   file_->write(tensorboard_event(step, wall_time, scalars));
 }
 
-void TensorBoardWriter::truncate_to(int64_t step) {
+void TensorBoardWriter::truncate_to(int64_t step, const fs::path& aside) {
   file_.reset();
   for (const fs::path& path : event_files(folder_)) {
     const std::string content = read_file(path);
     const size_t keep = intact_prefix(content, step);
     const size_t header = tensorboard_header(0).size();
-    if (keep <= header) {
-      fs::remove(path);
-    } else if (keep < content.size()) {
-      fs::resize_file(path, keep);
-    }
+    cut_file(path, keep <= header ? 0 : keep, aside);
+    if (keep <= header) fs::remove(path);
   }
 }
 

@@ -30,8 +30,9 @@ class TensorBoardWriter {
   explicit TensorBoardWriter(const std::filesystem::path& folder);
   ~TensorBoardWriter();
   void write(int64_t step, double wall_time, const Scalars& scalars);
-  // Drops every event after `step`, and a half-written last one.
-  void truncate_to(int64_t step);
+  // Drops every event after `step`, and a half-written last one; they go to the folder `aside`
+  // unless it is empty.
+  void truncate_to(int64_t step, const std::filesystem::path& aside = {});
 
  private:
   std::filesystem::path folder_;

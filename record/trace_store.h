@@ -40,8 +40,8 @@ class TraceWriter {
   void append(int64_t step, int64_t group, GroupSource source, const Group& samples);
   void annotate(int64_t step, int64_t group, GroupSource source, const std::string& name,
                 const std::vector<std::vector<float>>& values);
-  // Drops every record of a later step.
-  void truncate_to(int64_t step);
+  // Drops every record of a later step; they go to the folder `aside` unless it is empty.
+  void truncate_to(int64_t step, const std::filesystem::path& aside = {});
   void sync();
   // Size of the stream so far.
   uint64_t bytes() const;

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "core/cut_file.h"
 #include "core/error.h"
 #include "record/trace_scan.h"
 #include "record/trace_store.h"
@@ -139,7 +140,7 @@ void TraceWriter::annotate(int64_t step, int64_t group, GroupSource source, cons
   impl_->write(RecordKind::kAnnotation, step, group, source, encode_annotation(name, values));
 }
 
-void TraceWriter::truncate_to(int64_t step) {
+void TraceWriter::truncate_to(int64_t step, const fs::path& aside) {
   auto& entries = impl_->entries;
   const auto later = std::find_if(entries.begin(), entries.end(), [step](const TraceEntry& entry) {
     return static_cast<int64_t>(entry.step) > step && entry.kind != RecordKind::kRun &&
@@ -150,7 +151,7 @@ void TraceWriter::truncate_to(int64_t step) {
   entries.erase(later, entries.end());
   impl_->stream.reset();
   impl_->offsets.reset();
-  fs::resize_file(impl_->stream_path, cut);
+  cut_file(impl_->stream_path, cut, aside);
   impl_->reopen();
 }
 

@@ -23,6 +23,8 @@ constexpr char kReferenceFile[] = "reference.bin";
 
 fs::path folder_of(const fs::path& run) { return run / "checkpoints"; }
 
+std::string name_of(int64_t step) { return "step-" + std::to_string(step); }
+
 // Number N of a folder name "step-N", or -1.
 int64_t step_number(const std::string& name) {
   constexpr std::string_view kPrefix = "step-";
@@ -30,7 +32,8 @@ int64_t step_number(const std::string& name) {
   int64_t step = -1;
   const char* end = name.data() + name.size();
   const auto [stop, error] = std::from_chars(name.data() + kPrefix.size(), end, step);
-  return error == std::errc() && stop == end ? step : -1;
+  const bool whole = error == std::errc() && stop == end && step >= 0;
+  return whole && name == name_of(step) ? step : -1;  // "step-04" is somebody's copy
 }
 
 // Names and shapes decide where a number lies in the flat buffers.
@@ -116,7 +119,8 @@ void write_checkpoint(const fs::path& folder, int64_t step, const CheckpointSour
   sync_path(folder);
 }
 
-// Renamed first, so that a kill in the middle never leaves half a folder under a good name.
+// Renamed first, so that a kill in the middle never leaves half a folder under a good name. What is
+// left of it goes with the next checkpoint.
 void remove_folder(const fs::path& folder) {
   const fs::path away = folder.parent_path() / (".old-" + folder.filename().string());
   fs::remove_all(away);
@@ -124,57 +128,125 @@ void remove_folder(const fs::path& folder) {
   fs::remove_all(away);
 }
 
-int64_t latest_step(const fs::path& folder) {
-  std::error_code error;
-  const fs::path target = fs::read_symlink(folder / "latest", error);
-  return error ? -1 : step_number(target.filename().string());
-}
+// What is wrong with a checkpoint that is not whole.
+struct Damage {
+  std::string what;
+};
 
-std::vector<int64_t> steps_in(const fs::path& folder) {
-  std::vector<int64_t> steps;
-  for (const auto& entry : fs::directory_iterator(folder)) {
+// Folders that may be checkpoints, newest first: step-N, and `latest` where it leads to one that
+// has no such folder, as in a copy that followed links.
+std::vector<std::pair<int64_t, fs::path>> candidates(const fs::path& run) {
+  std::vector<std::pair<int64_t, fs::path>> found;
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(folder_of(run), none)) {
     const int64_t step = step_number(entry.path().filename().string());
-    if (step >= 0) steps.push_back(step);
+    if (step >= 0 && entry.is_directory()) found.emplace_back(step, entry.path());
   }
-  std::sort(steps.begin(), steps.end());
-  return steps;
+  const fs::path latest = folder_of(run) / "latest";
+  if (fs::is_regular_file(latest / kStateFile, none)) {
+    int64_t step = -1;
+    try {
+      step = read_json_file(latest / kStateFile).at("step").get<int64_t>();
+    } catch (const std::exception&) {
+      // Its own check names the fault.
+    }
+    const bool known =
+        std::any_of(found.begin(), found.end(), [&](const auto& c) { return c.first == step; });
+    if (!known) found.emplace_back(step, latest);
+  }
+  std::sort(found.rbegin(), found.rend());
+  return found;
 }
 
 void point_latest(const fs::path& folder, int64_t step) {
+  const fs::path latest = folder / "latest";
   const fs::path link = folder / ".latest.tmp";
   fs::remove(link);
-  fs::create_directory_symlink("step-" + std::to_string(step), link);
-  fs::rename(link, folder / "latest");
+  fs::create_directory_symlink(name_of(step), link);
+  // A copy that followed the link left a folder, which no rename replaces.
+  if (fs::is_directory(fs::symlink_status(latest))) {
+    fs::remove_all(folder / ".old-latest");
+    fs::rename(latest, folder / ".old-latest");
+  }
+  fs::rename(link, latest);
   sync_path(folder);
 }
 
-std::string other_checkpoints(const fs::path& folder, int64_t bad) {
-  std::string names;
-  for (int64_t step : steps_in(folder)) {
-    if (step != bad) names += " step-" + std::to_string(step);
+// Everything that the checkpoint of `step`, which is safe now, makes superfluous.
+void prune(const fs::path& folder, int64_t step, int keep_last) {
+  std::vector<int64_t> steps;
+  std::vector<fs::path> half;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(".tmp-") || name.starts_with(".old-")) half.push_back(entry.path());
+    if (step_number(name) >= 0) steps.push_back(step_number(name));
   }
-  if (names.empty()) return "there is no other checkpoint in this run; start it again with --out";
-  return "point checkpoints/latest to another one (ln -sfn step-N latest); there are:" + names;
+  for (const fs::path& path : half) fs::remove_all(path);
+  std::sort(steps.rbegin(), steps.rend());
+  int kept = 0;
+  for (int64_t s : steps) {
+    const bool keep = s <= step && (keep_last <= 0 || kept < keep_last);
+    keep ? ++kept, void() : remove_folder(folder / name_of(s));
+  }
 }
 
-void check_files(const fs::path& folder, const Json& files, const std::string& fix) {
+void check_files(const fs::path& folder, const Json& files) {
   for (const auto& [name, facts] : files.items()) {
     const fs::path file = folder / name;
-    if (fs::path(name).filename() != name || !fs::is_regular_file(file)) {
-      fail("checkpoint file " + file.string() + " is missing", fix);
-    }
+    if (fs::path(name).filename() != name || !fs::is_regular_file(file))
+      throw Damage{"checkpoint file " + file.string() + " is missing"};
     const auto bytes = facts.at("bytes").get<uint64_t>();
     if (fs::file_size(file) != bytes) {
-      fail("checkpoint file " + file.string() + " has " + std::to_string(fs::file_size(file)) +
-               " bytes instead of " + std::to_string(bytes),
-           fix);
+      throw Damage{"checkpoint file " + file.string() + " has " +
+                   std::to_string(fs::file_size(file)) + " bytes instead of " +
+                   std::to_string(bytes)};
     }
     if (sha256_file(file) != facts.at("sha256").get<std::string>()) {
-      fail("checkpoint file " + file.string() +
-               " is damaged: its SHA-256 differs from the recorded one",
-           fix);
+      throw Damage{"checkpoint file " + file.string() +
+                   " is damaged: its SHA-256 differs from the recorded one"};
     }
   }
+}
+
+// `named`: the step in the folder's name, or -1. Throws Damage, or Error when the checkpoint is not
+// for this build.
+TrainingCheckpoint read_checkpoint(const fs::path& folder, int64_t named) {
+  const fs::path state_file = folder / kStateFile;
+  if (!fs::is_regular_file(state_file))
+    throw Damage{"checkpoint file " + state_file.string() + " is missing"};
+  TrainingCheckpoint checkpoint;
+  checkpoint.folder = folder;
+  int format = 0;
+  std::string contract;
+  try {
+    const Json manifest = read_json_file(state_file);
+    format = manifest.at("format").get<int>();
+    checkpoint.step = manifest.at("step").get<int64_t>();
+    checkpoint.optimizer_steps = manifest.at("optimizer_steps").get<int64_t>();
+    checkpoint.state = manifest.at("state");
+    contract = manifest.at("numeric_contract").get<std::string>();
+    if (named >= 0 && checkpoint.step != named)
+      throw Damage{state_file.string() + " belongs to step " + std::to_string(checkpoint.step)};
+    check_files(folder, manifest.at("files"));
+  } catch (const nlohmann::json::exception& error) {
+    throw Damage{"checkpoint file " + state_file.string() + " is damaged: " + error.what()};
+  } catch (const fs::filesystem_error& error) {
+    throw Damage{"checkpoint " + folder.string() + " cannot be read: " + error.code().message()};
+  } catch (const Error& error) {
+    throw Damage{error.what()};
+  }
+  if (format != kFormat) {
+    fail(state_file.string() + " has format " + std::to_string(format) + ", this build reads " +
+             std::to_string(kFormat),
+         "resume with the build that wrote the run");
+  }
+  if (contract != kernels::contract_hash()) {
+    fail(folder.string() + " was written under numeric contract " + contract +
+             ", this build has " + kernels::contract_hash(),
+         "resume with the build that wrote the run, or start a new run from this checkpoint: set "
+         "model to it");
+  }
+  return checkpoint;
 }
 
 }  // namespace
@@ -187,11 +259,10 @@ TokenizerFiles read_tokenizer_files(const Tokenizer& tokenizer) {
 void save_checkpoint(const fs::path& run, int64_t step, const CheckpointSource& source,
                      int keep_last) {
   const fs::path folder = folder_of(run);
-  const std::string name = "step-" + std::to_string(step);
-  if (latest_step(folder) == step && fs::exists(folder / name)) return;
-  guard_disk(folder / name, [&] {
+  const fs::path final = folder / name_of(step);
+  guard_disk(final, [&] {
     fs::create_directories(folder);
-    const fs::path temporary = folder / (".tmp-" + name);
+    const fs::path temporary = folder / (".tmp-" + name_of(step));
     fs::remove_all(temporary);
     fs::create_directory(temporary);
     try {
@@ -201,54 +272,44 @@ void save_checkpoint(const fs::path& run, int64_t step, const CheckpointSource& 
       fs::remove_all(temporary, ignored);  // gives the space back on a full disk
       throw;
     }
-    if (fs::exists(folder / name)) remove_folder(folder / name);
-    fs::rename(temporary, folder / name);
+    if (fs::exists(fs::symlink_status(final))) {
+      fs::remove_all(folder / (".old-" + name_of(step)));
+      fs::rename(final, folder / (".old-" + name_of(step)));
+    }
+    fs::rename(temporary, final);
     sync_path(folder);
     point_latest(folder, step);
-    if (keep_last <= 0) return;
-    const std::vector<int64_t> steps = steps_in(folder);
-    for (size_t i = 0; i + keep_last < steps.size(); ++i) {
-      if (steps[i] != step) remove_folder(folder / ("step-" + std::to_string(steps[i])));
-    }
+    prune(folder, step, keep_last);
   });
 }
 
-std::optional<TrainingCheckpoint> latest_checkpoint(const fs::path& run) {
-  const fs::path folder = folder_of(run);
-  if (!fs::is_symlink(folder / "latest")) return std::nullopt;
-  TrainingCheckpoint checkpoint;
-  const int64_t named = latest_step(folder);
-  const std::string fix = fs::is_directory(folder) ? other_checkpoints(folder, named) : "";
-  if (named < 0) fail((folder / "latest").string() + " does not point to a folder step-N", fix);
-  checkpoint.folder = folder / ("step-" + std::to_string(named));
-  const fs::path state_file = checkpoint.folder / kStateFile;
-  if (!fs::is_regular_file(state_file))
-    fail("checkpoint file " + state_file.string() + " is missing", fix);
-  const Json manifest = read_json_file(state_file);
-  try {
-    const int format = manifest.at("format").get<int>();
-    if (format != kFormat) {
-      fail(state_file.string() + " has format " + std::to_string(format) + ", this build reads " +
-               std::to_string(kFormat),
-           "resume with the build that wrote the run");
+void mend_latest(const fs::path& run, int64_t step) {
+  const fs::path latest = folder_of(run) / "latest";
+  const fs::file_status status = fs::symlink_status(latest);
+  if (fs::exists(status) && !fs::is_symlink(status)) return;
+  if (!fs::is_directory(folder_of(run) / name_of(step))) return;
+  guard_disk(latest, [&] { point_latest(folder_of(run), step); });
+}
+
+bool has_checkpoints(const fs::path& run) { return !candidates(run).empty(); }
+
+std::optional<TrainingCheckpoint> newest_checkpoint(const fs::path& run) {
+  const auto found = candidates(run);
+  if (found.empty()) return std::nullopt;
+  std::vector<std::string> faults;
+  for (const auto& [step, folder] : found) {
+    try {
+      TrainingCheckpoint checkpoint = read_checkpoint(folder, step);
+      checkpoint.passed_over = std::move(faults);
+      return checkpoint;
+    } catch (const Damage& damage) {
+      faults.push_back(damage.what);
     }
-    const auto contract = manifest.at("numeric_contract").get<std::string>();
-    if (contract != kernels::contract_hash()) {
-      fail(checkpoint.folder.string() + " was written under numeric contract " + contract +
-               ", this build has " + kernels::contract_hash(),
-           "resume with the build that wrote the run, or start a new run from this checkpoint: set "
-           "model to it");
-    }
-    checkpoint.step = manifest.at("step").get<int64_t>();
-    checkpoint.optimizer_steps = manifest.at("optimizer_steps").get<int64_t>();
-    checkpoint.state = manifest.at("state");
-    if (checkpoint.step != named)
-      fail(state_file.string() + " belongs to step " + std::to_string(checkpoint.step), fix);
-    check_files(checkpoint.folder, manifest.at("files"), fix);
-  } catch (const nlohmann::json::exception& error) {
-    fail(state_file.string() + ": " + error.what(), fix);
   }
-  return checkpoint;
+  std::string list;
+  for (const std::string& fault : faults) list += "\n  " + fault;
+  fail("no checkpoint of " + run.string() + " is whole:" + list,
+       "bring back an intact copy of one, or start a new run: --out NEW; nothing was changed");
 }
 
 void restore_trainer(const TrainingCheckpoint& checkpoint, const Policy& policy, AdamW& optimizer,
@@ -271,22 +332,6 @@ void restore_trainer(const TrainingCheckpoint& checkpoint, const Policy& policy,
   }
   read_floats(checkpoint.folder / kReferenceFile, {reference->parameters().values()});
   reference->publish(checkpoint.step);
-}
-
-void clean_checkpoints(const fs::path& run) {
-  const fs::path folder = folder_of(run);
-  if (!fs::is_directory(folder)) return;
-  guard_disk(folder, [&] {
-    const int64_t latest = latest_step(folder);
-    std::vector<fs::path> stale;
-    for (const auto& entry : fs::directory_iterator(folder)) {
-      const std::string name = entry.path().filename().string();
-      const bool half =
-          name.starts_with(".tmp-") || name.starts_with(".old-") || name == ".latest.tmp";
-      if (half || step_number(name) > latest) stale.push_back(entry.path());
-    }
-    for (const fs::path& path : stale) fs::remove_all(path);
-  });
 }
 
 }  // namespace zeroth

@@ -9,8 +9,8 @@
 //   of every other file
 //
 // A checkpoint is written under a temporary name, synced and renamed, so a folder called step-N is
-// complete. RUN/checkpoints/latest is a symlink that is replaced by rename. One process at a time:
-// hold the run's lock.
+// complete. RUN/checkpoints/latest is a symlink for people and scripts; nothing here depends on it.
+// Nothing is deleted before a newer checkpoint is safe. One process at a time: hold the run's lock.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,8 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "core/config.h"
 #include "policy/policy.h"
@@ -40,9 +42,10 @@ struct CheckpointSource {
   Json state;
 };
 
-// Writes checkpoints/step-`step`, points `latest` to it, then deletes all but the `keep_last`
-// newest (0 = keep all). Does nothing when `latest` already is that step. Throws Error on a full or
-// read-only disk; what was there before stays.
+// Writes checkpoints/step-`step` and points `latest` to it. Only then it deletes all but the
+// `keep_last` newest (0 = keep all), half-written folders, and checkpoints of later steps: a run
+// that resumed before them found them damaged. Throws Error on a full or read-only disk; what was
+// there before stays.
 void save_checkpoint(const std::filesystem::path& run, int64_t step, const CheckpointSource& source,
                      int keep_last);
 
@@ -52,19 +55,26 @@ struct TrainingCheckpoint {
   int64_t step = 0;
   int64_t optimizer_steps = 0;
   Json state;
+  // Faults of newer checkpoints, which are not whole, newest first.
+  std::vector<std::string> passed_over;
 };
 
-// The checkpoint that `latest` names, after checking size and SHA-256 of every file; none when the
-// run has no checkpoint yet. A damaged one, or one of another numeric contract, is an Error that
-// names the file or both contracts.
-std::optional<TrainingCheckpoint> latest_checkpoint(const std::filesystem::path& run);
+// The newest checkpoint whose files all have the recorded size and SHA-256, whatever `latest` is: a
+// link, a copied folder, dangling or missing. None when the run has no checkpoint at all. Throws
+// Error when there are some and none is whole (each named with its fault), or when the newest
+// belongs to another numeric contract or format (both named).
+std::optional<TrainingCheckpoint> newest_checkpoint(const std::filesystem::path& run);
+
+// Points `latest` to step-`step` where it is a link to something else or missing. Anything else that
+// has its name stays until the next save.
+void mend_latest(const std::filesystem::path& run, int64_t step);
+
+// Whether the run holds any checkpoint, damaged ones included.
+bool has_checkpoints(const std::filesystem::path& run);
 
 // Fills the optimizer and the reference (null: none expected) of a policy loaded from
 // checkpoint.folder. Throws Error when the layouts differ.
 void restore_trainer(const TrainingCheckpoint& checkpoint, const Policy& policy, AdamW& optimizer,
                      Policy* reference);
-
-// Deletes half-written folders and checkpoints newer than `latest` (their steps will be run again).
-void clean_checkpoints(const std::filesystem::path& run);
 
 }  // namespace zeroth

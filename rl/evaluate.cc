@@ -1,8 +1,11 @@
 #include "rl/evaluate.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "core/error.h"
+#include "core/interrupted.h"
+#include "rl/grading.h"
 
 namespace zeroth {
 namespace {
@@ -16,9 +19,13 @@ std::vector<Group> sample_groups(Engine& engine, const Tokenizer& tokenizer, con
                                  const std::function<void()>& finished) {
   std::vector<Group> groups(static_cast<size_t>(count));
   std::vector<GenerationRequest> requests(groups.size());
+  std::vector<int64_t> indices(groups.size());
+  std::iota(indices.begin(), indices.end(), first);
+  auto problems =
+      fetch_problems(task, options.split, indices, options.background, options.stop);
   for (size_t i = 0; i < groups.size(); ++i) {
-    const int64_t index = first + static_cast<int64_t>(i);
-    groups[i].problem = task.problem(options.split, index);
+    const int64_t index = indices[i];
+    groups[i].problem = std::move(problems[i]);
     groups[i].prompt_tokens = tokenizer.encode(groups[i].problem.prompt);
     requests[i] = {
         groups[i].prompt_tokens, options.seed, kEvaluationStep, static_cast<uint32_t>(index), 0,
@@ -30,13 +37,8 @@ std::vector<Group> sample_groups(Engine& engine, const Tokenizer& tokenizer, con
   return groups;
 }
 
-void grade(const Task& task, std::vector<Group>& groups) {
-  std::vector<GradeRequest> requests;
-  for (const Group& group : groups) {
-    for (const Sample& sample : group.samples)
-      requests.push_back({&group.problem, sample.text, sample.finish});
-  }
-  auto verdicts = task.grade_batch(requests);
+void grade(const Task& task, const EvalOptions& options, std::vector<Group>& groups) {
+  auto verdicts = grade_groups(task, groups, options.background, options.stop);
   size_t next = 0;
   for (Group& group : groups) {
     for (Sample& sample : group.samples) {
@@ -75,11 +77,14 @@ EvalReport evaluate(Engine& engine, const Tokenizer& tokenizer, const Task& task
   for (int64_t first = 0; first < problems; first += chunk) {
     std::vector<Group> groups = sample_groups(engine, tokenizer, task, options, sampling, first,
                                               std::min(chunk, problems - first), finished);
-    if (options.stop != nullptr && options.stop->load()) {
-      fail("evaluation was interrupted after " + std::to_string(done) + " samples",
-           "run it again for a result");
-    }
-    grade(task, groups);
+    const auto check = [&] {
+      if (options.stop == nullptr || !options.stop->load()) return;
+      throw Interrupted("evaluation was interrupted after " + std::to_string(done) + " samples",
+                        "run it again for a result");
+    };
+    check();
+    grade(task, options, groups);
+    check();
     for (const Group& group : groups) {
       evaluation.add(group, task.cluster(group.problem));
       if (options.on_group) options.on_group(group);

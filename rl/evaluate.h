@@ -4,6 +4,7 @@
 #include <atomic>
 #include <functional>
 
+#include "rl/background.h"
 #include "rollout/engine.h"
 #include "tasks/evaluation.h"
 #include "tasks/task.h"
@@ -21,8 +22,10 @@ struct EvalOptions {
   std::function<void(const Group&)> on_group;
   // Called with finished and wanted samples; may be null.
   std::function<void(int64_t done, int64_t total)> on_progress;
-  // When it becomes true, evaluation ends early with an Error.
+  // When it becomes true, evaluation ends before the next forward call and throws Interrupted. A
+  // grading that is under way is left to `background`, or waited for when that is null.
   const std::atomic<bool>* stop = nullptr;
+  Background* background = nullptr;
 };
 
 // The step in the keys of evaluation draws: no training step has it, and it is the same for every

@@ -210,7 +210,8 @@ PretrainConfig read_pretrain_config(const fs::path& file,
 }
 
 PretrainSummary pretrain(const PretrainConfig& config, const fs::path& folder, bool resume,
-                         const std::atomic<bool>* stop) {
+                         const std::atomic<bool>* stop,
+                         const std::function<void(int64_t, int64_t)>& progress) {
   const double begin = now();
   const FolderLock lock(make_run_folder(folder));
   PretrainConfig copy = config;
@@ -219,13 +220,25 @@ PretrainSummary pretrain(const PretrainConfig& config, const fs::path& folder, b
   if (resume && holds_run(folder)) {
     refuse_other_run(folder, dump, {"steps", "checkpoint_every", "keep_last", "print_every"});
   }
-  const auto checkpoint = resume ? latest_checkpoint(folder) : std::nullopt;
+  const auto checkpoint = resume ? checkpoint_to_resume(folder, "pretrain") : std::nullopt;
   Pretrainer trainer(config, folder, checkpoint);
   write_run_config(folder, dump);
   RunRecorder recorder = make_recorder(folder, config.steps);
   int64_t step = checkpoint ? checkpoint->step : 0;
-  if (resume) clean_checkpoints(folder);
-  recorder.truncate_to(step - 1);
+  recorder.truncate_to(step - 1, set_aside_folder(folder));
+  int64_t saved = step;
+  const auto save = [&](int64_t finished) {
+    recorder.sync();
+    trainer.save(finished);
+    saved = finished;
+    fs::remove_all(set_aside_folder(folder));
+  };
+  if (checkpoint) {
+    mend_latest(folder, step);
+    say_passed_over(*checkpoint);
+  } else {
+    save(0);  // so that steps without any checkpoint mean that it was lost
+  }
 
   PretrainSummary summary;
   const int64_t first = step;
@@ -236,16 +249,14 @@ PretrainSummary pretrain(const PretrainConfig& config, const fs::path& folder, b
     summary.loss = row.at("loss").get<double>();
     row["step_time"] = now() - step_start;
     recorder.record(step, row, {});
+    if (progress) progress(step + 1, saved);
     const bool last = step + 1 == config.steps;
     if (config.print_every > 0 && (last || (step + 1) % config.print_every == 0)) {
       print_progress(step + 1, config.steps, row,
                      (now() - start) / static_cast<double>(step + 1 - first));
     }
     summary.interrupted = stop != nullptr && *stop && !last;
-    if (last || summary.interrupted || (step + 1) % config.checkpoint_every == 0) {
-      recorder.sync();
-      trainer.save(step + 1);
-    }
+    if (last || summary.interrupted || (step + 1) % config.checkpoint_every == 0) save(step + 1);
   }
   summary.steps = step;
   summary.num_tokens = trainer.num_tokens();

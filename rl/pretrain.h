@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -99,9 +100,11 @@ PretrainConfig read_pretrain_config(const std::filesystem::path& file,
                                     const std::vector<std::string>& overrides);
 
 // A new run in `folder`, or with `resume` the rest of the one that is there, ending with a
-// checkpoint. `stop` ends it after the current update, with a checkpoint. Deterministic like
-// rl/train_loop.h.
-PretrainSummary pretrain(const PretrainConfig& config, const std::filesystem::path& folder,
-                         bool resume, const std::atomic<bool>* stop = nullptr);
+// checkpoint. `stop` ends it after the current update, with a checkpoint. `progress` as in
+// rl/train_loop.h, and deterministic like it.
+PretrainSummary pretrain(
+    const PretrainConfig& config, const std::filesystem::path& folder, bool resume,
+    const std::atomic<bool>* stop = nullptr,
+    const std::function<void(int64_t finished, int64_t saved)>& progress = {});
 
 }  // namespace zeroth

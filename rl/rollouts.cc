@@ -4,7 +4,9 @@
 #include <chrono>
 
 #include "core/error.h"
+#include "core/interrupted.h"
 #include "rl/draw.h"
+#include "rl/grading.h"
 
 namespace zeroth {
 namespace {
@@ -66,12 +68,13 @@ void set_verdicts(std::vector<Verdict> verdicts, const OverlongConfig& overlong,
 }
 
 Rollouts::Rollouts(const RunConfig& config, const Task& task, const Tokenizer& tokenizer,
-                   Engine& engine, ActivationStore* store)
+                   Engine& engine, ActivationStore* store, Background* background)
     : config_(config),
       task_(task),
       tokenizer_(tokenizer),
       engine_(engine),
       store_(store),
+      background_(background),
       sampling_(config.sampling) {
   for (const std::string& stop : task.stop_strings()) {
     if (std::find(sampling_.stop.begin(), sampling_.stop.end(), stop) == sampling_.stop.end()) {
@@ -88,7 +91,8 @@ Rollouts::Rollouts(const RunConfig& config, const Task& task, const Tokenizer& t
 }
 
 Rollouts::Drawn Rollouts::generate(int64_t step, int count, int64_t& draws,
-                                   std::vector<int64_t>& taken, Rollout& rollout) {
+                                   std::vector<int64_t>& taken, Rollout& rollout,
+                                   const std::atomic<bool>* stop) {
   const Stopwatch watch(rollout.generate_seconds);
   Drawn drawn;
   std::vector<Group>& groups = drawn.groups;
@@ -101,7 +105,10 @@ Rollouts::Drawn Rollouts::generate(int64_t step, int count, int64_t& draws,
     ++draws;
     taken.push_back(index);
     drawn.indices.push_back(index);
-    groups[i].problem = task_.problem(Split::kTrain, index);
+  }
+  auto problems = fetch_problems(task_, Split::kTrain, drawn.indices, background_, stop);
+  for (int i = 0; i < count; ++i) {
+    groups[i].problem = std::move(problems[i]);
     groups[i].prompt_tokens = tokenizer_.encode(groups[i].problem.prompt);
     requests[i].prompt = groups[i].prompt_tokens;
     requests[i].seed = config_.seed;
@@ -111,7 +118,8 @@ Rollouts::Drawn Rollouts::generate(int64_t step, int count, int64_t& draws,
     requests[i].sampling = sampling_;
     rollout.prompt_tokens += static_cast<int64_t>(groups[i].prompt_tokens.size());
   }
-  auto samples = engine_.generate(requests, nullptr, {}, store_);
+  auto samples = engine_.generate(requests, stop, {}, store_);
+  check_stop(stop, "sampling");
   for (int i = 0; i < count; ++i) {
     groups[i].samples = std::move(samples[i]);
     for (const Sample& sample : groups[i].samples) {
@@ -121,15 +129,10 @@ Rollouts::Drawn Rollouts::generate(int64_t step, int count, int64_t& draws,
   return drawn;
 }
 
-void Rollouts::grade(std::vector<Group>& groups, Rollout& rollout) const {
+void Rollouts::grade(std::vector<Group>& groups, Rollout& rollout,
+                     const std::atomic<bool>* stop) const {
   const Stopwatch watch(rollout.grade_seconds);
-  std::vector<GradeRequest> requests;
-  for (const Group& group : groups) {
-    for (const Sample& sample : group.samples) {
-      requests.push_back({&group.problem, sample.text, sample.finish});
-    }
-  }
-  auto verdicts = task_.grade_batch(requests);
+  auto verdicts = grade_groups(task_, groups, background_, stop);
   auto next = verdicts.begin();
   for (Group& group : groups) {
     for (Sample& sample : group.samples) {
@@ -145,15 +148,32 @@ void Rollouts::restore_curriculum(const Json& state) {
   if (curriculum_) curriculum_->restore(state);
 }
 
-Rollout Rollouts::collect(int64_t step, int64_t& draws) {
+Rollout Rollouts::collect(int64_t step, int64_t& draws, const std::atomic<bool>* stop) {
+  draws_before_ = draws;
+  if (curriculum_) curriculum_before_ = std::make_unique<ProblemSampler>(*curriculum_);
+  try {
+    return collect_groups(step, draws, stop);
+  } catch (const Interrupted&) {
+    undo_collect(draws);
+    throw;
+  }
+}
+
+void Rollouts::undo_collect(int64_t& draws) {
+  draws = draws_before_;
+  if (curriculum_) *curriculum_ = *curriculum_before_;
+}
+
+Rollout Rollouts::collect_groups(int64_t step, int64_t& draws, const std::atomic<bool>* stop) {
   Rollout rollout;
   std::vector<Group> constant;
   std::vector<int64_t> taken;
   for (int round = 0;; ++round) {
     const int missing = config_.prompts_per_step - static_cast<int>(rollout.groups.size());
-    Drawn batch = generate(step, missing, draws, taken, rollout);
+    Drawn batch = generate(step, missing, draws, taken, rollout, stop);
     std::vector<Group>& drawn = batch.groups;
-    grade(drawn, rollout);
+    grade(drawn, rollout, stop);
+    check_stop(stop, "grading");
     if (curriculum_) record_outcomes(drawn, batch.indices, *curriculum_);
     assign_advantages(drawn, config_.advantage);
     rollout.rounds = round + 1;

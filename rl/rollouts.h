@@ -1,10 +1,12 @@
 // One step's experience: draw problems, sample groups, grade them, assign advantages.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
+#include "rl/background.h"
 #include "rl/run_config.h"
 #include "rollout/engine.h"
 #include "tasks/curriculum.h"
@@ -26,13 +28,17 @@ struct Rollout {
 class Rollouts {
  public:
   // All of them must outlive it. In `store`, unless null, sampling keeps activations for training.
+  // Calls of the task that a stop cuts short are left to `background`, or waited for without one.
   Rollouts(const RunConfig& config, const Task& task, const Tokenizer& tokenizer, Engine& engine,
-           ActivationStore* store = nullptr);
+           ActivationStore* store = nullptr, Background* background = nullptr);
 
   // Draws from `draws` on (the number of problems drawn before) and moves it; with a curriculum,
   // from what was recorded about earlier draws. The samples' keys are
-  // {seed, step, position of the problem among the draws of this step, index}.
-  Rollout collect(int64_t step, int64_t& draws);
+  // {seed, step, position of the problem among the draws of this step, index}. When `stop` becomes
+  // true it throws Interrupted, and everything is as it was before the call.
+  Rollout collect(int64_t step, int64_t& draws, const std::atomic<bool>* stop = nullptr);
+  // As if the last collect() had not been.
+  void undo_collect(int64_t& draws);
 
   // What the curriculum has learnt about the problems, for checkpoints; null without one.
   Json curriculum_state() const;
@@ -45,15 +51,19 @@ class Rollouts {
   };
   // `taken` are the indices that this step has drawn before; the new ones are added.
   Drawn generate(int64_t step, int count, int64_t& draws, std::vector<int64_t>& taken,
-                 Rollout& rollout);
-  void grade(std::vector<Group>& groups, Rollout& rollout) const;
+                 Rollout& rollout, const std::atomic<bool>* stop);
+  Rollout collect_groups(int64_t step, int64_t& draws, const std::atomic<bool>* stop);
+  void grade(std::vector<Group>& groups, Rollout& rollout, const std::atomic<bool>* stop) const;
 
   const RunConfig& config_;
   const Task& task_;
   const Tokenizer& tokenizer_;
   Engine& engine_;
   ActivationStore* store_;
+  Background* background_;
   std::unique_ptr<ProblemSampler> curriculum_;  // null: every problem once an epoch
+  int64_t draws_before_ = 0;                     // the last collect()
+  std::unique_ptr<ProblemSampler> curriculum_before_;
   SamplingConfig sampling_;                     // config.sampling with the task's stop strings
 };
 

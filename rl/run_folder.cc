@@ -1,10 +1,12 @@
 #include "rl/run_folder.h"
 
 #include <algorithm>
+#include <cstdio>
 
 #include "core/error.h"
 #include "core/files.h"
 #include "core/version.h"
+#include "inspect/trace_store.h"
 #include "kernels/ops.h"
 
 namespace zeroth {
@@ -29,6 +31,22 @@ void compare(const Json& a, const Json& b, const std::string& prefix,
   }
 }
 
+// What metrics and traces hold, in words; empty when that is nothing.
+std::string recorded_steps(const fs::path& folder) {
+  const fs::path metrics = folder / "metrics.jsonl";
+  if (fs::is_regular_file(metrics)) {
+    int64_t rows = 0;
+    for_each_line(metrics, [&](std::string_view line, int64_t) { rows += !line.empty(); });
+    if (rows > 0) return std::to_string(rows) + " rows in " + metrics.string();
+  }
+  const fs::path traces = folder / "traces";
+  if (fs::exists(traces / "stream.zst") && fs::file_size(traces / "stream.zst") > 0) {
+    const size_t groups = TraceReader(traces).groups().size();
+    if (groups > 0) return std::to_string(groups) + " recorded groups in " + traces.string();
+  }
+  return "";
+}
+
 }  // namespace
 
 const fs::path& make_run_folder(const fs::path& folder) {
@@ -44,11 +62,38 @@ const fs::path& make_run_folder(const fs::path& folder) {
 bool holds_run(const fs::path& folder) { return fs::exists(folder / "config.json"); }
 
 void refuse_old_run(const fs::path& folder, const std::string& command) {
-  if (!holds_run(folder)) return;
-  fail(folder.string() + " already holds a run", "go on with zeroth " + command + " --resume " +
-                                                     folder.string() +
-                                                     ", or choose another folder with --out");
+  std::string what;
+  if (!holds_run(folder)) {
+    what = has_checkpoints(folder) ? "checkpoints" : recorded_steps(folder);
+    if (what.empty()) return;
+    what = " without config.json: there are " + what;
+  }
+  fail(folder.string() + " already holds a run" + what,
+       "go on with zeroth " + command + (what.empty() ? "" : " CONFIG.json") + " --resume " +
+           folder.string() + ", or choose another folder with --out");
 }
+
+std::optional<TrainingCheckpoint> checkpoint_to_resume(const fs::path& folder,
+                                                       const std::string& command) {
+  auto checkpoint = newest_checkpoint(folder);
+  if (checkpoint) return checkpoint;
+  const std::string recorded = recorded_steps(folder);
+  if (recorded.empty()) return std::nullopt;
+  fail(folder.string() + " has no checkpoint, but " + recorded +
+           ": its checkpoints were lost, moved or are not mounted",
+       "bring " + (folder / "checkpoints").string() + " back and resume, or start again in another " +
+           "folder with zeroth " + command + " CONFIG.json --out NEW; nothing was changed");
+}
+
+void say_passed_over(const TrainingCheckpoint& checkpoint) {
+  for (const std::string& fault : checkpoint.passed_over)
+    std::fprintf(stderr, "passed over: %s\n", fault.c_str());
+  if (checkpoint.passed_over.empty()) return;
+  std::fprintf(stderr, "going on from %s; the damaged ones stay until the next checkpoint is safe\n",
+               checkpoint.folder.c_str());
+}
+
+fs::path set_aside_folder(const fs::path& folder) { return folder / "set-aside"; }
 
 void write_run_config(const fs::path& folder, Json config) {
   config[kProvenance] = {{"version", version_string()},

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "core/error.h"
+#include "core/interrupted.h"
 #include "rl/evaluate.h"
 #include "rl/metrics.h"
 #include "rl/trace_facts.h"
@@ -16,7 +17,8 @@ double now() {
 }
 
 // Held-out accuracy of the current weights, under names that begin with `prefix`.
-void add_evaluation(TrainingRun& run, const std::string& prefix, Json& row) {
+void add_evaluation(TrainingRun& run, const std::string& prefix, Json& row,
+                    const std::atomic<bool>* stop) {
   const EvaluationConfig& config = run.config.evaluation;
   EvalOptions options;
   options.n = config.problems;
@@ -24,6 +26,8 @@ void add_evaluation(TrainingRun& run, const std::string& prefix, Json& row) {
   options.sampling = run.config.sampling;
   options.sampling.temperature = config.temperature;
   options.seed = run.config.seed;
+  options.stop = stop;
+  options.background = &run.background;
   const EvalReport report = evaluate(*run.engine, *run.tokenizer, *run.task, options);
   const Json facts = report.to_json();
   for (const auto& [name, value] : facts.items()) {
@@ -33,12 +37,14 @@ void add_evaluation(TrainingRun& run, const std::string& prefix, Json& row) {
 
 // Samples the probe problems with the current weights, for the traces of this step. The draws are
 // those of every other step.
-void record_probe(TrainingRun& run, int64_t step, Json& row) {
+void record_probe(TrainingRun& run, int64_t step, Json& row, const std::atomic<bool>* stop) {
   EvalOptions options;
   options.n = run.config.probe.problems;
   options.samples = run.config.probe.samples;
   options.sampling = run.config.sampling;
   options.seed = run.config.seed;
+  options.stop = stop;
+  options.background = &run.background;
   std::vector<Group> groups;
   options.on_group = [&](const Group& group) { groups.push_back(group); };
   const Json facts = evaluate(*run.engine, *run.tokenizer, *run.task, options).to_json();
@@ -75,61 +81,128 @@ std::string ring_alarms(TrainingRun& run, const StepHealth& health, Json& row) {
   return fatal;
 }
 
+// One step of the loop. Throws Interrupted before anything that the run keeps has changed; a stop
+// during the update is noticed after it.
+class Step {
+ public:
+  Step(TrainingRun& run, int64_t step, const std::atomic<bool>* stop)
+      : run_(run), step_(step), stop_(stop), last_(step + 1 == run.config.steps) {}
+
+  // Returns the message of an alarm that stops the run.
+  std::string run(double& recording_seconds) {
+    const double start = now();
+    Json row = Json::object();
+    const int64_t every = run_.config.evaluation.every;
+    if (every > 0 && step_ % every == 0) add_evaluation(run_, "eval/", row, stop_);
+    const int64_t probe_every = run_.config.probe.every;
+    if (probe_every > 0 && (step_ % probe_every == 0 || last_))
+      record_probe(run_, step_, row, stop_);
+
+    // Problems -> prompts -> groups of samples -> verdicts -> advantages, by the published weights.
+    const Rollout rollout = run_.rollouts->collect(step_, run_.counters.draws, stop_);
+    // -> packed batches -> loss -> gradient -> AdamW -> the next weights, published.
+    const StepReport report = update(rollout);
+
+    count(rollout, report, row);
+    const std::string fatal = ring_alarms(run_, step_health(rollout, report), row);
+    sound_ = step_health(rollout, report).sound();
+    if (every > 0 && last_) evaluate_end(row);
+    add_timings(run_, rollout, report, now() - start, row);
+    row["timing/record_before"] = recording_seconds;
+    const double finished = now();
+    if (!rollout.discarded.empty())
+      run_.recorder->record_groups(step_, GroupSource::kDiscarded, rollout.discarded);
+    run_.recorder->record(step_, row, rollout.groups);
+    record_training(*run_.recorder, step_, rollout.groups, report);
+    recording_seconds = now() - finished;
+    return fatal;
+  }
+
+  // Whether the weights can be trusted after run().
+  bool sound() const { return sound_; }
+  // False when a stop left something out that resuming will not do.
+  bool complete() const { return complete_; }
+
+ private:
+  StepReport update(const Rollout& rollout) {
+    try {
+      return run_.trainer->update(rollout.groups, step_, stop_);
+    } catch (const Interrupted&) {
+      run_.rollouts->undo_collect(run_.counters.draws);
+      throw;
+    }
+  }
+
+  void count(const Rollout& rollout, const StepReport& report, Json& row) {
+    RunCounters& counters = run_.counters;
+    counters.num_tokens += rollout.prompt_tokens + rollout.sampled_tokens;
+    counters.max_logp_difference =
+        std::max(counters.max_logp_difference, report.logp_difference_max);
+    row.update(rollout_metrics(rollout));
+    row.update(update_metrics(report, run_.config.loss));
+    row["num_tokens"] = counters.num_tokens;
+    row["epoch"] = static_cast<double>(counters.draws) /
+                   static_cast<double>(run_.task->size(Split::kTrain));
+  }
+
+  // The update is made, so a stop costs the evaluation, not the step.
+  void evaluate_end(Json& row) {
+    try {
+      add_evaluation(run_, "eval_end/", row, stop_);
+    } catch (const Interrupted&) {
+      complete_ = false;
+      run_.recorder->note("the evaluation at the end was interrupted; run it with zeroth eval");
+    }
+  }
+
+  TrainingRun& run_;
+  int64_t step_;
+  const std::atomic<bool>* stop_;
+  bool last_;
+  bool sound_ = false;
+  bool complete_ = true;
+};
+
 }  // namespace
 
-TrainSummary train(TrainingRun& run, const std::atomic<bool>* stop) {
+TrainSummary train(TrainingRun& run, const std::atomic<bool>* stop,
+                   const std::function<void(int64_t, int64_t)>& progress) {
   const RunConfig& config = run.config;
   const double begin = now();
   TrainSummary summary;
-  if (run.first_step == 0) run.save(0);
+  int64_t finished = run.first_step;
+  const auto stopped = [&] { return stop != nullptr && stop->load(); };
+  const auto tell = [&] {
+    if (progress) progress(finished, run.saved_step);
+  };
+  const auto save = [&] {
+    run.save(finished);
+    tell();
+  };
+  if (finished == 0) save();
 
   double recording = 0;  // seconds that metrics, scanners and traces of the step before took
-  int64_t step = run.first_step;
-  for (; step < config.steps && !summary.interrupted; ++step) {
-    const double start = now();
-    Json row = Json::object();
-    const int64_t every = config.evaluation.every;
-    if (every > 0 && step % every == 0) add_evaluation(run, "eval/", row);
-
-    const int64_t probe_every = config.probe.every;
-    if (probe_every > 0 && (step % probe_every == 0 || step + 1 == config.steps))
-      record_probe(run, step, row);
-
-    // Problems -> prompts -> groups of samples -> verdicts -> advantages, by the published weights.
-    const Rollout rollout = run.rollouts->collect(step, run.counters.draws);
-    // -> packed batches -> loss -> gradient -> AdamW -> the next weights, published.
-    const StepReport report = run.trainer->update(rollout.groups, step);
-
-    run.counters.num_tokens += rollout.prompt_tokens + rollout.sampled_tokens;
-    run.counters.max_logp_difference =
-        std::max(run.counters.max_logp_difference, report.logp_difference_max);
-    row.update(rollout_metrics(rollout));
-    row.update(update_metrics(report, config.loss));
-    row["num_tokens"] = run.counters.num_tokens;
-    row["epoch"] = static_cast<double>(run.counters.draws) /
-                   static_cast<double>(run.task->size(Split::kTrain));
-    const std::string fatal = ring_alarms(run, step_health(rollout, report), row);
-    const bool last = step + 1 == config.steps;
-    if (every > 0 && last) add_evaluation(run, "eval_end/", row);
-    add_timings(run, rollout, report, now() - start, row);
-    row["timing/record_before"] = recording;
-    const double finished = now();
-    if (!rollout.discarded.empty())
-      run.recorder->record_groups(step, GroupSource::kDiscarded, rollout.discarded);
-    run.recorder->record(step, row, rollout.groups);
-    record_training(*run.recorder, step, rollout.groups, report);
-    recording = now() - finished;
-
+  while (finished < config.steps && !stopped()) {
+    Step step(run, finished, stop);
+    std::string fatal;
+    try {
+      fatal = step.run(recording);
+    } catch (const Interrupted&) {
+      break;
+    }
+    ++finished;
+    summary.interrupted = !step.complete();
+    tell();
     if (!fatal.empty()) {
       // Weights that a fault may have reached must not replace the last good checkpoint.
-      if (step_health(rollout, report).sound()) run.save(step + 1);
+      if (step.sound()) save();
       fail(fatal);
     }
-    summary.interrupted = stop != nullptr && *stop && !last;
-    if (last || summary.interrupted || (step + 1) % config.checkpoint_every == 0)
-      run.save(step + 1);
+    if (finished % config.checkpoint_every == 0) save();
   }
-  summary.steps = step;
+  save();
+  summary.interrupted |= stopped() && finished < config.steps;
+  summary.steps = finished;
   summary.max_logp_difference = run.counters.max_logp_difference;
   summary.seconds = now() - begin;
   return summary;

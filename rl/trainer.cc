@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "core/error.h"
+#include "core/interrupted.h"
 #include "rl/micro_batch.h"
 
 namespace zeroth {
@@ -280,6 +281,7 @@ struct Trainer::Impl {
                      std::unordered_map<const Sample*, std::vector<float>>& logprobs) {
     logprobs.clear();
     for (const SliceList& slices : plan_micro_batches(groups, config.micro_batch_tokens)) {
+      check_stop(stop, "the update");
       forward(of, slices, Use::kScore);
       for (const MicroBatch::Row& row : batch.samples()) {
         logprobs[row.sample].assign(logprob.begin() + row.first,
@@ -393,6 +395,7 @@ struct Trainer::Impl {
     batch_router.load.clear();
     int64_t turn = step;
     for (const SliceList& slices : calls) {
+      if (report.updates == 0) check_stop(stop, "the update");
       const bool recalled = forward(policy, slices, Use::kTrain, turn++);
       differentiate(scope, first, report);
       backward(config.router_aux_coef * static_cast<double>(batch.responses()) / rows_total);
@@ -411,6 +414,7 @@ struct Trainer::Impl {
   }
 
   StepReport update(const std::vector<Group>& groups, int64_t step);
+  const std::atomic<bool>* stop = nullptr;  // of the running update
 };
 
 StepReport Trainer::Impl::update(const std::vector<Group>& groups, int64_t step) {
@@ -469,7 +473,9 @@ Trainer::Trainer(Policy& policy, std::unique_ptr<Policy> reference, const Traine
 }
 
 Trainer::~Trainer() = default;
-StepReport Trainer::update(const std::vector<Group>& groups, int64_t step) {
+StepReport Trainer::update(const std::vector<Group>& groups, int64_t step,
+                           const std::atomic<bool>* stop) {
+  impl_->stop = stop;
   return impl_->update(groups, step);
 }
 ActivationStore* Trainer::activation_store() { return impl_->reuses() ? &impl_->store : nullptr; }

@@ -1,6 +1,7 @@
 // The update: groups with advantages in, changed weights out. Algorithm-blind but for rl/loss.h.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -108,8 +109,11 @@ class Trainer {
   // optimizer().steps(). Groups without loss or signal are counted, not computed; without any,
   // nothing changes. A gradient that is not finite leaves the weights as they were before that
   // update, and ends the step with grad_norm = that value. Deterministic: the same groups in the
-  // same order give the same bits with any thread count.
-  StepReport update(const std::vector<Group>& groups, int64_t step);
+  // same order give the same bits with any thread count. When `stop` becomes true before the first
+  // of its optimizer updates, throws Interrupted between two forward calls with the weights
+  // unchanged; later it is not looked at.
+  StepReport update(const std::vector<Group>& groups, int64_t step,
+                    const std::atomic<bool>* stop = nullptr);
 
   // Where sampling should keep activations for the next update(); null when training computes its
   // own (reuse_mb = 0, recompute, or frozen lower layers).

@@ -46,7 +46,8 @@ void TrainingRun::open(const fs::path& model) {
                                       config.sampling.max_tokens, config.sampling.temperature);
   engine = std::make_unique<Engine>(*policy, tokenizer.get(), config.engine);
   rollouts =
-      std::make_unique<Rollouts>(config, *task, *tokenizer, *engine, trainer->activation_store());
+      std::make_unique<Rollouts>(config, *task, *tokenizer, *engine, trainer->activation_store(),
+                                 &background);
 
   RecorderOptions options;
   options.record = config.record;
@@ -77,6 +78,9 @@ void TrainingRun::restore(const TrainingCheckpoint& checkpoint) {
   restore_trainer(checkpoint, *policy, trainer->optimizer(), trainer->reference());
   policy->publish(checkpoint.optimizer_steps);
   first_step = checkpoint.step;
+  saved_step = checkpoint.step;
+  say_passed_over(checkpoint);
+  mend_latest(folder, checkpoint.step);
   try {
     counters.draws = checkpoint.state.at("draws").get<int64_t>();
     counters.num_tokens = checkpoint.state.at("num_tokens").get<int64_t>();
@@ -99,17 +103,17 @@ std::unique_ptr<TrainingRun> TrainingRun::create(const fs::path& folder, const R
 
 std::unique_ptr<TrainingRun> TrainingRun::resume(const fs::path& folder, const RunConfig& config) {
   std::unique_ptr<TrainingRun> run(new TrainingRun(folder, config));
-  const auto checkpoint = latest_checkpoint(folder);
+  const auto checkpoint = checkpoint_to_resume(folder, "train");
   if (holds_run(folder)) refuse_other_run(folder, dump_config(run->config), free_fields());
   run->open(checkpoint ? checkpoint->folder : fs::path(config.model));
   if (checkpoint) run->restore(*checkpoint);
-  clean_checkpoints(folder);
-  run->recorder->truncate_to(run->first_step - 1);
+  run->recorder->truncate_to(run->first_step - 1, set_aside_folder(folder));
   write_run_config(folder, dump_config(run->config));
   return run;
 }
 
 void TrainingRun::save(int64_t step) {
+  if (step == saved_step) return;
   recorder->sync();
   const Json state = {{"draws", counters.draws},
                       {"num_tokens", counters.num_tokens},
@@ -119,6 +123,8 @@ void TrainingRun::save(int64_t step) {
   save_checkpoint(folder, step,
                   {*policy, tokenizer_files, trainer->optimizer(), trainer->reference(), state},
                   config.keep_last);
+  saved_step = step;
+  fs::remove_all(set_aside_folder(folder));
 }
 
 }  // namespace zeroth

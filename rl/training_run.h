@@ -30,19 +30,23 @@ struct TrainingRun {
   // A new run in `folder`, which is created and must not hold a run yet.
   static std::unique_ptr<TrainingRun> create(const std::filesystem::path& folder,
                                              const RunConfig& config);
-  // Goes on from the folder's latest checkpoint; metrics and traces are cut back to it. `config` is
-  // what to run from now on (usually read from RUN/config.json); fields that would make it another
-  // run are refused, see conflicting_fields. A run that died before its first checkpoint starts
-  // from the beginning. Both throw Error when another process uses the folder.
+  // Goes on from the folder's newest intact checkpoint. Metrics and traces are cut back to it; what
+  // is cut stays in RUN/set-aside until the next checkpoint is safe. `config` is what to run from
+  // now on (usually read from RUN/config.json); fields that would make it another run are refused,
+  // see free_fields. A run that died before its first checkpoint starts from the beginning; one
+  // that has lost its checkpoints is refused. Both throw Error when another process uses the
+  // folder.
   static std::unique_ptr<TrainingRun> resume(const std::filesystem::path& folder,
                                              const RunConfig& config);
 
+  // A checkpoint; nothing when the last one is of this step.
   void save(int64_t step);
 
   std::filesystem::path folder;
   RunConfig config;
   FolderLock lock;
   int64_t first_step = 0;  // the next one to run
+  int64_t saved_step = -1;  // of the newest checkpoint, -1 before the first
   RunCounters counters;
   std::unique_ptr<Task> task;
   std::unique_ptr<Task> candidate_task;  // grades candidate answers where `task` must not
@@ -51,6 +55,7 @@ struct TrainingRun {
   std::unique_ptr<Policy> policy;
   std::unique_ptr<Trainer> trainer;
   std::unique_ptr<Engine> engine;
+  Background background;  // of grading that a stop gave up
   std::unique_ptr<Rollouts> rollouts;
   Alarms alarms;
   std::unique_ptr<RunRecorder> recorder;

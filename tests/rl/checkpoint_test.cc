@@ -41,12 +41,12 @@ void flip_byte(const fs::path& file, size_t at) {
 
 TEST_CASE("what is saved comes back, bit for bit") {
   TemporaryFolder run;
-  CHECK(!latest_checkpoint(run.path()));
+  CHECK(!newest_checkpoint(run.path()));
   Trained trained;
   trained.step(1);
   trained.step(-0.5);
   trained.save(run.path(), 3);
-  const auto checkpoint = latest_checkpoint(run.path());
+  const auto checkpoint = newest_checkpoint(run.path());
   REQUIRE(checkpoint);
   CHECK(checkpoint->step == 3);
   CHECK(checkpoint->optimizer_steps == 2);
@@ -76,7 +76,7 @@ TEST_CASE("keep_last keeps the newest, latest always among them") {
   }
   std::sort(names.begin(), names.end());
   CHECK(names == std::vector<std::string>{"latest", "step-6", "step-8"});
-  CHECK(latest_checkpoint(run.path())->step == 8);
+  CHECK(newest_checkpoint(run.path())->step == 8);
 }
 
 TEST_CASE("a truncated, damaged or missing file is never read as good") {
@@ -96,14 +96,76 @@ TEST_CASE("a truncated, damaged or missing file is never read as good") {
       if (how == "flip" && name == "trainer_state.json") continue;  // text; its own flips are below
       if (how == "flip") flip_byte(folder / name, content.size() / 3);
       if (how == "gone") fs::remove(folder / name);
-      CHECK_THROWS_WITH_AS(latest_checkpoint(run.path()), doctest::Contains(name.c_str()), Error);
+      const auto checkpoint = newest_checkpoint(run.path());
+      REQUIRE(checkpoint);
+      CHECK(checkpoint->step == 0);
+      REQUIRE(checkpoint->passed_over.size() == 1);
+      CHECK(checkpoint->passed_over[0].find(name) != std::string::npos);
       write_file_atomic(folder / name, content);
     }
   }
-  CHECK(latest_checkpoint(run.path())->step == 5);
-  // The message says which checkpoint is left.
+  CHECK(newest_checkpoint(run.path())->step == 5);
+  CHECK(newest_checkpoint(run.path())->passed_over.empty());
+  // None is left: each is named.
   flip_byte(folder / "optimizer.bin", 100);
-  CHECK_THROWS_WITH_AS(latest_checkpoint(run.path()), doctest::Contains("step-0"), Error);
+  flip_byte(run.path() / "checkpoints" / "step-0" / "model.safetensors", 100);
+  CHECK_THROWS_WITH_AS(newest_checkpoint(run.path()), doctest::Contains("step-0"), Error);
+  CHECK_THROWS_WITH_AS(newest_checkpoint(run.path()), doctest::Contains("step-5"), Error);
+  CHECK(fs::exists(folder / "model.safetensors"));
+}
+
+TEST_CASE("the newest checkpoint is found whatever became of latest") {
+  TemporaryFolder run;
+  Trained trained;
+  for (int64_t step : {2, 4, 10}) trained.save(run.path(), step);
+  const fs::path folder = run.path() / "checkpoints";
+  const fs::path latest = folder / "latest";
+  for (const std::string how : {"missing", "dangling", "older", "file", "folder", "elsewhere"}) {
+    CAPTURE(how);
+    fs::remove_all(latest);
+    if (how == "dangling") fs::create_directory_symlink("step-7", latest);
+    if (how == "older") fs::create_directory_symlink("step-2", latest);
+    if (how == "file") write_file_atomic(latest, "step-10");
+    if (how == "folder") fs::copy(folder / "step-4", latest, fs::copy_options::recursive);
+    if (how == "elsewhere") fs::create_directory_symlink("/", latest);
+    const auto checkpoint = newest_checkpoint(run.path());
+    REQUIRE(checkpoint);
+    CHECK(checkpoint->step == 10);
+    CHECK(checkpoint->folder.filename() == "step-10");
+    mend_latest(run.path(), 10);
+    const bool kept = how == "file" || how == "folder";  // no link: it goes with the next save
+    CHECK(fs::is_symlink(latest) != kept);
+  }
+  // A copy that kept nothing but the folder that the link led to.
+  fs::remove_all(latest);
+  fs::rename(folder / "step-10", latest);
+  CHECK(newest_checkpoint(run.path())->step == 10);
+  fs::remove_all(folder / "step-2");
+  fs::remove_all(folder / "step-4");
+  CHECK(newest_checkpoint(run.path())->folder == latest);
+  CHECK(has_checkpoints(run.path()));
+  // The next save makes a link of it again.
+  trained.save(run.path(), 11);
+  CHECK(fs::read_symlink(latest) == "step-11");
+}
+
+TEST_CASE("nothing goes before its successor is safe") {
+  TemporaryFolder run;
+  Trained trained;
+  for (int64_t step : {2, 4, 6}) trained.save(run.path(), step);
+  const fs::path folder = run.path() / "checkpoints";
+  flip_byte(folder / "step-6" / "optimizer.bin", 100);
+  fs::create_directories(folder / ".tmp-step-8");
+  fs::create_directories(folder / ".old-step-1");
+  fs::create_directories(folder / "step-04");  // somebody's own
+  const auto before = files_below(folder);
+  CHECK(newest_checkpoint(run.path())->step == 4);
+  CHECK(files_below(folder) == before);
+  trained.save(run.path(), 5, 2);
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename());
+  std::sort(names.begin(), names.end());
+  CHECK(names == std::vector<std::string>{"latest", "step-04", "step-4", "step-5"});
 }
 
 TEST_CASE("another numeric contract or another shape is refused with both named") {
@@ -115,31 +177,16 @@ TEST_CASE("another numeric contract or another shape is refused with both named"
   Json json = parse_json(text, "state");
   json["numeric_contract"] = "0123456789abcdef";
   write_file_atomic(state, json.dump());
-  CHECK_THROWS_WITH_AS(latest_checkpoint(run.path()), doctest::Contains("0123456789abcdef"), Error);
+  CHECK_THROWS_WITH_AS(newest_checkpoint(run.path()), doctest::Contains("0123456789abcdef"), Error);
   write_file_atomic(state, text);
 
-  const auto checkpoint = latest_checkpoint(run.path());
+  const auto checkpoint = newest_checkpoint(run.path());
   Json config = read_json_file(kTinyBase / "config.json");
   config["num_hidden_layers"] = 3;
   const auto other = Policy::init(PolicyConfig::from_json(config, "test"), 1);
   AdamW optimizer(other->parameters(), {});
   CHECK_THROWS_WITH_AS(restore_trainer(*checkpoint, *other, optimizer, nullptr),
                        doctest::Contains("layout"), Error);
-}
-
-TEST_CASE("half-written folders and checkpoints behind latest are cleaned away") {
-  TemporaryFolder run;
-  Trained trained;
-  trained.save(run.path(), 2);
-  const fs::path folder = run.path() / "checkpoints";
-  fs::create_directories(folder / ".tmp-step-4");
-  fs::create_directories(folder / ".old-step-1");
-  fs::create_directories(folder / "step-4");  // renamed, but the process died before latest moved
-  clean_checkpoints(run.path());
-  CHECK(!fs::exists(folder / ".tmp-step-4"));
-  CHECK(!fs::exists(folder / ".old-step-1"));
-  CHECK(!fs::exists(folder / "step-4"));
-  CHECK(latest_checkpoint(run.path())->step == 2);
 }
 
 TEST_CASE("a folder that cannot be written is an error, and the checkpoint before it stays") {
@@ -151,5 +198,5 @@ TEST_CASE("a folder that cannot be written is an error, and the checkpoint befor
   write_file_atomic(run.path() / "checkpoints" / "blocker", "");
   const fs::path blocked = run.path() / "checkpoints" / "blocker" / "run";
   CHECK_THROWS_AS(trained.save(blocked, 1), Error);
-  CHECK(latest_checkpoint(run.path())->step == 0);
+  CHECK(newest_checkpoint(run.path())->step == 0);
 }

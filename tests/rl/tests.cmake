@@ -8,3 +8,10 @@ add_test(NAME rl/kill_resume_curriculum
                  curriculum.mode=prioritised shaping.repetition_weight=0.5 shaping.repetition_ngram=2
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(rl/kill_resume_curriculum PROPERTIES TIMEOUT 900)
+# What happens to RUN/checkpoints/latest between a stop and a resumption must not cost a checkpoint.
+foreach(command train pretrain)
+  add_test(NAME rl/lost_latest_${command}
+           COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/lost_latest.sh $<TARGET_FILE:zeroth> ${command}
+           WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(rl/lost_latest_${command} PROPERTIES TIMEOUT 900)
+endforeach()

@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "core/error.h"
+#include "core/interrupted.h"
 #include "core/json_lines.h"
 #include "core/parallel.h"
 #include "record/trace_store.h"
@@ -134,15 +135,19 @@ TEST_CASE("interrupted after every step and resumed, a run ends in the same byte
   config.probe = {.every = 2, .problems = 2, .samples = 3};
   const Left straight = run_through(config, folder.path() / "straight");
   const fs::path broken = folder.path() / "broken";
-  const std::atomic<bool> stop{true};
-  CHECK(train(*TrainingRun::create(broken, config), &stop).interrupted);
+  std::atomic<bool> stop{false};
+  const auto one_step = [&](TrainingRun& run) {
+    stop = false;
+    return train(run, &stop, [&](int64_t finished, int64_t) { stop = finished > run.first_step; });
+  };
+  CHECK(one_step(*TrainingRun::create(broken, config)).interrupted);
   // The base is not needed any more.
   fs::remove_all(folder.path() / "base");
   int resumed = 0;
   for (; resumed < 20; ++resumed) {
     auto run = TrainingRun::resume(broken, recorded_config(broken, {}));
     CHECK(run->first_step == resumed + 1);
-    if (!train(*run, &stop).interrupted) break;
+    if (!one_step(*run).interrupted) break;
   }
   CHECK(resumed == 4);
   CHECK(left_by(broken) == straight);
@@ -161,15 +166,93 @@ TEST_CASE("a process that dies between checkpoints leaves a run that resumes to 
     auto run = TrainingRun::create(killed, shorter);
     train(*run);
   }
-  fs::remove(killed / "checkpoints" / "latest");
-  fs::create_directory_symlink("step-2", killed / "checkpoints" / "latest");
+  fs::remove_all(killed / "checkpoints" / "step-3");  // latest dangles now
   std::ofstream(killed / "metrics.jsonl", std::ios::app) << "{\"step\": 3, \"rew";
   std::ofstream(killed / "traces" / "stream.zst", std::ios::app) << "half a record";
   auto run = TrainingRun::resume(killed, config);  // steps may change
   CHECK(run->first_step == 2);
+  // What stood behind the checkpoint is kept until the next one is safe.
+  CHECK(read_file(killed / "set-aside" / "metrics.jsonl").starts_with("{\"step\":2,"));
+  CHECK(fs::file_size(killed / "set-aside" / "stream.zst") > 0);
   train(*run);
   run.reset();
+  CHECK(!fs::exists(killed / "set-aside"));
   CHECK(left_by(killed) == straight);
+}
+
+TEST_CASE("a stop during evaluation or sampling gives the step up and saves the one before") {
+  TemporaryFolder folder;
+  RunConfig config = tiny_run(make_tiny_base(folder.path() / "base"));
+  config.curriculum.mode = "prioritised";
+  config.checkpoint_every = 100;
+  config.evaluation.every = 3;
+  config.evaluation.problems = 8;
+  const Left straight = run_through(config, folder.path() / "straight");
+  const fs::path path = folder.path() / "run";
+  std::atomic<bool> stop{false};
+  {
+    auto run = TrainingRun::create(path, config);
+    // Set after step 2 was recorded, so it is met by the evaluation of step 3.
+    const auto summary = train(*run, &stop, [&](int64_t finished, int64_t) {
+      if (finished == 3) stop = true;
+    });
+    CHECK(summary.interrupted);
+    CHECK(summary.steps == 3);
+  }
+  CHECK(newest_checkpoint(path)->step == 3);
+  // A stop that is there before sampling begins leaves the counters as they were.
+  {
+    auto run = TrainingRun::resume(path, config);
+    int64_t draws = run->counters.draws;
+    const Json before = run->rollouts->curriculum_state();
+    CHECK_THROWS_AS(run->rollouts->collect(3, draws, &stop), Interrupted);
+    CHECK(draws == run->counters.draws);
+    CHECK(run->rollouts->curriculum_state() == before);
+    CHECK(train(*run, &stop).steps == 3);
+  }
+  train(*TrainingRun::resume(path, config));
+  CHECK(left_by(path) == straight);
+}
+
+TEST_CASE("a run that lost its checkpoints is refused, and nothing of it is touched") {
+  TemporaryFolder folder;
+  RunConfig config = tiny_run(make_tiny_base(folder.path() / "base"));
+  const fs::path path = folder.path() / "run";
+  run_through(config, path);
+  fs::rename(path / "checkpoints", folder.path() / "elsewhere");
+  const auto before = files_below(path);
+  CHECK_THROWS_WITH_AS(TrainingRun::resume(path, config), doctest::Contains("6 rows"), Error);
+  fs::create_directories(path / "checkpoints");  // not mounted
+  CHECK_THROWS_WITH_AS(TrainingRun::resume(path, config), doctest::Contains("checkpoints"), Error);
+  fs::remove(path / "config.json");
+  CHECK_THROWS_WITH_AS(TrainingRun::create(path, config), doctest::Contains("--resume"), Error);
+  fs::resize_file(path / "metrics.jsonl", 0);  // the traces remain
+  CHECK_THROWS_WITH_AS(TrainingRun::resume(path, config), doctest::Contains("recorded groups"),
+                       Error);
+  fs::rename(folder.path() / "elsewhere", path / "checkpoints");
+  CHECK_THROWS_WITH_AS(TrainingRun::create(path, config), doctest::Contains("checkpoints"), Error);
+  auto after = files_below(path);
+  for (const auto& [name, content] : before) {
+    if (name == "config.json" || name == "metrics.jsonl") continue;
+    CAPTURE(name);
+    CHECK(after[name] == content);
+  }
+}
+
+TEST_CASE("a damaged line of metrics.jsonl costs no row behind it") {
+  TemporaryFolder folder;
+  RunConfig config = tiny_run(make_tiny_base(folder.path() / "base"));
+  const fs::path path = folder.path() / "run";
+  run_through(config, path);
+  std::string text = read_file(path / "metrics.jsonl");
+  text[text.find('\n') + 3] = '\0';
+  text.pop_back();  // an editor took the last line feed
+  write_file_atomic(path / "metrics.jsonl", text);
+  config.steps = 7;
+  train(*TrainingRun::resume(path, config));
+  const std::string longer = read_file(path / "metrics.jsonl");
+  CHECK(longer.starts_with(text + "\n"));
+  CHECK(std::count(longer.begin(), longer.end(), '\n') == 7);
 }
 
 TEST_CASE("probe problems are sampled with the same draws at their steps and change nothing else") {
@@ -237,7 +320,7 @@ TEST_CASE("alarms are recorded, and those that stop the run keep the last good c
   REQUIRE(rows.size() == 2);
   CHECK(!rows[0].contains("alarms"));
   CHECK(rows[1].at("alarms") == Json{"all_groups_equal"});
-  CHECK(latest_checkpoint(path)->step == 2);
+  CHECK(newest_checkpoint(path)->step == 2);
 
   // A fault of the numbers: the weights before it stay, and no checkpoint of the faulty step
   // appears.
@@ -246,7 +329,7 @@ TEST_CASE("alarms are recorded, and those that stop the run keep the last good c
   auto broken = TrainingRun::create(folder.path() / "nan", faulty);
   CHECK_THROWS_WITH_AS(train(*broken), doctest::Contains("gradient_nan"), Error);
   broken.reset();
-  CHECK(latest_checkpoint(folder.path() / "nan")->step == 0);
+  CHECK(newest_checkpoint(folder.path() / "nan")->step == 0);
 }
 
 TEST_CASE("held-out evaluation is recorded beside the steps") {

@@ -1,0 +1,44 @@
+#include "rl/grading.h"
+
+#include <memory>
+
+namespace zeroth {
+namespace {
+
+std::vector<std::vector<Verdict>> grade(const Task& task, const std::vector<Group>& groups) {
+  std::vector<GradeRequest> requests;
+  for (const Group& group : groups) {
+    for (const Sample& sample : group.samples)
+      requests.push_back({&group.problem, sample.text, sample.finish});
+  }
+  return task.grade_batch(requests);
+}
+
+}  // namespace
+
+std::vector<std::vector<Verdict>> grade_groups(const Task& task, std::vector<Group>& groups,
+                                               Background* background,
+                                               const std::atomic<bool>* stop) {
+  if (background == nullptr) return grade(task, groups);
+  // A call that is given up goes on, so the groups are its own while it runs.
+  const auto held = std::make_shared<std::vector<Group>>(std::move(groups));
+  groups.clear();
+  auto verdicts = background->run([&task, held] { return grade(task, *held); }, stop, "grading");
+  groups = std::move(*held);
+  return verdicts;
+}
+
+std::vector<Problem> fetch_problems(const Task& task, Split split,
+                                    const std::vector<int64_t>& indices, Background* background,
+                                    const std::atomic<bool>* stop) {
+  const auto fetch = [&task, split, indices] {
+    std::vector<Problem> problems;
+    for (const int64_t index : indices) problems.push_back(task.problem(split, index));
+    return problems;
+  };
+  // Only plug-ins take long enough to be worth a thread.
+  if (background == nullptr || task.grades_here()) return fetch();
+  return background->run(fetch, stop, "drawing problems");
+}
+
+}  // namespace zeroth

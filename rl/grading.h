@@ -1,0 +1,24 @@
+// Grading of sampled groups: one call of the task, which a stop can cut short.
+#pragma once
+
+#include <atomic>
+#include <vector>
+
+#include "rl/background.h"
+#include "tasks/task.h"
+
+namespace zeroth {
+
+// Verdicts of every sample of every group, in order. When `stop` becomes true first, throws
+// Interrupted and leaves `groups` empty; `background` may be null, then a stop is not heard.
+std::vector<std::vector<Verdict>> grade_groups(const Task& task, std::vector<Group>& groups,
+                                               Background* background,
+                                               const std::atomic<bool>* stop);
+
+// Problems `indices` of a split, in order. The same holds for `stop`: a plug-in may take its time
+// to make them.
+std::vector<Problem> fetch_problems(const Task& task, Split split,
+                                    const std::vector<int64_t>& indices, Background* background,
+                                    const std::atomic<bool>* stop);
+
+}  // namespace zeroth
