@@ -1,11 +1,13 @@
 #include "rewards/code/cgroup.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -86,6 +88,48 @@ const Hierarchies& hierarchies() {
   return found;
 }
 
+std::vector<std::string> parents() {
+  const Hierarchies& h = hierarchies();
+  if (!h.unified.empty()) return {h.unified};
+  std::vector<std::string> all;
+  for (const std::string& parent : {h.memory, h.pids}) {
+    if (!parent.empty()) all.push_back(parent);
+  }
+  return all;
+}
+
+// A group's name has its maker's number: zeroth-PID-N. 0 when it is not one of ours.
+pid_t maker_of(const std::string& name) {
+  int pid = 0, number = 0, used = 0;
+  if (std::sscanf(name.c_str(), "zeroth-%d-%d%n", &pid, &number, &used) < 2 &&
+      std::sscanf(name.c_str(), "zeroth-probe-%d%n", &pid, &used) < 1)
+    return 0;
+  return static_cast<size_t>(used) == name.size() && pid > 0 ? pid : 0;
+}
+
+// Groups of ours below `parent`, by folder.
+std::vector<std::pair<std::string, pid_t>> groups_below(const std::string& parent) {
+  std::vector<std::pair<std::string, pid_t>> found;
+  DIR* folder = ::opendir(parent.c_str());
+  if (folder == nullptr) return found;
+  while (const dirent* entry = ::readdir(folder)) {
+    if (const pid_t maker = maker_of(entry->d_name); maker != 0)
+      found.emplace_back(parent + "/" + entry->d_name, maker);
+  }
+  ::closedir(folder);
+  return found;
+}
+
+void kill_and_remove(const std::string& folder) {
+  constexpr int kMostAttempts = 2000;
+  for (int attempt = 0; attempt < kMostAttempts; ++attempt) {
+    if (::rmdir(folder.c_str()) == 0 || errno == ENOENT) return;
+    std::istringstream pids(read_text(folder + "/cgroup.procs"));
+    for (pid_t pid; pids >> pid;) ::kill(pid, SIGKILL);
+    ::usleep(1000);
+  }
+}
+
 }  // namespace
 
 std::string Cgroup::available() {
@@ -95,32 +139,60 @@ std::string Cgroup::available() {
   return std::string("v1") + (h.memory.empty() ? "" : " memory") + (h.pids.empty() ? "" : " pids");
 }
 
-Cgroup::Cgroup(int64_t memory_bytes, int processes) {
+void Cgroup::remove_stale() {
+  for (const std::string& parent : parents()) {
+    for (const auto& [folder, maker] : groups_below(parent)) {
+      // Where the maker only seems dead, because it lives in another pid namespace, a removed group
+      // is noticed and made again.
+      if (::kill(maker, 0) != 0 && errno == ESRCH) ::rmdir(folder.c_str());
+    }
+  }
+}
+
+void Cgroup::remove_of(pid_t maker) {
+  for (const std::string& parent : parents()) {
+    for (const auto& [folder, pid] : groups_below(parent)) {
+      if (pid == maker) kill_and_remove(folder);
+    }
+  }
+}
+
+Cgroup::Cgroup() : maker_(::getpid()) {
   static std::atomic<int> counter{0};
-  const std::string name =
-      "/zeroth-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
+  const std::string name = "/zeroth-" + std::to_string(maker_) + "-" + std::to_string(counter++);
   const Hierarchies& h = hierarchies();
   const auto make = [&](const std::string& parent) -> std::string {
     if (parent.empty() || ::mkdir((parent + name).c_str(), 0755) != 0) return "";
     folders_.push_back(parent + name);
     return folders_.back();
   };
-  if (const std::string group = make(h.unified); !group.empty()) {
-    memory_folder_ = group;
-    write_text(group + "/memory.max", std::to_string(memory_bytes));
-    write_text(group + "/memory.swap.max", "0");
-    write_text(group + "/memory.oom.group", "1");
-    write_text(group + "/pids.max", std::to_string(processes));
-    return;
+  if (!h.unified.empty()) {
+    memory_folder_ = processes_folder_ = make(h.unified);
+  } else {
+    memory_folder_ = make(h.memory);
+    processes_folder_ = make(h.pids);
   }
-  if (const std::string group = make(h.memory); !group.empty()) {
-    memory_folder_ = group;
-    write_text(group + "/memory.limit_in_bytes", std::to_string(memory_bytes));
-    write_text(group + "/memory.memsw.limit_in_bytes", std::to_string(memory_bytes));
+}
+
+bool Cgroup::set_limits(int64_t memory_bytes, int processes) {
+  const std::string memory = std::to_string(memory_bytes);
+  bool all = true;
+  if (!memory_folder_.empty() && !hierarchies().unified.empty()) {
+    all &= write_text(memory_folder_ + "/memory.max", memory);
+    write_text(memory_folder_ + "/memory.swap.max", "0");  // absent without swap
+    write_text(memory_folder_ + "/memory.oom.group", "1");
+  } else if (!memory_folder_.empty()) {
+    // The limit of memory may never be above that of memory and swap: which is first depends on
+    // the direction.
+    const std::string limit = memory_folder_ + "/memory.limit_in_bytes";
+    const std::string with_swap = memory_folder_ + "/memory.memsw.limit_in_bytes";
+    const bool lowered = write_text(limit, memory);
+    write_text(with_swap, memory);  // absent without swap accounting
+    all &= lowered || write_text(limit, memory);
   }
-  if (const std::string group = make(h.pids); !group.empty()) {
-    write_text(group + "/pids.max", std::to_string(processes));
-  }
+  if (!processes_folder_.empty())
+    all &= write_text(processes_folder_ + "/pids.max", std::to_string(processes));
+  return all;
 }
 
 bool Cgroup::add(pid_t pid) {
@@ -142,13 +214,8 @@ int64_t Cgroup::memory_kills() const {
 }
 
 Cgroup::~Cgroup() {
-  for (const std::string& folder : folders_) {
-    for (int attempt = 0; ::rmdir(folder.c_str()) != 0 && attempt < 200; ++attempt) {
-      std::istringstream pids(read_text(folder + "/cgroup.procs"));
-      for (pid_t pid; pids >> pid;) ::kill(pid, SIGKILL);
-      ::usleep(1000);
-    }
-  }
+  if (maker_ != ::getpid()) return;
+  for (const std::string& folder : folders_) kill_and_remove(folder);
 }
 
 }  // namespace zeroth

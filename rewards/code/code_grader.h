@@ -3,13 +3,12 @@
 // enter the sandbox.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/trajectory.h"
-#include "rewards/code/sandbox.h"
+#include "rewards/code/sandbox_pool.h"
 #include "rewards/code/value.h"
 
 namespace zeroth {
@@ -46,24 +45,6 @@ struct CodeVerdict {
   double seconds = 0;
   double waited_seconds = 0;  // of these, waiting for a core: not counted against the limit
   std::string detail;         // first failing test or error, at most 200 bytes
-};
-
-// Processes that run sandboxed jobs, one each at a time. Each is a small fork of this process made
-// at construction, so a large trainer never copies itself for a job; a killed one is replaced and
-// its job run again (three times at most). Thread safe: calls are serialised.
-class SandboxPool {
- public:
-  explicit SandboxPool(int workers);  // 0 = one per core
-  ~SandboxPool();
-  SandboxPool(const SandboxPool&) = delete;
-  SandboxPool& operator=(const SandboxPool&) = delete;
-  // Results in the order of the jobs; blocks until all are done.
-  std::vector<SandboxResult> run(const std::vector<SandboxJob>& jobs);
-  std::vector<int> worker_pids() const;  // for tests
-
- private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
 };
 
 // Tests of problems from the fields of their data rows, given as JSON text so that integers keep

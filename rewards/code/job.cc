@@ -92,6 +92,7 @@ SandboxJob make_code_job(const CodeSubmission& submission, const std::string& no
   if (tests.language == "cpp") {
     SandboxJob job;
     job.argv = {"/usr/bin/sh", "-c", kCompileAndRun, "sh", nonce};
+    job.compile = true;
     job.files = {{"solution.cc", submission.program}, {"driver.py", kCppDriverScript}};
     job.input = input;
     job.limits = options.limits;

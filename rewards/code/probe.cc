@@ -2,6 +2,8 @@
 
 #include "rewards/code/cgroup.h"
 #include "rewards/code/sandbox.h"
+#include "rewards/code/sandbox_pool.h"
+#include "rewards/code/system_folders.h"
 
 namespace zeroth {
 namespace {
@@ -15,6 +17,24 @@ def refused(f):
     except BaseException:
         return 1
     return 0
+# /usr holds the folders that were given, what leads to them, and nothing else.
+given = [path for path in sys.stdin.read().split('\n') if path]
+def stranger(folder):
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if path in given or os.path.islink(path):
+            continue
+        if not any(g.startswith(path + '/') for g in given) or stranger(path):
+            return 1
+    return 0
+def write_given():
+    for path in given:
+        try:
+            open(os.path.join(path, 'zeroth') if os.path.isdir(path) else path, 'w')
+            return
+        except OSError:
+            pass
+    raise OSError
 def userns():
     import ctypes
     if ctypes.CDLL(None, use_errno=True).unshare(0x10000000) != 0:
@@ -39,7 +59,8 @@ found = [
     ('namespaces', os.getppid() == 1),
     ('user', os.getuid() == 1000),
     ('filesystem', sorted(os.listdir('/')) and not os.path.exists('/etc') and not os.path.exists('/home') and not os.path.exists('/root')),
-    ('readonly', refused(lambda: open('/usr/zeroth', 'w'))),
+    ('folders', given and not stranger('/usr')),
+    ('readonly', refused(lambda: open('/usr/zeroth', 'w')) and refused(write_given)),
     ('scratch', not refused(lambda: open('/tmp/x', 'w').write('x'))),
     ('network', refused(network)),
     ('seccomp', refused(userns)),
@@ -51,9 +72,7 @@ os.write(3, ' '.join('%s=%d' % (k, bool(v)) for k, v in found).encode())
 
 SandboxProbe run_probe() {
   SandboxProbe probe;
-  for (const char* path : {"/usr/bin/python3", "/usr/local/bin/python3"}) {
-    if (probe.python.empty() && ::access(path, X_OK) == 0) probe.python = path;
-  }
+  probe.python = sandbox_detail::system_folders().python;
   SandboxResult result;
   if (probe.python.empty()) {
     result.error = "no python3 below /usr";
@@ -61,7 +80,10 @@ SandboxProbe run_probe() {
     SandboxJob job;
     job.argv = {probe.python, "-I", "-S", "-c", kProbeScript};
     job.limits.wall_seconds = 10;
-    result = run_sandboxed(job);
+    for (const sandbox_detail::Bind& bind : sandbox_detail::plan_root(false, {}).binds)
+      job.input += bind.from + "\n";
+    SandboxPool pool(1);  // not here: a killed trainer must leave no control group
+    result = pool.run({job})[0];
   }
   const auto holds = [&](const std::string& name) {
     return result.report.find(name + "=1") != std::string::npos;
@@ -75,7 +97,8 @@ SandboxProbe run_probe() {
   layer("unprivileged user", "user",
         ::geteuid() == 0 ? "uid 65534 outside" : "our own uid outside");
   layer("file system", "filesystem", "tmpfs root, no /etc, /home, /proc, /sys");
-  layer("read-only /usr", "readonly", "");
+  layer("folders of /usr", "folders", "only those of Python, C libraries and /usr/bin");
+  layer("read-only", "readonly", "and without what is mounted below them");
   layer("scratch folder", "scratch", "/tmp, size and file count limited");
   layer("no network", "network", "");
   layer("seccomp", "seccomp", "no new namespaces, ptrace, bpf, io_uring, keyring, mounts");

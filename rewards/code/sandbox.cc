@@ -23,6 +23,8 @@ namespace zeroth {
 namespace {
 
 using sandbox_detail::ChildPlan;
+using sandbox_detail::plan_root;
+using sandbox_detail::RootPlan;
 using sandbox_detail::tree_memory;
 using sandbox_detail::waited_for_core;
 using Clock = std::chrono::steady_clock;
@@ -86,10 +88,10 @@ bool map_ids(pid_t pid) {
 // too long.
 class Collector {
  public:
-  // `watch_memory`: no cgroup bounds the memory of the tree.
-  Collector(const SandboxJob& job, bool watch_memory, Pipe& in, Pipe& out, Pipe& err, Pipe& report,
-            SandboxResult& result)
-      : job_(job), watch_memory_(watch_memory), in_(in), result_(result) {
+  // `watch_memory`: no cgroup bounds the memory of the tree. `lifeline`: see SandboxSeat.
+  Collector(const SandboxJob& job, bool watch_memory, int lifeline, Pipe& in, Pipe& out, Pipe& err,
+            Pipe& report, SandboxResult& result)
+      : job_(job), watch_memory_(watch_memory), lifeline_(lifeline), in_(in), result_(result) {
     streams_[0] = {&out, &result.out};
     streams_[1] = {&err, &result.err};
     streams_[2] = {&report, &result.report};
@@ -123,9 +125,10 @@ class Collector {
         result_.status = SandboxResult::Status::kTimeout;
         return false;
       }
-      pollfd fds[5];
+      pollfd fds[6];
       int count = 0;
       fds[count++] = {pidfd, POLLIN, 0};
+      fds[count++] = {lifeline_, POLLRDHUP, 0};
       for (Stream& stream : streams_) {
         if (stream.pipe->read_end() >= 0) fds[count++] = {stream.pipe->read_end(), POLLIN, 0};
       }
@@ -133,6 +136,10 @@ class Collector {
       const int wait = watch_memory_ ? std::min<int>(static_cast<int>(left), kWatchMilliseconds)
                                      : static_cast<int>(left);
       if (::poll(fds, static_cast<nfds_t>(count), wait) < 0 && errno != EINTR) return true;
+      if (fds[1].revents != 0) {
+        result_.error = "who asked for the job has ended";
+        return false;
+      }
       if (watch_memory_ && too_much_memory(init)) {
         result_.status = SandboxResult::Status::kExited;
         result_.signal = SIGKILL;
@@ -198,6 +205,7 @@ class Collector {
 
   const SandboxJob& job_;
   const bool watch_memory_;
+  const int lifeline_;
   Clock::time_point next_look_;
   Pipe& in_;
   SandboxResult& result_;
@@ -205,23 +213,6 @@ class Collector {
   size_t fed_ = 0;
   bool too_long_ = false;
 };
-
-// The group of this thread; jobs of one thread follow one another, and each leaves it empty.
-Cgroup& group_for(const SandboxLimits& limits) {
-  struct Held {
-    int64_t memory = -1;
-    int processes = -1;
-    std::unique_ptr<Cgroup> group;
-  };
-  thread_local Held held;
-  if (!held.group || held.memory != limits.memory_bytes || held.processes != limits.processes) {
-    held.group.reset();
-    held.group = std::make_unique<Cgroup>(limits.memory_bytes, limits.processes);
-    held.memory = limits.memory_bytes;
-    held.processes = limits.processes;
-  }
-  return *held.group;
-}
 
 SandboxResult infrastructure(const std::string& error) {
   SandboxResult result;
@@ -236,18 +227,46 @@ struct IgnorePipeSignal {
 
 }  // namespace
 
-SandboxResult run_sandboxed(const SandboxJob& job) {
+SandboxSeat::SandboxSeat(int lifeline) : lifeline_(lifeline) {}
+SandboxSeat::~SandboxSeat() = default;
+
+Cgroup& SandboxSeat::group_for(const SandboxLimits& limits) {
+  if (!group_) group_ = std::make_unique<Cgroup>();
+  if (group_->set_limits(limits.memory_bytes, limits.processes)) return *group_;
+  group_.reset();
+  group_ = std::make_unique<Cgroup>();
+  if (!group_->set_limits(limits.memory_bytes, limits.processes))
+    fail("cannot limit the memory and processes of a control group", "is its folder writable?");
+  return *group_;
+}
+
+SandboxResult SandboxSeat::run(const SandboxJob& job) {
   static const IgnorePipeSignal once;
   (void)once;
   const auto start = Clock::now();
   SandboxResult result;
   try {
+    result = attempt(job);
+    if (!group_) result = attempt(job);  // its group was gone
+  } catch (const Error& error) {
+    result = infrastructure(error.what());
+  }
+  result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  return result;
+}
+
+SandboxResult SandboxSeat::attempt(const SandboxJob& job) {
+  const auto start = Clock::now();
+  SandboxResult result;
+  {
+    const RootPlan root = plan_root(job.compile, job.folders);
     Pipe ready, status, in, out, err, report;
     std::vector<char*> argv;
     for (const std::string& arg : job.argv) argv.push_back(const_cast<char*>(arg.c_str()));
     argv.push_back(nullptr);
     ChildPlan plan;
     plan.job = &job;
+    plan.root = &root;
     plan.argv = argv.data();
     plan.seccomp = &sandbox_detail::seccomp_program();
     plan.ready_fd = ready.read_end();
@@ -259,6 +278,7 @@ SandboxResult run_sandboxed(const SandboxJob& job) {
     plan.drop_groups = ::geteuid() == 0;
 
     Cgroup& group = group_for(job.limits);
+    plan.limit_processes = !group.limits_processes();
     const int64_t kills = group.memory_kills();
     constexpr unsigned long kFlags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET |
                                      CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD | SIGCHLD;
@@ -268,7 +288,9 @@ SandboxResult run_sandboxed(const SandboxJob& job) {
       return infrastructure(std::string("cannot make namespaces: ") + std::strerror(errno));
     }
     if (pid == 0) {
-      ::close(ready.write_end());
+      for (const int fd : {ready.write_end(), status.read_end(), in.write_end(), out.read_end(),
+                           err.read_end(), report.read_end()})
+        ::close(fd);
       sandbox_detail::run_child(plan);
     }
     struct Reaper {
@@ -293,7 +315,10 @@ SandboxResult run_sandboxed(const SandboxJob& job) {
 
     const bool mapped = map_ids(pid);
     if (!mapped) return infrastructure(std::string("cannot map the user: ") + std::strerror(errno));
-    group.add(pid);
+    if (!group.add(pid)) {
+      group_.reset();
+      return infrastructure("cannot put the program into its control group");
+    }
     ready.close_write();
     ready.close_read();
     status.close_write();
@@ -302,7 +327,7 @@ SandboxResult run_sandboxed(const SandboxJob& job) {
     err.close_write();
     report.close_write();
 
-    Collector collector(job, !group.limits_memory(), in, out, err, report, result);
+    Collector collector(job, !group.limits_memory(), lifeline_, in, out, err, report, result);
     const auto deadline = start + std::chrono::duration_cast<Clock::duration>(
                                       std::chrono::duration<double>(job.limits.wall_seconds));
     const bool ended = collector.run(pid, pidfd, deadline);
@@ -323,10 +348,7 @@ SandboxResult run_sandboxed(const SandboxJob& job) {
       else
         result.signal = WTERMSIG(code);
     }
-  } catch (const Error& error) {
-    result = infrastructure(error.what());
   }
-  result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   return result;
 }
 

@@ -1,8 +1,9 @@
 // Runs one untrusted program in fresh namespaces and gives back what it wrote.
 //
 // Layers: its own user, pid, net, mount, ipc and uts namespaces; an unprivileged uid outside them
-// (65534 when we are root, else our own); a root of tmpfs with read-only /usr, no /etc, /home,
-// /proc or /sys; no capabilities, no_new_privs and a seccomp filter; rlimits; a cgroup (v1 or v2)
+// (65534 when we are root, else our own); a root of tmpfs with the few folders of /usr that Python
+// and g++ need, read-only and without what is mounted below them, no /etc, /home, /proc or /sys; no
+// capabilities, no_new_privs and a seccomp filter; rlimits; a cgroup (v1 or v2)
 // for the tree when one is writable; a cap on output; and a wall-clock kill of the whole tree (its
 // pid 1 dies, and with it every process of the namespace).
 //
@@ -11,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -42,6 +44,10 @@ struct SandboxJob {
   std::string input;              // standard input
   std::vector<SandboxFile> files;
   SandboxLimits limits;
+  bool compile = false;  // g++ and its headers are there too
+  // Further folders or files of the host that the program may read, absolute paths; what is not
+  // there is left out. Python packages, for example: by default none is seen.
+  std::vector<std::string> folders;
 };
 
 struct SandboxResult {
@@ -63,9 +69,27 @@ struct SandboxResult {
   double waited_seconds = 0;   // of these, granted because the program waited for a core
 };
 
-// Runs the job to its end; blocks. Thread safe. The caller should be a process with a small address
-// space (SandboxPool sees to that): the child starts as a copy of it.
-SandboxResult run_sandboxed(const SandboxJob& job);
+class Cgroup;
+
+// Runs jobs one after another and keeps what they may share, a control group, between them. No two
+// seats share one, so what one job uses never counts for another. Belongs to the process that made
+// it, which should have a small address space (SandboxPool sees to that): a job starts as a copy of
+// it. Not thread safe.
+class SandboxSeat {
+ public:
+  // `lifeline`: a socket; when its other end is closed a running job ends at once. -1: none.
+  explicit SandboxSeat(int lifeline = -1);
+  ~SandboxSeat();
+  SandboxSeat(const SandboxSeat&) = delete;
+  SandboxSeat& operator=(const SandboxSeat&) = delete;
+  SandboxResult run(const SandboxJob& job);  // to its end; blocks
+
+ private:
+  Cgroup& group_for(const SandboxLimits& limits);
+  SandboxResult attempt(const SandboxJob& job);
+  const int lifeline_;
+  std::unique_ptr<Cgroup> group_;
+};
 
 // What holds on this machine.
 struct SandboxProbe {

@@ -3,12 +3,10 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <signal.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,79 +16,15 @@
 #include <cstring>
 
 namespace zeroth::sandbox_detail {
-namespace {
 
-// Set-up failures are the sandbox's, not the program's: they go to the parent in words.
-[[noreturn]] void give_up(const ChildPlan& plan, const char* step) {
+void give_up(const ChildPlan& plan, const char* step) {
   char text[200];
   const int n = std::snprintf(text, sizeof(text), "%s: %s", step, std::strerror(errno));
   if (::write(plan.status_fd, text, static_cast<size_t>(n)) < 0) ::_exit(121);
   ::_exit(120);
 }
 
-void check(const ChildPlan& plan, bool good, const char* step) {
-  if (!good) give_up(plan, step);
-}
-
-bool bind_read_only(const char* from, const char* to) {
-  if (::mount(from, to, nullptr, MS_BIND | MS_REC, nullptr) != 0) return false;
-  // Flags that the host's mount carries are locked in our namespace and must be repeated.
-  struct statvfs info;
-  unsigned long flags = MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV;
-  if (::statvfs(to, &info) == 0) {
-    if (info.f_flag & ST_NOEXEC) flags |= MS_NOEXEC;
-    if (info.f_flag & ST_NOATIME) flags |= MS_NOATIME;
-    if (info.f_flag & ST_RELATIME) flags |= MS_RELATIME;
-    if (info.f_flag & ST_NODIRATIME) flags |= MS_NODIRATIME;
-  }
-  return ::mount(nullptr, to, nullptr, flags, nullptr) == 0;
-}
-
-// A root of tmpfs with read-only /usr and four harmless devices. Built on /tmp, which then becomes
-// /.
-void build_root(const ChildPlan& plan) {
-  check(plan, ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0,
-        "make mounts private");
-  check(plan, ::mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID, "size=1m,nr_inodes=64,mode=755") == 0,
-        "mount the new root");
-  check(plan, ::chdir("/tmp") == 0, "enter the new root");
-  check(plan, ::mkdir("usr", 0755) == 0 && bind_read_only("/usr", "usr"), "bind /usr");
-  for (const char* name : {"bin", "sbin", "lib", "lib64"}) {
-    char from[32], target[32];
-    std::snprintf(from, sizeof(from), "/%s", name);
-    std::snprintf(target, sizeof(target), "usr/%s", name);
-    struct stat info;
-    if (::lstat(from, &info) != 0) continue;
-    if (S_ISLNK(info.st_mode)) {
-      check(plan, ::symlink(target, name) == 0, "link /lib");
-    } else {
-      check(plan, ::mkdir(name, 0755) == 0 && bind_read_only(from, name), "bind /lib");
-    }
-  }
-  check(plan, ::mkdir("dev", 0755) == 0, "make /dev");
-  for (const char* name : {"null", "zero", "urandom", "random"}) {
-    char from[32], to[32];
-    std::snprintf(from, sizeof(from), "/dev/%s", name);
-    std::snprintf(to, sizeof(to), "dev/%s", name);
-    const int fd = ::open(to, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
-    check(plan, fd >= 0, "make a device file");
-    ::close(fd);
-    check(plan, ::mount(from, to, nullptr, MS_BIND, nullptr) == 0, "bind a device");
-  }
-  char options[96];
-  std::snprintf(options, sizeof(options), "size=%lld,nr_inodes=4096,mode=777",
-                static_cast<long long>(plan.job->limits.scratch_bytes));
-  check(plan, ::mkdir("tmp", 0777) == 0, "make /tmp");
-  check(plan, ::mount("tmpfs", "tmp", "tmpfs", MS_NOSUID | MS_NODEV, options) == 0,
-        "mount the scratch folder");
-  // Leaves no path to the host's tree: the old root is stacked below the new one and detached.
-  check(plan, ::syscall(SYS_pivot_root, ".", ".") == 0, "change the root");
-  check(plan, ::umount2(".", MNT_DETACH) == 0, "detach the old root");
-  check(plan,
-        ::mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID, nullptr) == 0,
-        "make the root read-only");
-  check(plan, ::chdir("/tmp") == 0, "enter the scratch folder");
-}
+namespace {
 
 void write_files(const ChildPlan& plan) {
   for (const SandboxFile& file : plan.job->files) {
@@ -148,10 +82,14 @@ void run_child(const ChildPlan& plan) {
   char byte;
   while (::read(plan.ready_fd, &byte, 1) < 0 && errno == EINTR) {
   }
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (plan.drop_groups) check(plan, ::setgroups(0, nullptr) == 0, "drop groups");
   check(plan, ::setresgid(kInnerId, kInnerId, kInnerId) == 0, "change the group");
   check(plan, ::setresuid(kInnerId, kInnerId, kInnerId) == 0, "change the user");
+  // A change of users forgets this signal, so it is asked for after that; a parent that ended
+  // before has left its pipe without a reader.
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  pollfd parent{plan.status_fd, 0, 0};
+  if (::poll(&parent, 1, 0) > 0 && (parent.revents & POLLERR)) ::_exit(123);
   ::prctl(PR_SET_DUMPABLE, 1);
   check(plan, ::setsid() >= 0, "start a session");
   build_root(plan);
@@ -163,7 +101,8 @@ void run_child(const ChildPlan& plan) {
   set_limit(plan, RLIMIT_AS, static_cast<rlim_t>(limits.memory_bytes));
   set_limit(plan, RLIMIT_FSIZE, static_cast<rlim_t>(limits.scratch_bytes));
   set_limit(plan, RLIMIT_NOFILE, static_cast<rlim_t>(limits.open_files));
-  set_limit(plan, RLIMIT_NPROC, static_cast<rlim_t>(limits.processes));
+  // Kernels before 5.14 count all processes of the user for this, those of other jobs too.
+  if (plan.limit_processes) set_limit(plan, RLIMIT_NPROC, static_cast<rlim_t>(limits.processes));
   set_limit(plan, RLIMIT_CPU, static_cast<rlim_t>(limits.wall_seconds) + 2);
   set_limit(plan, RLIMIT_MEMLOCK, 0);
   set_limit(plan, RLIMIT_MSGQUEUE, 0);

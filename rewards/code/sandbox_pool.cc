@@ -1,18 +1,23 @@
+#include "rewards/code/sandbox_pool.h"
+
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <deque>
 #include <mutex>
 #include <thread>
 
 #include "core/error.h"
-#include "rewards/code/code_grader.h"
+#include "rewards/code/cgroup.h"
 
 namespace zeroth {
 namespace {
@@ -118,6 +123,9 @@ std::string pack(const SandboxJob& job) {
   w.number(job.limits.output_bytes);
   w.number(job.limits.scratch_bytes);
   w.number(job.limits.open_files);
+  w.number(job.compile);
+  w.number(static_cast<int64_t>(job.folders.size()));
+  for (const std::string& folder : job.folders) w.text(folder);
   return w.bytes();
 }
 
@@ -138,6 +146,8 @@ SandboxJob unpack_job(const std::string& bytes) {
   job.limits.output_bytes = r.number();
   job.limits.scratch_bytes = r.number();
   job.limits.open_files = static_cast<int>(r.number());
+  job.compile = r.number() != 0;
+  for (int64_t n = r.number(); n > 0; --n) job.folders.push_back(r.text());
   return job;
 }
 
@@ -174,24 +184,45 @@ SandboxResult unpack_result(const std::string& bytes) {
   return result;
 }
 
+// Of what the parent has open only the standard streams stay: a socket of another worker would hide
+// from it that the parent has ended, a lock of a run would outlive its run.
+int close_all_but(int fd) {
+  constexpr int kKept = 3;
+  if (fd != kKept) {
+    ::dup3(fd, kKept, O_CLOEXEC);
+    ::close(fd);
+  }
+  if (::syscall(SYS_close_range, kKept + 1u, ~0u, 0u) != 0) {
+    for (int other = kKept + 1; other < 65536; ++other) ::close(other);
+  }
+  return kKept;
+}
+
 [[noreturn]] void serve(int fd) {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  ::signal(SIGINT,
-           SIG_IGN);  // Ctrl-C is the parent's business; it closes the socket when it is done
-  std::string message;
-  while (receive_message(fd, message)) {
-    SandboxResult result;
-    try {
-      result = run_sandboxed(unpack_job(message));
-    } catch (const std::exception& error) {
-      result.error = error.what();
+  // Ends when the parent does, which its closed socket tells, and not before: Ctrl-C and kills of
+  // the process group are the parent's business.
+  ::setsid();
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE})
+    ::signal(signal, SIG_IGN);
+  fd = close_all_but(fd);
+  {
+    SandboxSeat seat(fd);
+    std::string message;
+    while (receive_message(fd, message)) {
+      SandboxResult result;
+      try {
+        result = seat.run(unpack_job(message));
+      } catch (const std::exception& error) {
+        result.error = error.what();
+      }
+      if (!send_message(fd, pack(result))) break;
     }
-    if (!send_message(fd, pack(result))) break;
   }
   ::_exit(0);
 }
 
 constexpr int kMaxAttempts = 3;
+constexpr std::chrono::seconds kGoodbye{5};
 
 }  // namespace
 
@@ -223,12 +254,26 @@ struct SandboxPool::Impl {
     worker = {pid, fds[0], -1};
   }
 
+  // A worker that does not go by itself, or went without clearing up, is helped.
   void stop(Worker& worker) {
     if (worker.fd >= 0) ::close(worker.fd);
     if (worker.pid > 0) {
-      ::kill(worker.pid, SIGKILL);
-      while (::waitpid(worker.pid, nullptr, 0) < 0 && errno == EINTR) {
+      int status = 0;
+      const auto ended = [&](int flags) {
+        pid_t pid;
+        while ((pid = ::waitpid(worker.pid, &status, flags)) < 0 && errno == EINTR) {
+        }
+        return pid != 0;
+      };
+      const auto patience = std::chrono::steady_clock::now() + kGoodbye;
+      bool gone = ended(WNOHANG);
+      for (; !gone && std::chrono::steady_clock::now() < patience; gone = ended(WNOHANG))
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      if (!gone) {
+        ::kill(worker.pid, SIGKILL);
+        ended(0);
       }
+      if (!gone || status != 0) Cgroup::remove_of(worker.pid);
     }
     worker = Worker();
   }
@@ -236,11 +281,14 @@ struct SandboxPool::Impl {
 
 SandboxPool::SandboxPool(int workers) : impl_(std::make_unique<Impl>()) {
   if (workers <= 0) workers = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  Cgroup::remove_stale();
   impl_->workers.resize(static_cast<size_t>(workers));
   for (Impl::Worker& worker : impl_->workers) impl_->start(worker);
 }
 
 SandboxPool::~SandboxPool() {
+  // All are told before the first is waited for.
+  for (Impl::Worker& worker : impl_->workers) ::shutdown(worker.fd, SHUT_RDWR);
   for (Impl::Worker& worker : impl_->workers) impl_->stop(worker);
 }
 

@@ -18,6 +18,9 @@
 namespace zeroth::sandbox_detail {
 namespace {
 
+// Linux 6.8, newer than libseccomp 2.5; the same number on all architectures.
+constexpr int kStatMount = 457, kListMount = 458;
+
 constexpr int kRefused[] = {
     SCMP_SYS(mount), SCMP_SYS(umount2), SCMP_SYS(pivot_root), SCMP_SYS(chroot), SCMP_SYS(unshare),
     SCMP_SYS(setns), SCMP_SYS(open_tree), SCMP_SYS(move_mount), SCMP_SYS(fsopen),
@@ -38,7 +41,10 @@ constexpr int kRefused[] = {
     // Memory that no limit of a process counts.
     SCMP_SYS(memfd_create), SCMP_SYS(memfd_secret), SCMP_SYS(shmget), SCMP_SYS(msgget),
     SCMP_SYS(semget), SCMP_SYS(mq_open), SCMP_SYS(remap_file_pages), SCMP_SYS(vmsplice),
-    SCMP_SYS(modify_ldt)};
+    SCMP_SYS(modify_ldt),
+    // What others do in the folders that are seen, and where those come from.
+    SCMP_SYS(inotify_init), SCMP_SYS(inotify_init1), SCMP_SYS(inotify_add_watch), kStatMount,
+    kListMount};
 
 std::vector<sock_filter> build() {
   scmp_filter_ctx context = seccomp_init(SCMP_ACT_ALLOW);

@@ -5,3 +5,8 @@ add_test(NAME rewards/hostile_code
          COMMAND ${CMAKE_CURRENT_LIST_DIR}/hostile_code.sh $<TARGET_FILE:zeroth>
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(rewards/hostile_code PROPERTIES TIMEOUT 900)
+
+add_test(NAME rewards/sandbox_mounts
+         COMMAND ${CMAKE_CURRENT_LIST_DIR}/sandbox_mounts.sh $<TARGET_FILE:zeroth>
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+set_tests_properties(rewards/sandbox_mounts PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77)

@@ -1,0 +1,115 @@
+#include "rewards/code/sandbox.h"
+
+#include <doctest/doctest.h>
+
+#include "rewards/code/sandbox_pool.h"
+
+using namespace zeroth;
+
+namespace {
+
+bool refused_here() {
+  if (probe_sandbox().sufficient()) return false;
+  MESSAGE("programs are refused on this machine:\n" << probe_sandbox().text());
+  return true;
+}
+
+SandboxJob python(const std::string& program, double seconds = 20) {
+  SandboxJob job;
+  job.argv = {probe_sandbox().python, "-I", "-S", "-c", program};
+  job.limits.wall_seconds = seconds;
+  return job;
+}
+
+bool fine(const SandboxResult& result) {
+  return result.status == SandboxResult::Status::kExited && result.exit_code == 0 &&
+         result.error.empty();
+}
+
+int count_fine(const std::vector<SandboxResult>& results) {
+  int count = 0;
+  for (const SandboxResult& result : results) {
+    if (fine(result))
+      ++count;
+    else
+      MESSAGE("code " << result.exit_code << ", signal " << result.signal << ": " << result.error
+                      << result.err.substr(0, 300));
+  }
+  return count;
+}
+
+}  // namespace
+
+// The limits are the default ones on purpose: those of the probe, whose control group was handed on
+// to every worker once.
+TEST_CASE("sandbox: neighbours do not use up a program's memory") {
+  if (refused_here()) return;
+  SandboxPool pool(2);
+  const std::string program =
+      "import time\n"
+      "x = bytearray(300 << 20)\n"
+      "for i in range(0, len(x), 4096): x[i] = 1\n"
+      "time.sleep(.5)\n";
+  CHECK(count_fine(pool.run(std::vector<SandboxJob>(6, python(program)))) == 6);
+}
+
+TEST_CASE("sandbox: neighbours do not use up a program's processes") {
+  if (refused_here()) return;
+  SandboxPool pool(2);
+  std::vector<SandboxJob> jobs(13, python("import subprocess, threading\n"
+                                          "subprocess.run(['/bin/true'], check=True)\n"
+                                          "t = threading.Thread(target=int)\n"
+                                          "t.start()\n"
+                                          "t.join()\n"));
+  jobs[0] = python(
+      "import os, time\n"
+      "try:\n"
+      "    while True:\n"
+      "        if os.fork() == 0: break\n"
+      "except OSError: pass\n"
+      "time.sleep(3)\n");
+  CHECK(count_fine(pool.run(jobs)) == 13);
+}
+
+TEST_CASE("sandbox: as many workers as a big machine has cores") {
+  if (refused_here()) return;
+  SandboxPool pool(40);
+  const SandboxJob job = python("import time\ntime.sleep(.5)\n");
+  CHECK(count_fine(pool.run(std::vector<SandboxJob>(80, job))) == 80);
+}
+
+TEST_CASE("sandbox: limits may change from job to job") {
+  if (refused_here()) return;
+  SandboxPool pool(1);
+  std::vector<SandboxJob> jobs;
+  for (const int megabytes : {128, 256, 64, 512, 100}) {
+    jobs.push_back(python("x = bytearray(" + std::to_string(megabytes / 2) + " << 20)\n"));
+    jobs.back().limits.memory_bytes = int64_t{megabytes} << 20;
+  }
+  CHECK(count_fine(pool.run(jobs)) == 5);
+}
+
+TEST_CASE("sandbox: a program sees the folders that it needs and those it is given") {
+  if (refused_here()) return;
+  SandboxPool pool(1);
+  const std::string look =
+      "import os, sys\n"
+      "sys.stdout.write(' '.join(sorted(os.listdir('/usr'))) + '|' + "
+      "' '.join(sorted(os.listdir('/usr/share'))) + '|' + str(os.path.exists('/usr/include')))\n";
+  SandboxJob given = python(look);
+  given.folders = {"/usr/share/doc", "/usr/share/no_such_folder"};
+  SandboxJob compiler = python(look);
+  compiler.compile = true;
+  SandboxJob bad = python(look);
+  bad.folders = {"/usr/share/../../etc"};
+  const auto results = pool.run({python(look), given, compiler, bad});
+  for (int i = 0; i < 3; ++i) REQUIRE(fine(results[i]));
+  CHECK(results[0].out.find("src") == std::string::npos);
+  CHECK(results[0].out.find("doc") == std::string::npos);
+  CHECK(results[1].out.find("doc") != std::string::npos);
+  CHECK(results[1].out.find("no_such_folder") == std::string::npos);
+  CHECK(results[0].out.find("False") != std::string::npos);
+  CHECK(results[2].out.find("True") != std::string::npos);
+  CHECK(results[3].status == SandboxResult::Status::kInfrastructure);
+  CHECK(results[3].error.find("/usr/share/../../etc") != std::string::npos);
+}
