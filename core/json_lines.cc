@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include "core/json_text.h"
+
 namespace zeroth {
 
 void for_each_json_line(const std::filesystem::path& path,
@@ -19,9 +21,8 @@ JsonLinesWriter::JsonLinesWriter(const std::filesystem::path& path) {
     const size_t end = content.rfind('\n');
     const size_t keep = end == std::string::npos ? 0 : end + 1;
     if (keep != content.size()) {
-      const Json last = Json::parse(content.begin() + static_cast<int64_t>(keep), content.end(),
-                                    nullptr, /*allow_exceptions=*/false);
-      unended = last.is_object();
+      const auto last = try_parse_json(std::string_view(content).substr(keep));
+      unended = last && last->is_object();
       if (!unended) std::filesystem::resize_file(path, keep);
     }
   }

@@ -6,8 +6,8 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/version.h"
-#include "inspect/trace_store.h"
 #include "kernels/ops.h"
+#include "record/trace_store.h"
 
 namespace zeroth {
 namespace {
