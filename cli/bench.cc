@@ -111,7 +111,7 @@ class Bench {
     std::fprintf(stderr, "decode, batch %d\n", batch);
     EngineConfig config;
     config.max_batch = batch;
-    Engine engine(policy_, nullptr, config);
+    Engine engine(policy_.weights(), nullptr, config);
     const GenerationRequest request = make_request(policy_.config(), options_, 0, batch);
     const double begin = now();
     double best = 1e300;
@@ -141,7 +141,9 @@ class Bench {
     for (int i = 0; i < options_.prompts; ++i) {
       requests.push_back(make_request(policy_.config(), options_, i, options_.samples));
     }
+    engine.publish(policy_.weights());
     auto samples = engine.generate(requests, nullptr, {}, store);
+    engine.publish(nullptr);
     std::vector<Group> groups(requests.size());
     for (size_t i = 0; i < groups.size(); ++i) {
       groups[i].prompt_tokens = requests[i].prompt;
@@ -163,7 +165,7 @@ class Bench {
                     options_.tokens, 1.0);
     EngineConfig config;
     config.max_batch = std::min(options_.prompts * options_.samples, 256);
-    Engine engine(policy_, nullptr, config);  // a run keeps one, too
+    Engine engine(policy_.weights(), nullptr, config);  // a run keeps one, too
     trainer.update(sample_groups(engine, trainer.activation_store()), 0);
     const double start = now();
     const std::vector<Group> groups = sample_groups(engine, trainer.activation_store());

@@ -11,7 +11,7 @@
 #include "core/config.h"
 #include "core/files.h"
 #include "model/formats/gguf_model.h"
-#include "policy/policy.h"
+#include "policy/weights.h"
 #include "rl/chat.h"
 #include "rl/evaluate.h"
 #include "rollout/engine.h"
@@ -79,11 +79,11 @@ int run_eval(const Args& args) {
   const TaskSpec spec = parse_task_spec(command.task);
   const std::unique_ptr<Task> task =
       make_task(spec.name, with_chat_template(spec.options, *tokenizer));
-  const std::unique_ptr<Policy> policy = Policy::load(command.model, Policy::Use::kSampling);
+  const WeightsPtr weights = load_weights(command.model);
   EngineConfig engine_config;
   engine_config.max_batch = command.batch;
   engine_config.cache_mb = command.cache_mb;
-  Engine engine(*policy, tokenizer.get(), engine_config);
+  Engine engine(weights, tokenizer.get(), engine_config);
 
   EvalOptions options;
   options.n = command.n;

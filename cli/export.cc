@@ -39,7 +39,7 @@ GgmlType ggml_type(const std::string& name) {
   return name == "bf16" ? GgmlType::kBf16 : GgmlType::kQ8_0;
 }
 
-void export_gguf(const ExportOptions& options, const Weights& weights) {
+void export_gguf(const ExportOptions& options, const ModelValues& weights) {
   std::unique_ptr<Tokenizer> tokenizer;
   if (!options.no_tokenizer) tokenizer = load_tokenizer(options.model);
   GgufOptions gguf;
@@ -48,7 +48,7 @@ void export_gguf(const ExportOptions& options, const Weights& weights) {
   write_gguf(options.out, weights.config, weights.parameters, tokenizer.get(), gguf);
 }
 
-void export_folder(const ExportOptions& options, const Weights& weights) {
+void export_folder(const ExportOptions& options, const ModelValues& weights) {
   if (options.type != "f32" && options.type != "bf16") {
     fail_usage("zeroth export: --type " + options.type + " is not written to safetensors",
                "use f32 or bf16, or give --out a name that ends in .gguf");
@@ -74,7 +74,7 @@ int run_export(const Args& args) {
                std::string("usage: ") + kUsage);
   }
   const bool gguf = std::filesystem::path(options.out).extension() == ".gguf";
-  const Weights weights = load_weights(options.model);
+  const ModelValues weights = load_values(options.model);
   gguf ? export_gguf(options, weights) : export_folder(options, weights);
   std::printf("%s: %s, %lld parameters, %s\n", options.out.c_str(),
               to_string(weights.config.family),

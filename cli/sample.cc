@@ -13,7 +13,7 @@
 #include "core/config.h"
 #include "core/files.h"
 #include "model/formats/gguf_model.h"
-#include "policy/policy.h"
+#include "policy/weights.h"
 #include "rl/chat.h"
 #include "rollout/engine.h"
 #include "tasks/options.h"
@@ -158,12 +158,12 @@ int run_sample(const Args& args) {
   request.seed = options.seed;
   request.samples = options.n;
   request.sampling = options.sampling;
-  const std::unique_ptr<Policy> policy = Policy::load(options.model, Policy::Use::kSampling);
+  const WeightsPtr weights = load_weights(options.model);
 
   EngineConfig config;
   config.max_batch = options.batch;
   config.cache_mb = options.cache_mb;
-  Engine engine(*policy, tokenizer.get(), config);
+  Engine engine(weights, tokenizer.get(), config);
   const std::atomic<bool>& interrupted = stop_on_interrupt();
   InOrder printer(options.json);
   const auto samples =

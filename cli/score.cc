@@ -65,18 +65,20 @@ int run_score(const Args& args) {
                             : "zeroth score: unexpected argument \"" + rest[0] + "\"",
                "usage: zeroth score --model DIR --in FILE.jsonl [--grad-norm]");
   }
-  const std::unique_ptr<Policy> policy = Policy::load(
-      options.model, options.grad_norm ? Policy::Use::kTraining : Policy::Use::kSampling);
-  std::vector<float> grads;
-  if (options.grad_norm) grads.resize(policy->parameters().values().size());
+  std::unique_ptr<Policy> policy;  // only gradients need masters
+  if (options.grad_norm) policy = Policy::load(options.model);
+  const WeightsPtr weights = policy ? policy->weights() : load_weights(options.model);
+  std::vector<float> grads(policy ? policy->parameters().values().size() : 0);
 
   const Activations::Mode mode =
       options.recompute ? Activations::Mode::kCheckpoint : Activations::Mode::kFull;
   std::vector<std::vector<TokenId>> waiting;
   int64_t tokens = 0;
   const auto flush = [&] {
-    for (const std::vector<float>& logprobs :
-         score_sequences(*policy, waiting, grads, options.batch_tokens, mode)) {
+    const auto scores = policy
+                            ? score_sequences(*policy, waiting, grads, options.batch_tokens, mode)
+                            : score_sequences(*weights, waiting, options.batch_tokens);
+    for (const std::vector<float>& logprobs : scores) {
       std::printf("%s\n", Json{{"logprobs", logprobs}}.dump().c_str());
     }
     waiting.clear();
@@ -84,7 +86,7 @@ int run_score(const Args& args) {
   };
   for_each_json_line(options.in, [&](const Json& row, int64_t line) {
     const std::string where = options.in + ":" + std::to_string(line);
-    waiting.push_back(read_ids(row, where, policy->config().vocab_size));
+    waiting.push_back(read_ids(row, where, weights->config().vocab_size));
     tokens += static_cast<int64_t>(waiting.back().size());
     if (tokens >= options.batch_tokens) flush();
   });

@@ -42,7 +42,7 @@ int run_upcycle(const Args& args) {
                             : "zeroth upcycle: unexpected argument \"" + rest[0] + "\"",
                std::string("usage: ") + kUsage);
   }
-  const Weights sparse = upcycle(load_weights(options.model), options.upcycle);
+  const ModelValues sparse = upcycle(load_values(options.model), options.upcycle);
   make_model_folder(options.out, "upcycle");
   copy_tokenizer(options.model, options.out);
   SaveOptions save;

@@ -42,6 +42,12 @@ class ZeroedFloats {
   size_t size_;
 };
 
+// Memory of a fixed size, aligned to cache lines.
+struct Block {
+  Memory<char> data;
+  int64_t bytes = 0;
+};
+
 using Floats = Buffer<float>;
 using Ints = Buffer<int32_t>;
 

@@ -100,23 +100,20 @@ void fetch(const char* from, int64_t bytes) {
 ActivationStore::ActivationStore(int64_t max_bytes) : max_bytes_(max_bytes) {}
 ActivationStore::~ActivationStore() = default;
 
-void ActivationStore::begin(const Policy& policy) {
+void ActivationStore::begin(const Weights& weights) {
   static std::atomic<int64_t> epochs{0};
-  const PolicyConfig& c = policy.config();
+  const PolicyConfig& c = weights.config();
   std::vector<int64_t> begin = {0};
   for (int l = 0; l < c.layers; ++l) begin.push_back(begin.back() + layer_bytes(c, l));
   if (begin.back() != row_bytes()) blocks_.clear();
   layer_begin_ = std::move(begin);
   block_rows_ = std::max<int64_t>(1, std::min(kBlockBytes, max_bytes_) / row_bytes());
   rows_ = 0;
-  policy_ = &policy;
-  publication_ = policy.publications();
+  weights_id_ = weights.id();
   epoch_ = ++epochs;
 }
 
-bool ActivationStore::holds(const Policy& policy) const {
-  return policy_ == &policy && publication_ == policy.publications();
-}
+bool ActivationStore::holds(const Weights& weights) const { return weights_id_ == weights.id(); }
 
 int64_t ActivationStore::block_bytes() const {
   constexpr int64_t kLarge = kLargePage;

@@ -1,6 +1,6 @@
 // Activations of rows that sampling computed, kept until training needs them. Sampling and training
 // are one forward, so what the one has computed is, bit for bit, what the other would compute:
-// Policy::recall takes it from here in place of a forward call.
+// Weights::recall takes it from here in place of a forward call.
 #pragma once
 
 #include <cstdint>
@@ -10,10 +10,10 @@
 
 namespace zeroth {
 
-class Policy;
+class Weights;
 
 // Rows are numbered from 0 in the order of take(). Memory is taken as rows are and kept for the
-// next begin(). Not thread safe; Policy::forward and Policy::recall only touch the rows they are
+// next begin(). Not thread safe; Weights::forward and Weights::recall only touch the rows they are
 // given.
 class ActivationStore {
  public:
@@ -21,11 +21,10 @@ class ActivationStore {
   explicit ActivationStore(int64_t max_bytes);
   ~ActivationStore();
 
-  // Forgets every row; the next ones are those of `policy` with the weights it has published. The
-  // policy must be one for training.
-  void begin(const Policy& policy);
-  // Whether the rows are those of this policy and of the weights it has published.
-  bool holds(const Policy& policy) const;
+  // Forgets every row; the next ones are those of `weights`.
+  void begin(const Weights& weights);
+  // Whether the rows are those of `weights`.
+  bool holds(const Weights& weights) const;
   // Number of a new row, or -1 when it would exceed max_bytes.
   int32_t take();
   // Changes with begin() and is never used twice in a process: numbers of other epochs are not
@@ -44,8 +43,7 @@ class ActivationStore {
   int64_t block_bytes() const;
 
   const int64_t max_bytes_;
-  const Policy* policy_ = nullptr;
-  int64_t publication_ = -1, epoch_ = 0;
+  int64_t weights_id_ = 0, epoch_ = 0;
   std::vector<int64_t> layer_begin_ = {0};
   int64_t block_rows_ = 0, rows_ = 0;
   std::vector<Memory<char>> blocks_;

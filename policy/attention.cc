@@ -71,7 +71,7 @@ float* prepare_qk(const Pass& pass, int layer, LayerState& state, float* inv, in
   const auto parts = normed_parts(c);
   for (size_t i = 0; i < parts.size(); ++i) {
     const NormedPart& p = parts[i];
-    const std::vector<float>& weight = i == 0 ? l.q_norm : l.k_norm;
+    const std::span<const float> weight = i == 0 ? l.q_norm : l.k_norm;
     rms_norm(qkv + rows.begin * w.all + p.column, w.all, weight.data(), c.norm_eps,
              qk + rows.begin * w.qk + p.column, w.qk, inv ? inv + p.inv * m + rows.begin : nullptr,
              rows.count, p.width, p.heads, m);
@@ -257,7 +257,7 @@ void attention_backward(const Pass& pass, int layer, const float* normed, LayerS
     const auto parts = normed_parts(c);
     for (size_t i = 0; i < parts.size(); ++i) {
       const NormedPart& p = parts[i];
-      const std::vector<float>& weight = i == 0 ? l.q_norm : l.k_norm;
+      const std::span<const float> weight = i == 0 ? l.q_norm : l.k_norm;
       float* dweight = pass.grads + (i == 0 ? layout.q_norm : layout.k_norm);
       rms_norm_backward(dqk + p.column, w.qk, state.qkv.data() + p.column, w.all, weight.data(),
                         state.inv_qk.data() + p.inv * m, dqkv + p.column, w.all, dweight, m,

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "kernels/ops.h"
@@ -14,49 +15,9 @@
 #include "model/rope_table.h"
 #include "policy/activation_store.h"
 #include "policy/dual_chunk.h"
-#include "policy/policy.h"
+#include "policy/published.h"
 
 namespace zeroth {
-
-// A published matrix with its bias.
-struct Linear {
-  kernels::PackedMatrix weight;
-  std::vector<float> bias;
-  void operator()(const float* x, int64_t ldx, float* y, int64_t ldy, int64_t m,
-                  const kernels::FetchList& fetch = {}) const;
-};
-
-struct PublishedMlp {
-  Linear gate_up, down;
-};
-
-struct PublishedLayer {
-  std::vector<float> input_norm, post_norm, q_norm, k_norm, q_latent_norm, kv_latent_norm;
-  std::vector<float> selection_bias;
-  Linear o, qkv, q_in, q_up, kv_in, kv_up, router, shared_gate;
-  PublishedMlp mlp, shared;
-  std::vector<PublishedMlp> experts;
-  std::vector<const kernels::PackedMatrix*> expert_gate_up, expert_down;
-};
-
-struct PublishedModel {
-  Memory<float> packed;  // all matrices, in the order in which forward reads them
-  Floats embedding;      // [vocab, width]; empty when tied: the head's rows are the same
-  bool tied = false;
-  std::vector<float> final_norm;
-  std::vector<PublishedLayer> layers;
-  kernels::PackedMatrix head;
-};
-
-// Packs the flat buffer `values` (policy/publish.cc).
-void publish_values(const float* values, const PolicyConfig& config, const Layout& layout,
-                    PublishedModel& model);
-// The same while a checkpoint is read, so that no second copy is made of it; with `keep` (may be
-// null) the flat buffer is filled too.
-void publish_from(const WeightSource& source, const PolicyConfig& config, const Layout& layout,
-                  float* keep, PublishedModel& model);
-// x [m, width] = rows of the embedding.
-void embed(const PublishedModel& model, int64_t width, std::span<const TokenId> tokens, float* x);
 
 // What the backward pass of one layer reads.
 struct LayerState {
@@ -81,7 +42,9 @@ struct LayerState {
 
 struct Activations::Impl {
   Mode mode = Mode::kFull;
-  int64_t rows = 0;  // of the last forward, 0: none
+  int64_t rows = 0;        // of the last forward, 0: none
+  int64_t weights_id = 0;  // whose forward it was
+  int first = 0;           // the lowest layer that was kept
   std::vector<Floats>
       x;  // [layers + 1] of [m, width]: input of every layer, input of the final norm
   std::vector<LayerState> layers;  // kFull: one per layer; kCheckpoint: one for all
@@ -99,6 +62,20 @@ struct Scratch {
   Floats dweights, dlogits, dcache_k, dcache_v;
   std::vector<int32_t> pages;  // of the batch, each once
   DualChunks chunks;
+};
+
+// A scratch of one call.
+class ScratchLease {
+ public:
+  explicit ScratchLease(const Architecture& of) : of_(of), scratch_(of.take_scratch()) {}
+  ~ScratchLease() { of_.leave_scratch(std::move(scratch_)); }
+  ScratchLease(const ScratchLease&) = delete;
+  ScratchLease& operator=(const ScratchLease&) = delete;
+  Scratch& operator*() const { return *scratch_; }
+
+ private:
+  const Architecture& of_;
+  std::unique_ptr<Scratch> scratch_;
 };
 
 // Rows [begin, begin + count) of a call.
@@ -130,6 +107,11 @@ struct Pass {
     return {begin, rows * (i + 1) / slices - begin};
   }
 };
+
+// Rows of the rotary table that a batch needs, and what its queries and keys are rotated by.
+int64_t positions_used(const PolicyConfig& config, const ForwardBatch& batch);
+std::span<const int32_t> rotation_of(const PolicyConfig& config, const ForwardBatch& batch,
+                                     Scratch& scratch);
 
 // How many slices forward may cut the rows of a batch into: more than one in decoding, when no row
 // attends to what another one of the same batch writes, and there are rows enough for all threads.

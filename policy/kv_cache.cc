@@ -2,7 +2,7 @@
 
 #include "core/error.h"
 #include "model/buffer.h"
-#include "policy/policy.h"
+#include "policy/forward.h"
 
 namespace zeroth {
 

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "policy/policy.h"
+#include "policy/forward.h"
 
 namespace zeroth {
 

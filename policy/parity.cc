@@ -43,15 +43,15 @@ double largest(const std::vector<float>& got, const std::vector<double>& expecte
   return gap;
 }
 
-std::vector<float> last_logits(const Policy& policy, const std::vector<TokenId>& ids) {
+std::vector<float> last_logits(const Weights& weights, const std::vector<TokenId>& ids) {
   PackedBatch batch;
   batch.add(ids);
   batch.finish();
-  KvCache cache(policy.config(), batch.pages());
-  const int64_t width = policy.config().width;
-  std::vector<float> hidden(batch.rows() * width), logits(policy.config().vocab_size);
-  policy.forward(batch.view(), cache, hidden.data());
-  policy.logits(hidden.data() + (batch.rows() - 1) * width, 1, logits.data());
+  KvCache cache(weights.config(), batch.pages());
+  const int64_t width = weights.config().width;
+  std::vector<float> hidden(batch.rows() * width), logits(weights.config().vocab_size);
+  weights.forward(batch.view(), cache, hidden.data());
+  weights.logits(hidden.data() + (batch.rows() - 1) * width, 1, logits.data());
   return logits;
 }
 
@@ -76,14 +76,14 @@ ParityGap measure_parity(const std::filesystem::path& dir) {
     const Json& row = expected["sequences"][i];
     d.logprob = largest(scores[i], numbers<double>(row, "logprobs", where), d.logprob, where);
     if (row.contains("last_logits")) {
-      d.logit = largest(last_logits(*policy, sequences[i]),
+      d.logit = largest(last_logits(*policy->weights(), sequences[i]),
                         numbers<double>(row, "last_logits", where), d.logit, where);
     }
     if (row.contains("greedy")) {
       const std::vector<TokenId> greedy = numbers<TokenId>(row, "greedy", where);
       d.greedy_equal =
-          d.greedy_equal &&
-          greedy_continuation(*policy, sequences[i], static_cast<int>(greedy.size())) == greedy;
+          d.greedy_equal && greedy_continuation(*policy->weights(), sequences[i],
+                                                static_cast<int>(greedy.size())) == greedy;
     }
   }
   if (expected.contains("total_grad_norm") && expected["total_grad_norm"].is_number()) {

@@ -8,55 +8,38 @@
 namespace zeroth {
 namespace {
 
-// One packed pass over sequences [begin, end).
-void score_pass(const Policy& policy, std::span<const std::vector<TokenId>> sequences, size_t begin,
-                size_t end, std::span<float> grads, Activations& activations,
-                std::vector<std::vector<float>>& out) {
-  PackedBatch batch;
+// A packed batch in which every row but the last of a sequence is given its target.
+struct TargetBatch {
+  PackedBatch packed;
   std::vector<int32_t> targets;
-  for (size_t i = begin; i < end; ++i) {
-    const std::vector<TokenId>& ids = sequences[i];
-    batch.add(std::span(ids).first(ids.size() - 1));
-    targets.insert(targets.end(), ids.begin() + 1, ids.end());
-  }
-  batch.finish();
-  const int64_t m = batch.rows(), width = policy.config().width;
-  KvCache cache(policy.config(), batch.pages());
-  std::vector<float> hidden(m * width), logprobs(m), temperature(m, 1.0f);
-  policy.forward(batch.view(), cache, hidden.data(), grads.empty() ? nullptr : &activations);
-  policy.logprobs(hidden.data(), m, targets.data(), temperature.data(), {}, logprobs.data(),
-                  nullptr);
-  for (size_t i = begin; i < end; ++i) {
-    const PackedBatch::Segment segment = batch.segment(static_cast<int>(i - begin));
-    out[i].assign(logprobs.begin() + segment.row, logprobs.begin() + segment.row + segment.rows);
-  }
-  if (grads.empty()) return;
-  std::vector<float> dlogprob(m, -1.0f), dhidden(m * width);
-  policy.logprobs_backward(hidden.data(), m, targets.data(), temperature.data(), {},
-                           dlogprob.data(), nullptr, dhidden.data(), grads);
-  policy.backward(batch.view(), cache, activations, dhidden.data(), grads);
-}
+  std::vector<float> temperature;
 
-}  // namespace
+  explicit TargetBatch(std::span<const std::vector<TokenId>> sequences) {
+    for (const std::vector<TokenId>& ids : sequences) {
+      packed.add(std::span(ids).first(ids.size() - 1));
+      targets.insert(targets.end(), ids.begin() + 1, ids.end());
+    }
+    packed.finish();
+    temperature.assign(targets.size(), 1.0f);
+  }
+};
 
-std::vector<std::vector<float>> score_sequences(const Policy& policy,
-                                                std::span<const std::vector<TokenId>> sequences,
-                                                std::span<float> grads, int64_t batch_tokens,
-                                                Activations::Mode mode) {
-  std::vector<std::vector<float>> out(sequences.size());
+// Calls pass(begin, end) for ranges of sequences of about batch_tokens rows.
+template <class Pass>
+void for_each_pass(const PolicyConfig& config, std::span<const std::vector<TokenId>> sequences,
+                   int64_t batch_tokens, const Pass& pass) {
   for (size_t i = 0; i < sequences.size(); ++i) {
     if (sequences[i].empty()) {
       fail("sequence " + std::to_string(i) + " is empty", "give at least one token");
     }
     // The last token is only a target, so forward never sees it.
     const TokenId last = sequences[i].back();
-    if (last < 0 || last >= policy.config().vocab_size) {
+    if (last < 0 || last >= config.vocab_size) {
       fail("token id " + std::to_string(last) + " is outside the vocabulary of " +
-               std::to_string(policy.config().vocab_size),
+               std::to_string(config.vocab_size),
            "use the tokenizer that belongs to the model");
     }
   }
-  Activations activations(mode);
   size_t begin = 0;
   while (begin < sequences.size()) {
     size_t end = begin;
@@ -64,15 +47,63 @@ std::vector<std::vector<float>> score_sequences(const Policy& policy,
     while (end < sequences.size() && (end == begin || rows < batch_tokens)) {
       rows += static_cast<int64_t>(sequences[end++].size()) - 1;
     }
-    score_pass(policy, sequences, begin, end, grads, activations, out);
+    pass(sequences.subspan(begin, end - begin));
     begin = end;
   }
+}
+
+// Log-probs of every sequence of a batch, from its hidden rows.
+void append_logprobs(const Weights& weights, const TargetBatch& batch,
+                     const std::vector<float>& hidden, std::vector<std::vector<float>>& out) {
+  std::vector<float> logprobs(batch.targets.size());
+  weights.logprobs(hidden.data(), batch.packed.rows(), batch.targets.data(),
+                   batch.temperature.data(), {}, logprobs.data(), nullptr);
+  for (int i = 0; i < batch.packed.sequences(); ++i) {
+    const auto [row, rows] = batch.packed.segment(i);
+    out.emplace_back(logprobs.begin() + row, logprobs.begin() + row + rows);
+  }
+}
+
+}  // namespace
+
+std::vector<std::vector<float>> score_sequences(const Weights& weights,
+                                                std::span<const std::vector<TokenId>> sequences,
+                                                int64_t batch_tokens) {
+  std::vector<std::vector<float>> out;
+  for_each_pass(weights.config(), sequences, batch_tokens, [&](auto part) {
+    const TargetBatch batch(part);
+    KvCache cache(weights.config(), batch.packed.pages());
+    std::vector<float> hidden(batch.packed.rows() * weights.config().width);
+    weights.forward(batch.packed.view(), cache, hidden.data());
+    append_logprobs(weights, batch, hidden, out);
+  });
   return out;
 }
 
-std::vector<TokenId> greedy_continuation(const Policy& policy, std::span<const TokenId> prompt,
+std::vector<std::vector<float>> score_sequences(const Policy& policy,
+                                                std::span<const std::vector<TokenId>> sequences,
+                                                std::span<float> grads, int64_t batch_tokens,
+                                                Activations::Mode mode) {
+  std::vector<std::vector<float>> out;
+  Activations activations(mode);
+  const int64_t width = policy.config().width;
+  for_each_pass(policy.config(), sequences, batch_tokens, [&](auto part) {
+    const TargetBatch batch(part);
+    const int64_t m = batch.packed.rows();
+    KvCache cache(policy.config(), batch.packed.pages());
+    std::vector<float> hidden(m * width), dlogprob(m, -1.0f), dhidden(m * width);
+    policy.forward(batch.packed.view(), cache, hidden.data(), &activations);
+    append_logprobs(*policy.weights(), batch, hidden, out);
+    policy.logprobs_backward(hidden.data(), m, batch.targets.data(), batch.temperature.data(), {},
+                             dlogprob.data(), nullptr, dhidden.data(), grads);
+    policy.backward(batch.packed.view(), cache, activations, dhidden.data(), grads);
+  });
+  return out;
+}
+
+std::vector<TokenId> greedy_continuation(const Weights& weights, std::span<const TokenId> prompt,
                                          int steps) {
-  const PolicyConfig& c = policy.config();
+  const PolicyConfig& c = weights.config();
   const int64_t total = static_cast<int64_t>(prompt.size()) + steps;
   const int32_t pages = static_cast<int32_t>(total / kernels::kPageTokens + 1);
   KvCache cache(c, pages);
@@ -92,10 +123,10 @@ std::vector<TokenId> greedy_continuation(const Policy& policy, std::span<const T
       writes[i] = {i, done + i};
     }
     hidden.resize(static_cast<size_t>(m) * c.width);
-    policy.forward(
+    weights.forward(
         {std::span(tokens).subspan(done), positions, sequence, table, page_begin, writes}, cache,
         hidden.data());
-    policy.logits(hidden.data() + static_cast<int64_t>(m - 1) * c.width, 1, logits.data());
+    weights.logits(hidden.data() + static_cast<int64_t>(m - 1) * c.width, 1, logits.data());
     const auto best = std::max_element(logits.begin(), logits.end());
     done = static_cast<int32_t>(tokens.size());
     out.push_back(static_cast<TokenId>(best - logits.begin()));

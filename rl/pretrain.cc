@@ -111,8 +111,8 @@ class Pretrainer {
     const std::vector<float> temperature(rows, 1.0f);
     const std::vector<float> dlogprob(rows, -1.0f / static_cast<float>(rows));
     policy_->forward(packed.view(), *cache_, hidden_.data(), &activations_);
-    policy_->logprobs(hidden_.data() + head, rows, batches_.target().data(), temperature.data(), {},
-                      logprob_.data(), nullptr);
+    policy_->weights()->logprobs(hidden_.data() + head, rows, batches_.target().data(),
+                                 temperature.data(), {}, logprob_.data(), nullptr);
     std::fill(grads_.begin(), grads_.end(), 0.0f);
     std::fill(dhidden_.begin(), dhidden_.begin() + head, 0.0f);
     policy_->logprobs_backward(hidden_.data() + head, rows, batches_.target().data(),

@@ -92,6 +92,7 @@ class Step {
   std::string run(double& recording_seconds) {
     const double start = now();
     Json row = Json::object();
+    run_.engine->publish(run_.policy->weights());
     const int64_t every = run_.config.evaluation.every;
     if (every > 0 && step_ % every == 0) add_evaluation(run_, "eval/", row, stop_);
     const int64_t probe_every = run_.config.probe.every;
@@ -100,6 +101,7 @@ class Step {
 
     // Problems -> prompts -> groups of samples -> verdicts -> advantages, by the published weights.
     const Rollout rollout = run_.rollouts->collect(step_, run_.counters.draws, stop_);
+    run_.engine->publish(nullptr);  // the next weights may take their memory
     // -> packed batches -> loss -> gradient -> AdamW -> the next weights, published.
     const StepReport report = update(rollout);
 
@@ -148,6 +150,7 @@ class Step {
   // The update is made, so a stop costs the evaluation, not the step.
   void evaluate_end(Json& row) {
     try {
+      run_.engine->publish(run_.policy->weights());
       add_evaluation(run_, "eval_end/", row, stop_);
     } catch (const Interrupted&) {
       complete_ = false;

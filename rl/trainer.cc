@@ -200,10 +200,10 @@ struct Trainer::Impl {
   // From the activations of sampling when they are there, else by a forward call.
   bool recall(const SliceList& slices, int64_t turn) {
     const std::span<const int32_t> rows = batch.activation_rows(store.epoch());
-    if (rows.empty() || !reuses() || !store.holds(policy)) return false;
+    if (rows.empty() || !reuses() || !store.holds(*policy.weights())) return false;
     compute_spot(slices, turn);  // first: it uses the cache too
-    policy.recall(batch.packed().view(), *cache, hidden.data(), activations, &batch_router, store,
-                  rows);
+    policy.weights()->recall(batch.packed().view(), *cache, hidden.data(), activations,
+                             &batch_router, store, rows);
     return true;
   }
 
@@ -234,9 +234,10 @@ struct Trainer::Impl {
   void score(const Policy& of, const MicroBatch& of_batch, int64_t rows,
              std::vector<float>& logprobs, std::vector<float>& entropies) const {
     const auto kept = of_batch.kept();
-    of.logprobs(hidden.data() + of_batch.packed().first_response_row() * of.config().width, rows,
-                of_batch.target().data(), of_batch.temperature().data(),
-                kept.first(std::min<size_t>(kept.size(), rows)), logprobs.data(), entropies.data());
+    of.weights()->logprobs(
+        hidden.data() + of_batch.packed().first_response_row() * of.config().width, rows,
+        of_batch.target().data(), of_batch.temperature().data(),
+        kept.first(std::min<size_t>(kept.size(), rows)), logprobs.data(), entropies.data());
   }
 
   enum class Use {
@@ -450,7 +451,7 @@ StepReport Trainer::Impl::update(const std::vector<Group>& groups, int64_t step)
     }
   }
   if (first_tokens > 0) report.logp_difference_mean /= first_tokens;
-  if (reuses()) store.begin(policy);  // what it holds has been used
+  if (reuses()) store.begin(*policy.weights());  // what it holds has been used
   report.max_vio = max_violation(router);
   report.expert_load = router.load;
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

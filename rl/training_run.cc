@@ -44,7 +44,7 @@ void TrainingRun::open(const fs::path& model) {
   trainer = std::make_unique<Trainer>(*policy, std::move(reference), config.trainer, config.loss,
                                       config.optimizer, config.seed, config.steps,
                                       config.sampling.max_tokens, config.sampling.temperature);
-  engine = std::make_unique<Engine>(*policy, tokenizer.get(), config.engine);
+  engine = std::make_unique<Engine>(policy->weights(), tokenizer.get(), config.engine);
   rollouts =
       std::make_unique<Rollouts>(config, *task, *tokenizer, *engine, trainer->activation_store(),
                                  &background);

@@ -1,10 +1,13 @@
 #include "rollout/engine.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <mutex>
 #include <string>
+#include <utility>
 
 #include "core/error.h"
 #include "rollout/generation.h"
@@ -30,14 +33,27 @@ void check_config(const EngineConfig& config, const PolicyConfig& model) {
   }
 }
 
+// Whether the cache and the batches of one model serve the other.
+bool same_shape(const PolicyConfig& a, const PolicyConfig& b) {
+  const auto shape = [](const PolicyConfig& c) {
+    return std::array<int64_t, 10>{c.layers,        c.width,         c.vocab_size, c.max_position,
+                                   c.cache_heads(), c.k_dim(),       c.v_dim(),    c.moe_layers(),
+                                   c.router.top_k,  c.router.experts};
+  };
+  return shape(a) == shape(b);
+}
+
 }  // namespace
 
 // What lives as long as the engine: the cache and the scratch memory of a step.
 struct Engine::Impl {
-  Impl(const Policy& policy_in, const Tokenizer* tokenizer_in, const EngineConfig& config_in)
-      : policy(policy_in), tokenizer(tokenizer_in), config(config_in) {
-    check_config(config, policy.config());
-    const int64_t page_bytes = KvCache(policy.config(), 1).bytes();
+  Impl(WeightsPtr weights, const Tokenizer* tokenizer_in, const EngineConfig& config_in)
+      : model(weights->config()),
+        tokenizer(tokenizer_in),
+        config(config_in),
+        published(std::move(weights)) {
+    check_config(config, model);
+    const int64_t page_bytes = KvCache(model, 1).bytes();
     const int64_t wanted = std::max<int64_t>(1, config.cache_pages);
     max_pages = std::min<int64_t>((int64_t{config.cache_mb} << 20) / page_bytes,
                                   std::numeric_limits<int32_t>::max());
@@ -58,7 +74,7 @@ struct Engine::Impl {
     const int64_t pages = std::min(max_pages, generation.useful_pages(config.max_batch));
     if (cache == nullptr || cache->pages() < pages) {
       cache.reset();  // never two caches at once
-      cache = std::make_unique<KvCache>(policy.config(), pages);
+      cache = std::make_unique<KvCache>(model, pages);
     }
     return pages;
   }
@@ -81,7 +97,6 @@ struct Engine::Impl {
   }
 
   void forward(const StepPlan& plan, ActivationStore* store) {
-    const PolicyConfig& model = policy.config();
     const size_t rows = plan.tokens.size();
     hidden.resize(std::max(hidden.size(), rows * model.width));
     if (config.record_experts) {
@@ -90,16 +105,18 @@ struct Engine::Impl {
     }
     const ForwardBatch batch{plan.tokens,     plan.positions,  plan.sequence,
                              plan.page_table, plan.page_begin, plan.writes};
-    policy.forward(batch, *cache, hidden.data(), nullptr, nullptr,
-                   routing.empty() ? nullptr : routing.data(), store, store_rows);
+    weights->forward(batch, *cache, hidden.data(),
+                     {.routing = routing.empty() ? nullptr : routing.data(),
+                      .store = store,
+                      .store_rows = store_rows});
     ++stats.forward_calls;
   }
 
   void sample() {
-    policy.sample(draws.hidden.data(), static_cast<int64_t>(draws.keys.size()), draws.params.data(),
-                  draws.keys.data(), draws.positions.data(), draws.tokens.data(),
-                  draws.logprobs.data(), draws.entropies.data(),
-                  draws.truncated ? draws.kept.data() : nullptr);
+    weights->sample(draws.hidden.data(), static_cast<int64_t>(draws.keys.size()),
+                    draws.params.data(), draws.keys.data(), draws.positions.data(),
+                    draws.tokens.data(), draws.logprobs.data(), draws.entropies.data(),
+                    draws.truncated ? draws.kept.data() : nullptr);
   }
 
   // Keys and values that are not finite would outlive their sequence: attention multiplies what a
@@ -108,7 +125,7 @@ struct Engine::Impl {
     for (size_t i = 0; i < draws.logprobs.size(); ++i) {
       if (std::isfinite(draws.logprobs[i]) && std::isfinite(draws.entropies[i])) continue;
       cache.reset();
-      fail("the policy (version " + std::to_string(policy.version()) +
+      fail("the policy (version " + std::to_string(weights->version()) +
                ") gives a log-probability of " + std::to_string(draws.logprobs[i]) + " for token " +
                std::to_string(draws.positions[i]) + " of sample " +
                std::to_string(draws.keys[i].sample) + " of problem " +
@@ -118,9 +135,12 @@ struct Engine::Impl {
     }
   }
 
-  const Policy& policy;
+  const PolicyConfig model;
   const Tokenizer* tokenizer;
   EngineConfig config;
+  std::mutex mutex;      // guards `published`
+  WeightsPtr published;  // what the next generate() samples with
+  WeightsPtr weights;    // of the generate() that runs
   int64_t max_pages = 0;
   std::unique_ptr<KvCache> cache;
   std::vector<float> hidden;        // [rows of the step, width]
@@ -131,22 +151,55 @@ struct Engine::Impl {
   EngineStats stats;
 };
 
-Engine::Engine(const Policy& policy, const Tokenizer* tokenizer, const EngineConfig& config)
-    : impl_(std::make_unique<Impl>(policy, tokenizer, config)) {}
+namespace {
+
+// The published weights for one generate(); whatever is published meanwhile, they stay.
+template <class Impl>
+class UsedWeights {
+ public:
+  explicit UsedWeights(Impl& impl) : impl_(impl) {
+    std::lock_guard lock(impl.mutex);
+    if (!impl.published) {
+      fail("engine: no weights are published", "call publish() before generate()");
+    }
+    impl.weights = impl.published;
+  }
+  ~UsedWeights() { impl_.weights = nullptr; }
+  UsedWeights(const UsedWeights&) = delete;
+  UsedWeights& operator=(const UsedWeights&) = delete;
+
+ private:
+  Impl& impl_;
+};
+
+}  // namespace
+
+Engine::Engine(WeightsPtr weights, const Tokenizer* tokenizer, const EngineConfig& config)
+    : impl_(std::make_unique<Impl>(std::move(weights), tokenizer, config)) {}
 
 Engine::~Engine() = default;
+
+void Engine::publish(WeightsPtr weights) {
+  if (weights && !same_shape(weights->config(), impl_->model)) {
+    fail("engine: version " + std::to_string(weights->version()) +
+             " is of another model than the weights before",
+         "make an engine for it");
+  }
+  std::lock_guard lock(impl_->mutex);
+  impl_->published.swap(weights);  // the old version may die behind the lock, not under it
+}
 
 std::vector<std::vector<Sample>> Engine::generate(
     const std::vector<GenerationRequest>& requests, const std::atomic<bool>* stop,
     const std::function<void(int request, int sample, const Sample&)>& done,
     ActivationStore* store) {
   const auto begin = std::chrono::steady_clock::now();
-  Generation generation(requests, impl_->policy.config(), impl_->tokenizer,
-                        impl_->config.record_experts);
+  Generation generation(requests, impl_->model, impl_->tokenizer, impl_->config.record_experts);
   const int64_t pages = impl_->reserve(generation);
   Scheduler scheduler({pages, impl_->config.max_batch, impl_->config.prefill_chunk});
-  generation.start(scheduler, impl_->policy.version());
-  if (store && !store->holds(impl_->policy)) store->begin(impl_->policy);
+  const UsedWeights used(*impl_);
+  generation.start(scheduler, impl_->weights->version());
+  if (store && !store->holds(*impl_->weights)) store->begin(*impl_->weights);
   while (!scheduler.done() && (stop == nullptr || !stop->load(std::memory_order_relaxed))) {
     impl_->step(scheduler, generation, done, store);
   }

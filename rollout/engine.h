@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/trajectory.h"
-#include "policy/policy.h"
+#include "policy/weights.h"
 #include "text/tokenizer.h"
 
 namespace zeroth {
@@ -70,14 +70,20 @@ struct EngineStats {
 };
 
 // Continuous batching over a paged cache. A trace depends only on (weights, prompt, key, sampling):
-// not on max_batch, cache size, chunking, preemption or what else is generated. Not thread safe;
-// several engines may share one Policy.
+// not on max_batch, cache size, chunking, preemption or what else is generated. Not thread safe but
+// for publish(); several engines may share weights.
 class Engine {
  public:
-  // policy and tokenizer must outlive the engine. tokenizer may be null: then samples have no text,
-  // stop strings are an Error, and no token ends a sample before max_tokens.
-  Engine(const Policy& policy, const Tokenizer* tokenizer, const EngineConfig& config);
+  // The tokenizer must outlive the engine; it may be null: then samples have no text, stop strings
+  // are an Error, and no token ends a sample before max_tokens.
+  Engine(WeightsPtr weights, const Tokenizer* tokenizer, const EngineConfig& config);
   ~Engine();
+
+  // Calls of generate() from now on sample with these; one that runs goes on with its own. Weights
+  // of another shape than the first ones are an Error. Null lets go of what was published, so that
+  // its memory can be that of the next version; generate() is an Error until then. Never blocks.
+  // Thread safe.
+  void publish(WeightsPtr weights);
 
   // Blocks until every sample has finished; result [request][sample]. A sample ends with an
   // end-of-text token or a stop string (kStop), or at max_tokens or the end of the policy's context

@@ -329,9 +329,9 @@ OpenModel open_model(const std::filesystem::path& path) {
   return model;
 }
 
-Weights load_weights(const std::filesystem::path& path) {
+ModelValues load_values(const std::filesystem::path& path) {
   const OpenModel model = open_model(path);
-  Weights weights{model.config, Parameters(make_layout(model.config).infos)};
+  ModelValues weights{model.config, Parameters(make_layout(model.config).infos)};
   read_all(*model.source, weights.parameters);
   return weights;
 }

@@ -51,12 +51,12 @@ struct OpenModel {
 OpenModel open_model(const std::filesystem::path& path);
 
 // A model's numbers without anything to run them.
-struct Weights {
+struct ModelValues {
   PolicyConfig config;
   Parameters parameters;
 };
 // All of open_model(path); see Policy::load.
-Weights load_weights(const std::filesystem::path& path);
+ModelValues load_values(const std::filesystem::path& path);
 
 // Writes config.json and the weights; see Policy::save.
 void write_checkpoint(const std::filesystem::path& dir, const PolicyConfig& config,

@@ -104,7 +104,7 @@ void add_normal(std::span<float> values, double scale, uint64_t seed, size_t str
 
 }  // namespace
 
-Weights upcycle(const Weights& dense, const UpcycleOptions& options) {
+ModelValues upcycle(const ModelValues& dense, const UpcycleOptions& options) {
   if (options.top_k > options.experts) {
     fail_usage("top-k " + std::to_string(options.top_k) + " of " + std::to_string(options.experts) +
                    " experts",
@@ -113,7 +113,7 @@ Weights upcycle(const Weights& dense, const UpcycleOptions& options) {
   const PolicyConfig config =
       PolicyConfig::from_json(sparse_config(dense.config, options), "the upcycled config");
   check_same_attention(dense.config, config);
-  Weights sparse{config, Parameters(make_layout(config).infos)};
+  ModelValues sparse{config, Parameters(make_layout(config).infos)};
   const std::vector<ParameterInfo>& infos = sparse.parameters.infos();
   parallel_for(static_cast<int64_t>(infos.size()), 1, [&](int64_t begin, int64_t end) {
     for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {

@@ -26,6 +26,6 @@ struct UpcycleOptions {
 // up to the rounding of the weighted sum above. Throws a usage Error for a model that is no such
 // family or has a feature that the sparse one lacks (biases, some sliding windows), and for top_k >
 // experts.
-Weights upcycle(const Weights& dense, const UpcycleOptions& options);
+ModelValues upcycle(const ModelValues& dense, const UpcycleOptions& options);
 
 }  // namespace zeroth

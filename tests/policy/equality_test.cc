@@ -261,7 +261,7 @@ TEST_CASE("equality survives optimizer steps, saving and loading") {
       CHECK(same_bits(hidden_of(*policy, tokens), step == 1 ? before : hidden));
       policy->publish(step);
     }
-    CHECK(policy->version() == 3);
+    CHECK(policy->weights()->version() == 3);
     const std::vector<float> whole = hidden_of(*policy, tokens);
     CHECK_FALSE(same_bits(whole, before));
     std::vector<int> ends(tokens.size());
@@ -285,7 +285,8 @@ TEST_CASE("routed experts, router confidence and loads") {
   std::vector<uint8_t> routing(30 * c.moe_layers() * (c.router.top_k + 1));
   RouterStats stats;
   Activations saved(Activations::Mode::kFull);
-  policy->forward(batch.view(), cache, hidden.data(), &saved, &stats, routing.data());
+  policy->weights()->forward(batch.view(), cache, hidden.data(),
+                             {.save = &saved, .stats = &stats, .routing = routing.data()});
   REQUIRE(stats.load.size() == 2);
   std::vector<std::vector<int64_t>> counted(2, std::vector<int64_t>(8));
   for (int i = 0; i < 30; ++i) {

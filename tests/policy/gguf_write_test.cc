@@ -21,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // Largest difference between the weights of two models of one family.
-double weight_gap(const Weights& a, const Weights& b) {
+double weight_gap(const ModelValues& a, const ModelValues& b) {
   REQUIRE(a.parameters.infos().size() == b.parameters.infos().size());
   double gap = 0;
   for (const ParameterInfo& info : a.parameters.infos()) {
@@ -59,10 +59,10 @@ TEST_SUITE("gguf write") {
     TempDir dir;
     for (const std::string& family : kFamilies) {
       CAPTURE(family);
-      const Weights weights = load_weights(fixture(family));
+      const ModelValues weights = load_values(fixture(family));
       const fs::path path = dir.path() / (family + ".gguf");
       write_gguf(path, weights.config, weights.parameters, nullptr, {});
-      CHECK(weight_gap(weights, load_weights(path)) == 0);
+      CHECK(weight_gap(weights, load_values(path)) == 0);
       check_rows(*open_model(path).source, weights.parameters);
       const auto tokens = fixture_sequences(family).front();
       CHECK(same_bits(hidden_of(*Policy::load(fixture(family)), tokens),
@@ -73,13 +73,13 @@ TEST_SUITE("gguf write") {
 
   TEST_CASE("narrow types round matrices and leave vectors and routers alone") {
     TempDir dir;
-    const Weights weights = load_weights(fixture("qwen3_moe"));
+    const ModelValues weights = load_values(fixture("qwen3_moe"));
     for (const auto& [type, bound] : std::vector<std::pair<GgmlType, double>>{
              {GgmlType::kF16, 0x1p-11}, {GgmlType::kBf16, 0x1p-8}, {GgmlType::kQ8_0, 0x1p-7}}) {
       const fs::path path = dir.path() / "m.gguf";
       write_gguf(path, weights.config, weights.parameters, nullptr,
                  {.type = type, .word_rules = ""});
-      const Weights back = load_weights(path);
+      const ModelValues back = load_values(path);
       const double gap = weight_gap(weights, back);
       CHECK(gap > 0);
       CHECK(gap < bound * 2);  // values are below 2
@@ -172,7 +172,7 @@ TEST_SUITE("gguf write") {
   TEST_CASE("word rules that llama.cpp has not: named, or kept whole beside a near name") {
     TempDir dir;
     const auto tokenizer = load_tokenizer("models/base");
-    const Weights weights = load_weights("models/base");
+    const ModelValues weights = load_values("models/base");
     const fs::path path = dir.path() / "m.gguf";
     const auto write = [&](const std::string& rules, const Tokenizer* of) {
       write_gguf(path, weights.config, weights.parameters, of,

@@ -101,11 +101,17 @@ inline std::vector<float> hidden_of(const Policy& policy, const PackedBatch& bat
 }
 
 // Hidden rows of one sequence on its own.
-inline std::vector<float> hidden_of(const Policy& policy, std::span<const TokenId> tokens) {
+inline std::vector<float> hidden_of(const Weights& weights, std::span<const TokenId> tokens) {
   PackedBatch batch;
   batch.add(tokens);
   batch.finish();
-  return hidden_of(policy, batch);
+  KvCache cache(weights.config(), batch.pages());
+  std::vector<float> hidden(batch.rows() * weights.config().width);
+  weights.forward(batch.view(), cache, hidden.data());
+  return hidden;
+}
+inline std::vector<float> hidden_of(const Policy& policy, std::span<const TokenId> tokens) {
+  return hidden_of(*policy.weights(), tokens);
 }
 
 // Reads every parameter in pieces of a few rows, which must be what `parameters` holds.

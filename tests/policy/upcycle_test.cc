@@ -12,12 +12,12 @@ using namespace zeroth::test;
 
 namespace {
 
-Weights dense_weights(const std::string& family) { return load_weights(fixture(family)); }
+ModelValues dense_weights(const std::string& family) { return load_values(fixture(family)); }
 
 // The upcycled model as a user gets it: through a folder.
-std::unique_ptr<Policy> upcycled(const Weights& dense, const UpcycleOptions& options) {
+std::unique_ptr<Policy> upcycled(const ModelValues& dense, const UpcycleOptions& options) {
   TempDir dir;
-  const Weights sparse = upcycle(dense, options);
+  const ModelValues sparse = upcycle(dense, options);
   write_checkpoint(dir.path(), sparse.config, sparse.parameters, {});
   return Policy::load(dir.path());
 }
@@ -43,7 +43,7 @@ TEST_SUITE("upcycle") {
   TEST_CASE("one expert a token: the dense model's bits; more: its values") {
     for (const std::string family : {"llama", "qwen2", "qwen3"}) {
       CAPTURE(family);
-      const Weights dense = dense_weights(family);
+      const ModelValues dense = dense_weights(family);
       const auto tokens = fixture_sequences(family).front();
       const std::vector<float> expected = hidden_of(*Policy::load(fixture(family)), tokens);
       const auto single = upcycled(dense, {.experts = 4, .top_k = 1});
@@ -74,10 +74,10 @@ TEST_SUITE("upcycle") {
   }
 
   TEST_CASE("noise moves every expert by its share, router and noise are named by the seed") {
-    const Weights dense = dense_weights("llama");
-    const Weights exact = upcycle(dense, {.experts = 3, .top_k = 2});
-    const Weights noisy = upcycle(dense, {.experts = 3, .top_k = 2, .noise = 0.1});
-    const Weights other = upcycle(dense, {.experts = 3, .top_k = 2, .noise = 0.1, .seed = 1});
+    const ModelValues dense = dense_weights("llama");
+    const ModelValues exact = upcycle(dense, {.experts = 3, .top_k = 2});
+    const ModelValues noisy = upcycle(dense, {.experts = 3, .top_k = 2, .noise = 0.1});
+    const ModelValues other = upcycle(dense, {.experts = 3, .top_k = 2, .noise = 0.1, .seed = 1});
     for (const ParameterInfo& info : exact.parameters.infos()) {
       const auto a = exact.parameters.view(info), b = noisy.parameters.view(info),
                  c = other.parameters.view(info);

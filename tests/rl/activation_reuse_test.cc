@@ -19,7 +19,7 @@ constexpr int kMaxTokens = 18, kSamples = 4, kGroups = 3;
 std::vector<Group> sample(const Policy& policy, const EngineConfig& config, int64_t step,
                           ActivationStore* store, double temperature = 1, int top_k = 0,
                           int samples = kSamples) {
-  Engine engine(policy, nullptr, config);
+  Engine engine(policy.weights(), nullptr, config);
   std::vector<GenerationRequest> requests(kGroups);
   for (int g = 0; g < kGroups; ++g) {
     for (int t = 0; t < 1 + 17 * g; ++t)
@@ -154,7 +154,7 @@ TEST_CASE("activations are taken only while they are those of the weights") {
   // Rows of weights that were replaced without an update.
   const auto fresh = sample(*policy, {}, 4, trainer.activation_store());
   policy->parameters().values()[0] += 1;
-  policy->publish(policy->version());
+  policy->publish(policy->weights()->version());
   CHECK(trainer.update(fresh, 4).recalled_rows == 0);
 }
 
@@ -191,7 +191,7 @@ TEST_CASE("a store that is full keeps what it has, and training computes the res
   some.reuse_mb = 1;
   const auto policy = Policy::load(model);
   ActivationStore store(1 << 20);
-  store.begin(*policy);
+  store.begin(*policy->weights());
   const int64_t fit = (1 << 20) / store.row_bytes();
   int64_t taken = 0;
   while (store.take() >= 0) ++taken;
@@ -221,7 +221,7 @@ TEST_CASE("switches that leave nothing to take over") {
 TEST_CASE("recall refuses rows that are not there and weights that are not theirs") {
   const auto policy = tiny_policy();
   ActivationStore store(64 << 20);
-  store.begin(*policy);
+  store.begin(*policy->weights());
   const std::vector<TokenId> tokens = {5, 6};
   const std::vector<int32_t> positions = {0, 1}, sequence = {0, 0}, pages = {0}, begin = {0, 1};
   const std::vector<kernels::KvWrite> writes = {{0, 0}, {1, 1}};
@@ -230,11 +230,12 @@ TEST_CASE("recall refuses rows that are not there and weights that are not their
   std::vector<float> hidden(2 * policy->config().width), again(hidden.size());
   Activations activations, checkpoints(Activations::Mode::kCheckpoint);
   const std::vector<int32_t> rows = {store.take(), store.take()};
-  policy->forward(batch, cache, hidden.data(), nullptr, nullptr, nullptr, &store, rows);
-  policy->recall(batch, cache, again.data(), activations, nullptr, store, rows);
+  const WeightsPtr weights = policy->weights();
+  weights->forward(batch, cache, hidden.data(), {.store = &store, .store_rows = rows});
+  weights->recall(batch, cache, again.data(), activations, nullptr, store, rows);
   CHECK(hidden == again);
   const auto recall = [&](std::vector<int32_t> of, Activations& into) {
-    policy->recall(batch, cache, again.data(), into, nullptr, store, of);
+    policy->weights()->recall(batch, cache, again.data(), into, nullptr, store, of);
   };
   CHECK_THROWS_AS(recall({0, 2}, activations), Error);
   CHECK_THROWS_AS(recall({0, -1}, activations), Error);

@@ -19,7 +19,7 @@ constexpr int kMaxTokens = 14;
 
 std::vector<Group> sample_groups(const Policy& policy, int groups, int samples,
                                  const SamplingConfig& sampling) {
-  Engine engine(policy, nullptr, {});
+  Engine engine(policy.weights(), nullptr, {});
   std::vector<GenerationRequest> requests(groups);
   for (int g = 0; g < groups; ++g) {
     for (int t = 0; t < 3 + 7 * g; ++t) requests[g].prompt.push_back(40 + (t * 5 + g) % 60);
@@ -286,7 +286,7 @@ TEST_CASE("selection bias: moved against the load, used by the next forward, sav
   still.lr = 0;
   Trainer trainer(*policy, nullptr, config, {}, still, 9, 10, kMaxTokens, 1);
   const StepReport report = trainer.update(groups, 0);
-  CHECK(policy->version() == 1);
+  CHECK(policy->weights()->version() == 1);
   REQUIRE(static_cast<int>(report.expert_load.size()) == policy->config().moe_layers());
   const auto initial = Policy::load(fixture);
   size_t layer = 0, moved = 0;

@@ -29,7 +29,7 @@ std::string error_of(const Policy& policy, const GenerationRequest& request,
                      EngineConfig config = {}) {
   const LetterTokenizer tokenizer;
   try {
-    Engine(policy, &tokenizer, config).generate({request});
+    Engine(policy.weights(), &tokenizer, config).generate({request});
   } catch (const Error& error) {
     CHECK(error.code() == ExitCode::kUsage);
     return error.what();
@@ -44,7 +44,7 @@ bool contains(const std::string& text, const std::string& part) {
 TEST_CASE("a completion ends at end-of-text, at a stop string or at the limit") {
   const auto policy = tiny_policy("dense");
   const LetterTokenizer tokenizer;
-  Engine engine(*policy, &tokenizer, {});
+  Engine engine(policy->weights(), &tokenizer, {});
   GenerationRequest request = request_of(5, 64, 40);
   request.sampling.temperature = 3;
   int ends[3] = {};
@@ -76,7 +76,7 @@ TEST_CASE("a completion ends at end-of-text, at a stop string or at the limit") 
 
 TEST_CASE("the context of the policy ends a completion") {
   const auto policy = tiny_policy("dense");
-  Engine engine(*policy, nullptr, {});
+  Engine engine(policy->weights(), nullptr, {});
   const auto samples = engine.generate({request_of(250, 2, 100)});
   for (const Sample& sample : samples[0]) {
     CHECK(sample.tokens.size() == 6);
@@ -89,7 +89,7 @@ TEST_CASE("the stop flag ends at a step boundary and keeps what there is") {
   const auto policy = tiny_policy("moe");
   EngineConfig config;
   config.max_batch = 4;
-  Engine engine(*policy, nullptr, config);
+  Engine engine(policy->weights(), nullptr, config);
   const std::vector<GenerationRequest> requests = {request_of(9, 3, 5), request_of(20, 6, 30)};
   const auto whole = engine.generate(requests);
   std::atomic<bool> stop{false};
@@ -125,7 +125,7 @@ TEST_CASE("samples are reported once each, in an order that repeats") {
   for (int run = 0; run < 2; ++run) {
     EngineConfig config;
     config.max_batch = 5;
-    Engine engine(*policy, &tokenizer, config);
+    Engine engine(policy->weights(), &tokenizer, config);
     std::vector<std::pair<int, int>> order;
     GenerationRequest hot = request_of(4, 8, 30);
     hot.sampling.temperature = 4;
@@ -141,14 +141,14 @@ TEST_CASE("samples are reported once each, in an order that repeats") {
 
 TEST_CASE("diverged weights are an error and leave nothing behind") {
   const auto policy = tiny_policy("moe");
-  Engine engine(*policy, nullptr, {});
+  Engine engine(policy->weights(), nullptr, {});
   const GenerationRequest request = request_of(20, 4, 20);
   const auto before = engine.generate({request});
   float& weight = policy->parameters().values()[2000];
   const float good = weight;
   for (const float bad : {std::nanf(""), HUGE_VALF}) {
     weight = bad;
-    policy->publish(3);
+    engine.publish(policy->publish(3));
     GenerationRequest touching = request;
     for (int i = 0; i < kTinyVocab; ++i) touching.prompt.push_back(i);
     std::string message;
@@ -160,7 +160,7 @@ TEST_CASE("diverged weights are an error and leave nothing behind") {
     }
     CHECK(contains(message, "version 3"));
     weight = good;
-    policy->publish(0);
+    engine.publish(policy->publish(0));
     const auto after = engine.generate({request});
     for (int s = 0; s < 4; ++s) {
       CHECK(after[0][s].tokens == before[0][s].tokens);
@@ -171,7 +171,7 @@ TEST_CASE("diverged weights are an error and leave nothing behind") {
 
 TEST_CASE("nothing to do is fine") {
   const auto policy = tiny_policy("dense");
-  Engine engine(*policy, nullptr, {});
+  Engine engine(policy->weights(), nullptr, {});
   CHECK(engine.generate({}).empty());
   CHECK(engine.generate({request_of(3, 0, 5)})[0].empty());
   CHECK(engine.stats().sampled_tokens == 0);
@@ -206,7 +206,7 @@ TEST_CASE("requests that cannot be served are refused with their numbers") {
   request.sampling.stop = {""};
   CHECK(contains(error_of(*policy, request), "stop string is empty"));
   request.sampling.stop = {"x"};
-  CHECK_THROWS_AS(Engine(*policy, nullptr, {}).generate({request}), Error);
+  CHECK_THROWS_AS(Engine(policy->weights(), nullptr, {}).generate({request}), Error);
 
   EngineConfig config;
   config.max_batch = 0;

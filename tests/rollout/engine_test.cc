@@ -85,7 +85,7 @@ std::vector<GenerationRequest> mixed_requests() {
 Results run(const Policy& policy, const std::vector<GenerationRequest>& requests,
             EngineConfig config = {}, EngineStats* stats = nullptr) {
   const LetterTokenizer tokenizer;
-  Engine engine(policy, &tokenizer, config);
+  Engine engine(policy.weights(), &tokenizer, config);
   Results results = engine.generate(requests);
   if (stats != nullptr) *stats = engine.stats();
   return results;
@@ -238,8 +238,9 @@ Forced teacher_force(const Policy& policy, const GenerationRequest& request, con
   const size_t expert_row = size_t(model.moe_layers()) * model.router.top_k;
   const size_t routing_row = expert_row + size_t(model.moe_layers());
   std::vector<uint8_t> routing(packed.rows() * routing_row + 1);
-  policy.forward(packed.view(), cache, hidden.data(), nullptr, nullptr,
-                 expert_row > 0 ? routing.data() : nullptr);
+  const WeightsPtr weights = policy.weights();
+  weights->forward(packed.view(), cache, hidden.data(),
+                   {.routing = expert_row > 0 ? routing.data() : nullptr});
   const size_t first = request.prompt.size() - 1;
   const size_t m = sample.tokens.size();
   Forced forced{std::vector<float>(m), std::vector<float>(m), {}, {}, std::vector<TokenId>(m)};
@@ -251,8 +252,8 @@ Forced teacher_force(const Policy& policy, const GenerationRequest& request, con
     const int32_t* ids = sample.kept_ids.data();
     kept.emplace_back(ids + sample.kept_offsets[t], ids + sample.kept_offsets[t + 1]);
   }
-  policy.logprobs(&hidden[first * model.width], static_cast<int64_t>(m), sample.tokens.data(),
-                  temperatures.data(), kept, forced.logprobs.data(), forced.entropies.data());
+  weights->logprobs(&hidden[first * model.width], static_cast<int64_t>(m), sample.tokens.data(),
+                    temperatures.data(), kept, forced.logprobs.data(), forced.entropies.data());
   for (size_t row = first; row < first + m; ++row) {
     const uint8_t* ids = routing.data() + row * routing_row;
     forced.experts.insert(forced.experts.end(), ids, ids + expert_row);
@@ -266,9 +267,10 @@ Forced teacher_force(const Policy& policy, const GenerationRequest& request, con
   std::vector<std::vector<int32_t>> kept_again(m);
   std::vector<uint32_t> positions(m);
   std::iota(positions.begin(), positions.end(), 0u);
-  policy.sample(&hidden[first * model.width], static_cast<int64_t>(m),
-                std::vector(m, params).data(), std::vector(m, sample.key).data(), positions.data(),
-                forced.redrawn.data(), unused.data(), unused.data(), kept_again.data());
+  weights->sample(&hidden[first * model.width], static_cast<int64_t>(m),
+                  std::vector(m, params).data(), std::vector(m, sample.key).data(),
+                  positions.data(), forced.redrawn.data(), unused.data(), unused.data(),
+                  kept_again.data());
   return forced;
 }
 
@@ -316,11 +318,12 @@ TEST_CASE("samples carry the version that drew them, and new weights draw others
   auto policy = tiny_policy("dense");
   const auto requests = mixed_requests();
   const LetterTokenizer tokenizer;
-  Engine engine(*policy, &tokenizer, {});
+  Engine engine(policy->weights(), &tokenizer, {});
   const Results before = engine.generate(requests);
   CHECK(before[0][0].version == 0);
   for (float& value : policy->parameters().values()) value *= 1.05f;
-  policy->publish(7);
+  CHECK(same(engine.generate(requests), before));  // until they are published
+  engine.publish(policy->publish(7));
   const Results after = engine.generate(requests);
   CHECK(after[0][0].version == 7);
   CHECK_FALSE(same_bytes(after[7][0].logprobs, before[7][0].logprobs));

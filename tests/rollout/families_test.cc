@@ -30,7 +30,7 @@ std::vector<std::vector<Sample>> generate(const Policy& policy, int max_batch, i
   config.max_batch = max_batch;
   config.prefill_chunk = prefill_chunk;
   config.cache_pages = pages;
-  Engine engine(policy, nullptr, config);
+  Engine engine(policy.weights(), nullptr, config);
   return engine.generate(requests(policy.config()));
 }
 
@@ -54,7 +54,8 @@ TEST_CASE("every family: log-probs of sampling are those of one forward, bit for
         CHECK(sample.logprobs == narrow[r][i].logprobs);
         std::vector<TokenId> whole = prompts[r].prompt;
         whole.insert(whole.end(), sample.tokens.begin(), sample.tokens.end());
-        const auto scored = score_sequences(*policy, std::vector<std::vector<TokenId>>{whole})[0];
+        const auto scored =
+            score_sequences(*policy->weights(), std::vector<std::vector<TokenId>>{whole})[0];
         const std::vector<float> tail(scored.end() - static_cast<long>(sample.tokens.size()),
                                       scored.end());
         CHECK(tail == sample.logprobs);

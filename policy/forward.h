@@ -1,0 +1,71 @@
+// What one forward call of a decoder takes and leaves: its rows, the key/value cache, and what
+// backward needs of it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/trajectory.h"
+#include "kernels/head.h"
+#include "model/config.h"
+
+namespace zeroth {
+
+// Rows of one forward call: tokens of any number of sequences, in any mix of prefill, decode and
+// packed training. Keys and values of every row are written to the cache (at the slots of `writes`)
+// before any row attends.
+struct ForwardBatch {
+  std::span<const TokenId> tokens;           // [m]
+  std::span<const int32_t> positions;        // [m] absolute
+  std::span<const int32_t> sequence;         // [m] index of the row's sequence
+  std::span<const int32_t> page_table;       // pages of all sequences, flattened
+  std::span<const int32_t> page_begin;       // [sequences + 1]
+  std::span<const kernels::KvWrite> writes;  // at least one per row
+};
+
+// Paged key/value cache of all layers; page p is the same page in every layer. Who owns which page
+// is the caller's business (rollout/ for the engine, rl/ for packed training). Not thread safe.
+class KvCache {
+ public:
+  KvCache(const PolicyConfig& config, int64_t pages);
+  ~KvCache();
+  int64_t pages() const;
+  int64_t bytes() const;
+  kernels::KvPages layer(int layer) const;
+  // All layers; for a partial page that a child takes over.
+  void copy_page(int32_t from, int32_t to);
+  void zero();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// What backward needs of one forward call. Reusable: it keeps its memory for the next call. Belongs
+// to one forward and its backward at a time.
+class Activations {
+ public:
+  enum class Mode {
+    kFull,        // everything that backward cannot cheaply recompute
+    kCheckpoint,  // the input of every layer; backward runs each layer's forward again (gradients
+                  // are equal bit for bit)
+  };
+  explicit Activations(Mode mode = Mode::kFull);
+  ~Activations();
+  Mode mode() const;
+  int64_t bytes() const;  // memory held now
+  struct Impl;
+  Impl& impl() { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+// Statistics of one forward call, added up over calls until reset.
+struct RouterStats {
+  std::vector<std::vector<int64_t>> load;  // [moe layer][expert] routed choices
+};
+
+}  // namespace zeroth

@@ -1,0 +1,97 @@
+// Inside of policy/: the packed weights of one version, and what all versions share.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernels/ops.h"
+#include "model/buffer.h"
+#include "model/config.h"
+#include "model/layout.h"
+#include "model/rope_table.h"
+#include "policy/weights.h"
+
+namespace zeroth {
+
+// A published matrix with its bias (empty: none).
+struct Linear {
+  kernels::PackedMatrix weight;
+  std::span<const float> bias;
+  void operator()(const float* x, int64_t ldx, float* y, int64_t ldy, int64_t m,
+                  const kernels::FetchList& fetch = {}) const;
+};
+
+struct PublishedMlp {
+  Linear gate_up, down;
+};
+
+struct PublishedLayer {
+  std::span<const float> input_norm, post_norm, q_norm, k_norm, q_latent_norm, kv_latent_norm;
+  std::span<const float> selection_bias;
+  Linear o, qkv, q_in, q_up, kv_in, kv_up, router, shared_gate;
+  PublishedMlp mlp, shared;
+  std::vector<PublishedMlp> experts;
+  std::vector<const kernels::PackedMatrix*> expert_gate_up, expert_down;
+};
+
+// Everything lies in one block: first the matrices in the order in which forward reads them.
+struct PublishedModel {
+  Block block;
+  std::span<const float> embedding;  // [vocab, width]; empty when tied: it is the head's rows
+  bool tied = false;
+  std::span<const float> final_norm;
+  std::vector<PublishedLayer> layers;
+  kernels::PackedMatrix head;
+};
+
+struct Scratch;
+
+// What all versions of a policy's weights share. Thread safe.
+struct Architecture {
+  explicit Architecture(const PolicyConfig& config);
+  ~Architecture();
+
+  const PolicyConfig config;
+  const Layout layout;
+  const RopeTable rope;
+
+  // Concurrent calls take one scratch each; a finished call leaves it for the next.
+  std::unique_ptr<Scratch> take_scratch() const;
+  void leave_scratch(std::unique_ptr<Scratch> scratch) const;
+  // A block for the next version: that of the last version which nobody holds any more, or a new
+  // one. All are of one size.
+  Block take_block(int64_t bytes) const;
+  void leave_block(Block block) const;
+
+ private:
+  mutable std::mutex mutex_;
+  mutable std::vector<std::unique_ptr<Scratch>> scratches_;
+  mutable Block spare_;
+};
+
+struct WeightsImpl {
+  std::shared_ptr<const Architecture> architecture;
+  WeightsVersion version = 0;
+  int64_t id = 0;
+  PublishedModel model;
+  mutable std::once_flag hashed;
+  mutable std::string sha256;
+};
+
+// Packs the flat buffer `values` (policy/publish.cc).
+WeightsPtr publish_values(std::shared_ptr<const Architecture> architecture, const float* values,
+                          WeightsVersion version);
+// The same while a checkpoint is read, so that no second copy is made of it; with `keep` (may be
+// null) the flat buffer is filled too.
+WeightsPtr publish_from(std::shared_ptr<const Architecture> architecture,
+                        const WeightSource& source, float* keep, WeightsVersion version);
+// See Weights::sha256.
+std::string hash_of(const PublishedModel& model, const PolicyConfig& config, const Layout& layout);
+// x [m, width] = rows of the embedding.
+void embed(const PublishedModel& model, int64_t width, std::span<const TokenId> tokens, float* x);
+
+}  // namespace zeroth

@@ -1,0 +1,272 @@
+#include "policy/weights.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <string>
+
+#include "core/error.h"
+#include "policy/decoder.h"
+
+namespace zeroth {
+namespace {
+
+[[noreturn]] void fail_batch(const std::string& what) { fail("forward: " + what, ""); }
+
+// A wrong index would read or write memory that is not ours, so every call is checked; it costs
+// next to nothing.
+void check_batch(const PolicyConfig& c, const ForwardBatch& batch, int64_t cache_pages) {
+  const int64_t m = static_cast<int64_t>(batch.tokens.size());
+  const int64_t sequences = static_cast<int64_t>(batch.page_begin.size()) - 1;
+  if (batch.positions.size() != batch.tokens.size() ||
+      batch.sequence.size() != batch.tokens.size() || sequences < 0) {
+    fail_batch("tokens, positions and sequence differ in length, or page_begin is empty");
+  }
+  for (int64_t s = 0; s < sequences; ++s) {
+    if (batch.page_begin[s] < 0 || batch.page_begin[s] > batch.page_begin[s + 1]) {
+      fail_batch("page_begin descends at sequence " + std::to_string(s));
+    }
+  }
+  if (batch.page_begin[sequences] > static_cast<int64_t>(batch.page_table.size())) {
+    fail_batch("page_begin ends behind page_table");
+  }
+  for (const int32_t page : batch.page_table) {
+    if (page < 0 || page >= cache_pages) {
+      fail_batch("page " + std::to_string(page) + " of " + std::to_string(cache_pages));
+    }
+  }
+  for (int64_t i = 0; i < m; ++i) {
+    const int32_t token = batch.tokens[i], position = batch.positions[i], s = batch.sequence[i];
+    if (token < 0 || token >= c.vocab_size) {
+      fail("token id " + std::to_string(token) + " is outside the vocabulary of " +
+               std::to_string(c.vocab_size),
+           "use the tokenizer that belongs to the model");
+    }
+    if (position < 0 || position >= c.max_position) {
+      fail("position " + std::to_string(position) + " is outside the model's context of " +
+               std::to_string(c.max_position) + " tokens (max_position_embeddings)",
+           "shorten the prompt or lower max_tokens");
+    }
+    if (s < 0 || s >= sequences) fail_batch("row of sequence " + std::to_string(s));
+    if (batch.page_begin[s + 1] - batch.page_begin[s] <= position / kernels::kPageTokens) {
+      fail_batch("sequence " + std::to_string(s) + " has no page for position " +
+                 std::to_string(position));
+    }
+  }
+  for (const kernels::KvWrite& write : batch.writes) {
+    if (write.row < 0 || write.row >= m || write.slot < 0 ||
+        write.slot >= cache_pages * kernels::kPageTokens) {
+      fail_batch("write of row " + std::to_string(write.row) + " to slot " +
+                 std::to_string(write.slot));
+    }
+  }
+}
+
+void count_choices(const LayerState& state, int64_t* counts) {
+  for (size_t e = 0; e + 1 < state.offsets.size(); ++e) {
+    counts[e] += state.offsets[e + 1] - state.offsets[e];
+  }
+}
+
+// A score of 0 to 1 in units of 1/255; the nearest, so that nothing depends on contracted products.
+uint8_t in_255ths(float score) {
+  return score > 0 ? static_cast<uint8_t>(std::lrint(255 * std::min(score, 1.0f))) : 0;
+}
+
+// Writes what MoE layer `moe` chose for every row; the layout is that of Policy::forward.
+void report_routing(const PolicyConfig& c, const LayerState& state, int64_t m, int64_t moe,
+                    uint8_t* routing) {
+  const int64_t k = c.router.top_k, all = c.moe_layers() * k;
+  for (int64_t i = 0; i < m; ++i) {
+    const int32_t* ids = state.expert_ids.data() + i * k;
+    const float* scores = state.scores.data() + i * c.router.experts;
+    uint8_t* row = routing + i * (all + c.moe_layers());
+    uint8_t* to = row + moe * k;
+    std::copy(ids, ids + k, to);
+    std::sort(to, to + k, [scores](uint8_t a, uint8_t b) {
+      return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
+    });
+    row[all + moe] = in_255ths(scores[to[0]]);
+  }
+}
+
+// `least`: -1 where a row may be left out.
+void check_store(const Weights& weights, const ForwardBatch& batch, const ActivationStore& store,
+                 std::span<const int32_t> rows, int32_t least) {
+  if (!store.holds(weights)) {
+    fail("the kept activations are of other weights",
+         "call ActivationStore::begin with these weights");
+  }
+  if (rows.size() != batch.tokens.size()) {
+    fail_batch(std::to_string(rows.size()) + " kept rows for " +
+               std::to_string(batch.tokens.size()) + " tokens");
+  }
+  for (const int32_t row : rows) {
+    if (row < least || row >= store.rows()) {
+      fail_batch("kept row " + std::to_string(row) + " of " + std::to_string(store.rows()));
+    }
+  }
+}
+
+// Embedding, every layer by `through`, final norm.
+using Through =
+    std::function<void(const Pass&, int layer, const float* x, LayerState& state, float* next)>;
+void run(const WeightsImpl& impl, const ForwardBatch& batch, KvCache& cache, float* hidden,
+         Activations::Impl* kept, int first, RouterStats* stats, uint8_t* routing,
+         const Through& through) {
+  const Architecture& a = *impl.architecture;
+  const PolicyConfig& c = a.config;
+  check_batch(c, batch, cache.pages());
+  const int64_t m = static_cast<int64_t>(batch.tokens.size()), width = c.width;
+  if (m == 0) return;
+  const int64_t moe_layers = c.moe_layers();
+  if (routing && c.router.experts > 256) {
+    fail("routed experts of a model with " + std::to_string(c.router.experts) +
+             " experts do not fit in a byte",
+         "do not record experts for this model");
+  }
+  ScratchLease lease(a);
+  Scratch& scratch = *lease;
+  const std::shared_ptr<const RopeTable::Rows> rows = a.rope.rows(positions_used(c, batch));
+  Pass pass{
+      c,      a.layout, impl.model, batch, cache, m, true, *rows, rotation_of(c, batch, scratch),
+      scratch};
+  pass.slices = slices_of(c, batch, cache.pages());
+
+  const bool full = kept && kept->mode == Activations::Mode::kFull;
+  if (kept) {
+    kept->rows = m;
+    kept->weights_id = impl.id;
+    kept->first = first;
+    kept->x.resize(c.layers + 1);
+    kept->layers.resize(full ? c.layers : 1);
+    kept->choices.assign(c.router.experts, 0);
+  }
+  if (stats && stats->load.empty()) {
+    stats->load.assign(moe_layers, std::vector<int64_t>(c.router.experts, 0));
+  }
+  const auto stream = [&](int layer) {
+    return kept && layer >= first ? kept->x[layer].get(m * width) : scratch.x.get(m * width);
+  };
+  float* x = stream(0);
+  embed(impl.model, width, batch.tokens, x);
+  for (int l = 0, moe = 0; l < c.layers; ++l) {
+    LayerState& state = !kept || l < first ? scratch.layer : kept->layers[full ? l : 0];
+    float* next = stream(l + 1);
+    through(pass, l, x, state, next);
+    x = next;
+    if (!c.sparse[l]) continue;
+    if (kept) count_choices(state, kept->choices.data());
+    if (stats) count_choices(state, stats->load[moe].data());
+    if (routing) report_routing(c, state, m, moe, routing);
+    ++moe;
+  }
+  kernels::rms_norm(x, width, impl.model.final_norm.data(), c.norm_eps, hidden, width,
+                    kept ? kept->inv_final.get(m) : nullptr, m, width);
+}
+
+}  // namespace
+
+int64_t positions_used(const PolicyConfig& c, const ForwardBatch& batch) {
+  int32_t last = 0;
+  for (const int32_t position : batch.positions) last = std::max(last, position);
+  return int64_t{c.chunk_len > 0 ? std::min(last, c.chunk_size) : last} + 1;
+}
+
+std::span<const int32_t> rotation_of(const PolicyConfig& c, const ForwardBatch& batch,
+                                     Scratch& scratch) {
+  if (c.chunk_len == 0) return batch.positions;
+  return scratch.chunks.own_positions(c, batch.positions);
+}
+
+Architecture::Architecture(const PolicyConfig& c)
+    : config(c), layout(make_layout(c)), rope(c.rope, c.rope_dim(), c.max_position) {}
+
+Architecture::~Architecture() = default;
+
+std::unique_ptr<Scratch> Architecture::take_scratch() const {
+  std::lock_guard lock(mutex_);
+  if (scratches_.empty()) return std::make_unique<Scratch>();
+  std::unique_ptr<Scratch> scratch = std::move(scratches_.back());
+  scratches_.pop_back();
+  return scratch;
+}
+
+void Architecture::leave_scratch(std::unique_ptr<Scratch> scratch) const {
+  std::lock_guard lock(mutex_);
+  scratches_.push_back(std::move(scratch));
+}
+
+Block Architecture::take_block(int64_t bytes) const {
+  {
+    std::lock_guard lock(mutex_);
+    if (spare_.bytes == bytes) return std::exchange(spare_, {});
+  }
+  return {allocate_array<char>(bytes), bytes};
+}
+
+void Architecture::leave_block(Block block) const {
+  std::lock_guard lock(mutex_);
+  spare_ = std::move(block);
+}
+
+Weights::Weights(std::unique_ptr<WeightsImpl> impl) : impl_(std::move(impl)) {}
+Weights::~Weights() { impl_->architecture->leave_block(std::move(impl_->model.block)); }
+
+const PolicyConfig& Weights::config() const { return impl_->architecture->config; }
+WeightsVersion Weights::version() const { return impl_->version; }
+int64_t Weights::id() const { return impl_->id; }
+int64_t Weights::bytes() const { return impl_->model.block.bytes; }
+
+const std::string& Weights::sha256() const {
+  std::call_once(impl_->hashed, [this] {
+    const Architecture& a = *impl_->architecture;
+    impl_->sha256 = hash_of(impl_->model, a.config, a.layout);
+  });
+  return impl_->sha256;
+}
+
+void Weights::forward(const ForwardBatch& batch, KvCache& cache, float* hidden,
+                      const ForwardExtras& extras) const {
+  ActivationStore* store = extras.store;
+  if (store) check_store(*this, batch, *store, extras.store_rows, -1);
+  run(*impl_, batch, cache, hidden, extras.save ? &extras.save->impl() : nullptr, extras.save_from,
+      extras.stats, extras.routing,
+      [&](const Pass& pass, int layer, const float* x, LayerState& state, float* next) {
+        layer_forward(pass, layer, x, state, next);
+        if (store) store_layer(pass.config, layer, state, next, *store, extras.store_rows);
+      });
+}
+
+void Weights::recall(const ForwardBatch& batch, KvCache& cache, float* hidden, Activations& save,
+                     RouterStats* stats, const ActivationStore& store,
+                     std::span<const int32_t> store_rows) const {
+  check_store(*this, batch, store, store_rows, 0);
+  if (save.mode() != Activations::Mode::kFull) {
+    fail("recall for activations that are computed again", "call forward when they are");
+  }
+  run(*impl_, batch, cache, hidden, &save.impl(), 0, stats, nullptr,
+      [&](const Pass& pass, int layer, const float*, LayerState& state, float* next) {
+        recall_layer(pass, layer, store, store_rows, state, next);
+      });
+}
+
+void Weights::logprobs(const float* hidden, int64_t m, const int32_t* target,
+                       const float* temperature, std::span<const kernels::KeptSet> kept,
+                       float* logprob, float* entropy) const {
+  kernels::head_logprobs(hidden, config().width, impl_->model.head, target, temperature, kept,
+                         logprob, entropy, nullptr, m);
+}
+
+void Weights::sample(const float* hidden, int64_t m, const kernels::SampleParams* params,
+                     const StreamKey* keys, const uint32_t* position, int32_t* token,
+                     float* logprob, float* entropy, std::vector<int32_t>* kept) const {
+  kernels::head_sample(hidden, config().width, impl_->model.head, params, keys, position, token,
+                       logprob, entropy, kept, m);
+}
+
+void Weights::logits(const float* hidden, int64_t m, float* out) const {
+  kernels::head_logits(hidden, config().width, impl_->model.head, out, m);
+}
+
+}  // namespace zeroth
