@@ -116,7 +116,7 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
          "publish after backward, or run forward again");
   }
   const int first = first_trainable_layer();
-  if (kept.first > first) {
+  if (kept.first > std::max(first, 0)) {
     fail("backward of layers that forward has not kept",
          "freeze or release parameters before forward");
   }

@@ -49,13 +49,14 @@ sample --n 40 --stop e > "$dir/stopped"
 grep -q '"finish":"stop"' "$dir/stopped" || fail "no sample stops at e"
 grep -q '"text":"[^"]*e' "$dir/stopped" && fail "a stop string is left in the text"
 
-# SIGINT ends at a clean point: whole lines, exit code 0, unfinished samples marked.
+# SIGINT ends at a clean point: whole lines, exit code 130, unfinished samples marked.
 "$zeroth" sample --model "$dir/model" --prompt "x" --n 20000 --max-tokens 400 --json \
   > "$dir/cut" 2> /dev/null &
 pid=$!
 while [ ! -s "$dir/cut" ]; do sleep 0.1; done
 kill -INT "$pid"
-wait "$pid" || fail "exit code $? after SIGINT"
+status=0; wait "$pid" || status=$?
+[ "$status" = 130 ] || fail "exit code $status after SIGINT"
 [ "$(wc -l < "$dir/cut")" = 20000 ] || fail "lines are missing after SIGINT"
 tail -n 1 "$dir/cut" | grep -q '"finish":"aborted"' || fail "the last sample is not aborted"
 
