@@ -3,9 +3,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <future>
+#include <memory>
 #include <string>
-#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -14,38 +15,43 @@
 
 namespace zeroth {
 
-// Destroy it before whatever the calls use. Not thread safe.
+// Destroy it before whatever the calls use. Used by one thread at a time.
 class Background {
  public:
-  Background() = default;
-  ~Background() {
-    for (std::thread& thread : given_up_) thread.join();
-  }
+  Background();
+  ~Background();  // waits for calls that were given up
   Background(const Background&) = delete;
   Background& operator=(const Background&) = delete;
 
-  // Result or exception of work(), which runs in a thread of its own. When `stop` becomes true
+  // Result or exception of work(), which runs in a thread that lives as long as this object:
+  // processes that it starts may ask to die with their parent thread. When `stop` becomes true
   // before it ends, throws Interrupted within a moment; the call goes on, so it must own what it
-  // changes, and the destructor waits for it. Null `stop`: an ordinary call.
+  // changes. Null `stop`: an ordinary call.
   template <class Work>
   std::invoke_result_t<Work> run(Work work, const std::atomic<bool>* stop,
                                  const std::string& what) {
     if (stop == nullptr) return work();
     check_stop(stop, what);
-    std::packaged_task<std::invoke_result_t<Work>()> task(std::move(work));
-    auto result = task.get_future();
-    std::thread thread(std::move(task));
+    // Shared, because std::function copies.
+    const auto task =
+        std::make_shared<std::packaged_task<std::invoke_result_t<Work>()>>(std::move(work));
+    auto result = task->get_future();
+    start([task] { (*task)(); });
     while (result.wait_for(std::chrono::milliseconds(50)) != std::future_status::ready) {
       if (!stop->load()) continue;
-      given_up_.push_back(std::move(thread));
+      give_up();
       check_stop(stop, what);
     }
-    thread.join();
     return result.get();
   }
 
  private:
-  std::vector<std::thread> given_up_;
+  class Thread;
+  void start(std::function<void()> work);
+  void give_up();
+
+  std::unique_ptr<Thread> thread_;                // null before the first call
+  std::vector<std::unique_ptr<Thread>> given_up_;
 };
 
 }  // namespace zeroth
