@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "rewards/final_statement.h"
+
 namespace zeroth {
 namespace {
 
-constexpr size_t kMaxDigits = 40;
+constexpr size_t kMaxDigits = 4096;
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 // Bytes of other scripts count as letters: a digit glued to them is part of some other token.
@@ -20,6 +22,24 @@ bool is_letter(char c) {
 bool ends_in_currency(std::string_view before) {
   for (std::string_view sign : {"\u20ac", "\u00a3", "\u00a5", "\u20b9"}) {
     if (before.ends_with(sign)) return true;
+  }
+  return false;
+}
+
+// A control character, or the start of bytes that are no UTF-8.
+bool is_broken(std::string_view text, size_t at) {
+  const auto byte = [&](size_t i) {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u;
+  };
+  const unsigned lead = byte(at);
+  if (lead < 0x80) return lead == 0x7F || (lead < 0x20 && !(lead >= '\t' && lead <= '\r'));
+  const size_t more = lead >= 0xC2 && lead < 0xE0   ? 1
+                      : lead >= 0xE0 && lead < 0xF0 ? 2
+                      : lead >= 0xF0 && lead < 0xF5 ? 3
+                                                    : 0;
+  if (more == 0) return true;
+  for (size_t i = 1; i <= more; ++i) {
+    if ((byte(at + i) & 0xC0) != 0x80) return true;
   }
   return false;
 }
@@ -150,6 +170,8 @@ Found scan_number(std::string_view text, size_t at) {
       begin = sign;
     }
   }
+  // Bytes that are no text make it a part of something else.
+  if (end < text.size() && is_broken(text, end)) value.clear();
   found.valid = !value.empty();
   if (found.valid) found.number = {normalise(negative, value), begin, end};
   return found;
@@ -192,7 +214,7 @@ Verdict check_final_number(std::string_view answer, std::string_view gold, bool 
     return verdict;
   }
   std::optional<FinalNumber> found = find_final_number(answer, NumberPlace::kMarker);
-  if (!found && !strict) found = find_final_number(answer, NumberPlace::kLast);
+  if (!found && !strict) found = find_final_number(final_statement(answer), NumberPlace::kLast);
   if (!found) {
     verdict.reason = Reason::kNoAnswer;
     return verdict;

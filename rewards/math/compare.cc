@@ -46,6 +46,8 @@ bool Comparer::compare(Ref gold, Ref pred, int depth) {
     // "x in S" states the same region as an inequality; an equation does not.
     if (pool_.is(gold, Op::kRelation) && codes(pred) != "i") return false;
     if (false_statement(pred)) return false;
+    // "x^2 = 9" is an equation to be solved, not the answer 9.
+    if (is_scalar(gold) && pool_.is_constant(gold) && unsolved(pred)) return false;
     return compare(gold, last_term(pred), depth + 1);
   }
   // A gold "x in S" is a statement about x, as an inequality is.
@@ -59,6 +61,42 @@ bool Comparer::compare(Ref gold, Ref pred, int depth) {
     return is_scalar(pred) && solved_by(gold, pred);
   }
   return compare_unwrapped(gold, pred, depth);
+}
+
+namespace {
+
+// A polynomial by its operations, with numbers and symbols at the leaves.
+bool is_polynomial(const Pool& pool, Ref ref) {
+  switch (pool[ref].op) {
+    case Op::kNumber:
+    case Op::kSymbol:
+      return true;
+    case Op::kAdd:
+    case Op::kMul:
+      for (int i = 0; i < pool[ref].count; ++i) {
+        if (!is_polynomial(pool, pool.child(ref, i))) return false;
+      }
+      return true;
+    case Op::kDiv:
+      return pool.is_number(pool.child(ref, 1)) && is_polynomial(pool, pool.child(ref, 0));
+    case Op::kPow:
+      return pool.is_number(pool.child(ref, 1)) && pool.value(pool.child(ref, 1)).is_integer() &&
+             is_polynomial(pool, pool.child(ref, 0));
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+// A polynomial in one variable, more than its name, set equal to a constant.
+bool Comparer::unsolved(Ref equation) const {
+  if (!std::all_of(pool_.name(equation).begin(), pool_.name(equation).end(),
+                   [](char c) { return c == kEq; }))
+    return false;
+  const Ref left = pool_.child(equation, 0);
+  return pool_[equation].count == 2 && !only_names(left) && pool_.free_symbols(left).size() == 1 &&
+         is_polynomial(pool_, left) && pool_.is_constant(pool_.child(equation, 1));
 }
 
 bool Comparer::is_scalar(Ref ref) const {
@@ -83,6 +121,7 @@ bool Comparer::is_scalar(Ref ref) const {
 }
 
 bool Comparer::compare_unwrapped(Ref gold, Ref pred, int depth) {
+  if (other_forms(gold, pred, depth)) return true;
   if (pool_.is(gold, Op::kRelation) && pool_.is(pred, Op::kRelation))
     return relations(gold, pred, depth);
   if (pool_.is(gold, Op::kMatrix) || pool_.is(pred, Op::kMatrix))
@@ -130,13 +169,18 @@ bool Comparer::texts(Ref gold, Ref pred) {
   if (!p.empty() && (g == p || lower_case(g) == lower_case(p))) return true;
   if (g.size() != 1 || !is_letter(g[0]) || !pool_.is(pred, Op::kText)) return false;
   std::string_view rest = p;
-  for (std::string_view prefix : {"option", "choice", "answer", "theansweris"}) {
+  for (std::string_view prefix :
+       {"option", "choice", "answer", "theansweris", "u+6545u+9009", "u+9009"}) {
     if (rest.starts_with(prefix) && rest.size() > prefix.size()) rest.remove_prefix(prefix.size());
   }
   bool open = rest.starts_with('(');
   if (open) rest.remove_prefix(1);
   if (rest.empty() || lower_case(std::string(1, rest[0])) != lower_case(g)) return false;
   rest.remove_prefix(1);
+  for (std::string_view suffix : {"iscorrect", "isright", "istheanswer", "isthecorrectanswer",
+                                  "isthecorrectoption", "isthecorrectchoice"}) {
+    if (rest == suffix) return true;
+  }
   if (rest.empty()) return true;
   return rest[0] == ')' || rest[0] == ':';
 }
@@ -253,11 +297,15 @@ bool Comparer::ratios(Ref gold, Ref pred) {
 // "10 m" against "10": one side is a number times a letter that is a unit, the other a plain
 // number.
 bool Comparer::unit_stripped(Ref gold, Ref pred) {
+  // "2mgh" is a product of variables, though each letter is a unit: one letter, or two that are a
+  // unit together ("mg").
   auto all_units = [&](Ref ref) {
     std::vector<int32_t> symbols = pool_.free_symbols(ref);
-    return !symbols.empty() && std::all_of(symbols.begin(), symbols.end(),
-                                           [&](int32_t id) { return is_unit(pool_.name_of(id)); });
+    return !symbols.empty() && symbols.size() <= 2 &&
+           std::all_of(symbols.begin(), symbols.end(),
+                       [&](int32_t id) { return is_unit(pool_.name_of(id)); });
   };
+  auto letters_of = [&](Ref ref) { return pool_.free_symbols(ref).size(); };
   auto strip_product = [&](Ref ref) {
     if (!pool_.is(ref, Op::kMul) || pool_[ref].count < 2) return kNoRef;
     if (!pool_.is_number(pool_.child(ref, 0))) return kNoRef;
@@ -266,6 +314,7 @@ bool Comparer::unit_stripped(Ref gold, Ref pred) {
       if (op != Op::kSymbol && op != Op::kPow && op != Op::kDiv) return kNoRef;
       if (!all_units(pool_.child(ref, i))) return kNoRef;
     }
+    if (letters_of(ref) > 2) return kNoRef;
     return pool_.child(ref, 0);
   };
   auto strip = [&](Ref ref) {  // 9.8 m/s^2

@@ -15,6 +15,10 @@ class Comparer {
       : pool_(pool), options_(options), evaluator_(pool) {}
 
   bool equivalent(Ref gold, Ref pred);
+  // The same numbers, whatever the marks of unit and degree say: 60 radians is not 60 degrees.
+  bool same_number(Ref gold, Ref pred) {
+    return is_scalar(gold) && is_scalar(pred) && numbers(gold, pred);
+  }
   // The comparison ran out of steps, so "no" means "not shown".
   bool exhausted() const { return evaluator_.exhausted() || calls_ > kMaxCalls; }
 
@@ -32,8 +36,21 @@ class Comparer {
   bool ratios(Ref gold, Ref pred);
   bool texts(Ref gold, Ref pred);
   bool unit_stripped(Ref gold, Ref pred);
+  bool unsolved(Ref equation) const;
+
+  // compare_forms.cc: letters of choices, vectors over i, j, k, values by cases, yes and no
+  bool other_forms(Ref gold, Ref pred, int depth);
+  std::string choice_letters(Ref ref) const;
+  bool same_vector(Ref tuple, Ref expression, int depth);
+  bool same_cases(Ref gold, Ref pred, int depth);
+  bool same_condition(Ref gold, Ref pred, int depth);
+  bool affirms(Ref gold, Ref pred) const;
+  bool names_units(Ref ref) const;
+  Ref plain_units(Ref ref);
+  Ref as_matrix(Ref ref);
   std::string spelling(Ref ref) const;
   bool is_scalar(Ref ref) const;
+  bool has_inequality(Ref ref) const;
   Ref match_variables(Ref gold, Ref pred);
 
   // compare_sets.cc
@@ -48,8 +65,10 @@ class Comparer {
   bool covers(Ref ref, const std::vector<Ref>& ends, size_t cell, bool* ok);
   bool sort_ends(std::vector<Ref>* ends);
   bool pieces(Ref gold, Ref pred, int depth);
-  Ref as_region(Ref ref);
   bool is_empty_region(Ref region);
+
+  // compare_regions.cc
+  Ref as_region(Ref ref);
   Ref quadratic_region(Ref polynomial, char code, int32_t variable);
   Ref relation_region(Ref left, char code, Ref right, int32_t variable);
 

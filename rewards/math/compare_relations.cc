@@ -107,13 +107,26 @@ bool Comparer::congruences(Ref gold, Ref pred, int depth) {
   return numbers(a, b) || (pool_.is_number(turns) && pool_.value(turns).is_integer());
 }
 
-// "5 = 6": an equation between constants that does not hold answers nothing.
+// "5 = 6", "x = 1 = 2", "x = 2 x = 3": a chain that ends in a constant and contradicts itself
+// answers nothing.
 bool Comparer::false_statement(Ref equation) {
-  Ref first = pool_.child(equation, 0), last = last_term(equation);
-  if (!is_scalar(first) || !is_scalar(last) || !pool_.is_constant(first) ||
-      !pool_.is_constant(last))
-    return false;
-  return !numbers(first, last);
+  const Ref first = pool_.child(equation, 0), last = last_term(equation);
+  if (!is_scalar(last) || !pool_.is_constant(last)) return false;
+  const int count = pool_[equation].count;
+  for (int i = 0; i + 1 < count && i < 8; ++i) {
+    Ref term = pool_.child(equation, i);
+    if (term == last || !is_scalar(term)) continue;
+    if (i > 0 && pool_.is(first, Op::kSymbol) && !pool_.is_constant(term)) {
+      const std::vector<int32_t> free = pool_.free_symbols(term);
+      if (free.size() != 1 || free[0] != pool_[first].data) continue;
+      term = pool_.substitute(term, free[0], last);
+      if (term == kNoRef) return false;
+    }
+    // f(2) = 8 says what f(2) is.
+    const bool known = !pool_.contains(term, Op::kCall) && !pool_.contains(term, Op::kOpaque);
+    if (known && pool_.is_constant(term) && !numbers(term, last)) return true;
+  }
+  return false;
 }
 
 bool Comparer::relations(Ref gold, Ref pred, int depth) {

@@ -19,29 +19,31 @@ constexpr Probe kProbes[Evaluator::kPoints] = {{1, 1},    {1, -1}, {3, 1},    {1
 
 bool is_real(acb_srcptr z) { return arb_is_zero(acb_imagref(z)); }
 
+}  // namespace
+
 // Keeps arguments of exponentials and circular functions in a range where evaluation is fast.
-bool moderate(acb_srcptr z) {
+bool Evaluator::moderate(acb_srcptr z) {
   arf_t bound;
   arf_init(bound);
   acb_get_abs_ubound_arf(bound, z, 32);
   bool ok = arf_cmpabs_2exp_si(bound, 16) < 0;
   arf_clear(bound);
+  limited_ |= !ok;
   return ok;
 }
 
-// The exponent of the ball's magnitude within +-20000 bits.
-bool sane(acb_srcptr z) {
+// The exponent of the ball's magnitude within +-40000 bits.
+bool Evaluator::sane(acb_srcptr z) {
   if (!acb_is_finite(z)) return false;
   arf_t bound;
   arf_init(bound);
   acb_get_abs_ubound_arf(bound, z, 32);
   bool ok = arf_is_zero(bound) ||
-            (arf_cmpabs_2exp_si(bound, 20000) < 0 && arf_cmpabs_2exp_si(bound, -20000) > 0);
+            (arf_cmpabs_2exp_si(bound, 40000) < 0 && arf_cmpabs_2exp_si(bound, -40000) > 0);
   arf_clear(bound);
+  limited_ |= !ok;
   return ok;
 }
-
-}  // namespace
 
 bool Evaluator::ball(Ref ref, int point, int precision, Domain domain, Ball* out) {
   return eval(ref, Context{point, precision, domain}, out->get());
@@ -381,11 +383,8 @@ bool Evaluator::eval_discrete(Function f, const Context& c, Ref ref, acb_ptr x, 
   }
 }
 
-// Unrolls a sum or product with integer bounds.
-bool Evaluator::eval_big(Ref ref, const Context& c, acb_ptr z) {
-  Ref body = pool_.child(ref, 0), variable = pool_.child(ref, 1), from = pool_.child(ref, 2),
-      to = pool_.child(ref, 3);
-  int64_t lo = 0, hi = 0;
+// The integer bounds of a sum or product; false when they are symbolic.
+bool Evaluator::sum_bounds(Ref sum, const Context& c, int64_t* from, int64_t* to) {
   auto bound = [&](Ref ref, int64_t* out) {
     if (pool_.is_number(ref)) return pool_.value(ref).to_int(out);
     if (bindings_.empty()) return false;  // only at integer points may symbolic bounds be integers
@@ -398,13 +397,22 @@ bool Evaluator::eval_big(Ref ref, const Context& c, acb_ptr z) {
     fmpz_clear(n);
     return integer;
   };
-  bool finite = bound(from, &lo) && bound(to, &hi);
-  if (!finite) {
+  return bound(pool_.child(sum, 2), from) && bound(pool_.child(sum, 3), to);
+}
+
+// Unrolls a sum or product with integer bounds.
+bool Evaluator::eval_big(Ref ref, const Context& c, acb_ptr z) {
+  Ref body = pool_.child(ref, 0), variable = pool_.child(ref, 1);
+  int64_t lo = 0, hi = 0;
+  if (!sum_bounds(ref, c, &lo, &hi)) {
     uint64_t h = mix64(pool_.hash(ref) + static_cast<uint64_t>(c.point));
     acb_set_d(z, 0.5 + static_cast<double>(h >> 12) * 0x1p-52);
     return true;
   }
-  if (hi - lo >= pool_.budget().sum_terms || lo < -1'000'000 || hi > 1'000'000) return false;
+  if (lo < -1'000'000 || hi > 1'000'000 || hi - lo >= pool_.budget().sum_terms) {
+    limited_ = true;
+    return false;
+  }
   bool sum = pool_.is(ref, Op::kSum);
   if (sum) {
     acb_zero(z);

@@ -47,7 +47,8 @@ class Evaluator {
  public:
   explicit Evaluator(Pool& pool) : pool_(pool), work_(pool.budget().work) {}
 
-  bool exhausted() const { return work_ < 0; }
+  // Ran out of steps, or met a number, sum or product beyond the budget: "no" is "not shown" then.
+  bool exhausted() const { return work_ < 0 || limited_; }
 
   // Residue at probe point `point`; nullopt when the expression is not algebraic in the sense
   // above, or divides by 0.
@@ -83,6 +84,9 @@ class Evaluator {
     work_ -= steps;
     return work_ >= 0;
   }
+  bool bound_integer(Ref ref, int64_t* out);
+  std::optional<uint64_t> residue_of_sum(Ref ref, int point);
+  std::optional<uint64_t> residue_of_factorial(Ref argument);
   std::optional<uint64_t> residue_of_power(Ref base, Ref exponent, int point);
   std::optional<uint64_t> residue_of_root(const Rational& radicand);
   bool eval(Ref ref, const Context& c, acb_ptr z);
@@ -99,8 +103,13 @@ class Evaluator {
   bool same_at_integers(Ref a, Ref b, const std::vector<int32_t>& symbols);
   bool same_at_points(Ref a, Ref b, Domain domain, bool* decided);
 
+  bool sum_bounds(Ref sum, const Context& c, int64_t* from, int64_t* to);
+  bool sane(acb_srcptr z);
+  bool moderate(acb_srcptr z);
+
   Pool& pool_;
   int64_t work_;
+  bool limited_ = false;
   std::vector<std::pair<int32_t, int64_t>> bindings_;  // bound variables of sums
 };
 

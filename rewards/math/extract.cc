@@ -2,132 +2,21 @@
 
 #include <algorithm>
 
+#include "rewards/math/boxes.h"
+#include "rewards/math/clause.h"
 #include "rewards/math/extract_parts.h"
+#include "rewards/math/unicode.h"
 
 namespace zeroth::math {
 
-bool answer_region(std::string_view completion, AnswerFormat format, std::string_view* region) {
-  size_t close = completion.rfind("</think>");
-  size_t open = completion.rfind("<think>");
-  bool closed = close != std::string_view::npos;
-  if (closed && (open == std::string_view::npos || open < close)) {
-    completion.remove_prefix(close + 8);
-  } else {
-    if (format == AnswerFormat::kThink) return false;
-    // An open think block that starts the text never came to an answer.
-    size_t first = completion.find_first_not_of(" \n\t\r");
-    if (open != std::string_view::npos && (closed || open == first)) return false;
-  }
-  if (format == AnswerFormat::kAnswerTag) {
-    size_t begin = completion.rfind("<answer>");
-    if (begin == std::string_view::npos) return false;
-    size_t end = completion.find("</answer>", begin);
-    if (end == std::string_view::npos) return false;
-    completion = completion.substr(begin + 8, end - begin - 8);
-  }
-  // Answer tags count without being asked for, unless a box follows them.
-  if (format == AnswerFormat::kAuto) {
-    size_t begin = completion.rfind("<answer>"), end = completion.rfind("</answer>");
-    bool tagged = begin != std::string_view::npos && end != std::string_view::npos && begin < end;
-    if (tagged && completion.find("\\boxed", end) == std::string_view::npos)
-      completion = completion.substr(begin + 8, end - begin - 8);
-  }
-  *region = completion;
-  return true;
-}
-
 namespace {
 
-constexpr size_t kMaxJoinedBoxes = 16;
-
-struct Box {
-  size_t begin = 0;  // of the command
-  size_t end = 0;    // past the closing brace
-  std::string_view content;
-  bool closed = false;
-};
-
-// The last \boxed or \fbox that begins before `limit`.
-bool last_box(std::string_view text, size_t limit, Box* box) {
-  if (limit == 0) return false;
-  size_t boxed = text.rfind("\\boxed", limit - 1);
-  // Only behind that box, so that a walk over many boxes stays linear.
-  size_t from = boxed == std::string_view::npos ? 0 : boxed;
-  size_t fbox = text.substr(from, limit - from).rfind("\\fbox");
-  if (boxed == std::string_view::npos && fbox == std::string_view::npos) return false;
-  size_t at = fbox == std::string_view::npos ? boxed : from + fbox;
-  box->begin = at;
-  size_t pos = at + (at == boxed ? 6 : 5);
-  while (pos < text.size() && (text[pos] == ' ' || text[pos] == '\n')) ++pos;
-  if (pos >= text.size() || text[pos] != '{') {  // \boxed 5: TeX takes the next token
-    size_t end = pos;
-    while (end < text.size() && text[end] != ' ' && text[end] != '\n' && text[end] != '$' &&
-           text[end] != '}')
-      ++end;
-    box->content = text.substr(pos, end - pos);
-    box->end = end;
-    box->closed = end > pos;
-    return true;
-  }
-  size_t end = matching_brace(text, pos);
-  box->closed = end != std::string_view::npos;
-  box->end = box->closed ? end + 1 : text.size();
-  box->content = text.substr(pos + 1, (box->closed ? end : text.size()) - pos - 1);
-  return true;
-}
-
-// Two boxes are parts of one answer when they stand close together, or a separator joins them.
-bool belong_together(std::string_view between, bool same) {
-  if (between.size() < 10) return true;
-  if (same || between.size() >= 70) return false;
-  if (between.find_first_of(",;") != std::string_view::npos) return true;
-  for (std::string_view word : {"and", "or"}) {
-    for (size_t at = between.find(word); at != std::string_view::npos;
-         at = between.find(word, at + 1)) {
-      auto letter = [&](size_t i) {
-        return i < between.size() && ((between[i] | 32) >= 'a' && (between[i] | 32) <= 'z');
-      };
-      if ((at == 0 || !letter(at - 1)) && !letter(at + word.size())) return true;
-    }
-  }
-  return false;
-}
+constexpr size_t kNpos = std::string_view::npos;
 
 std::string_view trimmed(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\n')) text.remove_prefix(1);
   while (!text.empty() && (text.back() == ' ' || text.back() == '\n')) text.remove_suffix(1);
   return text;
-}
-
-// The answer in boxes. An unterminated last box is no answer: earlier ones were not meant as the
-// last word.
-bool boxed_answer(std::string_view text, bool lenient, std::vector<Candidate>* out) {
-  Box box;
-  if (!last_box(text, text.size(), &box)) return false;
-  if (!box.closed) {
-    if (lenient) out->push_back({std::string(box.content), false});
-    return true;
-  }
-  std::vector<std::string_view> parts{trimmed(box.content)};
-  size_t first = box.begin, walked = 1;
-  while (walked <= kMaxJoinedBoxes) {
-    Box before;
-    if (!last_box(text, first, &before) || !before.closed || before.end > first) break;
-    std::string_view content = trimmed(before.content);
-    bool same = content == parts.back();
-    if (!belong_together(text.substr(before.end, first - before.end), same)) break;
-    if (!same) parts.push_back(content);
-    first = before.begin;
-    ++walked;
-  }
-  if (walked > kMaxJoinedBoxes) parts.resize(1);  // noise, not parts of one answer
-  std::string joined;
-  for (auto it = parts.rbegin(); it != parts.rend(); ++it) {
-    if (!joined.empty()) joined += ", ";
-    joined += *it;
-  }
-  out->push_back({std::move(joined), false});
-  return true;
 }
 
 bool has_target(const std::vector<MathTarget>& targets, MathTarget::Kind kind) {
@@ -136,17 +25,90 @@ bool has_target(const std::vector<MathTarget>& targets, MathTarget::Kind kind) {
                      [&](const MathTarget& t) { return t.kind == kind; });
 }
 
+// "(A) 5 (B) 6 (C) 7": the options handed back.
+bool lists_options(std::string_view text) {
+  int marks = 0;
+  for (size_t at = text.find('('); at != kNpos && marks < 3; at = text.find('(', at + 1)) {
+    if (at + 2 >= text.size() || text[at + 2] != ')') continue;
+    const char letter = text[at + 1];
+    marks += letter == static_cast<char>('A' + marks) || letter == static_cast<char>('a' + marks);
+  }
+  return marks >= 2;
+}
+
+// Numbers and nothing else, on several lines or side by side: no single answer among them.
+bool only_numbers(std::string_view text) {
+  return count_digits(text) > 0 && text.find_first_not_of("0123456789., \n-/;") == kNpos;
+}
+
 // Text without formulas: as a whole when it is short, and its last number.
 void bare_candidates(std::string_view region, bool expr, std::vector<Candidate>* out) {
   std::string_view text = trimmed(region);
-  bool latex = text.find('\\') != std::string_view::npos;
-  if (text.size() <= 400 && (latex || count_words(text) < 4)) {
-    out->push_back({std::string(text), false, true});
+  bool latex = false;  // "\\$29" is money
+  for (size_t at = text.find('\\'); at != kNpos && !latex; at = text.find('\\', at + 1))
+    latex = at + 1 < text.size() && text[at + 1] != '$' && text[at + 1] != '%';
+  const bool brief = text.size() <= 400;
+  if (brief && lists_options(text)) {
+    out->push_back({std::string(text), false, false, true});
+    return;
   }
-  if (expr) {
-    for (std::string& number : last_numbers(region)) out->push_back({std::move(number), true});
+  if (brief && only_numbers(text)) {
+    std::string list(text);
+    for (char& c : list) c = c == '\n' ? ';' : c;
+    out->push_back({std::move(list), false, true});
+    return;
   }
-  if (out->empty() && text.size() <= 400) out->push_back({std::string(text), false});
+  const std::string_view clause = brief ? answer_clause(text) : text;
+  if (brief && clause.size() < text.size() && takes_back(text.substr(clause.size()))) {
+    out->push_back({"not " + std::string(clause), false, false, true});
+    return;
+  }
+  if (brief && (latex || count_words(clause) < 4))
+    out->push_back({std::string(clause), false, true});
+  if (expr) push_last_number(brief ? clause : region, out);
+  if (out->empty() && brief) out->push_back({std::string(text), false});
+}
+
+}  // namespace
+
+std::string_view without_broken_bytes(std::string_view text, std::string* copy) {
+  const auto harmless = [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte >= 0x20 ? byte < 0x7F : byte >= '\a' && byte <= '\r';
+  };
+  if (std::all_of(text.begin(), text.end(), harmless)) return text;
+  *copy = valid_utf8(text, kBroken);
+  return *copy;
+}
+
+namespace {
+
+// A gold with its work: "5*3=15 ..\n#### 15", ".. Therefore, the answer is: 150.", "['3']".
+bool gold_with_work(std::string_view gold, const std::vector<Formula>& formulas,
+                    std::vector<Candidate>* out) {
+  const std::string_view text = trimmed(gold);
+  const bool quoted = text.size() > 4 && (text.starts_with("['") || text.starts_with("[\"")) &&
+                      (text.ends_with("']") || text.ends_with("\"]"));
+  if (quoted) {  // a list as Python prints it
+    std::string inner(text.substr(1, text.size() - 2));
+    std::erase(inner, inner.front() == '\'' ? '\'' : '"');
+    out->push_back({std::move(inner), false});
+    return true;
+  }
+  const bool worked = text.find("####") != kNpos || text.find('\n') != kNpos ||
+                      count_words(text) >= 4 || find_last_ignoring_case(text, "answer") != kNpos;
+  if (worked) {
+    const size_t line = answer_line(text);
+    if (line != kNpos) {
+      std::string_view value = trimmed(text.substr(line));
+      value = value.substr(0, value.find('\n'));
+      prose_numbers(answer_clause(value), out);
+      if (!out->empty()) return true;
+    }
+    anchored_candidates(text, formulas, true, out);
+    if (!out->empty()) return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -156,12 +118,24 @@ std::vector<Candidate> find_candidates(std::string_view region,
   bool latex = has_target(targets, MathTarget::Kind::kLatex),
        expr = has_target(targets, MathTarget::Kind::kExpr);
   std::vector<Candidate> out;
-  if (latex && boxed_answer(region, gold, &out)) return out;
+  size_t behind = 0;
+  if (latex && boxed_answer(region, gold, &out, &behind)) {
+    // "We have \boxed{v=3} here.\n\nAnswer: D": a line that names itself the answer is the last
+    // word.
+    const std::string_view rest = region.substr(behind);
+    const size_t line = gold || out.empty() ? kNpos : answer_line(rest);
+    if (line == kNpos) return out;
+    std::vector<Candidate> later;
+    anchored_candidates(rest, find_formulas(rest), true, &later);
+    return later.empty() ? out : later;
+  }
   std::vector<Formula> formulas;
   if (latex) formulas = find_formulas(region);
   if (gold) {
-    bool marked = region.find_first_of("$") != std::string_view::npos || !formulas.empty();
-    if (!marked || only_separators_outside(region, formulas)) {
+    bool marked = region.find_first_of("$") != kNpos || !formulas.empty();
+    const bool plain = !marked || only_separators_outside(region, formulas);
+    if (plain && formulas.empty() && gold_with_work(region, formulas, &out)) return out;
+    if (plain) {
       out.push_back({without_delimiters(region), !latex});
       return out;
     }
@@ -173,15 +147,22 @@ std::vector<Candidate> find_candidates(std::string_view region,
     // A number after the last formula is nearer to the end.
     if (expr) {
       std::string_view rest = region.substr(end);
-      if (count_digits(rest) > 0) {
-        for (std::string& number : last_numbers(rest)) out.push_back({std::move(number), true});
-      }
+      if (count_digits(rest) > 0) push_last_number(rest, &out);
     }
-    out.push_back({joined_formulas(region, formulas, last_main_formula(region, formulas)), false});
+    const size_t last = last_main_formula(region, formulas);
+    std::string joined = joined_formulas(region, formulas, last);
+    const std::string_view before = region.substr(0, formulas[last].begin);
+    if (denies(before.substr(before.size() - std::min<size_t>(before.size(), 80))) ||
+        takes_back(region.substr(formulas[last].end))) {
+      out.clear();
+      out.push_back({"not " + joined, false, false, true});
+      return out;
+    }
+    out.push_back({std::move(joined), false});
     return out;
   }
   if (!latex) {
-    for (std::string& number : last_numbers(region)) out.push_back({std::move(number), true});
+    push_last_number(region, &out);
     return out;
   }
   if (!targets.empty() && !expr) return out;  // formulas only, and there is none

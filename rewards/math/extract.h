@@ -14,11 +14,18 @@ struct Candidate {
   bool plain = false;  // stood outside mathematics: number conventions of prose
   bool prose =
       false;  // a sentence: words beside a number mean that the number alone may be the answer
+  bool denied = false;  // the text says that this is not the answer: compared as words only
 };
 
 // The part of a completion that may hold the answer under `format`; false when the format is
 // broken.
 bool answer_region(std::string_view completion, AnswerFormat format, std::string_view* region);
+
+// What stands for bytes that are no UTF-8, and for controls: U+FFFD.
+constexpr std::string_view kBroken = "\xEF\xBF\xBD";
+// The text with kBroken for every such byte; `*copy` holds it when there is one, else `text` itself
+// is returned. Linear.
+std::string_view without_broken_bytes(std::string_view text, std::string* copy);
 
 // Candidates in order of preference: the first that parses is the answer, and nothing else is
 // looked at. Empty: no answer. `gold` allows an unterminated last box and takes text without

@@ -197,111 +197,7 @@ size_t find_last_ignoring_case(std::string_view text, std::string_view lower_wor
   }
 }
 
-namespace {
-
-// The rest of the sentence after an anchor, without marks of emphasis and the closing formula of
-// few-shot prompts.
-std::string_view sentence_after(std::string_view text, size_t pos) {
-  std::string_view rest = text.substr(pos, 300);
-  size_t hope = rest.find("I hope");
-  if (hope != kNpos) rest = rest.substr(0, hope);
-  while (!rest.empty() && (is_blank(rest.front()) || rest.front() == ':' || rest.front() == '*'))
-    rest.remove_prefix(1);
-  size_t line = rest.find('\n');
-  if (line != kNpos) rest = rest.substr(0, line);
-  for (size_t i = 0; i + 1 < rest.size(); ++i) {
-    if (rest[i] == '.' && is_blank(rest[i + 1])) {
-      rest = rest.substr(0, i);
-      break;
-    }
-  }
-  size_t tag = rest.find("<|");
-  if (tag != kNpos) rest = rest.substr(0, tag);
-  rest = trimmed(rest);
-  while (!rest.empty() && (rest.back() == '.' || rest.back() == '*' || rest.back() == '"'))
-    rest.remove_suffix(1);
-  while (!rest.empty() && rest.front() == '"') rest.remove_prefix(1);
-  return trimmed(rest);
-}
-
-// What stands after position `pos` of an anchor: a formula that begins within `reach`, or the
-// sentence.
-bool read_anchor(std::string_view text, const std::vector<Formula>& formulas, size_t pos,
-                 size_t reach, bool expr, bool words, std::vector<Candidate>* out) {
-  auto it = std::lower_bound(formulas.begin(), formulas.end(), pos,
-                             [](const Formula& f, size_t p) { return f.begin < p; });
-  std::string_view lead = text.substr(pos, 12);  // marks aside, what comes first
-  while (!lead.empty() && (is_blank(lead.front()) || lead.front() == ':' || lead.front() == '*'))
-    lead.remove_prefix(1);
-  if (lead.starts_with("not ") || lead.starts_with("neither ")) {
-    out->push_back({std::string(sentence_after(text, pos)), false});
-    return true;
-  }
-  // "is 3, since $3^2 = 9$": the number comes before the formula.
-  const bool number_first = expr && !lead.empty() && is_digit(lead.front());
-  if (it != formulas.end() && it->begin <= pos + reach && !number_first) {
-    // Formulas joined after the first belong to it.
-    size_t last = static_cast<size_t>(it - formulas.begin());
-    while (last + 1 < formulas.size() && last - static_cast<size_t>(it - formulas.begin()) < 5) {
-      std::string_view between =
-          trimmed(text.substr(formulas[last].end, formulas[last + 1].begin - formulas[last].end));
-      if (between != "," && between != "and" && between != "or" && between != ", and") break;
-      ++last;
-    }
-    std::string joined;
-    for (size_t i = static_cast<size_t>(it - formulas.begin()); i <= last; ++i) {
-      if (!joined.empty()) joined += ", ";
-      joined += formulas[i].content;
-    }
-    out->push_back({std::move(joined), false});
-    return true;
-  }
-  if (!expr) return false;
-  std::string_view sentence = sentence_after(text, pos);
-  if (sentence.empty()) return false;
-  bool digits = count_digits(sentence) > 0;
-  if (!digits && !words) return false;
-  if (count_words(sentence) < 4) out->push_back({std::string(sentence), false, true});
-  for (std::string& number : last_numbers(sentence)) out->push_back({std::move(number), true});
-  if (out->empty() && words) out->push_back({std::string(sentence), false});
-  return !out->empty();
-}
-
-}  // namespace
-
-void anchored_candidates(std::string_view text, const std::vector<Formula>& formulas, bool expr,
-                         std::vector<Candidate>* out) {
-  std::vector<size_t> anchors;  // from the last to the first
-  for (size_t at = find_last_ignoring_case(text, "answer"); at != kNpos && anchors.size() < 30;
-       at = at == 0 ? kNpos : find_last_ignoring_case(text, "answer", at - 1)) {
-    anchors.push_back(at);
-  }
-  // "final answer .. is X", then "answer: X", then "answer .. X".
-  for (size_t at : anchors) {
-    bool final = at >= 6 && starts_ignoring_case(text, at - 6, "final ");
-    if (!final) continue;
-    std::string_view window = text.substr(at + 6, 110);
-    window = window.substr(0, window.find("I hope"));
-    for (size_t is = window.find(" is"); is != kNpos; is = window.find(" is", is + 1)) {
-      char next = is + 3 < window.size() ? window[is + 3] : '\0';
-      if (next != ' ' && next != ':' && next != '\n') continue;
-      if (read_anchor(text, formulas, at + 6 + is + 3, 3, expr, true, out)) return;
-    }
-  }
-  for (size_t at : anchors) {
-    size_t pos = at + 6;
-    while (pos < text.size() && text[pos] == '*') ++pos;
-    if (pos < text.size() && text[pos] == ':' &&
-        read_anchor(text, formulas, pos + 1, 50, expr, true, out))
-      return;
-  }
-  for (size_t at : anchors) {
-    bool is = starts_ignoring_case(text, at + 6, " is");
-    if (read_anchor(text, formulas, at + (is ? 9 : 6), 50, expr, is, out)) return;
-  }
-}
-
-std::vector<std::string> last_numbers(std::string_view text) {
+std::vector<std::string> last_numbers(std::string_view text, size_t* place) {
   auto in_expression = [](char c) {
     return is_digit(c) || std::strchr(".,+-*/^() %", c) != nullptr;
   };
@@ -335,12 +231,17 @@ std::vector<std::string> last_numbers(std::string_view text) {
     char before = begin > 0 ? text[begin - 1] : ' ';
     bool free = begin == 0 || run.data() > text.data() + begin || is_blank(before) ||
                 before == '=' || before == '$' || static_cast<unsigned char>(before) >= 0x80 ||
-                before == ':' || before == '*' || before == '[' || before == '{';
+                before == ':' || before == '*' || before == '[' || before == '{' || before == '\'';
+    // Next to bytes that are no text it is a part of something else.
+    const size_t behind = static_cast<size_t>(run.data() - text.data()) + run.size();
+    if (text.substr(0, begin).ends_with(kBroken) || text.substr(behind).starts_with(kBroken))
+      return {};
     if (!free) {
       if (begin == 0) return {};
       end = begin;
       continue;
     }
+    *place = static_cast<size_t>(run.data() - text.data());
     std::vector<std::string> out{std::string(run)};
     while (!number.empty() && (number.front() == ',' || number.front() == ' '))
       number.remove_prefix(1);

@@ -36,13 +36,6 @@ void Lexer::step() {
   punctuation(c);
 }
 
-void Lexer::foreign() {
-  size_t end = source_.find('\x02', pos_);
-  if (end == std::string_view::npos) end = source_.size() - 1;
-  push(Kind::kLetter, 0, "u+" + std::string(source_.substr(pos_ + 1, end - pos_ - 1)));
-  pos_ = end + 1;
-}
-
 void Lexer::punctuation(char c) {
   auto next_is = [&](char want) { return peek() == want; };
   switch (c) {
@@ -182,7 +175,9 @@ void Lexer::number() {
     pos_ += std::max<size_t>(mark, 1);
     digits.push_back('.');
     take();
-  } else if (peek() == '.' && !digits.empty() && rest_starts(".\\overline")) {
+  } else if (peek() == '.' && !digits.empty() &&
+             (rest_starts(".\\overline") || rest_starts(".\\bar") || rest_starts(".\\dot") ||
+              rest_starts(".("))) {
     ++pos_;
     digits.push_back('.');
   }
@@ -197,6 +192,9 @@ void Lexer::number() {
       }
     }
   }
+  if (begin != pos_) recurring(&digits);
+  if (digits.ends_with('.') && !rest_starts("\\overline") && !rest_starts("\\bar"))
+    digits.pop_back();
   push(Kind::kNumber, 0, std::move(digits));
 }
 
@@ -259,6 +257,11 @@ void Lexer::letters() {
     push(Kind::kWord, 0, std::string(run));
     return;
   }
+  // The conjunctions of other languages, between values.
+  if ((text_depth_ > 0 || prose_) && (run == "oder" || run == "ou" || run == "und")) {
+    push(Kind::kSeparator, run == "und" ? '&' : 'o');
+    return;
+  }
   if (half_day(run)) return;
   if (after_digit && (run.starts_with("or") || run.starts_with("and")) && !is_unit(run)) {
     size_t n = run.starts_with("or") ? 2 : 3;
@@ -272,7 +275,9 @@ void Lexer::letters() {
   size_t next = source_.find_first_not_of(" \n", pos_);
   bool ends = next == std::string_view::npos ||
               std::string_view(".,;}").find(source_[next]) != std::string_view::npos;
-  bool unit = run.size() >= 2 && last_is(Kind::kNumber) && is_unit(run);
+  // In italics "mg" may be a product, mass times gravity: the comparison takes it as either.
+  const bool product = text_depth_ == 0 && !prose_ && (run == "mg" || run == "ms" || run == "ml");
+  bool unit = run.size() >= 2 && last_is(Kind::kNumber) && is_unit(run) && !product;
   if (run.size() > 1 && is_known_name(run) && !(unit && ends)) {
     push(Kind::kCommand, 0, std::string(run));
     return;

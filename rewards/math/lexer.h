@@ -9,7 +9,8 @@ namespace zeroth::math {
 
 struct Token {
   enum class Kind : uint8_t {
-    kNumber,    // text: digits with at most one '.', separators removed, exponent "e-3" kept
+    kNumber,    // text: digits with at most one '.', separators removed, exponent "e-3" kept, the
+                // digits that recur in brackets ("0.1(6)")
     kLetter,    // text: name of a variable; upright when it came from \text or \mathrm
     kCommand,   // text: name without the backslash
     kWord,      // text: a run of letters that is no product of variables
@@ -29,6 +30,7 @@ struct Token {
   bool space = false;    // white space or a spacing command stood before it
   bool upright = false;  // from \text{..}, \mathrm{..} or prose
   bool in_run = false;   // kLetter: the letter before it belongs to the same run of letters
+  bool changes = false;  // kWord: the value beside it is not the value meant ("less than 5")
   std::string text;
 
   bool is(Kind k) const { return kind == k; }
@@ -49,5 +51,7 @@ bool tokenize(std::string_view source, const LexOptions& options, std::vector<To
 bool is_known_name(std::string_view name);
 // Units of measure that may follow a number.
 bool is_unit(std::string_view word);
+// Further ones that are units only in upright letters: \mathrm{K}, \text{T}.
+bool is_upright_unit(std::string_view word);
 
 }  // namespace zeroth::math

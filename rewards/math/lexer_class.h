@@ -49,11 +49,15 @@ class Lexer {
   bool last_is(Kind kind) const { return !tokens_.empty() && tokens_.back().kind == kind; }
   void step();
   void foreign();
+  std::string foreign_run();
   void punctuation(char c);
   void number();
   bool in_fraction() const;
   size_t group_separator() const;
   size_t braced_mark() const;
+  void recurring(std::string* digits);
+  bool recurring_dots(std::string* digits);
+  void row_height();
   void letters();
   bool half_day(std::string_view run);
   void push_letters(std::string_view run);

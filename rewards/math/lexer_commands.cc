@@ -69,6 +69,10 @@ void Lexer::command() {
     group();
     return;
   }
+  if (name == "cr") {
+    push(Kind::kSeparator, 'n');
+    return;
+  }
   if (is_font_command(name)) return;  // the group that follows is plain grouping
   if (is_text_command(name)) return text_group(name);
   if (name == "not" && negated_relation()) return;
@@ -115,6 +119,7 @@ void Lexer::control_symbol(char next) {
     }
     pos_ += 2;
     push(Kind::kSeparator, 'n');
+    row_height();
     return;
   }
   pos_ += next == '\0' || is_digit(next) ? 1 : 2;
@@ -171,7 +176,8 @@ void Lexer::text_group(std::string_view command_name) {
     return;
   }
   if (one_of(command_name, std::to_array<std::string_view>({"mathrm", "operatorname"})) &&
-      inner.size() > 1 && std::all_of(inner.begin(), inner.end(), is_letter) && !is_unit(inner)) {
+      inner.size() > 1 && std::all_of(inner.begin(), inner.end(), is_letter) && !is_unit(inner) &&
+      !is_upright_unit(inner)) {
     push(Kind::kCommand, 0, std::string(inner)).upright = true;
     return;
   }

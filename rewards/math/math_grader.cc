@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
+#include "rewards/math/choices.h"
 #include "rewards/math/compare.h"
 #include "rewards/math/extract.h"
-#include "rewards/math/lexer_words.h"
 #include "rewards/math/parser.h"
 #include "rewards/math/unicode.h"
 
@@ -26,6 +26,7 @@ struct Side {
   std::string raw;
   std::string first_raw;  // of the candidate that came first
   bool plain = false;
+  bool denied = false;
 };
 
 // A list of words and of mathematics.
@@ -45,6 +46,10 @@ Side read_side(math::Pool& pool, const std::vector<math::Candidate>& candidates,
     side.raw = candidate.text;
     if (candidate.text.size() > 4 * static_cast<size_t>(options.budget.answer_bytes)) {
       side.parsed = {math::kNoRef, true, true};
+    } else if (candidate.denied) {
+      side.parsed.ref = pool.text(candidate.text.substr(0, kShown));
+      side.parsed.as_text = true;
+      side.denied = true;
     } else {
       side.parsed = math::parse_answer(pool, math::to_ascii_latex(candidate.text), candidate.plain);
     }
@@ -71,56 +76,6 @@ MathVerdict verdict(double score, Reason reason) {
   return v;
 }
 
-bool is_capital(char c) { return c >= 'A' && c <= 'Z'; }
-
-// The letter of a choice that is written out with its text: "(B) 42", "B. 42", "\\textbf{(B)} 42";
-// 0 when there is none, or when a second choice follows.
-char spelled_choice(std::string_view raw) {
-  std::string text;
-  for (size_t i = 0; i < raw.size() && text.size() < 400; ++i) {
-    if (raw[i] == '\\') {  // commands of fonts and spacing
-      const size_t begin = i + 1;
-      while (i + 1 < raw.size() && ((raw[i + 1] | 32) >= 'a' && (raw[i + 1] | 32) <= 'z')) ++i;
-      const std::string_view name = raw.substr(begin, i + 1 - begin);
-      const bool blank = text.find_first_not_of(' ') == std::string::npos;
-      if (blank && !name.empty() && !math::is_text_command(name) && !math::is_font_command(name))
-        return 0;
-      if (name.empty() && begin < raw.size() && raw[begin] == '{') return 0;  // a set
-      text += ' ';
-    } else if (raw[i] != '{' && raw[i] != '}' && raw[i] != '$' && raw[i] != '*') {
-      text += raw[i];
-    }
-  }
-  auto marked = [&](size_t i) {  // "(B)", or "B" at the rim of a word with a mark behind it
-    if (i >= text.size() || !is_capital(text[i])) return false;
-    bool closed =
-        i + 1 < text.size() && (text[i + 1] == ')' || text[i + 1] == '.' || text[i + 1] == ':');
-    bool opened = i == 0 || text[i - 1] == ' ' || text[i - 1] == '(';
-    return closed && opened;
-  };
-  size_t first = text.find_first_not_of(' ');
-  if (first == std::string::npos) return 0;
-  if (text[first] == '(') ++first;
-  if (!marked(first)) return 0;
-  // "(A)+1" is an expression, "(A) or .." two choices.
-  size_t next = text.find_first_not_of(' ', first + 2);
-  if (next != std::string::npos) {
-    if (std::string_view("+-*/^=<>!,_").find(text[next]) != std::string_view::npos) return 0;
-    for (std::string_view word : {"or ", "and "}) {
-      if (std::string_view(text).substr(next).starts_with(word)) return 0;
-    }
-  }
-  for (size_t i = first + 1; i < text.size(); ++i) {
-    if (marked(i)) return 0;
-  }
-  for (std::string_view word : {" or ", " and ", ", "}) {
-    size_t at = text.find(word);
-    if (at != std::string::npos && at + word.size() + 1 == text.size() && is_capital(text.back()))
-      return 0;
-  }
-  return text[first];
-}
-
 // For a gold list, "60,120" may be its two members and no number.
 bool reads_as_list(math::Pool& pool, math::Comparer& comparer, const Side& g, const Side& p) {
   const bool list = pool.is(g.parsed.ref, math::Op::kList) || pool.is(g.parsed.ref, math::Op::kSet);
@@ -128,6 +83,86 @@ bool reads_as_list(math::Pool& pool, math::Comparer& comparer, const Side& g, co
   const math::ParsedAnswer members =
       math::parse_answer(pool, math::to_ascii_latex(p.raw), p.plain, false);
   return members.ref != math::kNoRef && comparer.equivalent(g.parsed.ref, members.ref);
+}
+
+// Times of day, angles and measures in several units say which unit they mean: then it counts.
+// True when that decides, with the verdict in *same.
+bool units_decide(math::Comparer& comparer, const Side& g, const Side& p, bool* same) {
+  const math::ParsedAnswer &a = g.parsed, &b = p.parsed;
+  *same = false;
+  if (a.half_day != 0 && b.half_day != 0 && a.half_day != b.half_day)
+    return true;  // 10 a.m., 10 p.m.
+  if ((a.measure.compound || b.measure.compound) && a.measure.dimension != 0 &&
+      b.measure.dimension != 0) {
+    *same = a.measure.dimension == b.measure.dimension && a.measure.value == b.measure.value;
+    return true;
+  }
+  if (a.angle != 0 && b.angle != 0 && a.angle != b.angle) {  // 60 radians, 60 degrees
+    *same = comparer.same_number(a.ref, b.ref);
+    return true;
+  }
+  return false;
+}
+
+// "x = k pi, k in Z" and "x = n pi, n in Z": the parameter may have any name.
+bool same_with_other_parameter(math::Pool& pool, math::Comparer& comparer, const Side& g,
+                               const Side& p) {
+  if (g.parsed.parameters.size() != 1) return false;
+  const int32_t wanted = g.parsed.parameters[0];
+  const std::vector<int32_t> gold = pool.free_symbols(g.parsed.ref);
+  int32_t other = -1;
+  for (const int32_t id : pool.free_symbols(p.parsed.ref)) {
+    if (id == wanted) return false;
+    if (std::find(gold.begin(), gold.end(), id) != gold.end()) continue;
+    if (other >= 0) return false;
+    other = id;
+  }
+  if (other < 0) return false;
+  const math::Ref renamed = pool.substitute(p.parsed.ref, other, pool.symbol(pool.name_of(wanted)));
+  return renamed != math::kNoRef && comparer.equivalent(g.parsed.ref, renamed);
+}
+
+// "(B) 12" for a gold 12.
+bool same_behind_choice(math::Pool& pool, math::Comparer& comparer, const Side& g, const Side& p) {
+  const std::string_view value = math::behind_choice(p.first_raw);
+  if (value.empty() || value.size() > 400 || pool.is(g.parsed.ref, math::Op::kSymbol)) return false;
+  const math::ParsedAnswer answer = math::parse_answer(pool, math::to_ascii_latex(value), p.plain);
+  return answer.ref != math::kNoRef && !answer.over_budget &&
+         comparer.equivalent(g.parsed.ref, answer.ref);
+}
+
+// "300 K" in upright letters on one side, "300K" on the other: the same unit.
+bool same_with_unit(math::Pool& pool, math::Comparer& comparer, const Side& g, const Side& p) {
+  const auto value_of = [&](const Side& side, const std::string& unit) {
+    const math::Ref ref = side.parsed.ref;
+    const bool product = pool.is(ref, math::Op::kMul) && pool[ref].count == 2 &&
+                         pool.is_number(pool.child(ref, 0)) &&
+                         pool.is(pool.child(ref, 1), math::Op::kSymbol) &&
+                         pool.name(pool.child(ref, 1)) == unit;
+    return product ? pool.child(ref, 0) : math::kNoRef;
+  };
+  const math::Ref pred = g.parsed.unit.empty() ? math::kNoRef : value_of(p, g.parsed.unit);
+  if (pred != math::kNoRef) return comparer.equivalent(g.parsed.ref, pred);
+  const math::Ref gold = p.parsed.unit.empty() ? math::kNoRef : value_of(g, p.parsed.unit);
+  return gold != math::kNoRef && comparer.equivalent(gold, p.parsed.ref);
+}
+
+bool same_answer(math::Pool& pool, math::Comparer& comparer, const Side& g, const Side& p,
+                 const MathOptions& options) {
+  if (p.denied)
+    return pool.is(g.parsed.ref, math::Op::kText) &&
+           comparer.equivalent(g.parsed.ref, p.parsed.ref);
+  bool same = false;
+  if (units_decide(comparer, g, p, &same)) return same;
+  if (const std::vector<int> statements = math::statement_numbers(g.raw, true); !statements.empty())
+    return math::statement_numbers(p.raw, false) == statements;
+  const bool choice = g.raw.size() < 40 && pool.is(g.parsed.ref, math::Op::kSymbol) &&
+                      pool.name(g.parsed.ref).size() == 1 &&
+                      pool.name(g.parsed.ref)[0] == math::spelled_choice(p.first_raw);
+  return choice || reads_as_list(pool, comparer, g, p) ||
+         comparer.equivalent(g.parsed.ref, p.parsed.ref) ||
+         (options.targets.empty() && same_behind_choice(pool, comparer, g, p)) ||
+         same_with_other_parameter(pool, comparer, g, p) || same_with_unit(pool, comparer, g, p);
 }
 
 bool is_string_only(const MathOptions& options) {
@@ -155,6 +190,8 @@ MathVerdict grade_math(std::string_view gold, std::string_view completion,
   [[maybe_unused]] static thread_local const FlintThread flint_thread;
   std::string_view region;
   bool formatted = math::answer_region(completion, options.format, &region);
+  std::string clean;
+  region = math::without_broken_bytes(region, &clean);
   if (is_string_only(options)) {
     return formatted ? grade_strings(gold, region, options) : verdict(0, Reason::kNoAnswer);
   }
@@ -164,7 +201,7 @@ MathVerdict grade_math(std::string_view gold, std::string_view completion,
     return verdict(0, Reason::kBadGold);
   if (!formatted) return verdict(0, Reason::kNoAnswer);
   // The gold itself, mark-up and all, needs no reading.
-  const bool verbatim = trimmed(region) == trimmed(gold);
+  const bool verbatim = options.verbatim && trimmed(region) == trimmed(gold);
   Side p = verbatim
                ? g
                : read_side(pool, math::find_candidates(region, options.targets, false), options);
@@ -181,18 +218,8 @@ MathVerdict grade_math(std::string_view gold, std::string_view completion,
     return result;
   }
   result.pred_form = math::format_expr(pool, p.parsed.ref, kShown);
-  const bool other_half =
-      g.parsed.half_day != 0 && p.parsed.half_day != 0 && g.parsed.half_day != p.parsed.half_day;
-  if (other_half) {  // 10 a.m. is not 10 p.m.
-    result.reason = Reason::kWrong;
-    return result;
-  }
   math::Comparer comparer(pool, options);
-  bool choice = g.raw.size() < 40 && pool.is(g.parsed.ref, math::Op::kSymbol) &&
-                pool.name(g.parsed.ref).size() == 1 &&
-                pool.name(g.parsed.ref)[0] == spelled_choice(p.first_raw);
-  if (choice || reads_as_list(pool, comparer, g, p) ||
-      comparer.equivalent(g.parsed.ref, p.parsed.ref)) {
+  if (verbatim || same_answer(pool, comparer, g, p, options)) {
     result.score = 1;
     result.reason = Reason::kCorrect;
   } else if (comparer.exhausted() || pool.full() || p.parsed.over_budget) {
@@ -200,7 +227,7 @@ MathVerdict grade_math(std::string_view gold, std::string_view completion,
   } else if (g.parsed.as_text && g.parsed.over_budget) {
     result.reason = Reason::kBadGold;
   } else {
-    result.reason = p.parsed.as_text ? Reason::kParseError : Reason::kWrong;
+    result.reason = p.parsed.as_text && !p.denied ? Reason::kParseError : Reason::kWrong;
   }
   return result;
 }

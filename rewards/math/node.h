@@ -62,6 +62,7 @@ enum RelationCode : char {
 
 constexpr uint8_t kDecimalFlag = 1;
 constexpr uint8_t kOpenLeft = 1, kOpenRight = 2;
+constexpr uint8_t kCasesFlag = 7;                     // kOpaque: pairs of a value and its condition
 constexpr uint8_t kJoinedByAnd = 1, kJoinedByOr = 2;  // kList: the conjunctions between members
 
 enum class Function : int32_t {
@@ -104,6 +105,12 @@ enum class Function : int32_t {
   kDet,
   kTranspose
 };
+
+// Sets of points of the real line.
+inline bool is_region_op(Op op) {
+  return op == Op::kInterval || op == Op::kUnion || op == Op::kIntersection ||
+         op == Op::kDifference || op == Op::kSetBuilder || op == Op::kSpecialSet;
+}
 
 struct Node {
   Op op;

@@ -1,41 +1,18 @@
 #include "rewards/math/parser.h"
 
 #include <algorithm>
-#include <array>
 
+#include "rewards/math/bases.h"
 #include "rewards/math/extract_parts.h"
 #include "rewards/math/parser_depth.h"
+#include "rewards/math/parser_words.h"
+#include "rewards/math/rewrite.h"
 
 namespace zeroth::math {
 
 namespace {
 
 using Kind = Token::Kind;
-
-// Phrases that begin with these qualify the answer before them; they end it.
-constexpr auto kQualifiers = std::to_array<std::string_view>(
-    {"is",   "for", "where", "when", "if",    "such",     "with",   "because", "since",
-     "as",   "are", "at",    "on",   "given", "whenever", "which",  "that",    "so",
-     "from", "per", "of",    "both", "only",  "in",       "forall", "holds",   "have"});
-// With one of these the number beside it is not the answer.
-constexpr auto kNegations = std::to_array<std::string_view>(
-    {"not", "no", "never", "cannot", "none", "neither", "nor", "isn", "isnt", "undefined",
-     "impossible", "wrong", "incorrect", "without", "except", "NOT", "Not", "No", "unknown"});
-
-// Beside one of these a number is a date, not a value.
-constexpr auto kMonths =
-    std::to_array<std::string_view>({"January", "February", "March", "April", "May", "June", "July",
-                                     "August", "September", "October", "November", "December"});
-
-// Spellings of the empty set, as text_between makes them.
-constexpr auto kEmptySet =
-    std::to_array<std::string_view>({"emptyset", "theemptyset", "nullset", "nosolution",
-                                     "nosolutions", "norealsolutions", "therearenosolutions"});
-
-template <size_t N>
-bool one_of(std::string_view word, const std::array<std::string_view, N>& list) {
-  return std::find(list.begin(), list.end(), word) != list.end();
-}
 
 }  // namespace
 
@@ -53,8 +30,8 @@ ParsedAnswer Parser::answer() {
       return {kNoRef, true, true};
     // "9, not 8", "x = 2k, where k ..": a clause about the answer before it.
     bool value_before = !items.empty() && !pool_.is(items.back(), Op::kText);
-    if (value_before && at().is(Kind::kWord) &&
-        (at().text == "not" || one_of(at().text, kQualifiers)))
+    if (value_before && at().is(Kind::kWord) && (at().text == "not" || is_qualifier(at().text)) &&
+        !more_cases_ahead())
       break;
     size_t before = pos_;
     Ref item = element();
@@ -64,21 +41,49 @@ ParsedAnswer Parser::answer() {
     if (pos_ == before) ++pos_;
   }
   if (pool_.full()) return {kNoRef, true, true};
-  // "x = 2k pi, k in Z": the range of a parameter is no member of the list.
-  if (items.size() > 1) {
-    auto ranges = [&](Ref ref) {
-      return pool_.is(ref, Op::kRelation) && pool_.name(ref) == "i" &&
-             pool_.is(pool_.child(ref, 1), Op::kSpecialSet);
-    };
-    std::vector<Ref> kept;
-    std::copy_if(items.begin(), items.end(), std::back_inserter(kept),
-                 [&](Ref r) { return !ranges(r); });
-    if (!kept.empty()) items = std::move(kept);
-  }
+  items = without_ranges(std::move(items));
   if (items.empty()) return {};
   // {1,2} in plain braces is a list.
   Ref whole = items.size() == 1 ? items[0] : pool_.make(Op::kList, items, 0, joined);
-  return {whole, as_text_, false, half_day_};
+  ParsedAnswer result{whole, as_text_, false};
+  result.half_day = half_day_;
+  result.angle = angle_;
+  result.unit = unit_;
+  result.parameters = std::move(parameters_);
+  return result;
+}
+
+// "x = 2k pi, k in Z": the range of a parameter is no member of the list. \\{2k pi : k in Z\\} says
+// the same.
+std::vector<Ref> Parser::without_ranges(std::vector<Ref> items) {
+  auto range_of = [&](Ref ref) {
+    const bool range = pool_.is(ref, Op::kRelation) && pool_.name(ref) == "i" &&
+                       pool_.is(pool_.child(ref, 1), Op::kSpecialSet) &&
+                       pool_.is(pool_.child(ref, 0), Op::kSymbol);
+    return range ? pool_[pool_.child(ref, 0)].data : -1;
+  };
+  if (items.size() == 1 && pool_.is(items[0], Op::kSetBuilder) && pool_[items[0]].count == 2) {
+    const Ref element = pool_.child(items[0], 0);
+    const int32_t name = range_of(pool_.child(items[0], 1));
+    const bool bare = pool_.is(element, Op::kSymbol) || pool_.is(element, Op::kRelation);
+    if (name >= 0 && !bare) {
+      parameters_.push_back(name);
+      return {element};
+    }
+  }
+  if (items.size() < 2) return items;
+  std::vector<Ref> kept;
+  for (Ref item : items) {
+    const int32_t name = range_of(item);
+    if (name < 0) {
+      kept.push_back(item);
+    } else {
+      parameters_.push_back(name);
+    }
+  }
+  if (!kept.empty()) return kept;
+  parameters_.clear();
+  return items;
 }
 
 // Elements up to a closing token, which stays; commas, semicolons and conjunctions separate.
@@ -116,120 +121,6 @@ size_t Parser::element_end(size_t from) const {
     if (depth == 0 && token.is(Kind::kSeparator)) return i;
   }
   return tokens_.size() - 1;
-}
-
-bool Parser::only_words_ahead() const {
-  for (size_t i = pos_; i < tokens_.size(); ++i) {
-    const Token& t = tokens_[i];
-    if (t.is(Kind::kEnd) || t.is(Kind::kSeparator)) return true;
-    bool wordish = t.is(Kind::kWord) || (t.is(Kind::kLetter) && t.upright) ||
-                   t.is(Kind::kOperator, '\'') || t.is(Kind::kOperator, ':') ||
-                   t.is(Kind::kOperator, '-') || t.is(Kind::kOperator, '/') ||
-                   t.is(Kind::kOpen, '(') || t.is(Kind::kClose, ')');
-    if (!wordish) return false;
-  }
-  return true;
-}
-
-// The spelling of tokens [begin, end): words in lower case without blanks between letters of one
-// run.
-Ref Parser::text_between(size_t begin, size_t end) {
-  std::string out;
-  bool words_only = true;
-  for (size_t i = begin; i < end; ++i) {
-    const Token& t = tokens_[i];
-    if (t.is(Kind::kWord) || (t.is(Kind::kLetter))) continue;
-    words_only = false;
-  }
-  for (size_t i = begin; i < end; ++i) {
-    const Token& t = tokens_[i];
-    switch (t.kind) {
-      case Kind::kWord:
-        out += lower_case(t.text);
-        break;
-      case Kind::kLetter:
-        out += words_only || t.upright ? lower_case(t.text) : t.text;
-        break;
-      case Kind::kNumber:
-        out += t.text;
-        break;
-      case Kind::kCommand:
-        out += "\\" + t.text;
-        break;
-      case Kind::kSeparator:
-        out += t.ch == 'n' ? ';' : t.ch;
-        break;
-      case Kind::kPercent:
-        out += '%';
-        break;
-      case Kind::kDegree:
-        out += "^\\circ";
-        break;
-      case Kind::kCell:
-        out += '&';
-        break;
-      default:
-        if (t.ch == '-' && i + 1 < end && (tokens_[i + 1].is(Kind::kWord)) && i > begin)
-          break;  // hyphen
-        if (t.ch != 0) out += t.ch;
-        break;
-    }
-  }
-  if (one_of(out, kEmptySet)) {
-    return pool_.make(Op::kSpecialSet, std::initializer_list<Ref>{}, pool_.intern("empty"));
-  }
-  return pool_.text(out);
-}
-
-// Passes words before a formula. False when they negate it. `label` gets the words when "=" or ":"
-// follows.
-bool Parser::skip_leading_words(std::string* label) {
-  size_t begin = pos_;
-  while (at().is(Kind::kWord)) {
-    if (one_of(at().text, kNegations) || one_of(at().text, kMonths)) return false;
-    ++pos_;
-    while (at().is(Kind::kLetter) && at().upright && (at(1).is(Kind::kWord))) ++pos_;  // "is a"
-  }
-  if (pos_ == begin) return true;
-  if (at().is(Kind::kOperator, ':') || at().is(Kind::kRelation, kEq)) {
-    for (size_t i = begin; i < pos_; ++i) *label += lower_case(tokens_[i].text);
-    ++pos_;
-  }
-  return true;
-}
-
-// Passes units and remarks after a formula up to the end of the element; false when they change its
-// meaning.
-bool Parser::skip_trailing_words() {
-  bool first = true;
-  bool number_seen = false;
-  int open = 0;  // brackets opened by the remark itself
-  while (!done() && !at().is(Kind::kSeparator) && !at().is(Kind::kCell)) {
-    const Token& t = at();
-    if (t.is(Kind::kClose) && open == 0) break;
-    open += t.is(Kind::kOpen);
-    open -= t.is(Kind::kClose);
-    if (t.is(Kind::kWord) || (t.is(Kind::kLetter) && t.upright)) {
-      if (one_of(t.text, kNegations) || one_of(t.text, kMonths)) return false;
-      if (t.text == "am" || t.text == "AM") half_day_ = 'a';
-      if (t.text == "pm" || t.text == "PM") half_day_ = 'p';
-      if (one_of(t.text, kQualifiers) && depth_ <= 1 && !in_set_) {
-        cut_ = true;
-        return true;
-      }
-    } else if (t.is(Kind::kNumber) && !first) {
-      // "5 hours 20 minutes" is not 5; "cm^2" and "cm2" are.
-      bool script = tokens_[pos_ - 1].is(Kind::kOperator, '^') ||
-                    tokens_[pos_ - 1].is(Kind::kOperator, '-') ||
-                    (tokens_[pos_ - 1].is(Kind::kOpen, '{')) || !t.space;
-      if (!script) number_seen = true;
-    } else if (t.is(Kind::kRelation)) {
-      return false;
-    }
-    first = false;
-    ++pos_;
-  }
-  return !number_seen;
 }
 
 // "W(n) = .." defines W: then W(..) is an application, not a product.
@@ -282,7 +173,7 @@ Ref Parser::element() {
   int equations = 0;
   bool negated = false;
   for (size_t i = begin; i < end; ++i) {
-    negated |= tokens_[i].is(Kind::kWord) && one_of(tokens_[i].text, kNegations);
+    negated |= tokens_[i].is(Kind::kWord) && is_negation(tokens_[i].text);
     if (tokens_[i].is(Kind::kOpen)) ++depth;
     if (tokens_[i].is(Kind::kClose)) --depth;
     if (depth == 0 && tokens_[i].is(Kind::kRelation, kEq)) {
@@ -323,12 +214,17 @@ Ref Parser::element_body(size_t begin) {
   const bool variable = pool_.is(value, Op::kSymbol) && pos_ == value_begin + 1 &&
                         pool_.name(value).size() == 1 && pool_.name(value)[0] >= 'a';
   const bool words = value_begin > begin || (at().is(Kind::kWord) && !is_unit(at().text));
-  if (variable && words && label.empty()) {
+  // "A circle", "I think": the article and the pronoun are no names.
+  const bool article = pool_.is(value, Op::kSymbol) && pos_ == value_begin + 1 &&
+                       (pool_.name(value) == "A" || pool_.name(value) == "I") &&
+                       at().is(Kind::kWord) && !is_qualifier(at().text);
+  as_text_ |= article && pool_.name(value) == "I";
+  if (article || (variable && words && label.empty())) {
     const size_t end = element_end(begin);
     pos_ = end;
     return text_between(begin, end);
   }
-  bool remark = at().is(Kind::kWord) || at_unit_fraction() ||
+  bool remark = at().is(Kind::kWord) || at_unit_fraction() || at_symbol_unit() || at_remark() ||
                 ((at().is(Kind::kLetter) || at().is(Kind::kOpen, '(')) && at().upright);
   if (!at_element_end() && remark) {
     if (!skip_trailing_words()) return kNoRef;
@@ -360,7 +256,7 @@ Ref Parser::relation_chain() {
         terms.push_back(text_between(begin, end));
         continue;
       }
-      while (at().is(Kind::kWord) && !one_of(at().text, kNegations)) ++pos_;
+      while (at().is(Kind::kWord) && !is_negation(at().text)) ++pos_;
     }
     Ref next = relation_term();
     if (next == kNoRef) return kNoRef;
@@ -410,8 +306,20 @@ Ref Parser::word_symbol() {
   return product;
 }
 
+namespace {
+
+// "0.333...": the dots belong to the number.
+bool recurs(std::string_view source) {
+  if (!source.ends_with("...")) return false;
+  while (source.ends_with('.')) source.remove_suffix(1);
+  return !source.empty() && source.back() >= '0' && source.back() <= '9';
+}
+
+}  // namespace
+
 ParsedAnswer parse_answer(Pool& pool, std::string_view source, bool plain, bool comma_groups) {
-  while (!source.empty() &&
+  while (source.starts_with("..")) source.remove_prefix(1);
+  while (!source.empty() && !recurs(source) &&
          (source.back() == ' ' || source.back() == '\n' || source.back() == '.' ||
           source.back() == ',' || source.back() == ';' || source.back() == '\\')) {
     source.remove_suffix(1);
@@ -427,7 +335,24 @@ ParsedAnswer parse_answer(Pool& pool, std::string_view source, bool plain, bool 
          matching_brace(source, 0) == source.size() - 1) {
     source = source.substr(1, source.size() - 2);
   }
+  // Quotes.
+  if (source.size() > 2 && source.front() == '\'' && source.back() == '\'' &&
+      source.find('\'', 1) == source.size() - 1) {
+    source = source.substr(1, source.size() - 2);
+  }
   if (source.empty()) return {};
+  const bool group = source.starts_with("\\text{") && source.ends_with('}');
+  const std::string date = read_date(group ? source.substr(6, source.size() - 7) : source);
+  if (!date.empty()) {
+    ParsedAnswer result;
+    result.ref = pool.text(date);
+    return result;
+  }
+  if (const Ref base = read_lettered_base(pool, source); base != kNoRef) {
+    ParsedAnswer result;
+    result.ref = base;
+    return result;
+  }
   thread_local std::vector<Token> tokens;
   LexOptions options;
   options.plain = plain && comma_groups;
@@ -438,7 +363,16 @@ ParsedAnswer parse_answer(Pool& pool, std::string_view source, bool plain, bool 
       !tokenize(source, options, &tokens)) {
     return {pool.text(source), true, true};
   }
+  rewrite_tokens(&tokens);
+  Measure measure = read_measure(tokens);
+  if (measure.compound) {
+    result.ref =
+        pool.text(std::string("measure ") + measure.dimension + " " + measure.value.to_string());
+    result.measure = std::move(measure);
+    return result;
+  }
   result = Parser(pool, tokens).answer();
+  result.measure = std::move(measure);
   if (result.over_budget) result.ref = pool.text(source);
   return result;
 }

@@ -9,14 +9,22 @@
 
 #include "rewards/math/expr.h"
 #include "rewards/math/lexer.h"
+#include "rewards/math/measures.h"
 
 namespace zeroth::math {
 
 struct ParsedAnswer {
-  Ref ref = kNoRef;          // kNoRef when there is nothing in it
-  bool as_text = false;      // some part was not understood and is kept as text
-  bool over_budget = false;  // ref is the whole source as text
-  char half_day = 0;         // 'a' or 'p' when a time of day said so
+  ParsedAnswer() = default;
+  ParsedAnswer(Ref ref, bool as_text, bool over_budget)
+      : ref(ref), as_text(as_text), over_budget(over_budget) {}
+  Ref ref = kNoRef;                 // kNoRef when there is nothing in it
+  bool as_text = false;             // some part was not understood and is kept as text
+  bool over_budget = false;         // ref is the whole source as text
+  char half_day = 0;                // 'a' or 'p' when a time of day said so
+  char angle = 0;                   // 'd' or 'r' when degrees or radians were said
+  std::string unit;                 // behind the value, when it is one letter
+  Measure measure;                  // "5 ft 10 in", "80 min": the same in one unit
+  std::vector<int32_t> parameters;  // names said to run through a set of numbers: k in Z
 };
 
 // Parses ASCII LaTeX (see unicode.h). `plain` tells that it stood outside mathematics. Without
@@ -36,6 +44,7 @@ std::vector<Ref> expand_signs(Pool& pool, Ref ref);
 
 class Parser {
  public:
+  // `tokens` end with kEnd; rewrite.h tells what was done to them.
   Parser(Pool& pool, const std::vector<Token>& tokens) : pool_(pool), tokens_(tokens) {}
   ParsedAnswer answer();
 
@@ -61,14 +70,20 @@ class Parser {
   Ref relation_chain();
   Ref relation_term();
   Ref finish_relation(std::vector<Ref> terms, std::string codes);
-  bool skip_leading_words(std::string* label);
-  bool skip_trailing_words();
   bool at_element_end() const;
-  bool only_words_ahead() const;
+  std::vector<Ref> without_ranges(std::vector<Ref> items);
   size_t element_end(size_t from) const;
-  Ref text_between(size_t begin, size_t end);
   void mark_function_definition();
   Ref word_symbol();
+
+  // parser_words.cc: words before, behind and in place of values
+  bool skip_leading_words(std::string* label);
+  bool skip_trailing_words();
+  bool only_words_ahead() const;
+  bool more_cases_ahead() const;
+  bool note_word(const std::string& word);
+  Ref named_set(const std::string& words);
+  Ref text_between(size_t begin, size_t end);
 
   // parser_expr.cc: set operations, sums, products, powers
   Ref set_expression();
@@ -78,6 +93,8 @@ class Parser {
   bool starts_factor() const;
   bool stops_for_unit(Ref so_far) const;
   bool at_unit_fraction() const;
+  bool at_symbol_unit() const;
+  bool at_remark() const;
   bool at_bracketed_modulus() const;
   bool accept_degree_letter();
   Ref signed_factor();
@@ -118,8 +135,11 @@ class Parser {
   int bars_open_ = 0;
   bool in_set_ = false;
   bool as_text_ = false;
-  bool cut_ = false;            // a qualifying phrase ended the answer
-  char half_day_ = 0;           // see ParsedAnswer
+  bool cut_ = false;   // a qualifying phrase ended the answer
+  char half_day_ = 0;  // see ParsedAnswer
+  char angle_ = 0;
+  std::string unit_;
+  std::vector<int32_t> parameters_;
   Ref modulus_ = kNoRef;        // of the last \\pmod
   size_t call_pos_ = SIZE_MAX;  // token of the name in a definition "W(n) = .."
   std::set<std::string> calls_;

@@ -1,6 +1,7 @@
 // Numbers, letters and groups.
 #include <algorithm>
 
+#include "rewards/math/bases.h"
 #include "rewards/math/parser.h"
 #include "rewards/math/parser_depth.h"
 
@@ -13,6 +14,20 @@ using Kind = Token::Kind;
 bool all_digits(std::string_view text) {
   return !text.empty() &&
          std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
+// Adds the digits of a block that recurs for ever behind `places` decimals.
+void add_recurring(std::string_view block, size_t places, Rational* value) {
+  Rational repeat, nines, scale;
+  fmpz_set_str(fmpq_numref(repeat.get()), std::string(block).c_str(), 10);
+  fmpz_set_ui(fmpq_numref(nines.get()), 10);
+  fmpz_pow_ui(fmpq_numref(nines.get()), nines.num(), block.size());
+  fmpz_sub_ui(fmpq_numref(nines.get()), nines.num(), 1);
+  fmpz_set_ui(fmpq_numref(scale.get()), 10);
+  fmpz_pow_ui(fmpq_numref(scale.get()), scale.num(), places);
+  fmpq_div(repeat.get(), repeat.get(), nines.get());
+  fmpq_div(repeat.get(), repeat.get(), scale.get());
+  fmpq_add(value->get(), value->get(), repeat.get());
 }
 
 // The value of "123", "1.5", ".5", "2e-3"; false when the exponent is over the budget.
@@ -60,7 +75,8 @@ bool read_decimal(std::string_view text, int max_bits, Rational* out, bool* deci
 }
 
 constexpr std::pair<std::string_view, int> kCountingWords[] = {
-    {"hundred", 2}, {"thousand", 3}, {"million", 6}, {"billion", 9}, {"trillion", 12}};
+    {"hundred", 2}, {"thousand", 3}, {"million", 6}, {"billion", 9}, {"trillion", 12},
+    {"u+767e", 2},  {"u+5343", 3},   {"u+4e07", 4},  {"u+4ebf", 8}};
 
 bool takes_arguments(std::string_view name) {
   return name.size() == 1 && std::string_view("fghFGH").find(name[0]) != std::string_view::npos;
@@ -101,40 +117,37 @@ Ref Parser::number() {
   if (at().is(Kind::kOperator, '_')) {
     size_t save = pos_;
     ++pos_;
-    std::string base = raw_group();
-    if (all_digits(base) && base.size() <= 2 && std::stoi(base) >= 2 && std::stoi(base) <= 36) {
+    const int base = base_of(raw_group());
+    if (base > 0) {
       size_t first = std::min(text.find_first_not_of('0'), text.size() - 1);
       return pool_.make(Op::kBase, std::initializer_list<Ref>{}, pool_.intern(text.substr(first)),
-                        static_cast<uint8_t>(std::stoi(base)));
+                        static_cast<uint8_t>(base));
     }
     pos_ = save;
     return kNoRef;
   }
   Rational value;
   bool decimal = false;
-  if (!read_decimal(text, pool_.budget().exact_bits, &value, &decimal)) {
+  const size_t recurs = text.find('(');  // "0.1(6)"
+  if (!read_decimal(std::string_view(text).substr(0, recurs), pool_.budget().exact_bits, &value,
+                    &decimal)) {
     // Too long to compute with: a symbol that equals only the same digits.
     return pool_.make(Op::kOpaque, std::initializer_list<Ref>{}, pool_.intern("number " + text));
   }
-  // 0.1\overline{6} and 0.\dot{3}: repeating decimals.
+  if (recurs != std::string::npos) {
+    const std::string_view block(text.data() + recurs + 1, text.size() - recurs - 2);
+    add_recurring(block, recurs - 1 - text.find('.'), &value);
+    return pool_.number(std::move(value));
+  }
+  // 0.1\overline{6}: repeating decimals.
   if ((decimal || text.ends_with('.')) && at().is(Kind::kCommand) &&
-      (at().text == "overline" || at().text == "bar" || at().text == "dot")) {
+      (at().text == "overline" || at().text == "bar")) {
     size_t save = pos_;
     ++pos_;
     std::string block = raw_group();
     size_t places = text.size() - 1 - text.find('.');
     if (all_digits(block) && block.size() + places < 300) {
-      Rational repeat, scale(1);
-      fmpz_set_str(fmpq_numref(repeat.get()), block.c_str(), 10);
-      Rational nines;
-      fmpz_set_ui(fmpq_numref(nines.get()), 10);
-      fmpz_pow_ui(fmpq_numref(nines.get()), nines.num(), block.size());
-      fmpz_sub_ui(fmpq_numref(nines.get()), nines.num(), 1);
-      fmpz_set_ui(fmpq_numref(scale.get()), 10);
-      fmpz_pow_ui(fmpq_numref(scale.get()), scale.num(), places);
-      fmpq_div(repeat.get(), repeat.get(), nines.get());
-      fmpq_div(repeat.get(), repeat.get(), scale.get());
-      fmpq_add(value.get(), value.get(), repeat.get());
+      add_recurring(block, places, &value);
       return pool_.number(std::move(value));
     }
     pos_ = save;
@@ -330,10 +343,10 @@ Ref Parser::bracket_group(char open) {
         tokens_[pos_ - 2].is(Kind::kNumber)) {
       std::string digits = tokens_[pos_ - 2].text;
       ++pos_;
-      std::string base = raw_group();
-      if (!all_digits(base) || base.size() > 2 || !all_digits(digits)) return kNoRef;
+      const int base = base_of(raw_group());
+      if (base == 0 || !all_digits(digits)) return kNoRef;
       return pool_.make(Op::kBase, std::initializer_list<Ref>{}, pool_.intern(digits),
-                        static_cast<uint8_t>(std::stoi(base)));
+                        static_cast<uint8_t>(base));
     }
     return parts[0];
   }

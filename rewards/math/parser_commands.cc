@@ -436,12 +436,21 @@ Ref Parser::environment() {
       ++pos_;
       continue;
     }
-    while (rows_only && at().is(Kind::kWord)) ++pos_;  // "if", "otherwise"
+    if (rows_only && in_row == 1 && (at().text == "otherwise" || at().text == "else")) {
+      cells.push_back(pool_.text("otherwise"));
+      ++in_row;
+    }
+    while (rows_only && at().is(Kind::kWord)) ++pos_;  // "if", "for"
     if (at().is(Kind::kCell) || at().is(Kind::kSeparator) ||
         (at().is(Kind::kCommand) && at().text == "end"))
       continue;
     Ref cell = relation_chain();
     if (cell == kNoRef) return kNoRef;
+    if (rows_only && at().is(Kind::kWord)) {  // "n is even": a condition in words
+      const size_t begin = pos_ - 1;
+      while (at().is(Kind::kWord) || (at().is(Kind::kLetter) && at().upright)) ++pos_;
+      if (in_row == 1) cell = text_between(begin, pos_);
+    }
     cells.push_back(cell);
     ++in_row;
   }
@@ -449,7 +458,8 @@ Ref Parser::environment() {
   if (cells.empty()) return kNoRef;
   if (rows_only) {
     if (columns == 1 && even) return cells.size() == 1 ? cells[0] : pool_.make(Op::kList, cells);
-    return pool_.make(Op::kOpaque, cells, pool_.intern("cases"));
+    const bool pairs = columns == 2 && even;
+    return pool_.make(Op::kOpaque, cells, pool_.intern("cases"), pairs ? kCasesFlag : 0);
   }
   if (!even) return kNoRef;
   if (name == "vmatrix") {

@@ -175,8 +175,41 @@ bool Parser::starts_factor() const {
 // A letter or word behind a number that is its unit: "10 cm", "5\mathrm{m}".
 bool Parser::stops_for_unit(Ref so_far) const {
   if (at_unit_fraction()) return pool_.is_constant(so_far);
-  if (!at().is(Kind::kLetter) || !at().upright || !is_unit(at().text)) return false;
+  if (at_symbol_unit()) return pool_.is_number(so_far);
+  if (!at().is(Kind::kLetter) || !at().upright) return false;
+  // "5\\mathrm{C}_4^2" goes on as a product.
+  const bool goes_on = at(1).is(Kind::kOperator, '_') || at(1).is(Kind::kOpen, '(');
+  if (!is_unit(at().text) && (!is_upright_unit(at().text) || goes_on)) return false;
   return pool_.is_number(so_far) || pool_.is_constant(so_far);
+}
+
+// A remark in brackets behind a value: "(exactly)", "(about 0.33)", "(\approx 33.3\%)".
+bool Parser::at_remark() const {
+  if (!at().is(Kind::kOpen, '(')) return false;
+  if (at(1).is(Kind::kRelation)) return true;
+  if (at(1).is(Kind::kLetter) && at(2).is(Kind::kRelation, kIn)) return true;  // (k \in Z)
+  return at(1).is(Kind::kWord) && (at().upright || at().space);
+}
+
+// 5\Omega, 5\mu\mathrm{F}, 5\text{k}\Omega at the end of a value.
+bool Parser::at_symbol_unit() const {
+  const auto ends = [&](size_t ahead) {
+    const Token& t = at(ahead);
+    return t.is(Kind::kEnd) || t.is(Kind::kSeparator) || t.is(Kind::kClose) || t.is(Kind::kWord);
+  };
+  const auto command = [&](size_t ahead, std::string_view name) {
+    return at(ahead).is(Kind::kCommand) && at(ahead).text == name;
+  };
+  if (command(0, "Omega") || command(0, "AA") || command(0, "ohm")) return ends(1);
+  if (command(0, "mu") || command(0, "micro")) {
+    if (at(1).is(Kind::kWord) && at(1).upright) return true;
+    // In italics too, but for N and mg, which friction is multiplied by.
+    const bool letter = at(1).is(Kind::kLetter) &&
+                        (at(1).upright || std::string_view("FHACVsmgLWT").find(at(1).text) !=
+                                              std::string_view::npos);
+    return letter && ends(2);
+  }
+  return at().is(Kind::kLetter) && at().upright && command(1, "Omega") && ends(2);
 }
 
 // \frac{\text{km}}{\text{h}}
@@ -196,7 +229,7 @@ Ref Parser::juxtaposition(Ref first) {
   while (starts_factor()) {
     if (pool_.full()) return kNoRef;
     if (stops_for_unit(product) || at_bracketed_modulus()) break;
-    if (at().is(Kind::kOpen, '(') && at().upright && at(1).is(Kind::kWord)) break;  // a remark
+    if (at_remark()) break;
     if (pool_.is(first, Op::kPercent) && product == first && at().is(Kind::kNumber)) return kNoRef;
     Ref next = factor();
     if (next == kNoRef) return kNoRef;
@@ -204,7 +237,21 @@ Ref Parser::juxtaposition(Ref first) {
     product = point ? next : combine_mul(pool_, product, next);  // "A(1,2)" names a point
     if (product == kNoRef) return kNoRef;
   }
-  if (at().is(Kind::kNumber)) return kNoRef;  // two values side by side are no value
+  // Two values side by side are no value, but "n! 2^n" and "(1+x)^2 3^n" are products.
+  if (at().is(Kind::kNumber)) {
+    const Token& before = tokens_[pos_ - 1];
+    const bool factorials = before.is(Kind::kOperator, '!') && at(1).is(Kind::kOperator, '!');
+    const bool powers =
+        at(1).is(Kind::kOperator, '^') &&
+        (before.is(Kind::kClose, ')') || before.is(Kind::kClose, '}') ||
+         before.is(Kind::kOperator, '!') ||
+         (before.is(Kind::kNumber) && pos_ > 1 && tokens_[pos_ - 2].is(Kind::kOperator, '^')));
+    const bool goes_on = factorials || powers;
+    const Ref next = goes_on ? factor() : kNoRef;
+    if (next == kNoRef) return kNoRef;
+    product = combine_mul(pool_, product, next);
+    return product == kNoRef ? kNoRef : juxtaposition(product);
+  }
   if (at().is(Kind::kCommand) && (at().text == "bmod" || at().text == "mod")) {
     ++pos_;
     Ref modulus = factor();
@@ -243,6 +290,7 @@ Ref Parser::postfix(Ref base) {
       base = pool_.is(base, Op::kPercent) ? base : pool_.make(Op::kPercent, {base});
     } else if (t.is(Kind::kDegree)) {
       ++pos_;
+      angle_ = 'd';
       base = pool_.make(Op::kDegree, {base});
     } else if (t.is(Kind::kOperator, '^')) {
       ++pos_;
@@ -255,11 +303,17 @@ Ref Parser::postfix(Ref base) {
       if (pool_.is(degree_or_power, Op::kText)) {
         const std::string& mark = pool_.name(degree_or_power);
         if (mark == "degree") {
+          angle_ = 'd';
           base = pool_.make(Op::kDegree, {base});
           if (at().is(Kind::kLetter) && (at().text == "C" || at().text == "F")) ++pos_;
         } else if (mark == "T") {
-          base = pool_.is(base, Op::kMatrix) ? transpose(pool_, base)
-                                             : pool_.pow(base, pool_.symbol("T"));
+          const bool closed = pool_.is(base, Op::kInterval) && pool_[base].flag == 0;
+          if (pool_.is(base, Op::kTuple) || closed) {  // (1,2)^T stands upright
+            base = pool_.make(Op::kMatrix, pool_.copy_children(base), 1);
+          } else {
+            base = pool_.is(base, Op::kMatrix) ? transpose(pool_, base)
+                                               : pool_.pow(base, pool_.symbol("T"));
+          }
         } else if (mark == "complement") {
           base = pool_.make(Op::kOpaque, {base}, pool_.intern("complement"));
         }

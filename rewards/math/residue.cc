@@ -99,7 +99,14 @@ std::optional<uint64_t> Evaluator::residue_of_root(const Rational& radicand) {
 }
 
 std::optional<uint64_t> Evaluator::residue_of_power(Ref base, Ref exponent, int point) {
-  if (!pool_.is_number(exponent)) return std::nullopt;
+  if (!pool_.is_number(exponent)) {  // 3^k inside a sum over k
+    int64_t power = 0;
+    if (bindings_.empty() || !bound_integer(exponent, &power)) return std::nullopt;
+    auto b = residue(base, point);
+    if (!b || *b == 0) return std::nullopt;
+    const auto e = static_cast<int64_t>(kPrime - 1);
+    return pow_mod(*b, static_cast<uint64_t>(power < 0 ? power + e : power));
+  }
   const Rational& e = pool_.value(exponent);
   if (!e.is_integer()) {
     // Half-integer powers of rational constants; the principal root of anything else has no
@@ -116,6 +123,74 @@ std::optional<uint64_t> Evaluator::residue_of_power(Ref base, Ref exponent, int 
     return 0;
   }
   return pow_mod(*b, fmpz_fdiv_ui(e.num(), kPrime - 1));  // Fermat
+}
+
+// The value of a sum or product of bound variables and integers, up to a million.
+bool Evaluator::bound_integer(Ref ref, int64_t* out) {
+  constexpr int64_t kMost = 1'000'000;
+  if (!charge(1)) return false;
+  const Node& node = pool_[ref];
+  switch (node.op) {
+    case Op::kNumber:
+      return pool_.value(ref).to_int(out) && std::abs(*out) <= kMost;
+    case Op::kSymbol:
+      for (auto it = bindings_.rbegin(); it != bindings_.rend(); ++it) {
+        if (it->first != node.data) continue;
+        *out = it->second;
+        return true;
+      }
+      return false;
+    case Op::kAdd:
+    case Op::kMul:
+      *out = node.op == Op::kAdd ? 0 : 1;
+      for (int i = 0; i < node.count; ++i) {
+        int64_t part = 0;
+        if (!bound_integer(pool_.child(ref, i), &part)) return false;
+        *out = node.op == Op::kAdd ? *out + part : *out * part;
+        if (std::abs(*out) > kMost) return false;
+      }
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Unrolled, when the bounds are integers.
+std::optional<uint64_t> Evaluator::residue_of_sum(Ref ref, int point) {
+  const Ref body = pool_.child(ref, 0), variable = pool_.child(ref, 1);
+  int64_t from = 0, to = 0;
+  const bool finite = pool_.is_number(pool_.child(ref, 2)) &&
+                      pool_.is_number(pool_.child(ref, 3)) &&
+                      pool_.value(pool_.child(ref, 2)).to_int(&from) &&
+                      pool_.value(pool_.child(ref, 3)).to_int(&to);
+  if (!finite || from < -1'000'000 || to > 1'000'000) return std::nullopt;
+  if (to - from >= pool_.budget().sum_terms) {
+    limited_ = true;
+    return std::nullopt;
+  }
+  const bool sum = pool_.is(ref, Op::kSum);
+  uint64_t total = sum ? 0 : 1;
+  bindings_.emplace_back(pool_[variable].data, from);
+  bool ok = true;
+  for (int64_t k = from; ok && k <= to; ++k) {
+    bindings_.back().second = k;
+    const auto value = residue(body, point);
+    ok = value.has_value();
+    if (ok) total = sum ? add_mod(total, *value) : mul_mod(total, *value);
+  }
+  bindings_.pop_back();
+  return ok ? std::optional<uint64_t>(total) : std::nullopt;
+}
+
+// n! for a number n; beyond the prime's reach only what is exact counts.
+std::optional<uint64_t> Evaluator::residue_of_factorial(Ref argument) {
+  int64_t n = 0;
+  if (!pool_.is_number(argument) || !pool_.value(argument).to_int(&n) || n < 0 || n > 20'000)
+    return std::nullopt;
+  if (!charge(1 + n / 50)) return std::nullopt;
+  uint64_t product = 1;
+  for (int64_t k = 2; k <= n; ++k) product = mul_mod(product, static_cast<uint64_t>(k));
+  return product;
 }
 
 uint64_t Evaluator::argument_hash(Ref call, int point) {
@@ -190,6 +265,13 @@ std::optional<uint64_t> Evaluator::residue(Ref ref, int point) {
       if (!v) return std::nullopt;
       return mul_mod(*v, inverse_mod(100));
     }
+    case Op::kSum:
+    case Op::kProduct:
+      return residue_of_sum(ref, point);
+    case Op::kFunction:
+      if (static_cast<Function>(node.data) == Function::kFactorial)
+        return residue_of_factorial(pool_.child(ref, 0));
+      return std::nullopt;
     default:
       return std::nullopt;
   }

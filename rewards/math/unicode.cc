@@ -24,6 +24,7 @@ constexpr Mapping kMap[] = {
     {0x00B0, "^{\\circ}"},
     {0x00B1, "\\pm "},
     {0x00B4, "'"},
+    {0x00B5, "\\mu "},
     {0x00B7, "\\cdot "},
     {0x00BA, "^{\\circ}"},
     {0x00BC, "\\frac{1}{4}"},
@@ -32,6 +33,7 @@ constexpr Mapping kMap[] = {
     {0x00D7, "\\times "},
     {0x00F7, "\\div "},
     {0x02B9, "'"},
+    {0x02DA, "^{\\circ}"},
     {0x0391, "A"},
     {0x0392, "B"},
     {0x0393, "\\Gamma "},
@@ -109,11 +111,16 @@ constexpr Mapping kMap[] = {
     {0x20AC, "\\euro "},
     {0x20B9, "\\$"},
     {0x2102, "\\mathbb{C}"},
+    {0x2103, "^{\\circ}C"},
+    {0x2109, "^{\\circ}F"},
     {0x210E, "h"},
     {0x2115, "\\mathbb{N}"},
     {0x211A, "\\mathbb{Q}"},
     {0x211D, "\\mathbb{R}"},
     {0x2124, "\\mathbb{Z}"},
+    {0x2126, "\\Omega "},
+    {0x212A, "K"},
+    {0x212B, "\\text{\\AA}"},
     {0x212F, "e"},
     {0x2147, "e"},
     {0x2148, "i"},
@@ -199,10 +206,34 @@ constexpr Mapping kMap[] = {
     {0x3002, "."},
     {0x3008, "\\langle "},
     {0x3009, "\\rangle "},
+    {0x300A, " "},
+    {0x300B, " "},
+    {0x300C, " "},
+    {0x300D, " "},
+    {0x300E, " "},
+    {0x300F, " "},
+    {0x3010, " "},
+    {0x3011, " "},
+    {0x338E, "\\text{mg}"},
+    {0x338F, "\\text{kg}"},
+    {0x3396, "\\text{mL}"},
+    {0x339C, "\\text{mm}"},
+    {0x339D, "\\text{cm}"},
+    {0x339E, "\\text{km}"},
+    {0x33A0, "\\text{cm}^2"},
+    {0x33A1, "\\text{m}^2"},
+    {0x33A4, "\\text{cm}^3"},
+    {0x33A5, "\\text{m}^3"},
 };
 
 static_assert(std::is_sorted(std::begin(kMap), std::end(kMap),
                              [](const Mapping& a, const Mapping& b) { return a.code < b.code; }));
+
+const char* mapping_of(uint32_t code) {
+  auto it = std::lower_bound(std::begin(kMap), std::end(kMap), code,
+                             [](const Mapping& m, uint32_t c) { return m.code < c; });
+  return it != std::end(kMap) && it->code == code ? it->latex : nullptr;
+}
 
 // Decodes one code point at *pos and moves past it; false (one byte skipped) when the bytes are not
 // UTF-8.
@@ -295,7 +326,8 @@ char subscript(uint32_t code) {
 
 bool is_zero_width(uint32_t code) {
   return code == 0x200B || code == 0x200C || code == 0x200D || code == 0x2060 || code == 0xFEFF ||
-         code == 0x2061 || code == 0x2062 || code == 0xAD || (code >= 0xFE00 && code <= 0xFE0F);
+         code == 0x2061 || code == 0x2062 || code == 0x2063 || code == 0x2064 || code == 0x200E ||
+         code == 0x200F || code == 0xAD || (code >= 0xFE00 && code <= 0xFE0F);
 }
 
 // Form feed + "rac" is what is left of "\frac" after a careless string escape, and so on.
@@ -305,13 +337,68 @@ const char* escaped_control(uint32_t code, std::string_view rest) {
                        [&](std::string_view t) { return rest.starts_with(t); });
   };
   if (code == '\f') return starts({"rac", "box", "loor"}) ? "\\f" : " ";
-  if (code == '\b') return starts({"oxed", "egin", "inom", "eta", "ar", "ig"}) ? "\\b" : "";
+  if (code == '\b') return starts({"oxed", "egin", "inom", "eta", "ar", "ig"}) ? "\\b" : nullptr;
   if (code == '\v') return starts({"ec", "arn", "ee"}) ? "\\v" : " ";
-  if (code == '\a') return starts({"lpha", "pprox", "ngle", "rc"}) ? "\\a" : "";
+  if (code == '\a') return starts({"lpha", "pprox", "ngle", "rc"}) ? "\\a" : nullptr;
   if (code == '\t')
     return starts({"ext{", "imes", "heta", "frac", "an{", "an(", "au"}) ? "\\t" : " ";
   if (code == '\r') return starts({"ight", "angle", "floor", "ceil", "ho"}) ? "\\r" : " ";
   return nullptr;
+}
+
+// The letters and digits of U+1D400..U+1D7FF, which only differ in their font; false for others.
+bool append_mathematical(uint32_t code, std::string* out) {
+  if (code >= 0x1D400 && code < 0x1D6A4) {
+    const uint32_t letter = (code - 0x1D400) % 52;
+    out->push_back(static_cast<char>(letter < 26 ? 'A' + letter : 'a' + letter - 26));
+    return true;
+  }
+  if (code >= 0x1D7CE && code <= 0x1D7FF) {
+    out->push_back(static_cast<char>('0' + (code - 0x1D7CE) % 10));
+    return true;
+  }
+  if (code < 0x1D6A8 || code > 0x1D7CB) return false;
+  constexpr uint32_t kVariants[] = {0x2202, 0x3B5, 0x3D1, 0x3BA, 0x3D5, 0x3C1, 0x3C0};
+  const uint32_t place = (code - 0x1D6A8) % 58;  // 25 capitals, nabla, 25 small letters, variants
+  const uint32_t plain = place == 17   ? 0x398
+                         : place < 25  ? 0x391 + place
+                         : place == 25 ? 0x2207
+                         : place < 51  ? 0x3B1 + place - 26
+                                       : kVariants[place - 51];
+  const auto* found = mapping_of(plain);
+  if (found != nullptr) out->append(found);
+  return found != nullptr;
+}
+
+// A symbol of its own, which equals only itself.
+void append_foreign(uint32_t code, std::string* out) {
+  char buffer[16];
+  std::snprintf(buffer, sizeof buffer, "\x01%x\x02", code);
+  out->append(buffer);
+}
+
+// A combining mark over the digit before it: "0.3" with a bar or a dot is a recurring decimal.
+// Marks over neighbours join: \overline{12}.
+void append_mark(uint32_t code, std::string* out) {
+  const std::string_view command = code == 0x305 || code == 0x304 ? "\\overline{" : "\\dot{";
+  if (out->empty() || out->back() < '0' || out->back() > '9') return;
+  const char digit = out->back();
+  out->pop_back();
+  size_t open = out->rfind('{');
+  const bool joins = code != 0x307 && out->ends_with('}') && open != std::string::npos &&
+                     out->size() - open < 40 && open + 1 >= command.size() &&
+                     out->compare(open + 1 - command.size(), command.size(), command) == 0;
+  if (joins) {
+    out->insert(out->size() - 1, 1, digit);
+  } else {
+    out->append(command).append(1, digit).append("}");
+  }
+}
+
+// Controls and marks of direction that have no business in an answer: they make it another one.
+bool is_control(uint32_t code) {
+  return code < 0x20 || (code >= 0x7F && code < 0xA0) || (code >= 0x202A && code <= 0x202E) ||
+         (code >= 0x2066 && code <= 0x2069) || code == 0xFFFD;
 }
 
 void append_other(uint32_t code, std::string* out) {
@@ -319,30 +406,34 @@ void append_other(uint32_t code, std::string* out) {
     out->push_back(static_cast<char>(code - 0xFF01 + 0x21));
     return;
   }
+  if (code >= 0x304 && code <= 0x307) return append_mark(code, out);
   if (code >= 0x2460 && code <= 0x2473) {  // circled numbers list the statements that hold
     out->append(std::to_string(code - 0x2460 + 1)).append(", ");
     return;
   }
-  auto it = std::lower_bound(std::begin(kMap), std::end(kMap), code,
-                             [](const Mapping& m, uint32_t c) { return m.code < c; });
-  if (it != std::end(kMap) && it->code == code) {
-    out->append(it->latex);
+  if (const char* latex = mapping_of(code)) {
+    out->append(latex);
     return;
   }
-  char buffer[16];
-  std::snprintf(buffer, sizeof buffer, "\x01%x\x02", code);
-  out->append(buffer);
+  if (append_mathematical(code, out)) return;
+  append_foreign(code, out);
 }
 
 }  // namespace
 
-std::string valid_utf8(std::string_view bytes) {
+std::string valid_utf8(std::string_view bytes, std::string_view instead) {
   std::string out;
   size_t pos = 0;
   while (pos < bytes.size()) {
     size_t begin = pos;
     uint32_t code = 0;
-    if (decode(bytes, &pos, &code)) out.append(bytes.substr(begin, pos - begin));
+    const bool valid = decode(bytes, &pos, &code);
+    const bool escape = code >= '\a' && code <= '\r';
+    if (valid && (instead.empty() || escape || !is_control(code))) {
+      out.append(bytes.substr(begin, pos - begin));
+    } else if (!out.ends_with(instead)) {  // a run of them is one
+      out.append(instead);
+    }
   }
   return out;
 }
@@ -365,7 +456,8 @@ std::string to_ascii_latex(std::string_view utf8) {
       continue;
     }
     uint32_t code = 0;
-    if (!decode(utf8, &pos, &code) || is_zero_width(code)) continue;
+    if (!decode(utf8, &pos, &code)) code = 0xFFFD;
+    if (is_zero_width(code)) continue;
     char script = superscript(code), sub = subscript(code);
     if (script != '\0' || sub != '\0') {
       char kind = script != '\0' ? '^' : '_';
@@ -381,9 +473,15 @@ std::string to_ascii_latex(std::string_view utf8) {
     close_script();
     if (code == '\n') {
       out.push_back('\n');
-    } else if (code < 0x20 || code == 0x7F) {
-      const char* repaired = escaped_control(code, utf8.substr(pos));
-      out.append(repaired != nullptr ? repaired : "");
+    } else if (code == 0x85) {
+      out.push_back('\n');
+    } else if (is_control(code)) {
+      const char* repaired = code < 0x20 ? escaped_control(code, utf8.substr(pos)) : nullptr;
+      if (repaired != nullptr) {
+        out.append(repaired);
+      } else {
+        append_foreign(code, &out);
+      }
     } else {
       append_other(code, &out);
     }

@@ -20,24 +20,44 @@ constexpr auto kKnownNames = std::to_array<std::string_view>({
 });
 
 constexpr auto kUnits = std::to_array<std::string_view>({
-    "AM",          "Hz",          "J",       "L",        "MHz",      "N",      "PM",
-    "Pa",          "V",           "W",       "acre",     "acres",    "am",     "apples",
-    "bits",        "boxes",       "bytes",   "calories", "cans",     "cent",   "centimeter",
-    "centimeters", "centimetres", "cents",   "cm",       "cups",     "day",    "days",
-    "deg",         "degree",      "degrees", "digits",   "dm",       "dollar", "dollars",
-    "feet",        "foot",        "ft",      "g",        "gal",      "gallon", "gallons",
-    "gm",          "gram",        "grams",   "h",        "hour",     "hours",  "hr",
-    "hrs",         "in",          "inch",    "inches",   "kWh",      "kg",     "kilograms",
-    "kilometers",  "km",          "kmh",     "kmph",     "kph",      "l",      "lb",
-    "lbs",         "liter",       "liters",  "litres",   "m",        "mL",     "meter",
-    "meters",      "metre",       "metres",  "mg",       "mile",     "miles",  "min",
-    "mins",        "minute",      "minutes", "ml",       "mm",       "month",  "months",
-    "mph",         "ms",          "nm",      "ounces",   "oz",       "pm",     "points",
-    "pound",       "pounds",      "rad",     "radians",  "rs",       "s",      "sec",
-    "second",      "seconds",     "sq",      "square",   "students", "unit",   "units",
-    "week",        "weeks",       "yard",    "yards",    "yd",       "year",   "years",
-    "yr",          "yrs",
+    "AM",          "Bq",         "EUR",        "GBP",         "GHz",         "GeV",
+    "Gy",          "Hz",         "J",          "L",           "MHz",         "MJ",
+    "MPa",         "MW",         "MeV",        "N",           "PM",          "Pa",
+    "Sv",          "Torr",       "USD",        "V",           "W",           "Wb",
+    "acre",        "acres",      "am",         "amu",         "apples",      "atm",
+    "bits",        "boxes",      "bytes",      "cal",         "calories",    "cans",
+    "cc",          "cd",         "cent",       "centimeter",  "centimeters", "centimetre",
+    "centimetres", "cents",      "cm",         "cups",        "dB",          "day",
+    "days",        "deg",        "degree",     "degrees",     "digits",      "dm",
+    "dollar",      "dollars",    "eV",         "euros",       "feet",        "foot",
+    "fps",         "ft",         "g",          "gal",         "gallon",      "gallons",
+    "gm",          "gram",       "grams",      "h",           "hPa",         "hectare",
+    "hectares",    "hour",       "hours",      "hr",          "hrs",         "in",
+    "inch",        "inches",     "items",      "joule",       "joules",      "kHz",
+    "kJ",          "kN",         "kPa",        "kV",          "kW",          "kWh",
+    "kcal",        "keV",        "kelvin",     "kg",          "kilogram",    "kilograms",
+    "kilometer",   "kilometers", "kilometre",  "kilometres",  "km",          "kmh",
+    "kmph",        "kph",        "kt",         "l",           "lb",          "lbs",
+    "liter",       "liters",     "litre",      "litres",      "lm",          "m",
+    "mA",          "mL",         "mN",         "mT",          "mV",          "mW",
+    "meter",       "meters",     "metre",      "metres",      "mg",          "mi",
+    "mile",        "miles",      "millimeter", "millimeters", "millimetres", "min",
+    "mins",        "minute",     "minutes",    "ml",          "mm",          "mmHg",
+    "mmol",        "mol",        "moles",      "month",       "months",      "mph",
+    "ms",          "nF",         "newton",     "newtons",     "nm",          "ohm",
+    "ohms",        "ounces",     "oz",         "pF",          "people",      "persons",
+    "pm",          "points",     "pound",      "pounds",      "ppm",         "rad",
+    "radian",      "radians",    "rpm",        "rs",          "rupees",      "s",
+    "sec",         "second",     "seconds",    "sq",          "square",      "students",
+    "tesla",       "ton",        "tonne",      "tonnes",      "tons",        "torr",
+    "uF",          "unit",       "units",      "volt",        "volts",       "watt",
+    "watts",       "ways",       "week",       "weeks",       "yard",        "yards",
+    "yd",          "year",       "years",      "yr",          "yrs",
 });
+
+// Units in upright letters only; in italics these letters are variables and constants.
+constexpr auto kUprightUnits = std::to_array<std::string_view>(
+    {"A", "C", "F", "H", "K", "M", "S", "T", "au", "bar", "ly", "pc", "sr", "u"});
 
 // Commands that only lay out.
 constexpr auto kIgnored = std::to_array<std::string_view>(
@@ -49,14 +69,16 @@ constexpr auto kIgnored = std::to_array<std::string_view>(
      "sf",        "tt",          "cal",     "pounds",   "euro",       "yen",
      "cent",      "mathop",      "mathrel", "mathbin",  "unicode",    "centering",
      "noindent",  "blacksquare", "square",  "hfill",    "allowbreak", "relax",
-     "protect",   "ensuremath",  "ast"});
+     "protect",   "ensuremath",  "ast",     "large",    "Large",      "LARGE",
+     "huge",      "Huge",        "small",   "tiny",     "normalsize", "footnotesize",
+     "scriptsize"});
 constexpr auto kSpaces =
     std::to_array<std::string_view>({"quad", "qquad", "space", "thinspace", "enspace", "enskip",
                                      "medspace", "negthinspace", "newline", "par"});
 // Commands whose argument vanishes with them.
-constexpr auto kDropArgument =
-    std::to_array<std::string_view>({"hspace", "vspace", "phantom", "hphantom", "vphantom", "label",
-                                     "tag", "color", "textcolor", "kern"});
+constexpr auto kDropArgument = std::to_array<std::string_view>(
+    {"hspace", "vspace", "phantom", "hphantom", "vphantom", "label", "tag", "color", "textcolor",
+     "kern", "cancel", "bcancel", "xcancel", "sout"});
 // Commands whose argument is prose.
 constexpr auto kText = std::to_array<std::string_view>(
     {"text", "textbf", "textit", "textrm", "textnormal", "textsf", "texttt", "textup", "mbox",
@@ -64,11 +86,11 @@ constexpr auto kText = std::to_array<std::string_view>(
 // Commands that only change the font of a formula.
 constexpr auto kFont = std::to_array<std::string_view>(
     {"mathbf", "mathit", "mathcal", "mathscr", "mathfrak", "boldsymbol", "bm", "pmb", "underline",
-     "boxed", "fbox", "mathnormal", "underbrace", "cancel"});
+     "boxed", "fbox", "mathnormal", "underbrace"});
 
 // Words of two or three letters that are no products of variables.
 constexpr auto kShortWords = std::to_array<std::string_view>(
-    {"for", "if", "the", "no", "No", "NO", "yes", "Yes", "YES", "not", "but"});
+    {"for", "if", "the", "no", "No", "NO", "yes", "Yes", "YES", "not", "but", "Rs"});
 
 struct Relation {
   std::string_view name;
@@ -127,11 +149,13 @@ bool contains(const std::array<std::string_view, N>& sorted, std::string_view wo
 
 static_assert(std::is_sorted(kKnownNames.begin(), kKnownNames.end()));
 static_assert(std::is_sorted(kUnits.begin(), kUnits.end()));
+static_assert(std::is_sorted(kUprightUnits.begin(), kUprightUnits.end()));
 
 }  // namespace
 
 bool is_known_name(std::string_view name) { return contains(kKnownNames, name); }
 bool is_unit(std::string_view word) { return contains(kUnits, word); }
+bool is_upright_unit(std::string_view word) { return contains(kUprightUnits, word); }
 
 bool is_layout_command(std::string_view name) { return one_of(name, kIgnored); }
 bool is_space_command(std::string_view name) { return one_of(name, kSpaces); }

@@ -33,6 +33,27 @@ TEST_CASE("verdicts") {
   CHECK(check_final_number("so 18.00", "18").extracted == "18");
 }
 
+TEST_CASE("the statement of an answer, without remarks, reasons and denials") {
+  const auto right = [](const char* text) { return check_final_number(text, "15").score == 1; };
+  for (const char* text :
+       {"15 (not 14)", "15 = 5*3", "5*3 = 15", "The answer is 15, since 3 trays are full.",
+        "15, not 14", "The answer is 15 because 2 of them left.", "\\boxed{15}, as 3 shows",
+        "Answer: 15 (3 rows of 5)", "It is not 14 but 15", "3 cats and 12 dogs, 15 in all",
+        "Answer: 14\nno\nAnswer: 15"}) {
+    CAPTURE(text);
+    CHECK(right(text));
+  }
+  for (const char* text :
+       {"14 (not 15)", "not 15", "The answer is not 15.", "15, which is wrong", "less than 15",
+        "The answer is 14, since 15 fails.", "\\boxed{}", "\\boxed{15", "The answer is 15? No, 14.",
+        "1\xFF"
+        "5",
+        "15\xFF", "15 is incorrect"}) {
+    CAPTURE(text);
+    CHECK(!right(text));
+  }
+}
+
 TEST_CASE("numbers survive formatting with separators") {
   for (uint32_t i = 0; i < 5000; ++i) {
     Rng rng(3, i);

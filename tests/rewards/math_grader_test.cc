@@ -56,7 +56,15 @@ TEST_CASE("think and answer tags") {
   CHECK(score("42", "<answer>41</answer><answer>42</answer>", tag) == 1);
   CHECK(score("42", "<answer>42", tag) == 0);
   CHECK(score("42", "42", tag) == 0);
-  CHECK(score("42", "<answer>42</answer><think>", tag) == 1);
+  // Thinking that never ends came to no answer, in every format and wherever it began.
+  CHECK(score("42", "<answer>42</answer><think>", tag) == 0);
+  for (const char* open :
+       {"<think>\\boxed{42}", "So. <think>\\boxed{42}", "<think><think>\\boxed{42}",
+        "<think>a</think> b <think>\\boxed{42}", "<thinking>\\boxed{42}",
+        "<|begin_of_thought|>\\boxed{42}", "<THINK>42"}) {
+    CAPTURE(open);
+    CHECK(grade_math("42", open).reason == Reason::kNoAnswer);
+  }
 }
 
 TEST_CASE("a gold that says nothing is counted, not scored") {
@@ -126,7 +134,26 @@ TEST_CASE("small inputs with huge trees, and long ones with many marks, end at o
   CHECK(v.score == 0);
   CHECK(v.reason == Reason::kOverBudget);
   // Quadratic extraction would take minutes here.
-  for (const char* mark : {"\\text{", "\\[", "$", "\\boxed{", "answer ", "<think>", "5 "}) {
+  for (const char* mark : {"\\text{",
+                           "\\[",
+                           "$",
+                           "\\boxed{",
+                           "\\boxed{5} is wrong ",
+                           "answer ",
+                           "answer is not ",
+                           "Answer: 5\n",
+                           "#### 5\n",
+                           "<think>",
+                           "<answer>",
+                           "</answer>",
+                           "<",
+                           "5 ",
+                           "5 or ",
+                           "between 1 and ",
+                           "(A) ",
+                           "\xE7\xAD\x94\xE6\xA1\x88",
+                           "\xFF",
+                           "choose E "}) {
     CAPTURE(mark);
     CHECK(grade_math("7", repeat(mark, 300'000)).score == 0);
   }
@@ -141,12 +168,68 @@ TEST_CASE("unicode is read as mathematics, look-alikes are not") {
               "12}") == 1);
   CHECK(math::to_ascii_latex("\xE2\x89\xA4") == "\\leq ");
   CHECK(math::to_ascii_latex("a\xFF\xFE"
-                             "b") == "ab");
+                             "b") ==
+        "a\x01"
+        "fffd\x02\x01"
+        "fffd\x02"
+        "b");
   CHECK(math::to_ascii_latex("x\xE2\x81\xBB\xC2\xB9") == "x^{-1}");
   CHECK(math::to_ascii_latex("\f"
                              "rac12") == "\\frac12");
   CHECK(math::valid_utf8("\xC0\xAF"
                          "a\xED\xA0\x80") == "a");
+}
+
+TEST_CASE("bytes that are no text, and controls, join no digits") {
+  for (const char* gold : {"42", "4", "2"}) {
+    CAPTURE(gold);
+    CHECK(score(gold,
+                "4\xFF"
+                "2") == 0);
+    CHECK(score(gold,
+                "The answer is 4\xFF"
+                "2.") == 0);
+    CHECK(score(gold,
+                "\\boxed{4\xFF"
+                "2}") == 0);
+    CHECK(score(gold,
+                "\\boxed{4\x01"
+                "2}") == 0);
+    CHECK(score(gold, std::string("\\boxed{4\0"
+                                  "2}",
+                                  11)) == 0);
+  }
+  CHECK(score("42", "\xFF\xFE Well: \\boxed{42}") == 1);
+}
+
+TEST_CASE("sums beyond the budget say so; those within are unrolled") {
+  CHECK(score("500500", "\\boxed{\\sum_{k=1}^{1000}k}") == 1);
+  CHECK(grade_math("500501", "\\boxed{\\sum_{k=1}^{1000}k}").reason == Reason::kWrong);
+  CHECK(grade_math("50005000", "\\boxed{\\sum_{k=1}^{10000}k}").reason == Reason::kOverBudget);
+  CHECK(score("\\sum_{k=1}^{10000}k", "\\boxed{\\sum_{k=1}^{10000}k}") == 1);
+}
+
+TEST_CASE("an answer that calls itself wrong is none") {
+  for (const char* text : {"\\boxed{42} is wrong.", "\\boxed{42}. But that is not correct.",
+                           "The answer is 42, which is incorrect.", "The answer is $42$ (wrong)",
+                           "I know that it is not $\\boxed{42}$", "The answer cannot be 42."}) {
+    CAPTURE(text);
+    CHECK(grade_math("42", text).reason == Reason::kWrong);
+  }
+  CHECK(score("42", "41 is wrong. The answer is 42.") == 1);
+  CHECK(score("42", "The answer is 42, and it is not hard to see why.") == 1);
+}
+
+TEST_CASE("without the verbatim shortcut a gold is read as any other answer") {
+  MathOptions read;
+  read.verbatim = false;
+  for (const char* gold : {"42", "5*3=<<5*3=15>>15\n#### 15", "#### 15", "$\\frac{1}{2}$", "['3']",
+                           "It takes a while.\nTherefore, the answer is: 150."}) {
+    CAPTURE(gold);
+    CHECK(score(gold, gold, read) == 1);
+  }
+  CHECK(score("5*3=<<5*3=15>>15\n#### 15", "<answer>15</answer>") == 1);
+  CHECK(score("5*3=<<5*3=15>>15\n#### 15", "<answer>3</answer>") == 0);
 }
 
 TEST_CASE("threads get the verdicts that one thread gets, byte for byte") {

@@ -76,6 +76,21 @@ TEST_CASE("variations: every kind of answer in other numbers, spellings, orders 
   CHECK(different > 900);
 }
 
+TEST_CASE("answers that public reports were about, and siblings of each") {
+  int equal = 0, different = 0;
+  for (const char* file : {"tests/data/math_reports.jsonl", "tests/data/math_siblings.jsonl"}) {
+    for_each_case(file, [&](const MathCase& c) {
+      CAPTURE(c.id);
+      CAPTURE(c.gold);
+      CAPTURE(c.pred);
+      ++(*c.expected ? equal : different);
+      CHECK((grade_math(c.gold, c.pred, c.options).score == 1) == *c.expected);
+    });
+  }
+  CHECK(equal > 850);
+  CHECK(different > 450);
+}
+
 TEST_CASE("a gold equals itself, and not itself with one digit changed") {
   int changed = 0;
   for_each_case("tests/data/math_equivalence.jsonl", [&](const MathCase& c) {
