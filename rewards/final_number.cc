@@ -171,7 +171,9 @@ Found scan_number(std::string_view text, size_t at) {
     }
   }
   // Bytes that are no text make it a part of something else.
-  if (end < text.size() && is_broken(text, end)) value.clear();
+  const bool behind_control =
+      begin > 0 && static_cast<unsigned char>(text[begin - 1]) < 0x80 && is_broken(text, begin - 1);
+  if (behind_control || (end < text.size() && is_broken(text, end))) value.clear();
   found.valid = !value.empty();
   if (found.valid) found.number = {normalise(negative, value), begin, end};
   return found;

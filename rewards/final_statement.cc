@@ -31,13 +31,15 @@ std::string_view without_working(std::string_view clause) {
 
 // The statement of a sentence, and whether what follows takes it back.
 std::string_view statement(std::string_view sentence, std::string_view comment) {
-  const std::string_view clause = math::answer_clause(sentence);
-  const size_t digit = clause.find_first_of("0123456789");
-  if (digit == kNone) return clause;
-  if (math::denies(clause.substr(0, digit))) {
-    const size_t but = clause.find(" but ", digit);  // "not 14 but 15"
-    return but == kNone ? std::string_view() : clause.substr(but + 5);
+  const size_t digit = sentence.find_first_of("0123456789");
+  if (digit != kNone && math::denies(sentence.substr(0, digit))) {
+    const size_t but = sentence.find(" but ", digit);  // "not 14 but 15"
+    return but == kNone ? std::string_view() : sentence.substr(but + 5);
   }
+  const std::string_view clause = math::answer_clause(sentence);
+  if (digit == kNone || digit >= clause.size()) return clause;
+  const size_t behind = clause.find_first_not_of("0123456789.,", digit);
+  if (behind != kNone && math::takes_back(clause.substr(behind))) return {};
   if (math::takes_back(sentence.substr(clause.size())) || math::takes_back(comment)) return {};
   return without_working(clause);
 }

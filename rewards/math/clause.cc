@@ -353,6 +353,10 @@ bool takes_back(std::string_view rest) {
       std::to_array<std::string_view>({"isn't", "wasn't", "can't be", "cannot be", "can not be"});
   static constexpr auto kRight = std::to_array<std::string_view>(
       {"right", "correct", "true", "the answer", "the right", "the correct", "valid", "possible"});
+  if (rest[first] == '?') {  // "42? No, 41."
+    static constexpr auto kNo = std::to_array<std::string_view>({"no", "nope", "wrong"});
+    return Words(rest.substr(first + 1)).accept_any(kNo);
+  }
   Words words(rest);
   const bool bracket = rest[first] == '(' || rest[first] == '[';
   if (bracket && words.accept_any(kWrong)) return true;
