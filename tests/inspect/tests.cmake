@@ -20,7 +20,7 @@ set_tests_properties(inspect/reference_scan PROPERTIES SKIP_RETURN_CODE 77 TIMEO
 add_test(NAME inspect/page
          COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/page_test.sh $<TARGET_FILE:inspect_make_run> $<TARGET_FILE:zeroth>
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-set_tests_properties(inspect/page PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1200)
+set_tests_properties(inspect/page PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1200 RUN_SERIAL TRUE)
 
 # Addresses, refusals, /metrics, live events, a trainer that is killed while the page is open.
 add_test(NAME inspect/server
