@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/grade_code.h"
 #include "cli/usage.h"
+#include "core/terminal.h"
 
 namespace zeroth {
 namespace {
@@ -102,9 +103,10 @@ int run_check_code(const Args& args) {
     const bool right = passed == (json.value("expected", "fail") == std::string("pass"));
     wrong += !right;
     uncontained += !contained;
-    std::printf("%-10s %-5s %-13s %-13s %6.2f s  %s%s\n", row.id.c_str(), passed ? "pass" : "fail",
-                right ? "as expected" : "UNEXPECTED", contained ? "contained" : "NOT CONTAINED",
-                verdict.seconds, json.value("title", "").c_str(), how.c_str());
+    std::printf("%-10s %-5s %-13s %-13s %6.2f s  %s%s\n", printable_line(row.id, 0).c_str(),
+                passed ? "pass" : "fail", right ? "as expected" : "UNEXPECTED",
+                contained ? "contained" : "NOT CONTAINED", verdict.seconds,
+                printable_line(json.value("title", ""), 0).c_str(), printable_line(how, 0).c_str());
   }
   std::printf("%zu programs, %d unexpected verdicts, %d not contained\n", rows.size(), wrong,
               uncontained);

@@ -5,9 +5,11 @@
 #include <map>
 
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/json_lines.h"
+#include "core/terminal.h"
 #include "rewards/math/math_case.h"
 
 namespace zeroth {
@@ -43,13 +45,12 @@ struct Totals {
 
 void print_disagreement(const MathCase& row, const MathVerdict& verdict) {
   auto shown = [](const std::string& text) {
-    return Json(text.size() > 300 ? text.substr(0, 150) + " .. " + text.substr(text.size() - 150)
-                                  : text)
-        .dump(-1, ' ', false, Json::error_handler_t::replace);
+    return json_line(
+        text.size() > 300 ? text.substr(0, 150) + " .. " + text.substr(text.size() - 150) : text);
   };
   std::printf("%s %s %s  gold %s  pred %s  as %s | %s  (%s)\n", *row.expected ? "FN" : "FP",
-              row.id.dump().c_str(), row.tier.c_str(), shown(row.gold).c_str(),
-              shown(row.pred).c_str(), shown(verdict.gold_form).c_str(),
+              json_line(row.id).c_str(), printable_line(row.tier, 0).c_str(),
+              shown(row.gold).c_str(), shown(row.pred).c_str(), shown(verdict.gold_form).c_str(),
               shown(verdict.pred_form).c_str(), to_string(verdict.reason));
 }
 
@@ -90,7 +91,7 @@ int run_check_math(const Args& args) {
     slowest = std::max(slowest, ms);
     if (ms > 100) {
       ++all.slow;
-      std::printf("SLOW %s %.1f ms\n", row.id.dump().c_str(), ms);
+      std::printf("SLOW %s %.1f ms\n", json_line(row.id).c_str(), ms);
     }
     all.add(row, verdict.score);
     if (!row.tier.empty()) tiers[row.tier].add(row, verdict.score);
@@ -113,7 +114,7 @@ int run_check_math(const Args& args) {
                  {"slowest_ms", slowest}};
     std::printf("%s\n", line.dump().c_str());
   } else {
-    for (const auto& [tier, totals] : tiers) print_totals(tier.c_str(), totals);
+    for (const auto& [tier, totals] : tiers) print_totals(printable_line(tier, 0).c_str(), totals);
     print_totals("all", all);
     std::printf("%.1f microseconds of CPU time per case, slowest %.1f ms\n", mean_us, slowest);
   }

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/error.h"
@@ -29,9 +30,7 @@ struct Result {
   int64_t differ = 0;
 };
 
-std::string dump(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
+std::string dump(const Json& json) { return json_line(json); }
 
 // One line of the file; true when it agrees, else prints both sides.
 bool agrees(const Tokenizer& tokenizer, bool special, const Json& row, const std::string& where) {

@@ -4,8 +4,10 @@
 #include <filesystem>
 
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "cli/usage.h"
 #include "core/config.h"
+#include "core/terminal.h"
 #include "kernels/limits.h"
 #include "model/config.h"
 #include "model/formats/checkpoint.h"
@@ -181,11 +183,12 @@ void print_text(const Json& d) {
   for (const auto& [key, value] : d.items()) {
     if (key == "skipped_tensors" && value.size() > 8) {
       std::printf("%-26s %zu, from %s to %s (--json lists all)\n", key.c_str(), value.size(),
-                  value.front().get<std::string>().c_str(),
-                  value.back().get<std::string>().c_str());
+                  printable_line(value.front().get<std::string>(), 200).c_str(),
+                  printable_line(value.back().get<std::string>(), 200).c_str());
       continue;
     }
-    const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    const std::string text =
+        value.is_string() ? printable(value.get<std::string>()) : json_line(value);
     std::printf("%-26s %s\n", key.c_str(), text.empty() ? "none" : text.c_str());
   }
 }
@@ -199,7 +202,7 @@ int run_describe(const Args& args) {
   if (rest.size() != 1) fail_usage("zeroth describe: give one folder", "zeroth describe DIR");
   const Json description = describe(rest[0], options);
   if (options.json) {
-    std::printf("%s\n", description.dump().c_str());
+    print_json(description);
   } else {
     print_text(description);
   }

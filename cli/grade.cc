@@ -1,6 +1,7 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/json_lines.h"
@@ -42,7 +43,7 @@ void print_row(const MathCase& row, const MathVerdict& verdict, bool forms) {
     line["gold_form"] = verdict.gold_form;
     line["pred_form"] = verdict.pred_form;
   }
-  std::printf("%s\n", line.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
+  print_json(line);
 }
 
 }  // namespace

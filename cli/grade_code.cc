@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "cli/usage.h"
 #include "core/files.h"
 #include "core/json_text.h"
@@ -97,7 +98,7 @@ int run_grade_code(const Args& args) {
     line["total"] = verdict.total;
     line["weak"] = verdict.weak;
     if (!verdict.detail.empty()) line["detail"] = verdict.detail;
-    std::printf("%s\n", line.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
+    print_json(line);
     faults += none;
   }
   if (faults > 0)

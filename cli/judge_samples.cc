@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdio>
 
+#include "cli/output.h"
 #include "core/json_lines.h"
 #include "core/terminal.h"
 
@@ -31,7 +32,7 @@ int judge_samples(RunView& view, const JudgeConfig& config, const std::string& q
         ++counts[static_cast<size_t>(judgement.score)];
         ++judged;
         if (json) {
-          std::printf("%s\n", row.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
+          print_json(row);
         } else {
           std::printf("%s  %d  %s\n", address.text().c_str(), judgement.score,
                       printable_line(judgement.reason, 120).c_str());

@@ -7,6 +7,7 @@
 #include "cli/interrupt.h"
 #include "core/config.h"
 #include "core/interrupted.h"
+#include "core/terminal.h"
 #include "core/version.h"
 #include "kernels/ops.h"
 
@@ -84,7 +85,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "zeroth: %s\n", stopped.what());
     return zeroth::interrupt_exit_code();
   } catch (const zeroth::Error& error) {
-    std::fprintf(stderr, "zeroth: %s\n", error.what());
+    std::fprintf(stderr, "zeroth: %s\n", zeroth::printable(error.what()).c_str());
     return static_cast<int>(error.code());
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "zeroth: out of memory\n  fix: use a smaller batch, cache or model\n");
@@ -93,7 +94,7 @@ int main(int argc, char** argv) {
     std::fprintf(
         stderr,
         "zeroth: internal error: %s\n  fix: please report this with the command that caused it\n",
-        error.what());
+        zeroth::printable(error.what()).c_str());
     return 1;
   }
 }

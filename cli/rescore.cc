@@ -8,9 +8,12 @@
 #include <tuple>
 
 #include "cli/commands.h"
+#include "cli/output.h"
+#include "cli/start_plugins.h"
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/error.h"
+#include "core/terminal.h"
 #include "record/trace_store.h"
 #include "tasks/task.h"
 
@@ -23,6 +26,7 @@ struct RescoreOptions {
   int64_t show = 5;
   bool changes = false;
   bool json = false;
+  bool start_plugins = false;
   template <class V>
   void fields(V& v) {
     v("task", task, "grade with this task instead of the run's own: NAME or NAME:key=value,..");
@@ -31,12 +35,12 @@ struct RescoreOptions {
     v("show", show, "changed samples that are shown", Range{0, 1e9});
     v("changes", changes, "print one JSON object for every changed sample, then the summary");
     v("json", json, "print the summary as one JSON object");
+    v("start_plugins", start_plugins,
+      "start the command, library or server that the run names as its grader");
   }
 };
 
-std::string dumped(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
+std::string dumped(const Json& json) { return json_line(json); }
 
 const Verdict* find(const std::vector<Verdict>& verdicts, const std::string& name) {
   for (const Verdict& verdict : verdicts) {
@@ -159,19 +163,18 @@ class Rescore {
   std::vector<Json> shown_;
 };
 
-std::unique_ptr<Task> task_to_grade_with(const std::string& spec, const Json& run_info) {
-  if (!spec.empty()) return make_task(spec);
+std::unique_ptr<Task> task_to_grade_with(const RescoreOptions& options, const std::string& run,
+                                         const Json& run_info) {
+  if (!options.task.empty()) return make_task(options.task);
   const auto task = run_info.find("task");
   if (task == run_info.end() || !task->is_object() || !task->contains("name") ||
       !(*task)["name"].is_string()) {
     fail("the run does not say which task it trained on", "name it with --task NAME:key=value,..");
   }
   const auto name = (*task)["name"].get<std::string>();
-  const Json options = task->value("options", Json::object());
-  if (starts_plugin(name, options))
-    std::fprintf(stderr, "starting the run's plug-in: %s %s\n", name.c_str(),
-                 dumped(options).c_str());
-  return make_task(name, options);
+  const Json task_options = task->value("options", Json::object());
+  ask_for_plugins(run, name, task_options, options.start_plugins);
+  return make_task(name, task_options);
 }
 
 void print_text(const Json& summary, const std::vector<Json>& shown) {
@@ -182,12 +185,14 @@ void print_text(const Json& summary, const std::vector<Json>& shown) {
              dumped(v["extracted"]).substr(0, 60);
     };
     std::printf("step %s, problem %s, sample %s, %s: %s -> %s\n", dumped(row["step"]).c_str(),
-                row["problem"].get<std::string>().c_str(), dumped(row["sample"]).c_str(),
-                row["reward"].get<std::string>().c_str(), side("before").c_str(),
-                side("after").c_str());
+                printable_line(row["problem"].get<std::string>(), 60).c_str(),
+                dumped(row["sample"]).c_str(),
+                printable_line(row["reward"].get<std::string>(), 40).c_str(),
+                side("before").c_str(), side("after").c_str());
   }
   for (const Json& t : summary["transitions"]) {
-    std::printf("%-12s %-14s -> %-14s %8s samples\n", t["reward"].get<std::string>().c_str(),
+    std::printf("%-12s %-14s -> %-14s %8s samples\n",
+                printable_line(t["reward"].get<std::string>(), 40).c_str(),
                 t["from"].get<std::string>().c_str(), t["to"].get<std::string>().c_str(),
                 dumped(t["samples"]).c_str());
   }
@@ -215,7 +220,7 @@ int run_rescore(const Args& args) {
                "give the folder of one run");
   TraceReader reader(std::filesystem::path(rest[0]) / "traces");
   reader.refresh();
-  const std::unique_ptr<Task> task = task_to_grade_with(options.task, reader.run_info());
+  const std::unique_ptr<Task> task = task_to_grade_with(options, rest[0], reader.run_info());
   Rescore rescore(*task, options);
   int64_t damaged = 0;
   for (const TraceEntry& entry : reader.groups()) {
@@ -223,7 +228,7 @@ int run_rescore(const Args& args) {
     try {
       rescore.add(entry.step, reader.read(entry));
     } catch (const Error& error) {
-      if (damaged++ == 0) std::fprintf(stderr, "%s\n", error.what());
+      if (damaged++ == 0) std::fprintf(stderr, "%s\n", printable(error.what()).c_str());
     }
   }
   if (damaged > 0)

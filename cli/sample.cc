@@ -9,6 +9,7 @@
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/output.h"
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/files.h"
@@ -78,32 +79,14 @@ std::vector<TokenId> prompt_tokens(const SampleOptions& options, const Tokenizer
   return tokens;
 }
 
-void print_json(int index, const Sample& sample) {
+void print_row(int index, const Sample& sample) {
   Json row;
   row["index"] = index;
   row["ids"] = sample.tokens;
   row["text"] = sample.text;
   row["logprobs"] = sample.logprobs;
   row["finish"] = to_string(sample.finish);
-  // A completion may end inside a character: its bytes become U+FFFD.
-  const std::string line = row.dump(-1, ' ', false, Json::error_handler_t::replace);
-  std::printf("%s\n", line.c_str());
-}
-
-// What the policy writes must not steer the terminal.
-std::string printable(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    const unsigned char byte = static_cast<unsigned char>(c);
-    if ((byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7f) {
-      char escaped[8];
-      std::snprintf(escaped, sizeof escaped, "\\x%02x", byte);
-      out += escaped;
-    } else {
-      out += c;
-    }
-  }
-  return out;
+  print_json(row);  // a completion may end inside a character: its bytes become U+FFFD
 }
 
 void print_text(int index, const Sample& sample, bool terminal) {
@@ -111,7 +94,7 @@ void print_text(int index, const Sample& sample, bool terminal) {
   const double total = std::accumulate(sample.logprobs.begin(), sample.logprobs.end(), 0.0);
   std::printf("%s# %d: %zu tokens, %s, log-probability %.2f%s\n", colour ? "\033[2m" : "", index,
               sample.tokens.size(), to_string(sample.finish), total, colour ? "\033[0m" : "");
-  const std::string text = terminal ? printable(sample.text) : sample.text;
+  const std::string text = shown_text(sample.text);
   std::fwrite(text.data(), 1, text.size(), stdout);
   std::printf("\n");
 }
@@ -125,7 +108,7 @@ class InOrder {
     waiting_.emplace(index, sample);
     while (!waiting_.empty() && waiting_.begin()->first == next_) {
       const Sample& ready = waiting_.begin()->second;
-      json_ ? print_json(next_, ready) : print_text(next_, ready, isatty(STDOUT_FILENO));
+      json_ ? print_row(next_, ready) : print_text(next_, ready, isatty(STDOUT_FILENO));
       std::fflush(stdout);
       waiting_.erase(waiting_.begin());
       ++next_;

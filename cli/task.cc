@@ -4,9 +4,11 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/files.h"
+#include "core/terminal.h"
 #include "tasks/plugins/so_host.h"
 #include "tasks/scaffold.h"
 #include "tasks/task.h"
@@ -93,12 +95,12 @@ int sample(const Args& args) {
                         {"answer", problem.answer},
                         {"meta", problem.meta},
                         {"cluster", task->cluster(problem)}};
-      std::printf("%s\n", row.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
+      print_json(row);
     } else {
-      std::printf("# %s  answer: %s\n%s\n", problem.id.c_str(), problem.answer.c_str(),
-                  problem.prompt.c_str());
+      std::printf("# %s  answer: %s\n%s\n", printable_line(problem.id, 0).c_str(),
+                  shown_text(problem.answer).c_str(), shown_text(problem.prompt).c_str());
       const std::string gold = task->gold_completion(problem);
-      if (!gold.empty()) std::printf("%s\n", gold.c_str());
+      if (!gold.empty()) std::printf("%s\n", shown_text(gold).c_str());
       std::printf("\n");
     }
   }
@@ -125,10 +127,9 @@ int check(const Args& args) {
   const auto task = only_task(parse_flags(options, with_long_n(args), "task check"), "check");
   const TaskCheck result = check_task(*task, options.n);
   if (options.json) {
-    std::printf("%s\n",
-                result.to_json().dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
+    print_json(result.to_json());
   } else {
-    std::fputs(result.to_text().c_str(), stdout);
+    std::fputs(printable(result.to_text()).c_str(), stdout);
   }
   return result.passed() ? 0 : static_cast<int>(ExitCode::kFailed);
 }

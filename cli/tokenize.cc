@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "cli/tokenize_build.h"
 #include "cli/usage.h"
 #include "core/config.h"
@@ -33,9 +34,7 @@ struct TokenizeOptions {
 };
 
 // JSON text must be UTF-8: bytes of cut characters are shown as U+FFFD.
-std::string dump(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
+std::string dump(const Json& json) { return json_line(json); }
 
 void print_decoded(const Tokenizer& tokenizer, const TokenizeOptions& options) {
   const std::vector<TokenId> ids(options.ids.begin(), options.ids.end());
@@ -49,7 +48,7 @@ void print_decoded(const Tokenizer& tokenizer, const TokenizeOptions& options) {
   if (options.json) {
     std::printf("%s\n", dump({{"ids", ids}, {"text", text}}).c_str());
   } else {
-    std::printf("%s\n", text.c_str());
+    std::printf("%s\n", shown_text(text).c_str());
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include "cli/commands.h"
 #include "cli/judge_samples.h"
+#include "cli/output.h"
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/error.h"
@@ -85,6 +86,9 @@ class Palette {
   bool on_;
 };
 
+// A share that nothing was graded for is none.
+double number_of(const Json& json) { return json.is_number() ? json.get<double>() : NAN; }
+
 struct Call {
   Call(TracesOptions with, std::vector<std::string> arguments)
       : options(std::move(with)), rest(std::move(arguments)), palette(options.color) {}
@@ -112,10 +116,6 @@ struct Call {
  private:
   std::unique_ptr<RunView> view_;
 };
-
-void print_json(const Json& json) {
-  std::printf("%s\n", json.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
-}
 
 int run_ls(Call& call) {
   if (call.options.verify) {
@@ -146,7 +146,7 @@ int run_ls(Call& call) {
                 row["source"].get<std::string>().c_str(),
                 static_cast<long long>(row["groups"].get<int64_t>()),
                 static_cast<long long>(row["samples"].get<int64_t>()), row["reward"].get<double>(),
-                100 * row["solved"].get<double>(), row["length"].get<double>(),
+                100 * number_of(row["solved"]), row["length"].get<double>(),
                 static_cast<long long>(row["flips"][0].get<int64_t>()),
                 static_cast<long long>(row["flips"][1].get<int64_t>()),
                 static_cast<long long>(row["aha"].get<int64_t>()),
@@ -196,17 +196,24 @@ int run_show(Call& call) {
   const Palette& palette = call.palette;
   std::printf("%s  %s %s  reward %.3f  advantage %+.3f  %lld tokens, %s\n",
               palette.paint("1", "sample " + address.text()).c_str(),
-              trace["task"].get<std::string>().c_str(),
+              printable_line(trace["task"].get<std::string>(), 40).c_str(),
               printable_line(trace["problem"].get<std::string>(), 60).c_str(),
               trace["reward"].get<double>(), trace["adv"].get<double>(),
               static_cast<long long>(trace["len"].get<int64_t>()),
               trace["finish"].get<std::string>().c_str());
   for (const Json& verdict : trace["verdicts"]) {
-    std::printf("  %-10s %.3f x %.3g  %s  %s\n", verdict["name"].get<std::string>().c_str(),
+    std::printf("  %-10s %.3f x %.3g  %s  %s\n",
+                printable_line(verdict["name"].get<std::string>(), 40).c_str(),
                 verdict["score"].get<double>(), verdict["weight"].get<double>(),
                 verdict["reason"].get<std::string>().c_str(),
                 printable_line(verdict["extracted"].get<std::string>(), 60).c_str());
   }
+  if (trace["failed"].is_string()) {
+    std::printf("  not graded: %s\n",
+                printable_line(trace["failed"].get<std::string>(), 0).c_str());
+  }
+  if (const auto answer = trace["answer"].get<std::string>(); !answer.empty())
+    std::printf("  reference  %s\n", printable_line(answer, 100).c_str());
   std::printf("\n%s\n%s\n\n%s\n", palette.paint("2", "prompt").c_str(),
               printable(trace["prompt"].get<std::string>()).c_str(),
               palette.paint("2", "completion").c_str());
@@ -377,15 +384,16 @@ int run_stats(Call& call) {
     }
     std::printf(
         "%6lld %6.1f%%  %6.1f%% %6.1f%%  %5.3f  %5.3f %5.1f%% %5.1f%%   %-24s %7.2f %7.2f %7.2f\n",
-        static_cast<long long>(row["step"].get<int64_t>()), 100 * row["solve"].get<double>(),
-        100 * row["reflection"].get<double>(), 100 * row["aha"].get<double>(),
+        static_cast<long long>(row["step"].get<int64_t>()), 100 * number_of(row["solve"]),
+        100 * number_of(row["reflection"]), 100 * row["aha"].get<double>(),
         row["flips"][0].get<double>(), row["flips"][1].get<double>(),
         100 * row["loops"].get<double>(), 100 * row["truncated"].get<double>(), shown,
         row["per_1k"][0].get<double>(), row["per_1k"][1].get<double>(),
         row["per_1k"][2].get<double>());
   }
   if (!info["no_task"].get<std::string>().empty()) {
-    std::fprintf(stderr, "flips are unknown: %s\n", info["no_task"].get<std::string>().c_str());
+    std::fprintf(stderr, "flips are unknown: %s\n",
+                 printable(info["no_task"].get<std::string>()).c_str());
   }
   return 0;
 }

@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/start_plugins.h"
 #include "cli/usage.h"
 #include "core/error.h"
 #include "rl/train_loop.h"
@@ -16,12 +17,15 @@ struct TrainOptions {
   std::string out;
   std::string resume;
   bool dry_run = false;
+  bool start_plugins = false;
   template <class V>
   void fields(V& v) {
     v("set", set, "override a field of the config, a.b=value; may be repeated", Repeated{});
     v("out", out, "folder of the run; default runs/CONFIG-TIME");
     v("resume", resume, "go on with the run in this folder");
     v("dry_run", dry_run, "print the resolved config and end");
+    v("start_plugins", start_plugins,
+      "with --resume: start the command, library or server that the run names as its grader");
   }
 };
 
@@ -76,6 +80,9 @@ int run_train(const Args& args) {
     return 0;
   }
   const bool resume = !options.resume.empty();
+  // A config on the command line was chosen by who calls; what a run folder says was perhaps not.
+  if (resume && files.empty())
+    ask_for_plugins(options.resume, config.task.name, config.task.options, options.start_plugins);
   const std::string folder = resume                ? options.resume
                              : options.out.empty() ? default_folder(files[0])
                                                    : options.out;

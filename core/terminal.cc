@@ -9,13 +9,6 @@
 namespace zeroth {
 namespace {
 
-bool steers(char32_t c) {
-  if (c < 0x20) return c != '\n' && c != '\t';
-  if (c >= 0x7f && c < 0xa0) return true;
-  return (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
-         (c >= 0x2060 && c <= 0x2069) || c == 0xfeff || c == 0x061c;
-}
-
 constexpr char32_t kInvalid = 0xFFFFFFFF;
 
 void append_escaped(std::string& out, std::string_view bytes, char32_t c) {
@@ -23,7 +16,7 @@ void append_escaped(std::string& out, std::string_view bytes, char32_t c) {
   if (c == kInvalid) {
     std::snprintf(buffer, sizeof buffer, "<0x%02X>", static_cast<unsigned char>(bytes[0]));
     out += buffer;
-  } else if (steers(c)) {
+  } else if (steers_terminal(c)) {
     std::snprintf(buffer, sizeof buffer, "<U+%04X>", static_cast<unsigned>(c));
     out += buffer;
   } else {
@@ -32,6 +25,13 @@ void append_escaped(std::string& out, std::string_view bytes, char32_t c) {
 }
 
 }  // namespace
+
+bool steers_terminal(char32_t c) {
+  if (c < 0x20) return c != '\n' && c != '\t';
+  if (c >= 0x7f && c < 0xa0) return true;
+  return (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
+         (c >= 0x2060 && c <= 0x2069) || c == 0xfeff || c == 0x061c;
+}
 
 char32_t next_character(std::string_view text, size_t& at) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };

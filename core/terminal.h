@@ -15,6 +15,9 @@ bool wants_color(int fd);
 // <U+202E>), and bytes that are no UTF-8 (as <0xFF>).
 std::string printable(std::string_view text);
 
+// True for the characters that printable() makes visible.
+bool steers_terminal(char32_t c);
+
 // printable() on one line of at most `width` characters: line feeds become a return symbol, the end
 // an ellipsis.
 std::string printable_line(std::string_view text, size_t width);

@@ -266,7 +266,7 @@ void RunRecorder::annotate(int64_t step, int64_t group, const std::string& name,
 
 void RunRecorder::note(const std::string& text) {
   impl_->progress.end_line();
-  std::cerr << text;
+  std::cerr << printable(text);  // an alarm may quote what a plug-in wrote
   if (text.empty() || text.back() != '\n') std::cerr << '\n';
   std::cerr.flush();
 }

@@ -1,0 +1,21 @@
+// What commands print of files that may be a stranger's: nothing of it steers a terminal.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "core/config.h"
+
+namespace zeroth {
+
+// One line of JSON. Control characters, bidirectional marks and zero-width characters in strings
+// are written as \u escapes, so that any reader gets the same values and a terminal shows them.
+std::string json_line(const Json& json);
+// json_line() and a line feed on standard output.
+void print_json(const Json& json);
+
+// Text for a person: printable() where standard output is a terminal; the bytes themselves where it
+// is a file or a pipe, since then a program reads them.
+std::string shown_text(std::string_view text);
+
+}  // namespace zeroth
