@@ -17,10 +17,12 @@ constexpr size_t kIndexedKeys = 32;
 // share; refusing the level that is too deep is all that bounds the depth of the value.
 class Builder : public nlohmann::json_sax<Json> {
  public:
-  explicit Builder(int max_depth) : max_depth_(static_cast<size_t>(max_depth)) {}
+  explicit Builder(const JsonBounds& bounds) : bounds_(bounds) {}
 
   Json take() { return std::move(root_); }
-  bool too_deep() const { return too_deep_; }
+  // Which bound the text is over.
+  enum class Over { kNone, kDepth, kValues };
+  Over over() const { return over_; }
   const std::string& reason() const { return reason_; }
   // Byte at which a parse error was seen, 0 where the text has no place (a number out of range).
   size_t error_byte() const { return error_byte_; }
@@ -54,8 +56,8 @@ class Builder : public nlohmann::json_sax<Json> {
   };
 
   bool open(Json&& empty) {
-    if (levels_.size() >= max_depth_) {
-      too_deep_ = true;
+    if (levels_.size() >= static_cast<size_t>(bounds_.depth)) {
+      over_ = Over::kDepth;
       return false;
     }
     levels_.emplace_back().value = std::move(empty);
@@ -69,6 +71,10 @@ class Builder : public nlohmann::json_sax<Json> {
   }
 
   bool add(Json value) {
+    if (++values_ > bounds_.values) {
+      over_ = Over::kValues;
+      return false;
+    }
     if (levels_.empty()) {
       root_ = std::move(value);
     } else if (levels_.back().value.is_array()) {
@@ -96,10 +102,11 @@ class Builder : public nlohmann::json_sax<Json> {
     }
   }
 
-  const size_t max_depth_;
+  const JsonBounds bounds_;
+  size_t values_ = 0;
   Json root_;
   std::vector<Level> levels_;  // the open objects and arrays
-  bool too_deep_ = false;
+  Over over_ = Over::kNone;
   std::string reason_;
   size_t error_byte_ = 0;
 };
@@ -119,12 +126,17 @@ std::string position_text(std::string_view text, size_t byte) {
 
 }  // namespace
 
-Json parse_json(std::string_view text, const std::string& source, int max_depth) {
-  Builder builder(max_depth);
+Json parse_json(std::string_view text, const std::string& source, const JsonBounds& bounds) {
+  Builder builder(bounds);
   if (build(text, builder)) return builder.take();
-  if (builder.too_deep()) {
-    fail_usage(source + ": JSON is nested more than " + std::to_string(max_depth) + " deep",
-               "at most " + std::to_string(max_depth) + " levels are read");
+  if (builder.over() == Builder::Over::kDepth) {
+    const std::string depth = std::to_string(bounds.depth);
+    fail_usage(source + ": JSON is nested more than " + depth + " deep",
+               "at most " + depth + " levels are read");
+  }
+  if (builder.over() == Builder::Over::kValues) {
+    fail_usage(source + ": JSON holds more than " + std::to_string(bounds.values) + " values",
+               "is it the right file?");
   }
   std::string reason = builder.reason();
   if (builder.error_byte() == 0) {
@@ -140,11 +152,11 @@ Json parse_json(std::string_view text, const std::string& source, int max_depth)
 }
 
 Json parse_json(std::string_view text, const std::string& source) {
-  return parse_json(text, source, kMaxJsonDepth);
+  return parse_json(text, source, JsonBounds{});
 }
 
-std::optional<Json> try_parse_json(std::string_view text, int max_depth) {
-  Builder builder(max_depth);
+std::optional<Json> try_parse_json(std::string_view text, const JsonBounds& bounds) {
+  Builder builder(bounds);
   if (!build(text, builder)) return std::nullopt;
   return builder.take();
 }

@@ -5,6 +5,7 @@
 // whatever it holds. Any thread may call them.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,16 +14,22 @@
 
 namespace zeroth {
 
-// Levels of brackets that are read. A deeper value would exhaust the stack where it is copied or
-// written out.
-inline constexpr int kMaxJsonDepth = 128;
-// For what this program writes itself: a trace or a request holds such a value a few levels down.
-inline constexpr int kMaxStoredJsonDepth = kMaxJsonDepth + 32;
+// What a text may hold at most.
+struct JsonBounds {
+  // Levels of brackets. A deeper value would exhaust the stack where it is copied or written out.
+  int depth = 128;
+  // Members and elements in all. Each costs some 50 bytes of memory, in text perhaps two.
+  size_t values = SIZE_MAX;
+};
+
+// For what this program writes itself, read from a folder that may be a stranger's: a trace or a
+// request holds a value that was read with the bounds above a few levels down.
+inline constexpr JsonBounds kStoredJson{160, 4'000'000};
 
 // Throws Error (usage) that names `source`, line and column for malformed text, for numbers that no
-// double holds and for more than `max_depth` levels.
-Json parse_json(std::string_view text, const std::string& source, int max_depth);
+// double holds and for more than `bounds`.
+Json parse_json(std::string_view text, const std::string& source, const JsonBounds& bounds);
 // Nothing where parse_json would throw.
-std::optional<Json> try_parse_json(std::string_view text, int max_depth = kMaxJsonDepth);
+std::optional<Json> try_parse_json(std::string_view text, const JsonBounds& bounds = {});
 
 }  // namespace zeroth

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/json_lines.h"
 #include "core/json_text.h"
+#include "core/regular_file.h"
 #include "core/sha256.h"
 #include "core/terminal.h"
 #include "net/http_client.h"
@@ -109,7 +110,8 @@ std::map<std::string, Judgement> read_judgements(const std::filesystem::path& ru
   std::map<std::string, Judgement> found;
   std::error_code error;
   if (!std::filesystem::exists(judge_path(run_dir), error)) return found;
-  const std::string content = read_file(judge_path(run_dir), uint64_t{1} << 32);
+  require_regular_file(judge_path(run_dir));
+  const std::string content = read_file(judge_path(run_dir), uint64_t{256} << 20);
   size_t at = 0;
   for (size_t end = content.find('\n'); end != std::string::npos; end = content.find('\n', at)) {
     const auto parsed = try_parse_json(std::string_view(content).substr(at, end - at));

@@ -421,6 +421,7 @@ const std::vector<QueryField>& query_fields() {
       {"adv", "advantage", scaled("s.adv")},
       {"len", "tokens of the completion", "s.len"},
       {"correct", "1 when the answer is right", "(s.flags & 1)"},
+      {"failed", "1 when grading failed: neither right nor wrong", "((s.flags >> 5) & 1)"},
       {"finish", "stop, length or aborted", "((s.flags >> 1) & 3)"},
       {"masked", "1 when left out of the loss", "((s.flags >> 3) & 1)"},
       {"refl", "reflection markers (all word lists)", "s.refl"},

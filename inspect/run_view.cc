@@ -4,10 +4,13 @@
 #include <cmath>
 #include <cstdio>
 #include <set>
+#include <utility>
 
 #include "core/error.h"
 #include "core/json_text.h"
+#include "core/regular_file.h"
 #include "core/version.h"
+#include "inspect/run_state.h"
 #include "inspect/run_view_impl.h"
 #include "record/trace_scan.h"
 
@@ -55,40 +58,11 @@ SampleAddress SampleAddress::parse(const std::string& text) {
   return {step, group, sample, *parsed};
 }
 
-bool MetricsFile::starts_over() {
-  rows_.clear();
-  read_ = 0;
-  last_.clear();
-  refresh();
-  return true;
-}
+namespace {
 
-bool MetricsFile::refresh() {
-  std::error_code error;
-  const uint64_t size = fs::file_size(path_, error);
-  if (error || size == read_) return false;
-  // A resumed run cuts the file, and may have written past where we were by now: what was read last
-  // must still be there.
-  if (size < read_) return starts_over();
-  const PositionalFile file(path_);
-  std::string content = file.read(read_ - last_.size(), size - read_ + last_.size());
-  if (content.compare(0, last_.size(), last_) != 0) return starts_over();
-  content.erase(0, last_.size());
-  bool changed = false;
-  size_t at = 0;
-  for (size_t end = content.find('\n'); end != std::string::npos; end = content.find('\n', at)) {
-    const std::string_view line = std::string_view(content).substr(at, end + 1 - at);
-    std::optional<Json> row = try_parse_json(line);
-    last_ = line;
-    at = end + 1;
-    if (!row || !row->is_object() || !row->contains("step")) continue;
-    if (!(*row)["step"].is_number_integer()) continue;
-    rows_.push_back(std::move(*row));
-    changed = true;
-  }
-  read_ += at;
-  return changed;
-}
+constexpr uint64_t kMaxConfig = 16 << 20;
+
+}  // namespace
 
 RunView::Impl::Impl(const fs::path& dir, const std::vector<fs::path>& word_lists)
     : run_dir(dir), metrics(dir / "metrics.jsonl") {
@@ -103,18 +77,29 @@ RunView::Impl::Impl(const fs::path& dir, const std::vector<fs::path>& word_lists
   ScanOptions options;
   for (const fs::path& path : word_lists) options.word_lists.push_back(read_word_list(path));
   metrics.refresh();
-  if (fs::exists(dir / "config.json")) {
-    try {
-      config = read_json_file(dir / "config.json");
-    } catch (const Error&) {  // shown on the page only
-    }
-  }
+  read_config();
   if (fs::exists(dir / "traces" / kStreamName)) {
     reader = std::make_unique<TraceReader>(dir / "traces");
     task = task_of_run(reader->run_info(), &no_task);
   }
   scanner = std::make_unique<SampleScanner>(task.get(), std::move(options));
   open_traces();
+}
+
+// A resumed run writes its config again, with what was changed.
+bool RunView::Impl::read_config() {
+  const fs::path path = run_dir / "config.json";
+  std::error_code error;
+  const auto written = fs::last_write_time(path, error);
+  if (error || written == config_written) return false;
+  config_written = written;
+  try {
+    require_regular_file(path);
+    config = parse_json(read_file(path, kMaxConfig), path.string(), kStoredJson);
+  } catch (const Error&) {  // shown on the page only
+    config = nullptr;
+  }
+  return true;
 }
 
 void RunView::Impl::open_traces() {
@@ -154,11 +139,12 @@ std::vector<std::string> RunView::Impl::extra_fields() const {
 
 std::vector<RunView::Impl::GroupRow> RunView::Impl::group_rows(const std::string& where,
                                                                const std::vector<int64_t>& values) {
-  Statement get(*db,
-                "SELECT g.id, g.step, g.idx, g.source, g.offset, g.first_sample, g.n, g.zero, "
-                "g.reward, g.correct, "
-                "p.task, p.name FROM groups g JOIN problems p ON p.id = g.problem WHERE " +
-                    where);
+  Statement get(
+      *db,
+      "SELECT g.id, g.step, g.idx, g.source, g.offset, g.first_sample, g.n, g.zero, "
+      "g.reward, g.correct, "
+      "p.task, p.name, g.failed FROM groups g JOIN problems p ON p.id = g.problem WHERE " +
+          where);
   for (size_t i = 0; i < values.size(); ++i) get.bind(static_cast<int>(i) + 1, values[i]);
   std::vector<GroupRow> rows;
   while (get.step()) {
@@ -175,6 +161,7 @@ std::vector<RunView::Impl::GroupRow> RunView::Impl::group_rows(const std::string
     row.correct = get.integer(9);
     row.task = get.text(10);
     row.problem = get.text(11);
+    row.failed = get.integer(12);
     rows.push_back(std::move(row));
   }
   return rows;
@@ -209,8 +196,7 @@ std::vector<std::pair<int64_t, StepStats>> RunView::Impl::step_stats(GroupSource
   std::vector<std::pair<int64_t, StepStats>> out;
   Statement get(*db, "SELECT step, stats FROM steps WHERE source = ? ORDER BY step");
   get.bind(1, static_cast<int64_t>(source));
-  while (get.step())
-    out.emplace_back(get.integer(0), StepStats::from_json(parse_json(get.text(1), "the trace index")));
+  while (get.step()) out.emplace_back(get.integer(0), stored_stats(get.text(1)));
   return out;
 }
 
@@ -229,6 +215,9 @@ bool RunView::update(const std::function<bool(int64_t, int64_t)>& progress) {
   {
     std::lock_guard lock(impl_->mutex);
     changed = impl_->metrics.refresh();
+    changed = impl_->read_config() || changed;
+    const bool running = is_running(impl_->run_dir);
+    changed = std::exchange(impl_->running, running) != running || changed;
     impl_->open_traces();
     if (impl_->reader) impl_->reader->refresh();
   }
@@ -272,9 +261,11 @@ Json RunView::info() {
               {"path", fs::absolute(impl_->run_dir).lexically_normal().string()},
               {"zeroth", version_string()},
               {"traces", impl_->db != nullptr}};
-  const auto& rows = impl_->metrics.rows();
-  out["last_step"] = rows.empty() ? Json(nullptr) : rows.back()["step"];
+  const auto& steps = impl_->metrics.steps();
+  out["last_step"] = steps.empty() ? Json(nullptr) : Json(steps.back());
   out["config"] = impl_->config;
+  out["run_state"] = run_state(impl_->run_dir, impl_->config, impl_->metrics);
+  out["alarms"] = alarm_list(impl_->metrics);
   Json lists = Json::array();
   for (const WordList& list : impl_->scanner->lists()) {
     lists.push_back({{"name", list.name},
@@ -307,9 +298,8 @@ Json RunView::info() {
 
 std::string RunView::prometheus() {
   std::lock_guard lock(impl_->mutex);
-  const auto& rows = impl_->metrics.rows();
   std::string out;
-  if (rows.empty()) return out;
+  if (!impl_->metrics.last().is_object()) return out;
   std::set<std::string> seen;
   const auto put = [&](const std::string& name, const Json& value) {
     if (!value.is_number()) return;
@@ -320,7 +310,7 @@ std::string RunView::prometheus() {
     std::snprintf(number, sizeof number, "%.17g", value.get<double>());
     out += "# TYPE " + metric + " gauge\n" + metric + " " + number + "\n";
   };
-  for (const auto& [name, value] : rows.back().items()) {
+  for (const auto& [name, value] : impl_->metrics.last().items()) {
     if (name == "timing" && value.is_object()) {
       for (const auto& [inner, number] : value.items()) put("timing_" + inner, number);
     } else {

@@ -4,26 +4,10 @@
 #include <atomic>
 #include <optional>
 
+#include "inspect/metrics_file.h"
 #include "inspect/run_view.h"
 
 namespace zeroth {
-
-// The rows of metrics.jsonl, read as they come. A row that does not parse is skipped.
-class MetricsFile {
- public:
-  explicit MetricsFile(std::filesystem::path path) : path_(std::move(path)) {}
-  // True when rows were added or the file was cut.
-  bool refresh();
-  const std::vector<Json>& rows() const { return rows_; }
-
- private:
-  std::filesystem::path path_;
-  bool starts_over();
-
-  std::vector<Json> rows_;
-  uint64_t read_ = 0;
-  std::string last_;  // the row that ends at read_, as it stands in the file
-};
 
 struct RunView::Impl {
   Impl(const std::filesystem::path& dir, const std::vector<std::filesystem::path>& word_lists);
@@ -37,6 +21,8 @@ struct RunView::Impl {
   std::unique_ptr<SampleScanner> scanner;
   std::unique_ptr<Database> db;  // for queries
   Json config;                   // RUN/config.json, or null
+  std::filesystem::file_time_type config_written{};
+  bool running = false;  // at the last update
 
   std::mutex index_mutex;
   std::unique_ptr<TraceReader> index_reader;
@@ -46,6 +32,8 @@ struct RunView::Impl {
 
   // Takes new judgements over into the index. Hold index_mutex.
   void index_judgements();
+  // Reads config.json when it was written since; true when it was.
+  bool read_config();
   // Opens the traces when they have appeared since.
   void open_traces();
   void need_traces() const;
@@ -53,6 +41,7 @@ struct RunView::Impl {
 
   struct GroupRow {
     int64_t id = 0, step = 0, index = 0, offset = 0, first_sample = 0, n = 0, correct = 0;
+    int64_t failed = 0;
     GroupSource source = GroupSource::kTrain;
     bool zero = false;
     double reward = 0;

@@ -15,17 +15,45 @@ constexpr size_t kMaxTimelinePoints = 3000;
 // Cards of a step view; the histogram and the table still count every sample.
 constexpr size_t kMaxCards = 64;
 
-void put_series(Json& series, const std::string& name, size_t at, const Json& value) {
-  if (!value.is_number()) return;
-  Json& column = series[name];
-  while (column.size() < at) column.push_back(nullptr);
-  column.push_back(value);
+// Rows for the timeline: every n-th, and those of what is measured now and then (evaluation,
+// probes), which would fall between them.
+std::vector<uint32_t> shown_rows(const MetricsFile& metrics) {
+  constexpr size_t kRare = 500;
+  const size_t rows = metrics.steps().size();
+  const size_t stride = rows / kMaxTimelinePoints + 1;
+  std::vector<uint32_t> chosen;
+  for (size_t i = 0; i < rows; ++i) {
+    if (i % stride == 0 || i + 1 == rows) chosen.push_back(static_cast<uint32_t>(i));
+  }
+  if (stride == 1) return chosen;
+  size_t room = 2 * kMaxTimelinePoints;
+  for (const auto& [name, series] : metrics.series()) {
+    if (series.at.size() > std::min(kRare, room)) continue;
+    chosen.insert(chosen.end(), series.at.begin(), series.at.end());
+    room -= series.at.size();
+  }
+  std::sort(chosen.begin(), chosen.end());
+  chosen.erase(std::unique(chosen.begin(), chosen.end()), chosen.end());
+  return chosen;
+}
+
+// The series over the chosen rows, null where a row has no number of that name.
+Json thinned(const MetricsFile::Series& series, const std::vector<uint32_t>& chosen) {
+  Json column = Json::array();
+  size_t i = 0;
+  for (const uint32_t row : chosen) {
+    while (i < series.at.size() && series.at[i] < row) ++i;
+    const bool there = i < series.at.size() && series.at[i] == row;
+    column.push_back(there ? Json(series.values[i]) : Json(nullptr));
+  }
+  return column;
 }
 
 // What the histograms and filters of the step view work on, for every sample of the step: fields of
 // the search language.
-constexpr std::array kColumns = {"sample", "reward", "adv", "len",  "correct", "finish", "refl",
-                                 "flips",  "lost",   "aha", "loop", "entropy", "cands",  "masked"};
+constexpr std::array kColumns = {"sample", "reward",  "adv",   "len",    "correct",
+                                 "finish", "refl",    "flips", "lost",   "aha",
+                                 "loop",   "entropy", "cands", "masked", "failed"};
 
 std::string columns_sql() {
   std::string sql;
@@ -41,6 +69,11 @@ Json column_names() {
   Json names = {"group"};
   for (const char* name : kColumns) names.push_back(name);
   return names;
+}
+
+// Null when there is nothing to take a share of.
+Json share_of(int64_t part, int64_t whole) {
+  return whole == 0 ? Json(nullptr) : Json(static_cast<double>(part) / static_cast<double>(whole));
 }
 
 Json interval(const ShareDifference& gap) {
@@ -60,6 +93,18 @@ std::string clipped(std::string_view text, size_t bytes) {
   return std::string(text.substr(0, bytes)) + "…";
 }
 
+// Why grading failed, in words; null when it did not.
+Json failure_text(const Sample& sample) {
+  const Verdict* failed = failed_grading(sample);
+  if (failed == nullptr) return nullptr;
+  std::string text = to_string(failed->reason);
+  for (const char* key : {"fault", "detail", "error"}) {
+    const auto found = failed->info.is_object() ? failed->info.find(key) : failed->info.end();
+    if (found != failed->info.end() && found->is_string()) text += ": " + found->get<std::string>();
+  }
+  return clipped(text, 300);
+}
+
 Json sample_summary(const Sample& sample, const SampleScan& scan) {
   Json parts = Json::array();
   for (const Verdict& verdict : sample.verdicts) {
@@ -68,37 +113,29 @@ Json sample_summary(const Sample& sample, const SampleScan& scan) {
                      {"weight", verdict.weight},
                      {"reason", to_string(verdict.reason)}});
   }
-  return {{"reward", sample.reward},     {"adv", sample.advantage},
-          {"len", sample.tokens.size()}, {"finish", to_string(sample.finish)},
-          {"correct", scan.correct},     {"masked", sample.masked},
-          {"refl", scan.markers.size()}, {"cands", scan.candidates.size()},
-          {"flips", scan.flips},         {"aha", scan.ahas.size()},
-          {"loop", scan.loop},           {"parts", parts}};
+  return {{"reward", sample.reward},
+          {"adv", sample.advantage},
+          {"len", sample.tokens.size()},
+          {"finish", to_string(sample.finish)},
+          {"correct", scan.correct},
+          {"masked", sample.masked},
+          {"failed", failure_text(sample)},
+          {"refl", scan.markers.size()},
+          {"cands", scan.candidates.size()},
+          {"flips", scan.flips},
+          {"aha", scan.ahas.size()},
+          {"loop", scan.loop},
+          {"parts", parts}};
 }
 
 Json RunView::timeline() {
   std::lock_guard lock(impl_->mutex);
-  const auto& rows = impl_->metrics.rows();
-  const size_t stride = rows.size() / kMaxTimelinePoints + 1;
+  const auto& row_steps = impl_->metrics.steps();
+  std::vector<uint32_t> chosen = shown_rows(impl_->metrics);
   Json steps = Json::array();
+  for (const uint32_t row : chosen) steps.push_back(row_steps[row]);
   Json series = Json::object();
-  size_t points = 0;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    if (i % stride != 0 && i + 1 != rows.size()) continue;
-    for (const auto& [name, value] : rows[i].items()) {
-      if (name == "timing" && value.is_object()) {
-        for (const auto& [inner, number] : value.items())
-          put_series(series, "timing/" + inner, points, number);
-      } else if (name != "step") {
-        put_series(series, name, points, value);
-      }
-    }
-    steps.push_back(rows[i]["step"]);
-    ++points;
-  }
-  for (auto& [name, column] : series.items()) {
-    while (column.size() < points) column.push_back(nullptr);
-  }
+  for (const auto& [name, values] : impl_->metrics.series()) series[name] = thinned(values, chosen);
   Json out = {{"steps", steps}, {"series", series}, {"scan", Json::array()}};
   if (!impl_->db) return out;
   const auto stats = impl_->step_stats(GroupSource::kTrain);
@@ -112,14 +149,15 @@ Json RunView::timeline() {
         {"step", step},
         {"samples", sums.samples},
         {"reward", sums.reward / n},
-        {"solve", static_cast<double>(sums.correct) / n},
+        {"solve", share_of(sums.correct, sums.graded())},
+        {"failed", static_cast<double>(sums.failed) / n},
         {"length", static_cast<double>(sums.tokens) / n},
         {"entropy", sums.entropy / tokens},
         {"truncated", static_cast<double>(sums.truncated) / n},
         {"loops", static_cast<double>(sums.loops) / n},
         {"zero", static_cast<double>(sums.zero_variance) /
                      static_cast<double>(std::max<int64_t>(sums.groups, 1))},
-        {"reflection", static_cast<double>(sums.reflected[1][0] + sums.reflected[1][1]) / n},
+        {"reflection", share_of(sums.reflected[1][0] + sums.reflected[1][1], sums.graded())},
         {"flips", Json::array()},
         {"aha", static_cast<double>(sums.aha_samples) / n},
         {"reflection_gap", interval(sums.reflection_gap())},
@@ -142,7 +180,7 @@ Json RunView::steps() {
   Json out = Json::array();
   Statement get(*impl_->db, "SELECT step, source, stats FROM steps ORDER BY step, source");
   while (get.step()) {
-    const StepStats stats = StepStats::from_json(parse_json(get.text(2), "the trace index"));
+    const StepStats stats = stored_stats(get.text(2));
     const auto n = static_cast<double>(std::max<int64_t>(stats.samples, 1));
     out.push_back({{"step", get.integer(0)},
                    {"source", to_string(static_cast<GroupSource>(get.integer(1)))},
@@ -150,7 +188,8 @@ Json RunView::steps() {
                    {"samples", stats.samples},
                    {"tokens", stats.tokens},
                    {"reward", stats.reward / n},
-                   {"solved", static_cast<double>(stats.correct) / n},
+                   {"solved", share_of(stats.correct, stats.graded())},
+                   {"failed", stats.failed},
                    {"length", static_cast<double>(stats.tokens) / n},
                    {"flips", stats.flips},
                    {"aha", stats.aha_samples},
@@ -195,9 +234,10 @@ Json RunView::step(int64_t step, GroupSource source) {
   Json groups = Json::array();
   for (const auto& row : rows) {
     if (groups.size() == kMaxCards) break;
-    Json card = {
-        {"group", row.index}, {"task", row.task},     {"problem", row.problem}, {"n", row.n},
-        {"zero", row.zero},   {"reward", row.reward}, {"correct", row.correct}};
+    Json card = {{"group", row.index},     {"task", row.task},
+                 {"problem", row.problem}, {"n", row.n},
+                 {"zero", row.zero},       {"reward", row.reward},
+                 {"correct", row.correct}, {"failed", row.failed}};
     try {
       const Group group = impl_->reader->read(impl_->entry_at(row.offset));
       card["prompt"] = clipped(group.problem.prompt, 1500);

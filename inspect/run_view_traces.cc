@@ -17,11 +17,14 @@ constexpr auto kVerifyBudget = std::chrono::milliseconds(150);
 // bytes that are no text at all become U+FFFD.
 Json token_pieces(const std::vector<TokenId>& tokens, const Vocabulary& vocabulary,
                   std::vector<uint32_t>* begins) {
+  constexpr size_t kMaxPieces = 64 << 20;  // a vocabulary of huge tokens is hostile
   std::string bytes;
   std::vector<size_t> ends;
   for (const TokenId id : tokens) {
     begins->push_back(static_cast<uint32_t>(bytes.size()));
-    if (id >= 0 && static_cast<size_t>(id) < vocabulary.size()) {
+    if (bytes.size() > kMaxPieces) {
+      bytes += "…";
+    } else if (id >= 0 && static_cast<size_t>(id) < vocabulary.size()) {
       bytes += vocabulary[static_cast<size_t>(id)];
     } else {
       bytes += "<" + std::to_string(id) + ">";
@@ -50,6 +53,12 @@ Json rounded(const std::vector<float>& values, double scale = 1e4) {
     }
   }
   return out;
+}
+
+// The index speaks of samples that the stream does not hold.
+[[noreturn]] void fail_stale() {
+  fail("the index of the traces does not fit the stream",
+       "zeroth traces reindex RUN makes it anew");
 }
 
 // The tokens that truncated sampling (top-k, top-p, min-p) left to choose from, the first ten of
@@ -132,6 +141,7 @@ Json RunView::trace(const SampleAddress& address) {
   const Group group = impl_->reader->read(entry);
   const auto scans = impl_->scanner->scan(group);
   const auto index = static_cast<size_t>(address.sample);
+  if (index >= group.samples.size()) fail_stale();
   const Sample& sample = group.samples[index];
   const SampleScan& scan = scans[index];
   std::vector<uint32_t> begins;
@@ -161,9 +171,12 @@ Json RunView::trace(const SampleAddress& address) {
   }
   out["annotations"] = notes;
   if (!sample.experts.empty()) {
-    out["experts"] = sample.experts;
-    if (!sample.router_confidence.empty()) out["router_confidence"] = sample.router_confidence;
-    out["moe"] = impl_->reader->run_info().value("moe", Json::object());
+    const ExpertShape shape = expert_shape(impl_->reader->run_info());
+    if (shape.row() > 0 && sample.experts.size() == shape.row() * sample.tokens.size()) {
+      out["experts"] = sample.experts;
+      if (!sample.router_confidence.empty()) out["router_confidence"] = sample.router_confidence;
+      out["moe"] = {{"layers", shape.layers}, {"top_k", shape.top_k}, {"experts", shape.experts}};
+    }
   }
   out["candidates"] = candidates_json(scan, begins);
   Json markers = Json::array();
@@ -355,6 +368,7 @@ Json RunView::search(const SearchRequest& request) {
     for (const Impl::Match& match : found) {
       if (!cache.load(impl_->entry_at(match.offset))) continue;
       const auto index = static_cast<size_t>(match.address.sample);
+      if (index >= cache.group().samples.size()) fail_stale();
       ++compared;
       if (verify && !phrases_agree(query, cache.group().samples[index].text)) {
         ++refused;
@@ -403,6 +417,7 @@ void RunView::for_each_match(
     for (const Impl::Match& match : found) {
       if (!cache.load(impl_->entry_at(match.offset))) continue;
       const auto index = static_cast<size_t>(match.address.sample);
+      if (index >= cache.group().samples.size()) fail_stale();
       if (!phrases_agree(query, cache.group().samples[index].text)) continue;
       if (!each(match.address, cache.group(), cache.scans()[index])) return;
     }
@@ -439,9 +454,22 @@ Json RunView::problem(const std::string& task, const std::string& id) {
                    {"source", to_string(row.source)},
                    {"n", row.n},
                    {"correct", row.correct},
+                   {"failed", row.failed},
                    {"reward", row.reward}});
   }
-  return {{"task", task}, {"problem", id}, {"groups", out}};
+  Json result = {{"task", task}, {"problem", id}, {"groups", out}};
+  // The problem itself, from the last group that can be read.
+  for (auto row = rows.rbegin(); row != rows.rend(); ++row) {
+    try {
+      const Problem problem = impl_->reader->read(impl_->entry_at(row->offset)).problem;
+      result["prompt"] = problem.prompt;
+      result["answer"] = problem.answer;
+      result["meta"] = problem.meta;
+      break;
+    } catch (const Error&) {  // a damaged record
+    }
+  }
+  return result;
 }
 
 Json RunView::probes() {

@@ -29,9 +29,10 @@ void packed_function(sqlite3_context* context, int, sqlite3_value** values) {
 }  // namespace
 
 Database::Database(const std::filesystem::path& path) : path_(path) {
-  const int code =
-      sqlite3_open_v2(path.c_str(), &db_,
-                      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, nullptr);
+  const int code = sqlite3_open_v2(
+      path.c_str(), &db_,
+      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_NOFOLLOW,
+      nullptr);
   if (code != SQLITE_OK) {
     const std::string message = db_ == nullptr ? "out of memory" : sqlite3_errmsg(db_);
     sqlite3_close(db_);
@@ -39,6 +40,13 @@ Database::Database(const std::filesystem::path& path) : path_(path) {
          "check that the folder may be written to");
   }
   sqlite3_busy_timeout(db_, 10000);
+  // The file may be a stranger's: no code of its own runs, and no value is larger than a trace.
+  for (const int off : {SQLITE_DBCONFIG_ENABLE_TRIGGER, SQLITE_DBCONFIG_ENABLE_VIEW,
+                        SQLITE_DBCONFIG_TRUSTED_SCHEMA}) {
+    sqlite3_db_config(db_, off, 0, nullptr);
+  }
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  sqlite3_limit(db_, SQLITE_LIMIT_LENGTH, 256 << 20);
   sqlite3_create_function_v2(db_, "packed", 2,
                              SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, nullptr,
                              packed_function, nullptr, nullptr, nullptr);

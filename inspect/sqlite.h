@@ -12,7 +12,7 @@ struct sqlite3_stmt;
 namespace zeroth {
 
 // One connection. One thread at a time. Its SQL has packed(blob, i): packed_count of
-// packed_counts.h.
+// packed_counts.h. No part of the path may be a link; triggers and views of the file do not run.
 class Database {
  public:
   explicit Database(const std::filesystem::path& path);

@@ -1,14 +1,14 @@
 #include "inspect/trace_index.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <map>
 
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/parallel.h"
+#include "inspect/index_file.h"
 #include "inspect/packed_counts.h"
 #include "tasks/options.h"
 
@@ -17,17 +17,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kIndexVersion = 2;
+constexpr int kIndexVersion = 3;
 // A batch is one transaction and is held in memory.
 constexpr size_t kBatchGroups = 256;
 constexpr uint64_t kBatchBytes = 16 << 20;
+// What SQLite is given of a text, and of names: larger ones are hostile and would be refused.
+constexpr size_t kMaxIndexedText = 64 << 20;
+constexpr size_t kMaxName = 1 << 20;
 constexpr size_t kWordColumns = 7;  // the built-in lists; more lists go to the table `extra`
 
 constexpr char kSchema[] = R"(
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE problems(id INTEGER PRIMARY KEY, task TEXT, name TEXT, UNIQUE(task, name));
 CREATE TABLE groups(id INTEGER PRIMARY KEY, step INT, idx INT, source INT, problem INT, offset INT,
-                    first_sample INT, n INT, zero INT, reward REAL, correct INT);
+                    first_sample INT, n INT, zero INT, reward REAL, correct INT, failed INT);
 CREATE INDEX groups_step ON groups(step);
 CREATE INDEX groups_problem ON groups(problem);
 CREATE TABLE samples(id INTEGER PRIMARY KEY, grp INT, reward INT, adv INT, len INT, flags INT,
@@ -52,7 +55,8 @@ uint64_t milli_mean(const std::vector<float>& values) {
   double sum = 0;
   for (const float value : values) sum += std::isfinite(value) ? value : 0.0f;
   if (values.empty()) return 0;
-  return static_cast<uint64_t>(std::llround(1000 * std::abs(sum) / double(values.size())));
+  const double mean = std::abs(sum) / static_cast<double>(values.size());
+  return static_cast<uint64_t>(std::llround(1000 * std::min(mean, 1e12)));
 }
 
 int64_t scaled(double value) { return std::llround(std::clamp(kRewardScale * value, -9e18, 9e18)); }
@@ -80,11 +84,11 @@ std::string packed_row(const Sample& sample, const SampleScan& scan, int64_t fir
 
 std::vector<uint32_t> token_begins(const Sample& sample, const Vocabulary& vocabulary) {
   std::vector<uint32_t> begins;
-  uint32_t at = 0;
+  uint64_t at = 0;
   for (const TokenId id : sample.tokens) {
-    begins.push_back(at);
+    begins.push_back(static_cast<uint32_t>(std::min<uint64_t>(at, UINT32_MAX)));
     if (id >= 0 && static_cast<size_t>(id) < vocabulary.size()) {
-      at += static_cast<uint32_t>(vocabulary[static_cast<size_t>(id)].size());
+      at += vocabulary[static_cast<size_t>(id)].size();
     }
   }
   return begins;
@@ -95,6 +99,8 @@ Prepared prepare(const TraceEntry& entry, const TraceReader& reader, const Sampl
   prepared.entry = &entry;
   try {
     prepared.group = reader.read(entry);
+    const Problem& problem = prepared.group.problem;
+    if (problem.id.size() + problem.task.size() > kMaxName) return prepared;
   } catch (const Error&) {
     return prepared;  // a damaged record: the others are still indexed
   }
@@ -109,37 +115,22 @@ Prepared prepare(const TraceEntry& entry, const TraceReader& reader, const Sampl
   return prepared;
 }
 
-fs::path index_path(const fs::path& run_dir) {
-  const fs::path traces = run_dir / "traces";
-  if (::access(traces.c_str(), W_OK) == 0) return traces / "index.sqlite";
-  const std::string name = fs::weakly_canonical(traces).string() + std::to_string(::getuid());
-  return fs::temp_directory_path() /
-         ("zeroth-index-" + std::to_string(stable_hash(name)) + ".sqlite");
-}
-
-void remove_database(const fs::path& path) {
-  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
-    std::error_code ignored;
-    fs::remove(fs::path(path.string() + suffix), ignored);
-  }
-}
-
 }  // namespace
 
 struct TraceIndex::Impl {
   fs::path path;
   const SampleScanner& scanner;
   std::unique_ptr<Database> db;
-  int expert_layers = 0, expert_top_k = 0, expert_count = 0;
+  ExpertShape experts;
 
   explicit Impl(const fs::path& run_dir, const SampleScanner& with)
-      : path(index_path(run_dir)), scanner(with) {
+      : path(index_file(run_dir)), scanner(with) {
     try {
       open();
     } catch (const Error&) {
       // A file that is no database, or a broken one: it holds nothing that the stream does not.
       db.reset();
-      remove_database(path);
+      remove_index(path);
       open();
     }
   }
@@ -160,14 +151,40 @@ struct TraceIndex::Impl {
 
   void open() {
     db = std::make_unique<Database>(path);
+    // The mark of ours goes first: another process must not meet a database without it.
+    if (application_id() != kIndexApplicationId)
+      db->exec("PRAGMA application_id = " + std::to_string(kIndexApplicationId));
     // The index can be rebuilt, so it need not survive a power cut: no sync at every commit.
     db->exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA cache_size = -32000;");
-    Statement exists(*db, "SELECT count(*) FROM sqlite_master WHERE name = 'meta'");
-    exists.step();
-    const bool fresh = exists.integer(0) == 0;
-    exists.reset();
-    if (!fresh && meta("version") == wanted_version()) return;
-    recreate();
+    const std::string schema = schema_of(*db);
+    if (schema == wanted_schema() && meta("version") == wanted_version()) return;
+    if (schema.empty() || schema == wanted_schema()) return recreate();
+    // Tables of another version, or a stranger's views and triggers: not even dropped.
+    fail("trace index " + path.string() + " has other tables");
+  }
+
+  int64_t application_id() const {
+    Statement get(*db, "PRAGMA application_id");
+    return get.step() ? get.integer(0) : 0;
+  }
+
+  // What the database defines, as text; empty when nothing.
+  static std::string schema_of(const Database& db) {
+    Statement get(db,
+                  "SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_master "
+                  "ORDER BY type, name");
+    std::string text;
+    while (get.step()) text += get.text(0) + "\n";
+    return text;
+  }
+
+  static const std::string& wanted_schema() {
+    static const std::string schema = [] {
+      Database memory(":memory:");
+      memory.exec(kSchema);
+      return schema_of(memory);
+    }();
+    return schema;
   }
 
   void recreate() {
@@ -216,16 +233,18 @@ struct TraceIndex::Impl {
   int64_t insert_group(const Prepared& item) {
     double reward = 0;
     int64_t correct = 0;
+    int64_t failed = 0;
     for (size_t i = 0; i < item.scans.size(); ++i) {
-      if (std::isfinite(item.group.samples[i].reward)) reward += item.group.samples[i].reward;
+      if (std::abs(item.group.samples[i].reward) < 1e100) reward += item.group.samples[i].reward;
       correct += item.scans[i].correct;
+      failed += item.scans[i].failed;
     }
     const auto n = static_cast<int64_t>(item.scans.size());
     Statement insert(
         *db,
         "INSERT INTO groups(step, idx, source, problem, offset, first_sample, n, zero, reward, "
-        "correct) VALUES(?, ?, ?, ?, ?, (SELECT coalesce(max(id), 0) + 1 FROM samples), ?, ?, ?, "
-        "?)");
+        "correct, failed) VALUES(?, ?, ?, ?, ?, (SELECT coalesce(max(id), 0) + 1 FROM samples), ?, "
+        "?, ?, ?, ?)");
     insert.bind(1, static_cast<int64_t>(item.entry->step))
         .bind(2, static_cast<int64_t>(item.entry->group))
         .bind(3, static_cast<int64_t>(item.entry->source))
@@ -235,6 +254,7 @@ struct TraceIndex::Impl {
         .bind(7, static_cast<int64_t>(item.group.zero_variance))
         .bind(8, n == 0 ? 0.0 : reward / static_cast<double>(n))
         .bind(9, correct)
+        .bind(10, failed)
         .run();
     return db->last_id();
   }
@@ -251,14 +271,15 @@ struct TraceIndex::Impl {
       real(3, sample.advantage);
       insert.bind(4, static_cast<int64_t>(sample.tokens.size()));
       insert.bind(5, int64_t{scan.correct} | static_cast<int64_t>(sample.finish) << 1 |
-                         int64_t{sample.masked} << 3 | int64_t{scan.loop} << 4);
+                         int64_t{sample.masked} << 3 | int64_t{scan.loop} << 4 |
+                         int64_t{scan.failed} << 5);
       insert.bind(6, int64_t{scan.flips[static_cast<size_t>(Flip::kWrongToRight)]});
       insert.bind(7, static_cast<int64_t>(scan.ahas.size()));
       insert.bind(8, static_cast<int64_t>(scan.markers.size()));
       insert.bind_blob(9, packed_row(sample, scan, item.first_token[i]));
       insert.run();
       const int64_t id = db->last_id();
-      text.bind(1, id).bind(2, sample.text);
+      text.bind(1, id).bind(2, std::string_view(sample.text).substr(0, kMaxIndexedText));
       text.run();
       insert_extra(id, scan);
     }
@@ -291,13 +312,13 @@ struct TraceIndex::Impl {
       if (found == touched.end()) {
         get.bind(1, key.first).bind(2, key.second);
         StepStats stats;
-        if (get.step()) stats = StepStats::from_json(parse_json(get.text(0), "the trace index"));
+        if (get.step()) stats = stored_stats(get.text(0));
         found = touched.emplace(key, std::move(stats)).first;
         get.reset();
       }
       found->second.add(item.group, item.scans);
       for (const Sample& sample : item.group.samples) {
-        found->second.add_experts(sample, expert_layers, expert_top_k, expert_count);
+        found->second.add_experts(sample, experts);
       }
     }
     Statement put(*db, "INSERT OR REPLACE INTO steps VALUES(?, ?, ?)");
@@ -366,12 +387,7 @@ TraceIndex::~TraceIndex() = default;
 
 int64_t TraceIndex::update(TraceReader& reader,
                            const std::function<bool(int64_t, int64_t)>& progress) {
-  if (const auto moe = reader.run_info().find("moe");
-      moe != reader.run_info().end() && moe->is_object()) {
-    impl_->expert_layers = moe->value("layers", 0);
-    impl_->expert_top_k = moe->value("top_k", 0);
-    impl_->expert_count = std::min(moe->value("experts", 0), 256);
-  }
+  impl_->experts = expert_shape(reader.run_info());
   int64_t added = 0;
   int64_t done = 0;
   int64_t total = 0;
@@ -386,6 +402,29 @@ void TraceIndex::clear() { impl_->recreate(); }
 Database& TraceIndex::db() { return *impl_->db; }
 
 const fs::path& TraceIndex::path() const { return impl_->path; }
+
+StepStats stored_stats(const std::string& text) {
+  try {
+    return StepStats::from_json(parse_json(text, "the trace index", kStoredJson));
+  } catch (const Json::exception& error) {
+    fail(std::string("the trace index holds sums that cannot be read: ") + error.what(),
+         "zeroth traces reindex RUN makes it anew");
+  }
+}
+
+ExpertShape expert_shape(const Json& run_info) {
+  const auto moe = run_info.find("moe");
+  if (!run_info.is_object() || moe == run_info.end()) return {};
+  const auto number = [&](const char* key, int64_t most) -> int {
+    const auto found = moe->find(key);
+    if (!moe->is_object() || found == moe->end() || !found->is_number_integer()) return 0;
+    const auto value = found->get<int64_t>();
+    return value >= 1 && value <= most ? static_cast<int>(value) : 0;
+  };
+  // Ids are bytes; no model has a thousand layers.
+  const ExpertShape shape{number("layers", 1024), number("top_k", 256), number("experts", 256)};
+  return shape.row() == 0 || shape.experts == 0 ? ExpertShape{} : shape;
+}
 
 std::unique_ptr<Task> task_of_run(const Json& run_info, std::string* why) {
   const auto task = run_info.find("task");

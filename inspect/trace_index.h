@@ -19,7 +19,7 @@ namespace zeroth {
 
 // The tables (docs/traces.md has the columns):
 //   samples(id, grp, reward, adv, len, flags, wr, aha, refl, rest)
-//   groups(id, step, idx, source, problem, offset, first_sample, n, zero, reward, correct)
+//   groups(id, step, idx, source, problem, offset, first_sample, n, zero, reward, correct, failed)
 //   problems(id, task, name)   steps(step, source, stats)   texts (FTS5)   extra(sample, field,
 //   value)
 // Samples are numbered in stream order, those of a group without a gap; steps never decrease with
@@ -44,9 +44,8 @@ inline constexpr double kRewardScale = 1e6;
 
 class TraceIndex {
  public:
-  // Opens or creates RUN/traces/index.sqlite, or a file in the temporary folder when RUN may not be
-  // written to. An index of another format, scanner version or damaged file is dropped and started
-  // anew.
+  // Opens or creates the index at index_file(run_dir). One of ours that has another format or
+  // scanner version, or is damaged, is dropped and started anew.
   TraceIndex(const std::filesystem::path& run_dir, const SampleScanner& scanner);
   ~TraceIndex();
 
@@ -65,6 +64,12 @@ class TraceIndex {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+// The sums of a step as the index stores them. Throws Error when they cannot be read.
+StepStats stored_stats(const std::string& text);
+
+// The layout of recorded routing from the run record; all 0 when it is not there or is no layout.
+ExpertShape expert_shape(const Json& run_info);
 
 // Makes the task of a run from the stream's run record; null when there is none or it cannot be
 // made (a data file is gone), with the reason in *why.

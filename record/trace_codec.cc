@@ -4,6 +4,8 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
+#include <type_traits>
 
 #include "core/error.h"
 #include "core/json_text.h"
@@ -53,7 +55,7 @@ class Cursor {
     }
     return values;
   }
-  Json head() { return parse_json(take(u32("head"), "head"), "trace record", kMaxStoredJsonDepth); }
+  Json head() { return parse_json(take(u32("head"), "head"), "trace record", kStoredJson); }
   bool done() const { return bytes_.empty(); }
 
  private:
@@ -106,12 +108,38 @@ double as_number(const Json& json) {
 
 // Model text may be any bytes, JSON strings must be UTF-8: text is then stored after the planes, as
 // it is.
-std::string bytes_of(const std::vector<TokenId>& tokens, const Vocabulary& vocabulary) {
+// Stops once there are `wanted` bytes.
+std::string bytes_of(const std::vector<TokenId>& tokens, const Vocabulary& vocabulary,
+                     uint64_t wanted) {
   std::string bytes;
   for (const TokenId id : tokens) {
+    if (bytes.size() >= wanted) break;
     if (id >= 0 && static_cast<size_t>(id) < vocabulary.size()) bytes += vocabulary[id];
   }
   return bytes;
+}
+
+// Text that tokens give is not in the record, so only these bounds keep a vocabulary of huge tokens
+// from making a small record a huge text. Tokens of real vocabularies have 4 bytes in the mean and
+// 128 at most, but for a few.
+constexpr uint64_t kMaxDerivedText = 256u << 20;  // of a group
+constexpr size_t kMaxTokenBytes = 64 << 10;
+constexpr size_t kMaxVocabulary = size_t{1} << 22;
+uint64_t most_text(size_t tokens) { return kMaxTokenBytes + 256 * uint64_t{tokens}; }
+
+// A whole number of JSON that fits T; anything else is malformed.
+template <class T>
+T whole(const Json& json, const char* what) {
+  if (json.is_number_unsigned()) {
+    const auto value = json.get<uint64_t>();
+    if (value <= static_cast<uint64_t>(std::numeric_limits<T>::max())) return static_cast<T>(value);
+  } else if (json.is_number_integer() && std::is_signed_v<T>) {
+    const auto value = json.get<int64_t>();
+    if (value >= static_cast<int64_t>(std::numeric_limits<T>::min()) &&
+        value <= static_cast<int64_t>(std::numeric_limits<T>::max()))
+      return static_cast<T>(value);
+  }
+  malformed(std::string(what) + " is out of range");
 }
 
 // Replaces what is not UTF-8, for the strings of the JSON head.
@@ -129,8 +157,8 @@ Verdict verdict_of(const Json& json) {
   verdict.name = json.at(0).get<std::string>();
   verdict.score = as_number(json.at(1));
   verdict.weight = as_number(json.at(2));
-  const int reason = json.at(3).get<int>();
-  if (reason < 0 || reason > static_cast<int>(Reason::kShaped)) malformed("unknown reason code");
+  const auto reason = whole<uint32_t>(json.at(3), "a reason code");
+  if (reason > static_cast<uint32_t>(Reason::kShaped)) malformed("unknown reason code");
   verdict.reason = static_cast<Reason>(reason);
   verdict.extracted = json.at(4).get<std::string>();
   verdict.info = json.at(5);
@@ -144,11 +172,15 @@ struct StoredText {
   std::string_view bytes;
 };
 
-StoredText stored_text(const Sample& sample, const Vocabulary& vocabulary) {
-  const std::string derived = bytes_of(sample.tokens, vocabulary);
-  const auto size = static_cast<int64_t>(sample.text.size());
-  if (derived.compare(0, sample.text.size(), sample.text) == 0) return {size, {}};
-  return {-size, sample.text};
+// `left`: bytes that may still be derived in this group.
+StoredText stored_text(const Sample& sample, const Vocabulary& vocabulary, uint64_t& left) {
+  const size_t bytes = sample.text.size();
+  const auto size = static_cast<int64_t>(bytes);
+  if (bytes > std::min(left, most_text(sample.tokens.size()))) return {-size, sample.text};
+  const std::string derived = bytes_of(sample.tokens, vocabulary, bytes);
+  if (derived.compare(0, bytes, sample.text) != 0) return {-size, sample.text};
+  left -= bytes;
+  return {size, {}};
 }
 
 Json sample_json(const Sample& sample, const StoredText& text, const StreamKey& first,
@@ -188,9 +220,10 @@ std::string encode_group(const Group& group, const Vocabulary& vocabulary) {
   std::vector<int32_t> kept;
   std::string texts;
   Json sample_list = Json::array();
+  uint64_t derived_left = kMaxDerivedText;
   for (size_t i = 0; i < samples.size(); ++i) {
     const Sample& sample = samples[i];
-    const StoredText text = stored_text(sample, vocabulary);
+    const StoredText text = stored_text(sample, vocabulary, derived_left);
     texts += text.bytes;
     Json json = sample_json(sample, text, first, i);
     if (sample.version != version) json["w"] = sample.version;
@@ -247,14 +280,14 @@ struct Extent {
 
 uint64_t length_field(const Json& json, const char* key, uint64_t otherwise, uint64_t limit) {
   const auto found = json.find(key);
-  const uint64_t value = found == json.end() ? otherwise : found->get<uint64_t>();
+  const uint64_t value = found == json.end() ? otherwise : whole<uint64_t>(*found, key);
   if (value > limit) malformed(std::string("length ") + key + " is out of range");
   return value;
 }
 
 StreamKey key_of(const Json& json) {
-  return {json.at(0).get<uint64_t>(), json.at(1).get<uint32_t>(), json.at(2).get<uint32_t>(),
-          json.at(3).get<uint32_t>()};
+  return {whole<uint64_t>(json.at(0), "a key"), whole<uint32_t>(json.at(1), "a key"),
+          whole<uint32_t>(json.at(2), "a key"), whole<uint32_t>(json.at(3), "a key")};
 }
 
 Extent extent_of(const Json& json, uint64_t limit) {
@@ -265,11 +298,11 @@ Extent extent_of(const Json& json, uint64_t limit) {
   extent.experts = length_field(json, "nx", 0, limit);
   extent.router_confidence = length_field(json, "nr", 0, limit);
   if (const auto kept = json.find("nk"); kept != json.end()) {
-    extent.kept_ids = kept->at(0).get<uint64_t>();
-    extent.kept_offsets = kept->at(1).get<uint64_t>();
+    extent.kept_ids = whole<uint64_t>(kept->at(0), "nk");
+    extent.kept_offsets = whole<uint64_t>(kept->at(1), "nk");
     if (extent.kept_ids > limit || extent.kept_offsets > limit) malformed("kept set out of range");
   }
-  extent.text = json.at("t").get<int64_t>();
+  extent.text = whole<int64_t>(json.at("t"), "t");
   return extent;
 }
 
@@ -278,9 +311,10 @@ Sample sample_of(const Json& json, const StreamKey& first, size_t index, Weights
   sample.key = first;
   sample.key.sample += static_cast<uint32_t>(index);
   if (const auto key = json.find("k"); key != json.end()) sample.key = key_of(*key);
-  sample.version = json.value("w", version);
-  const int finish = json.at("f").get<int>();
-  if (finish < 0 || finish > static_cast<int>(FinishReason::kAborted)) malformed("finish reason");
+  const auto own_version = json.find("w");
+  sample.version = own_version == json.end() ? version : whole<WeightsVersion>(*own_version, "w");
+  const auto finish = whole<uint32_t>(json.at("f"), "a finish reason");
+  if (finish > static_cast<uint32_t>(FinishReason::kAborted)) malformed("finish reason");
   sample.finish = static_cast<FinishReason>(finish);
   sample.reward = as_number(json.at("r"));
   sample.advantage = as_number(json.at("a"));
@@ -330,17 +364,21 @@ void read_arrays(Cursor& cursor, uint64_t prompt_tokens, const std::vector<Exten
     const std::string_view scores = cursor.take(extents[i].router_confidence, "router confidences");
     group.samples[i].router_confidence.assign(scores.begin(), scores.end());
   }
+  uint64_t derived = 0;
   for (size_t i = 0; i < extents.size(); ++i) {
     Sample& sample = group.samples[i];
     const int64_t mark = extents[i].text;
     if (mark < 0) {
-      sample.text = cursor.take(static_cast<uint64_t>(-mark), "text");
-    } else {
-      sample.text = bytes_of(sample.tokens, vocabulary);
-      if (static_cast<uint64_t>(mark) > sample.text.size())
-        malformed("text is longer than its tokens");
-      sample.text.resize(static_cast<size_t>(mark));
+      sample.text = cursor.take(uint64_t{0} - static_cast<uint64_t>(mark), "text");
+      continue;
     }
+    const auto size = static_cast<uint64_t>(mark);
+    derived += size;
+    if (size > most_text(sample.tokens.size()) || derived > kMaxDerivedText)
+      malformed("text is longer than its tokens");
+    sample.text = bytes_of(sample.tokens, vocabulary, size);
+    if (size > sample.text.size()) malformed("text is longer than its tokens");
+    sample.text.resize(size);
   }
 }
 
@@ -358,7 +396,7 @@ Group decode_group(std::string_view payload, const Vocabulary& vocabulary) {
     group.problem.meta = head.at("meta");
     group.zero_variance = head.at("zero").get<bool>();
     const StreamKey first = key_of(head.at("key"));
-    const auto version = head.at("version").get<WeightsVersion>();
+    const auto version = whole<WeightsVersion>(head.at("version"), "version");
     const uint64_t prompt_tokens = length_field(head, "np", 0, payload.size());
     std::vector<Extent> extents;
     for (const Json& json : head.at("samples")) {
@@ -393,10 +431,12 @@ void decode_annotation(std::string_view payload, Annotations& into) {
   Cursor cursor(payload);
   try {
     const Json head = cursor.head();
-    const auto counts = head.at("n").get<std::vector<uint64_t>>();
+    std::vector<uint64_t> counts;
     uint64_t total = 0;
-    for (const uint64_t count : counts) {
+    for (const Json& json : head.at("n")) {
+      const auto count = whole<uint64_t>(json, "annotation length");
       if (count > payload.size()) malformed("annotation length");
+      counts.push_back(count);
       total += count;
     }
     const auto flat = cursor.planes<float>(total, "annotation");
@@ -423,9 +463,12 @@ std::string encode_vocabulary(const Vocabulary& vocabulary) {
 Vocabulary decode_vocabulary(std::string_view payload) {
   Cursor cursor(payload);
   const uint32_t count = cursor.u32("vocabulary");
-  if (count > payload.size() / 4) malformed("vocabulary size");
+  if (count > payload.size() / 4 || count > kMaxVocabulary) malformed("vocabulary size");
   std::vector<uint32_t> sizes(count);
-  for (uint32_t& size : sizes) size = cursor.u32("token length");
+  for (uint32_t& size : sizes) {
+    size = cursor.u32("token length");
+    if (size > kMaxTokenBytes) malformed("token length");
+  }
   Vocabulary vocabulary;
   vocabulary.reserve(count);
   for (const uint32_t size : sizes) vocabulary.emplace_back(cursor.take(size, "token"));

@@ -2,6 +2,7 @@
 
 #include <zstd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 
@@ -16,6 +17,9 @@ constexpr uint32_t kSkippableMagic = 0x184D2A5A;
 constexpr uint32_t kSkippableSize = kRecordHeaderBytes - 8;
 constexpr uint32_t kTag = 0x4352545A;  // "ZTRC"
 constexpr int kCompressionLevel = 3;
+// Another skippable frame, so that padding is never taken for a header.
+constexpr uint32_t kPaddingMagic = 0x184D2A50;
+constexpr uint64_t kPiece = 1 << 20;
 
 template <class T>
 void put(char*& at, T value) {
@@ -44,6 +48,41 @@ ZSTD_DCtx* decompressor() {
   return context.get();
 }
 
+bool believable(uint64_t raw_bytes, uint64_t payload_bytes) {
+  return raw_bytes <= std::max(kFreeRawBytes, kMaxRatio * payload_bytes);
+}
+
+// Appends a skippable frame of zeros when the record would unpack to more than is believed.
+void pad(std::string& record, uint64_t raw_bytes) {
+  const uint64_t packed = record.size() - kRecordHeaderBytes;
+  if (believable(raw_bytes, packed)) return;
+  const uint64_t missing = (raw_bytes + kMaxRatio - 1) / kMaxRatio - packed;
+  const auto size = static_cast<uint32_t>(missing > 8 ? missing - 8 : 0);
+  record.append(reinterpret_cast<const char*>(&kPaddingMagic), 4);
+  record.append(reinterpret_cast<const char*>(&size), 4);
+  record.append(size, '\0');
+}
+
+// What stands at the start of a payload agrees with the header: without it nothing is allocated.
+bool claims_agree(const RecordHeader& header, std::string_view start) {
+  return believable(header.raw_bytes, header.payload_bytes) &&
+         ZSTD_getFrameContentSize(start.data(), start.size()) == header.raw_bytes;
+}
+
+// Feeds `bytes` to the decompressor; the output grows as it comes. False at damage.
+bool unpack_piece(ZSTD_DCtx* context, std::string_view bytes, uint64_t limit, std::string& out) {
+  std::string buffer(ZSTD_DStreamOutSize(), '\0');
+  ZSTD_inBuffer in{bytes.data(), bytes.size(), 0};
+  for (bool full = false; in.pos < in.size || full;) {
+    ZSTD_outBuffer piece{buffer.data(), buffer.size(), 0};
+    if (ZSTD_isError(ZSTD_decompressStream(context, &piece, &in))) return false;
+    if (out.size() + piece.pos > limit) return false;
+    out.append(buffer.data(), piece.pos);
+    full = piece.pos == piece.size;
+  }
+  return true;
+}
+
 }  // namespace
 
 std::string encode_record(RecordHeader& header, std::string_view raw_payload) {
@@ -58,9 +97,10 @@ std::string encode_record(RecordHeader& header, std::string_view raw_payload) {
                                           raw_payload.size(), kCompressionLevel);
   if (ZSTD_isError(packed)) fail(std::string("zstd: ") + ZSTD_getErrorName(packed));
   out.resize(kRecordHeaderBytes + packed);
-  header.payload_bytes = static_cast<uint32_t>(packed);
+  pad(out, raw_payload.size());
+  header.payload_bytes = static_cast<uint32_t>(out.size() - kRecordHeaderBytes);
   header.raw_bytes = static_cast<uint32_t>(raw_payload.size());
-  header.payload_crc = crc32c(out.data() + kRecordHeaderBytes, packed);
+  header.payload_crc = crc32c(out.data() + kRecordHeaderBytes, header.payload_bytes);
   char* at = out.data();
   put(at, kSkippableMagic);
   put(at, kSkippableSize);
@@ -113,10 +153,36 @@ std::optional<std::string> decode_payload(const RecordHeader& header, std::strin
       crc32c(payload.data(), payload.size()) != header.payload_crc) {
     return std::nullopt;
   }
+  if (!claims_agree(header, payload)) return std::nullopt;
   std::string raw(header.raw_bytes, '\0');
   const size_t size =
       ZSTD_decompressDCtx(decompressor(), raw.data(), raw.size(), payload.data(), payload.size());
   if (ZSTD_isError(size) || size != raw.size()) return std::nullopt;
+  return raw;
+}
+
+std::optional<std::string> decode_payload(const RecordHeader& header, const ReadPayload& read) {
+  const auto each_piece = [&](const auto& use) {
+    for (uint64_t at = 0; at < header.payload_bytes; at += kPiece) {
+      const uint64_t size = std::min<uint64_t>(kPiece, header.payload_bytes - at);
+      const std::string piece = read(at, size);
+      if (piece.size() != size || !use(at, piece)) return false;
+    }
+    return true;
+  };
+  uint32_t crc = 0;
+  const bool whole = each_piece([&](uint64_t at, const std::string& piece) {
+    crc = crc32c(piece.data(), piece.size(), crc);
+    return at > 0 || claims_agree(header, piece);
+  });
+  if (!whole || crc != header.payload_crc) return std::nullopt;
+  ZSTD_DCtx* context = decompressor();
+  ZSTD_DCtx_reset(context, ZSTD_reset_session_only);
+  std::string raw;
+  const bool good = each_piece([&](uint64_t, const std::string& piece) {
+    return unpack_piece(context, piece, header.raw_bytes, raw);
+  });
+  if (!good || raw.size() != header.raw_bytes) return std::nullopt;
   return raw;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,8 +16,12 @@ namespace zeroth {
 inline constexpr uint16_t kTraceFormatVersion = 2;
 // Bytes before the payload: 8 of the skippable frame's own header and 52 of ours.
 inline constexpr size_t kRecordHeaderBytes = 60;
-// Bounds that a reader enforces before it allocates.
+// Bounds that a reader enforces before it allocates: a record unpacks to at most so many bytes, and
+// beyond kFreeRawBytes to at most kMaxRatio times what is stored. Samples compress 2 to 20 times;
+// records that compress better than kMaxRatio are padded with an empty zstd frame.
 inline constexpr uint32_t kMaxPayloadBytes = 1u << 30;
+inline constexpr uint64_t kFreeRawBytes = 4u << 20;
+inline constexpr uint64_t kMaxRatio = 1024;
 
 enum class RecordKind : uint16_t { kRun = 1, kVocabulary = 2, kGroup = 3, kAnnotation = 4 };
 
@@ -44,7 +49,13 @@ std::string encode_record(RecordHeader& header, std::string_view raw_payload);
 // to the checksum is fixed for ever).
 std::optional<RecordHeader> parse_record_header(std::string_view bytes, uint64_t offset);
 
-// Unpacks a payload after its checksum has been compared. Nothing when it is damaged.
+// Unpacks a payload after its checksum has been compared. Nothing when it is damaged or unpacks to
+// another size than the header says.
 std::optional<std::string> decode_payload(const RecordHeader& header, std::string_view payload);
+
+// Same for one of any size, read in pieces: read(at, n) gives bytes [at, at + n) of the payload.
+// Memory is bounded by what really unpacks, not by what the header claims.
+using ReadPayload = std::function<std::string(uint64_t at, uint64_t bytes)>;
+std::optional<std::string> decode_payload(const RecordHeader& header, const ReadPayload& read);
 
 }  // namespace zeroth

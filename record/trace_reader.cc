@@ -10,6 +10,18 @@ namespace zeroth {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+Json run_record(const std::string& text) {
+  constexpr size_t kMaxRunRecord = 16 << 20;
+  if (text.size() > kMaxRunRecord) fail("the run record is too large");
+  Json info = parse_json(text, "the run record", kStoredJson);
+  if (!info.is_object()) fail("the run record is no object");
+  return info;
+}
+
+}  // namespace
+
 struct TraceReader::Impl {
   using Place = std::tuple<uint32_t, uint32_t, GroupSource>;  // step, group, source
 
@@ -21,7 +33,7 @@ struct TraceReader::Impl {
   std::optional<TraceEntry>
       last;  // last record of any kind: tells whether the stream is still the same
   uint64_t generation = 0;
-  Json run_info;
+  Json run_info = Json::object();
   Vocabulary vocabulary;
 
   void clear() {
@@ -56,7 +68,7 @@ struct TraceReader::Impl {
     last = entry;
     switch (entry.kind) {
       case RecordKind::kRun:
-        run_info = parse_json(payload(entry), "the run record", kMaxStoredJsonDepth);
+        run_info = run_record(payload(entry));
         break;
       case RecordKind::kVocabulary:
         if (vocabulary.empty()) vocabulary = decode_vocabulary(payload(entry));
@@ -84,7 +96,10 @@ struct TraceReader::Impl {
   // checksums chain, so one comparison vouches for all.
   void load_offsets() {
     const fs::path path = folder / kOffsetsName;
-    if (!fs::exists(path)) return;
+    std::error_code error;
+    if (!fs::is_regular_file(path, error)) return;
+    // One entry of 40 bytes for every record, which has at least 60.
+    if (fs::file_size(path, error) > file->size() + kRecordHeaderBytes || error) return;
     const std::vector<TraceEntry> entries = decode_offsets(read_file(path, uint64_t{1} << 34));
     if (entries.empty() || entries.front().offset != 0) return;
     // The first record decides whether this is a stream that we may read at all; the scan says so

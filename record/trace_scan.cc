@@ -50,10 +50,17 @@ void check_first_record(const PositionalFile& file, const std::optional<RecordHe
 }  // namespace
 
 PositionalFile::PositionalFile(const std::filesystem::path& path) : path_(path) {
-  fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Without waiting: a pipe would have us wait for its writer.
+  fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (fd_ < 0) {
     fail("cannot open " + path.string() + ": " + std::strerror(errno),
          "give the folder of a run that recorded traces (RUN/traces/stream.zst)");
+  }
+  struct stat info;
+  if (::fstat(fd_, &info) != 0 || !S_ISREG(info.st_mode)) {
+    ::close(fd_);
+    fail("cannot read " + path.string() + ": it is no regular file",
+         "give the folder of a run that zeroth wrote");
   }
 }
 
@@ -88,9 +95,14 @@ std::string PositionalFile::read(uint64_t offset, uint64_t bytes) const {
 std::optional<std::string> read_payload(const PositionalFile& file, const RecordHeader& header) {
   const uint64_t start = header.offset + kRecordHeaderBytes;
   // The length is checked against the file first, so that no length makes us allocate more than
-  // there is.
+  // there is. A file with holes may be larger than its disk: what is large is read in pieces.
+  constexpr uint64_t kWhole = 8 << 20;
   if (start + header.payload_bytes > file.size()) return std::nullopt;
-  return decode_payload(header, file.read(start, header.payload_bytes));
+  if (header.payload_bytes <= kWhole && header.raw_bytes <= 8 * kWhole) {
+    return decode_payload(header, file.read(start, header.payload_bytes));
+  }
+  return decode_payload(header,
+                        [&](uint64_t at, uint64_t bytes) { return file.read(start + at, bytes); });
 }
 
 void scan_stream(const PositionalFile& file, ScanState& state, bool verify,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <optional>
 
 #include "rewards/final_number.h"
 #include "rewards/format.h"
@@ -15,11 +16,32 @@ namespace {
 constexpr size_t kMaxCandidates = 512;
 constexpr size_t kMaxAnswerBytes = 4096;
 
+bool is_blank(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
+
+// Finds one text from places that only move forward, in time linear in all of them together.
+class Forward {
+ public:
+  Forward(std::string_view text, std::string_view wanted) : text_(text), wanted_(wanted) {}
+  // The first occurrence at or after `from`; the end of the text when there is none.
+  size_t next(size_t from) {
+    if (at_ < from || !looked_) at_ = std::min(text_.find(wanted_, from), text_.size());
+    looked_ = true;
+    return at_;
+  }
+
+ private:
+  std::string_view text_, wanted_;
+  size_t at_ = 0;
+  bool looked_ = false;
+};
+
+// Ranges must be disjoint or end without a blank, so that trimming takes linear time in all.
 void add(std::vector<Candidate>& out, CandidateKind kind, std::string_view text, size_t begin,
          size_t end) {
-  while (begin < end && std::isspace(static_cast<unsigned char>(text[begin]))) ++begin;
-  while (end > begin && std::isspace(static_cast<unsigned char>(text[end - 1]))) --end;
-  if (begin == end || end - begin > kMaxAnswerBytes || out.size() >= kMaxCandidates) return;
+  if (out.size() >= kMaxCandidates) return;
+  while (begin < end && is_blank(text[begin])) ++begin;
+  while (end > begin && is_blank(text[end - 1])) --end;
+  if (begin == end || end - begin > kMaxAnswerBytes) return;
   Candidate candidate;
   candidate.begin = static_cast<uint32_t>(begin);
   candidate.end = static_cast<uint32_t>(end);
@@ -31,33 +53,50 @@ void add(std::vector<Candidate>& out, CandidateKind kind, std::string_view text,
 void find_tags(std::string_view text, std::vector<Candidate>& out) {
   constexpr std::string_view kOpen = "<answer>";
   constexpr std::string_view kClose = "</answer>";
-  for (size_t at = text.find(kOpen); at != text.npos; at = text.find(kOpen, at + 1)) {
+  Forward opens(text, kOpen);
+  Forward closes(text, kClose);
+  for (size_t at = opens.next(0); at < text.size(); at = opens.next(at + 1)) {
     const size_t begin = at + kOpen.size();
-    const size_t close = text.find(kClose, begin);
-    const size_t next = text.find(kOpen, begin);
     // Generation may have stopped at the closing tag, which is then not part of the text.
-    add(out, CandidateKind::kAnswerTag, text, begin, std::min({close, next, text.size()}));
+    add(out, CandidateKind::kAnswerTag, text, begin,
+        std::min(closes.next(begin), opens.next(begin)));
   }
 }
 
+// One pass: an opening brace waits on a stack for the closing one.
 void find_boxed(std::string_view text, std::vector<Candidate>& out) {
-  constexpr std::string_view kOpen = "\\boxed{";
-  for (size_t at = text.find(kOpen); at != text.npos; at = text.find(kOpen, at + 1)) {
-    const size_t begin = at + kOpen.size();
-    int depth = 1;
-    size_t end = begin;
-    for (; end < text.size() && end - begin <= kMaxAnswerBytes; ++end) {
-      if (text[end] == '{') ++depth;
-      if (text[end] == '}' && --depth == 0) break;
+  constexpr std::string_view kBox = "\\boxed";
+  struct Open {
+    size_t begin;
+    bool box;
+  };
+  std::vector<Open> open;
+  std::vector<std::pair<size_t, size_t>> found;
+  for (size_t at = 0; at < text.size(); ++at) {
+    if (text[at] == '{') {
+      const bool box = at >= kBox.size() && text.substr(at - kBox.size(), kBox.size()) == kBox;
+      // Braces outside of every box close none.
+      if (box || !open.empty()) open.push_back({at + 1, box});
+    } else if (text[at] == '}' && !open.empty()) {
+      const Open last = open.back();
+      open.pop_back();
+      if (last.box && at - last.begin <= kMaxAnswerBytes) found.emplace_back(last.begin, at);
     }
-    if (depth == 0) add(out, CandidateKind::kBoxed, text, begin, end);
   }
+  std::sort(found.begin(), found.end());
+  for (const auto& [begin, end] : found) add(out, CandidateKind::kBoxed, text, begin, end);
 }
 
 void find_markers(std::string_view text, std::vector<Candidate>& out) {
+  Forward lines(text, "\n");
+  std::optional<size_t> line;  // where the line ends, and where without its blanks
+  size_t end = 0;
   for (size_t at = text.find("####"); at != text.npos; at = text.find("####", at + 4)) {
-    const size_t line = std::min(text.find('\n', at), text.size());
-    add(out, CandidateKind::kMarker, text, at + 4, line);
+    if (const size_t next = lines.next(at); next != line) {
+      line = end = next;
+      while (end > at + 4 && is_blank(text[end - 1])) --end;
+    }
+    add(out, CandidateKind::kMarker, text, at + 4, std::max(end, at + 4));
   }
 }
 
@@ -87,7 +126,7 @@ void find_stated(std::string_view text, std::vector<Candidate>& out) {
   static constexpr std::string_view kPhrases[] = {
       "answer is",  "answer:",   "answer =",    "result is",  "total is",
       "that gives", "so we get", "which gives", "that makes", "final answer"};
-  size_t done = 0;
+  size_t done = 0;  // behind the last sentence that was looked at
   for (size_t at = 0; at < text.size(); ++at) {
     const char first = static_cast<char>(std::tolower(static_cast<unsigned char>(text[at])));
     if (std::string_view("artswf").find(first) == std::string_view::npos) continue;
@@ -96,9 +135,10 @@ void find_stated(std::string_view text, std::vector<Candidate>& out) {
       const size_t begin = at + phrase.size();
       const size_t end = sentence_end(text, begin);
       const auto number = find_final_number(text.substr(begin, end - begin), NumberPlace::kLast);
+      // A sentence without a number behind one phrase has none behind a later one.
+      done = end;
       if (!number) continue;
       add(out, CandidateKind::kStated, text, begin + number->begin, begin + number->end);
-      done = end;
     }
   }
 }
@@ -248,7 +288,8 @@ std::vector<Candidate> CandidateGrader::find(const Sample& sample) {
     candidates.push_back(std::move(candidate));
   }
   const Verdict* accuracy = accuracy_of(sample.verdicts);
-  if (candidates.empty() && accuracy != nullptr && !accuracy->extracted.empty()) {
+  if (candidates.empty() && accuracy != nullptr && !accuracy->extracted.empty() &&
+      accuracy->extracted.size() <= kMaxAnswerBytes) {
     const size_t at = text.rfind(accuracy->extracted);
     if (at != text.npos) {
       add(candidates, CandidateKind::kFinal, text, at, at + accuracy->extracted.size());

@@ -9,7 +9,7 @@ namespace zeroth {
 namespace {
 
 // Raised whenever a built-in scan changes its results, so that stored results are redone.
-constexpr int kScanVersion = 2;
+constexpr int kScanVersion = 3;
 
 enum class Script { kNone, kLatin, kGreek, kCyrillic, kHebrew, kArabic, kIndic, kThai, kEastAsian };
 
@@ -83,6 +83,15 @@ void find_flips(SampleScan& scan) {
 }
 
 }  // namespace
+
+const Verdict* failed_grading(const Sample& sample) {
+  if (is_correct(sample)) return nullptr;
+  for (const Verdict& verdict : sample.verdicts) {
+    if (verdict.reason == Reason::kCheckerError || verdict.reason == Reason::kBadGold)
+      return &verdict;
+  }
+  return nullptr;
+}
 
 Loop find_loop(const std::vector<TokenId>& tokens) {
   constexpr size_t kMinRounds = 4;
@@ -184,6 +193,7 @@ std::vector<SampleScan> SampleScanner::scan(const Group& group) const {
   for (const Sample& sample : group.samples) {
     SampleScan scan;
     scan.correct = is_correct(sample);
+    scan.failed = failed_grading(sample) != nullptr;
     scan.truncated = sample.finish == FinishReason::kLength;
     const Loop loop = find_loop(sample.tokens);
     scan.loop = loop.period > 0;

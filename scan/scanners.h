@@ -29,6 +29,7 @@ class Scanner {
 
 struct SampleScan {
   bool correct = false;                      // the sample's own verdict has Reason::kCorrect
+  bool failed = false;                       // its checker could not grade it: no verdict on it
   bool truncated = false;                    // ended by the length limit
   bool loop = false;                         // ends in a cycle, see find_loop
   uint32_t loop_begin = 0, loop_period = 0;  // tokens
@@ -72,6 +73,10 @@ class SampleScanner {
   ScanOptions options_;
   WordMatcher matcher_;
 };
+
+// The verdict that could not be given (Reason::kCheckerError or kBadGold) of a sample that no other
+// verdict calls right; null when it was graded.
+const Verdict* failed_grading(const Sample& sample);
 
 // The cycle in which a token sequence ends: at least 4 rounds and 24 tokens of the same `period`.
 // period 0: none. O(tokens).

@@ -17,6 +17,10 @@ std::pair<double, double> wilson(double hits, double n) {
   return {middle - half, middle + half};
 }
 
+// One broken sample must not spoil the sums of its step: its number is left out, and squares of
+// what is counted stay finite.
+bool countable(double value) { return std::abs(value) < 1e100; }
+
 double ratio(double a, double b) { return b == 0 ? 0 : a / b; }
 
 void accumulate(std::vector<int64_t>& sums, size_t at, int64_t value) {
@@ -50,12 +54,12 @@ void StepStats::add(const Group& group, const std::vector<SampleScan>& scans) {
     const SampleScan& scan = scans[i];
     ++samples;
     tokens += static_cast<int64_t>(sample.tokens.size());
-    if (std::isfinite(sample.reward)) {
+    if (countable(sample.reward)) {
       reward += sample.reward;
       reward_squares += sample.reward * sample.reward;
     }
-    for (const float value : sample.entropies) entropy += value;
-    for (const float value : sample.logprobs) logprob += value;
+    for (const float value : sample.entropies) entropy += std::isfinite(value) ? value : 0.0f;
+    for (const float value : sample.logprobs) logprob += std::isfinite(value) ? value : 0.0f;
     correct += scan.correct;
     truncated += scan.truncated;
     aborted += sample.finish == FinishReason::kAborted;
@@ -63,8 +67,11 @@ void StepStats::add(const Group& group, const std::vector<SampleScan>& scans) {
     loops += scan.loop;
     switched += scan.language_switches > 0;
     repetition += scan.repetition;
-    ++reflected[scan.reflected()][scan.correct];
-    ++several[scan.candidates.size() > 1][scan.correct];
+    failed += scan.failed;
+    if (!scan.failed) {
+      ++reflected[scan.reflected()][scan.correct];
+      ++several[scan.candidates.size() > 1][scan.correct];
+    }
     for (size_t f = 0; f < kFlips; ++f) flips[f] += scan.flips[f];
     flip_samples += scan.flips[0] > 0;
     aha_samples += !scan.ahas.empty();
@@ -75,23 +82,25 @@ void StepStats::add(const Group& group, const std::vector<SampleScan>& scans) {
       accumulate(substrings, list, scan.substrings[list]);
     }
     if (extra.size() < scan.extra.size()) extra.resize(scan.extra.size(), 0);
-    for (size_t e = 0; e < scan.extra.size(); ++e) extra[e] += scan.extra[e];
+    for (size_t e = 0; e < scan.extra.size(); ++e) {
+      if (countable(scan.extra[e])) extra[e] += scan.extra[e];
+    }
     for (const Verdict& verdict : sample.verdicts) {
       auto at = std::find_if(verdicts.begin(), verdicts.end(),
                              [&](const auto& entry) { return entry.first == verdict.name; });
       if (at == verdicts.end()) at = verdicts.insert(verdicts.end(), {verdict.name, 0.0});
-      if (std::isfinite(verdict.score)) at->second += verdict.score;
+      if (countable(verdict.score)) at->second += verdict.score;
     }
   }
 }
 
-void StepStats::add_experts(const Sample& sample, int layers, int top_k, int experts_per_layer) {
-  const size_t row = static_cast<size_t>(layers) * static_cast<size_t>(top_k);
-  if (row == 0 || sample.experts.size() % row != 0) return;
-  experts.resize(static_cast<size_t>(layers),
-                 std::vector<int64_t>(static_cast<size_t>(experts_per_layer), 0));
+void StepStats::add_experts(const Sample& sample, const ExpertShape& shape) {
+  const size_t row = shape.row();
+  if (row == 0 || sample.experts.empty() || sample.experts.size() % row != 0) return;
+  experts.resize(static_cast<size_t>(shape.layers),
+                 std::vector<int64_t>(static_cast<size_t>(shape.experts), 0));
   for (size_t i = 0; i < sample.experts.size(); ++i) {
-    const size_t layer = i % row / static_cast<size_t>(top_k);
+    const size_t layer = i % row / static_cast<size_t>(shape.top_k);
     const size_t expert = sample.experts[i];
     if (expert < experts[layer].size()) ++experts[layer][expert];
   }
@@ -119,6 +128,7 @@ Json StepStats::to_json() const {
           {"entropy", entropy},
           {"logprob", logprob},
           {"correct", correct},
+          {"failed", failed},
           {"truncated", truncated},
           {"aborted", aborted},
           {"masked", masked},
@@ -154,6 +164,7 @@ StepStats StepStats::from_json(const Json& json) {
   read("entropy", stats.entropy);
   read("logprob", stats.logprob);
   read("correct", stats.correct);
+  read("failed", stats.failed);
   read("truncated", stats.truncated);
   read("aborted", stats.aborted);
   read("masked", stats.masked);
@@ -182,7 +193,9 @@ Json scan_metrics(const StepStats& stats, const std::vector<WordList>& lists,
   const auto n = static_cast<double>(stats.samples);
   const auto share = [n](int64_t count) { return ratio(static_cast<double>(count), n); };
   Json out;
-  out["scan/reflection_rate"] = share(stats.reflected[1][0] + stats.reflected[1][1]);
+  out["scan/reflection_rate"] =
+      ratio(static_cast<double>(stats.reflected[1][0] + stats.reflected[1][1]),
+            static_cast<double>(stats.graded()));
   out["scan/aha_rate"] = share(stats.aha_samples);
   out["scan/flips_wrong_to_right"] = share(stats.flips[0]);
   out["scan/flips_right_to_wrong"] = share(stats.flips[1]);

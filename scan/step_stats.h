@@ -21,10 +21,18 @@ struct ShareDifference {
 // method 10).
 ShareDifference difference_of_shares(int64_t hits1, int64_t n1, int64_t hits2, int64_t n2);
 
+// How the routing of a token is laid out: [layers, top_k] ids below `experts`. All 0: not known.
+struct ExpertShape {
+  int layers = 0, top_k = 0, experts = 0;
+  size_t row() const { return static_cast<size_t>(layers) * static_cast<size_t>(top_k); }
+};
+
 struct StepStats {
   int64_t groups = 0, samples = 0, tokens = 0, zero_variance = 0;
   double reward = 0, entropy = 0, logprob = 0,
          reward_squares = 0;  // entropy, logprob: sums over tokens
+  // Samples whose grading failed count among none of right, wrong, reflected and several.
+  int64_t failed = 0;
   int64_t correct = 0, truncated = 0, aborted = 0, masked = 0, loops = 0, switched = 0;
   double repetition = 0;
   // Reflection against outcome: [reflected][correct].
@@ -40,8 +48,9 @@ struct StepStats {
   std::vector<std::vector<int64_t>> experts;             // [layer][expert] routed tokens
 
   void add(const Group& group, const std::vector<SampleScan>& scans);
-  // Routed tokens of a sample, whose experts are [tokens, layers, top_k].
-  void add_experts(const Sample& sample, int layers, int top_k, int experts_per_layer);
+  // Routed tokens of a sample; one whose experts do not fill rows of that shape is left out.
+  void add_experts(const Sample& sample, const ExpertShape& shape);
+  int64_t graded() const { return samples - failed; }
   ShareDifference reflection_gap() const;  // P(correct | reflected) - P(correct | not)
   ShareDifference thinking_gap()
       const;  // P(correct | several candidates) - P(correct | at most one)

@@ -2,6 +2,7 @@
 
 #include "core/files.h"
 #include "core/json_lines.h"
+#include "core/regular_file.h"
 
 namespace zeroth {
 namespace {
@@ -25,6 +26,7 @@ void for_each_row(const std::string& path,
     if (!json.is_object()) fail(place + ": the row is no object", "each row is one JSON object");
     row(json, place);
   };
+  require_regular_file(path);
   if (!path.ends_with(".gz") && is_array_file(path)) {
     const Json rows = parse_json(read_file(path), path);
     for (size_t i = 0; i < rows.size(); ++i) checked(rows[i], path + "[" + std::to_string(i) + "]");

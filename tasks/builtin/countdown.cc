@@ -4,6 +4,7 @@
 #include <set>
 
 #include "core/json_lines.h"
+#include "core/regular_file.h"
 #include "rewards/expression.h"
 #include "tasks/builtin/countdown_moves.h"
 #include "tasks/builtin/countdown_trace.h"
@@ -127,6 +128,7 @@ void CountdownTask::read_data() {
   std::vector<Instance> rows;
   std::set<std::string> reserved;  // multisets of the held-out file
   const auto read = [](const std::string& path, auto&& take) {
+    require_regular_file(path);
     for_each_json_line(path, [&](const Json& row, int64_t line) {
       std::vector<int> numbers = read_numbers(row, path + ":" + std::to_string(line));
       take(Instance{std::move(numbers), row["target"].get<int>()});

@@ -95,6 +95,10 @@ DataTask::DataTask(std::string name, DataTaskOptions options)
     fail_usage("task " + name_ + ": no path",
                "give the JSONL file, for example " + name_ + ":path=problems.jsonl");
   }
+}
+
+void DataTask::read_all() const {
+  for (auto& rows : rows_) rows.clear();  // of an attempt that failed
   std::set<std::string> reserved;
   if (!options_.held_out_path.empty()) {
     read(options_.held_out_path, [&](Row row) {
@@ -149,16 +153,19 @@ void DataTask::read(const std::string& path, const std::function<void(Row)>& tak
   });
 }
 
-int64_t DataTask::size(Split split) const {
-  return static_cast<int64_t>(rows_[split == Split::kHeldOut].size());
+const std::vector<DataTask::Row>& DataTask::rows(Split split) const {
+  std::call_once(read_, [this] { read_all(); });
+  return rows_[split == Split::kHeldOut];
 }
+
+int64_t DataTask::size(Split split) const { return static_cast<int64_t>(rows(split).size()); }
 
 Problem DataTask::problem(Split split, int64_t index) const {
   if (index < 0 || index >= size(split)) {
     fail("task " + name_ + ": problem " + std::to_string(index) + " of " +
          std::to_string(size(split)));
   }
-  const Row& row = rows_[split == Split::kHeldOut][static_cast<size_t>(index)];
+  const Row& row = rows(split)[static_cast<size_t>(index)];
   Problem problem;
   problem.task = name_;
   problem.id = (split == Split::kHeldOut ? "held-out-" : "train-") + row.id;

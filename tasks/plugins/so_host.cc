@@ -24,7 +24,7 @@ std::string text_of(const zeroth_text& text) {
 
 // JSON that the library gives; the answer holds it three levels down and is read by parse_json.
 Json given_json(const zeroth_text& text, const char* name) {
-  return parse_json(text_of(text), name, kMaxJsonDepth - 3);
+  return parse_json(text_of(text), name, JsonBounds{.depth = 125});
 }
 
 std::string text_field(const Json& object, const char* name) {
@@ -170,7 +170,7 @@ int serve_library(const std::filesystem::path& file) {
       std::fflush(answers);
     };
     try {
-      const Json request = parse_json(line, "request", kMaxStoredJsonDepth);
+      const Json request = parse_json(line, "request", kStoredJson);
       id = request.value("id", Json());
       const Json reply = library.answer(request, say);
       if (!reply.is_null()) say(reply);

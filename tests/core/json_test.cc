@@ -7,14 +7,14 @@ using namespace zeroth;
 
 namespace {
 
-std::string error_of(const std::string& text, int max_depth = kMaxJsonDepth) {
+std::string error_of(const std::string& text, const JsonBounds& bounds = {}) {
   try {
-    parse_json(text, "row.json", max_depth);
+    parse_json(text, "row.json", bounds);
   } catch (const Error& error) {
-    CHECK_FALSE(try_parse_json(text, max_depth));
+    CHECK_FALSE(try_parse_json(text, bounds));
     return error.what();
   }
-  CHECK(try_parse_json(text, max_depth));
+  CHECK(try_parse_json(text, bounds));
   return "";
 }
 
@@ -33,7 +33,7 @@ std::string nested(size_t levels) {
 }  // namespace
 
 TEST_CASE("json: 128 levels are read, one more is an error, whatever stands before them") {
-  const size_t limit = kMaxJsonDepth;
+  const size_t limit = 128;
   for (const std::string before : {"", "/* \" */", "// \"\n", "/* [[ ]]]] */",
                                    "\n\t/**/ // '\"'\n/* \\\" */", "\xef\xbb\xbf"}) {
     CAPTURE(before);
@@ -41,8 +41,8 @@ TEST_CASE("json: 128 levels are read, one more is an error, whatever stands befo
     CHECK(has(error_of(before + nested(limit + 1)), "row.json: JSON is nested more than 128 deep"));
     CHECK(has(error_of(before + nested(200000)), "nested more than 128 deep"));
     CHECK(has(error_of(before + std::string(200000, '[')), "nested"));
-    CHECK(has(error_of(before + nested(7), 6), "nested more than 6 deep"));
-    CHECK(error_of(before + nested(6), 6) == "");
+    CHECK(has(error_of(before + nested(7), {6}), "nested more than 6 deep"));
+    CHECK(error_of(before + nested(6), {6}) == "");
   }
   // Between members, behind a string with quotes, and in a key.
   CHECK(has(error_of("{\"a\": \"\\\\\\\"[\", /* \" */ \"b\": " + nested(200) + "}"), "nested"));
@@ -98,4 +98,12 @@ TEST_CASE("json: malformed text is an error with its place") {
     CAPTURE(text);
     CHECK(has(error_of(text), "row.json: not valid JSON"));
   }
+}
+
+TEST_CASE("json: members and elements are counted where their number is bounded") {
+  const JsonBounds ten{128, 10};
+  CHECK(error_of("[1, [2, 3], {\"a\": 4, \"b\": [5]}]", ten) == "");
+  CHECK(has(error_of("[1, [2, 3], {\"a\": 4, \"b\": [5, 6, 7]}]", ten), "more than 10 values"));
+  CHECK(has(error_of("[" + std::string(2000, ' ') + "[],[],[],[],[],[],[],[],[],[],[]]", ten),
+            "more than 10 values"));
 }

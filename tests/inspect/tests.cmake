@@ -32,3 +32,6 @@ add_test(NAME inspect/judge
          COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/judge_test.py $<TARGET_FILE:zeroth> $<TARGET_FILE:inspect_make_run>
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(inspect/judge PROPERTIES TIMEOUT 300)
+
+zeroth_fuzzer(trace_reader ${PROJECT_SOURCE_DIR}/fuzz/fuzz_trace_reader.cc zeroth_inspect)
+zeroth_fuzzer(run_folder ${PROJECT_SOURCE_DIR}/fuzz/fuzz_run_folder.cc zeroth_inspect)

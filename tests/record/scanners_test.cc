@@ -252,7 +252,7 @@ TEST_CASE("sums survive the index") {
   for (Sample& sample : group.samples) sample.experts.assign(sample.tokens.size() * 4, 3);
   StepStats stats;
   stats.add(group, SampleScanner(nullptr).scan(group));
-  for (const Sample& sample : group.samples) stats.add_experts(sample, 2, 2, 8);
+  for (const Sample& sample : group.samples) stats.add_experts(sample, {2, 2, 8});
   CHECK(stats.experts[1][3] == 2 * stats.tokens);
   CHECK(StepStats::from_json(Json::parse(stats.to_json().dump())).to_json() == stats.to_json());
 }
