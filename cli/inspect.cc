@@ -8,7 +8,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "inspect/page.h"
-#include "inspect/run_view.h"
+#include "inspect/run_set.h"
 #include "inspect/server.h"
 
 namespace zeroth {
@@ -24,7 +24,7 @@ void request_stop(int) {
 struct InspectOptions {
   int port = 8765;
   std::string address = "127.0.0.1";
-  std::string compare;
+  std::vector<std::string> compare;
   std::string export_file;
   int traces = 200;
   std::vector<std::string> words;
@@ -32,39 +32,49 @@ struct InspectOptions {
   void fields(V& v) {
     v("port", port, "port of the page; 0 = any free one", Range{0, 65535});
     v("address", address, "address to listen on; anything but a loopback address demands a token");
-    v("compare", compare, "folder of a second run, drawn dashed in the timeline");
+    v("compare", compare, "folder of another run, drawn over the first one; may be repeated",
+      Repeated{});
     v("export", export_file, "write one self-contained HTML file instead of serving");
     v("traces", traces, "samples in an exported file", Range{1, 100000});
     v("words", words, "word list files (JSON) to scan with besides the built-in ones");
   }
 };
 
+using Folders = std::vector<std::filesystem::path>;
+
+int export_run(const InspectOptions& options, const std::string& run, const Folders& lists) {
+  RunView view(run, lists);
+  view.update();
+  const std::string html = exported_page(view, options.traces);
+  write_file_atomic(options.export_file, html);
+  std::printf("%s\n", options.export_file.c_str());
+  std::fprintf(stderr, "%.2f MB, opens without a network\n",
+               static_cast<double>(html.size()) / 1e6);
+  return 0;
+}
+
 }  // namespace
 
 int run_inspect(const Args& args) {
   InspectOptions options;
-  if (asks_for_help(args)) return print_usage("zeroth inspect RUN [options]", options);
+  if (asks_for_help(args)) return print_usage("zeroth inspect RUN.. [options]", options);
   const auto rest = parse_flags(options, args, "inspect");
-  if (rest.size() != 1)
-    fail_usage("inspect needs the folder of one run", "write: zeroth inspect RUN");
-  const std::vector<std::filesystem::path> lists(options.words.begin(), options.words.end());
-  RunView view(rest[0], lists);
-  if (!options.export_file.empty()) {
-    view.update();
-    const std::string html = exported_page(view, options.traces);
-    write_file_atomic(options.export_file, html);
-    std::printf("%s\n", options.export_file.c_str());
-    std::fprintf(stderr, "%.2f MB, opens without a network\n",
-                 static_cast<double>(html.size()) / 1e6);
-    return 0;
+  if (rest.empty()) {
+    fail_usage("inspect needs the folder of a run, or one that holds runs",
+               "write: zeroth inspect RUN, or zeroth inspect runs");
   }
-  std::unique_ptr<RunView> compare;
-  if (!options.compare.empty()) compare = std::make_unique<RunView>(options.compare, lists);
+  const Folders lists(options.words.begin(), options.words.end());
+  if (!options.export_file.empty()) {
+    if (rest.size() != 1) fail_usage("--export writes one run, not several", "give one run");
+    return export_run(options, rest[0], lists);
+  }
+  RunSet runs(Folders(rest.begin(), rest.end()), lists);
   ServerOptions server;
   server.address = options.address;
   server.port = static_cast<uint16_t>(options.port);
   server.export_traces = options.traces;
-  InspectServer inspector(view, compare.get(), server);
+  for (const std::string& other : options.compare) server.overlay.push_back(runs.add(other));
+  InspectServer inspector(runs, server);
   struct sigaction action = {};
   action.sa_handler = request_stop;
   ::sigaction(SIGINT, &action, nullptr);

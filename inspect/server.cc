@@ -1,13 +1,7 @@
 #include "inspect/server.h"
 
-#include <sys/socket.h>
-
-#include <boost/asio/connect.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/write.hpp>
-#include <boost/beast/core.hpp>
-#include <boost/beast/http.hpp>
+#include <boost/beast/http/fields.hpp>
+#include <chrono>
 #include <condition_variable>
 #include <cstdio>
 #include <map>
@@ -17,21 +11,18 @@
 #include <thread>
 
 #include "core/error.h"
+#include "core/terminal.h"
 #include "inspect/page.h"
+#include "inspect/web.h"
 
 namespace zeroth {
 namespace {
 
-namespace beast = boost::beast;
-namespace http = beast::http;
-namespace net = boost::asio;
-using tcp = net::ip::tcp;
-using Request = http::request<http::empty_body>;
-using Response = http::response<http::string_body>;
+namespace http = boost::beast::http;
+using Clock = std::chrono::steady_clock;
 
-constexpr size_t kMaxConnections = 64;
-constexpr uint32_t kMaxHeaderBytes = 16 * 1024;
-constexpr auto kIdle = std::chrono::seconds(30);
+// Making an export may take one part in so many of a core's time: training goes on beside it.
+constexpr double kExportShare = 25;
 
 constexpr char kPolicy[] =
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; "
@@ -112,7 +103,7 @@ bool same_secret(std::string_view a, std::string_view b) {
   return difference == 0;
 }
 
-std::string cookie(const Request& request, std::string_view name) {
+std::string cookie(const WebRequest& request, std::string_view name) {
   std::string_view rest = request[http::field::cookie];
   while (!rest.empty()) {
     const size_t end = std::min(rest.find(';'), rest.size());
@@ -136,57 +127,40 @@ GroupSource source_named(const std::string& name) {
 }  // namespace
 
 struct InspectServer::Impl {
-  RunView& view;
-  RunView* compare;
+  RunSet& runs;
   ServerOptions options;
-  net::io_context context{1};
-  tcp::acceptor acceptor{context};
-  bool loopback = true;
+  WebServer web;
   std::string token;
   std::set<std::string> hosts;
 
   std::mutex mutex;
-  std::condition_variable changed;
-  uint64_t version = 0;
+  std::condition_variable wake;
   bool stopping = false;
-  // By number, not by handle: a closed one's handle may already be a newer one's.
-  std::map<uint64_t, tcp::socket::native_handle_type> connections;
-  uint64_t next_connection = 0;
+  std::atomic<uint64_t> version{1};
 
-  Impl(RunView& run, RunView* other, const ServerOptions& with)
-      : view(run), compare(other), options(with) {
-    beast::error_code error;
-    const auto address = net::ip::make_address(options.address, error);
-    if (error) {
-      fail_usage("\"" + options.address + "\" is no IP address",
-                 "use 127.0.0.1, ::1, or 0.0.0.0 for every interface");
-    }
-    loopback = address.is_loopback();
-    if (!loopback) token = random_token();
-    const tcp::endpoint endpoint(address, options.port);
-    acceptor.open(endpoint.protocol(), error);
-    if (!error) acceptor.set_option(net::socket_base::reuse_address(true), error);
-    if (!error) acceptor.bind(endpoint, error);
-    if (!error) acceptor.listen(net::socket_base::max_listen_connections, error);
-    if (error) {
-      fail("cannot listen on " + options.address + " port " + std::to_string(options.port) + ": " +
-               error.message(),
-           error == net::error::address_in_use
-               ? "another program uses that port: give another --port, or 0 for any free one"
-               : "give another --address or --port");
-    }
-    const std::string at = ":" + std::to_string(acceptor.local_endpoint().port());
+  // The exported page is shared by all who ask for it, and made anew only now and then.
+  struct Export {
+    std::shared_ptr<const std::string> html;
+    uint64_t version = 0;
+    Clock::time_point again;
+  };
+  std::mutex export_mutex;
+  std::map<size_t, Export> exports;  // by run; only the newest few are kept
+
+  Impl(RunSet& shown, const ServerOptions& with)
+      : runs(shown), options(with), web(with.address, with.port, {}) {
+    if (!web.loopback()) token = random_token();
+    const std::string at = ":" + std::to_string(web.port());
     for (const std::string name : {"127.0.0.1", "localhost", "[::1]"}) hosts.insert(name + at);
-    hosts.insert((address.is_v6() ? "[" + options.address + "]" : options.address) + at);
+    const bool six = options.address.find(':') != std::string::npos;
+    hosts.insert((six ? "[" + options.address + "]" : options.address) + at);
   }
 
-  uint16_t port() const { return acceptor.local_endpoint().port(); }
-
   // Why a request is refused before it is looked at; empty when it is fine.
-  std::string refusal(const Request& request) const {
+  std::string refusal(const WebRequest& request) const {
     const std::string host(request[http::field::host]);
     // On all interfaces any name may lead here; the token then keeps strangers out.
-    if (loopback && hosts.count(host) == 0)
+    if (web.loopback() && hosts.count(host) == 0)
       return "the Host header \"" + host + "\" does not name this server";
     const auto origin = request.find(http::field::origin);
     if (origin != request.end() && origin->value() != "http://" + host) {
@@ -200,34 +174,47 @@ struct InspectServer::Impl {
     return "";
   }
 
-  bool knows_token(const Request& request, const Target& target) const {
+  bool knows_token(const WebRequest& request, const Target& target) const {
     return token.empty() || same_secret(target.text("token"), token) ||
            same_secret(cookie(request, "zeroth_token"), token);
   }
 
-  static Response plain(http::status status, std::string_view type, std::string body) {
-    Response response{status, 11};
-    response.set(http::field::content_type, type);
-    response.set(http::field::cache_control, "no-store");
-    response.set("Content-Security-Policy", kPolicy);
-    response.set("X-Content-Type-Options", "nosniff");
-    response.set("X-Frame-Options", "DENY");
-    response.set("Referrer-Policy", "no-referrer");
-    response.set("Cross-Origin-Resource-Policy", "same-origin");
-    response.body() = std::move(body);
-    return response;
+  static WebReply plain(http::status status, std::string type,
+                        std::shared_ptr<const std::string> body) {
+    WebReply reply;
+    reply.status = status;
+    reply.headers = {{"Content-Type", std::move(type)},
+                     {"Cache-Control", "no-store"},
+                     {"Content-Security-Policy", kPolicy},
+                     {"X-Content-Type-Options", "nosniff"},
+                     {"X-Frame-Options", "DENY"},
+                     {"Referrer-Policy", "no-referrer"},
+                     {"Cross-Origin-Resource-Policy", "same-origin"}};
+    reply.body = std::move(body);
+    return reply;
   }
 
-  static Response json(const Json& json, http::status status = http::status::ok) {
+  static WebReply plain(http::status status, std::string type, std::string body) {
+    return plain(status, std::move(type), std::make_shared<const std::string>(std::move(body)));
+  }
+
+  static WebReply json(const Json& json, http::status status = http::status::ok) {
     return plain(status, "application/json",
                  json.dump(-1, ' ', false, Json::error_handler_t::replace));
   }
 
+  size_t run_of(const Target& target) const {
+    return static_cast<size_t>(target.number("run", 0, 0, 1 << 20));
+  }
+
   Json api(const std::string& name, const Target& target) {
-    RunView& run = target.text("run") == "2" && compare != nullptr ? *compare : view;
+    if (name == "runs") return runs.list();
+    const std::shared_ptr<RunView> held = runs.view(run_of(target));
+    RunView& run = *held;
     if (name == "info") {
       Json info = run.info();
-      if (compare != nullptr) info["compare"] = compare->info()["run"];
+      info["runs"] = runs.size();
+      info["overlay"] = options.overlay;
       return info;
     }
     if (name == "timeline") return run.timeline();
@@ -253,41 +240,78 @@ struct InspectServer::Impl {
     fail_usage("there is no /api/" + name);
   }
 
-  Response answer(const Target& target) {
+  std::shared_ptr<const std::string> exported_html(size_t run) {
+    std::lock_guard lock(export_mutex);
+    Export& made = exports[run];
+    const auto start = Clock::now();
+    const uint64_t now = version;
+    if (made.html && (made.version == now || start < made.again)) return made.html;
+    made.html =
+        std::make_shared<const std::string>(exported_page(*runs.view(run), options.export_traces));
+    made.version = now;
+    const auto took = Clock::now() - start;
+    made.again = Clock::now() + std::chrono::duration_cast<Clock::duration>(kExportShare * took);
+    const auto html = made.html;
+    constexpr size_t kKept = 2;
+    for (auto at = exports.begin(); exports.size() > kKept && at != exports.end();)
+      at = at->first == run ? std::next(at) : exports.erase(at);
+    return html;
+  }
+
+  WebReply answer(const Target& target) {
     if (target.path == "/") {
-      Response response = plain(http::status::ok, "text/html; charset=utf-8", served_page());
+      WebReply reply = plain(http::status::ok, "text/html; charset=utf-8", served_page());
       if (!token.empty()) {
-        response.set(http::field::set_cookie,
-                     "zeroth_token=" + token + "; HttpOnly; SameSite=Strict; Path=/");
+        reply.headers.emplace_back("Set-Cookie",
+                                   "zeroth_token=" + token + "; HttpOnly; SameSite=Strict; Path=/");
       }
-      return response;
+      return reply;
     }
     if (target.path == "/style.css")
       return plain(http::status::ok, "text/css; charset=utf-8", page_style());
     if (target.path == "/app.js")
       return plain(http::status::ok, "text/javascript; charset=utf-8", page_script());
     if (target.path == "/metrics")
-      return plain(http::status::ok, "text/plain; version=0.0.4", view.prometheus());
+      return plain(http::status::ok, "text/plain; version=0.0.4",
+                   runs.view(run_of(target))->prometheus());
     if (target.path == "/api/export") {
-      Response response = plain(http::status::ok, "text/html; charset=utf-8",
-                                exported_page(view, options.export_traces));
-      response.set(http::field::content_disposition, "attachment; filename=\"run.html\"");
-      return response;
+      WebReply reply =
+          plain(http::status::ok, "text/html; charset=utf-8", exported_html(run_of(target)));
+      reply.headers.emplace_back("Content-Disposition", "attachment; filename=\"run.html\"");
+      return reply;
     }
     if (target.path.rfind("/api/", 0) == 0) return json(api(target.path.substr(5), target));
     return json({{"error", "there is no page " + target.path}}, http::status::not_found);
   }
 
-  Response respond(const Request& request, const Target& target) {
+  static Target target_of(const WebRequest& request) {
+    return Target(std::string_view(request.target().data(), request.target().size()));
+  }
+
+  bool welcome(const WebRequest& request, const Target& target) const {
+    return (request.method() == http::verb::get || request.method() == http::verb::head) &&
+           refusal(request).empty() && knows_token(request, target);
+  }
+
+  WebKind kind(const WebRequest& request) const {
+    const Target target = target_of(request);
+    if (target.path != "/api/events" && target.path != "/api/export") return WebKind::kPlain;
+    if (!welcome(request, target)) return WebKind::kPlain;
+    if (target.path == "/api/export") return WebKind::kHeavy;
+    return request.method() == http::verb::get ? WebKind::kEvents : WebKind::kPlain;
+  }
+
+  WebReply respond(const WebRequest& request) {
     if (request.method() != http::verb::get && request.method() != http::verb::head) {
-      Response response =
+      WebReply reply =
           json({{"error", "only GET is understood"}}, http::status::method_not_allowed);
-      response.set(http::field::allow, "GET, HEAD");
-      return response;
+      reply.headers.emplace_back("Allow", "GET, HEAD");
+      return reply;
     }
     if (const std::string why = refusal(request); !why.empty()) {
       return json({{"error", why}}, http::status::forbidden);
     }
+    const Target target = target_of(request);
     if (!knows_token(request, target)) {
       return json({{"error", "open the address that zeroth inspect printed, with its token"}},
                   http::status::unauthorized);
@@ -304,160 +328,52 @@ struct InspectServer::Impl {
     }
   }
 
-  // Server-sent events: one message whenever the run's files changed, a comment now and then to
-  // notice a closed page.
-  void send_events(beast::tcp_stream& stream, net::io_context& own) {
-    const auto send = [&](const std::string& text) {
-      beast::error_code result = net::error::operation_aborted;
-      stream.expires_after(kIdle);
-      net::async_write(stream, net::buffer(text),
-                       [&](beast::error_code error, size_t) { result = error; });
-      own.restart();
-      own.run();
-      return !result;
-    };
-    if (!send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
-              "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\nretry: 2000\n\n")) {
-      return;
-    }
-    uint64_t seen = 0;
-    {
-      std::lock_guard lock(mutex);
-      seen = version;
-    }
-    for (;;) {
-      std::unique_lock lock(mutex);
-      const bool news = changed.wait_for(lock, std::chrono::seconds(10),
-                                         [&] { return stopping || version != seen; });
-      if (stopping) return;
-      seen = version;
-      lock.unlock();
-      if (!send(news ? "data: " + std::to_string(seen) + "\n\n" : ": still here\n\n")) return;
-    }
-  }
-
-  void serve(tcp::socket socket, net::io_context& own) {
-    beast::tcp_stream stream(std::move(socket));
-    beast::flat_buffer buffer;
-    for (;;) {
-      http::request_parser<http::empty_body> parser;
-      parser.header_limit(kMaxHeaderBytes);
-      parser.body_limit(0);
-      beast::error_code result = net::error::operation_aborted;
-      stream.expires_after(kIdle);
-      http::async_read(stream, buffer, parser,
-                       [&](beast::error_code error, size_t) { result = error; });
-      own.restart();
-      own.run();
-      if (result) return;
-      const Request request = parser.release();
-      const Target target(std::string_view(request.target().data(), request.target().size()));
-      if (target.path == "/api/events" && request.method() == http::verb::get &&
-          refusal(request).empty() && knows_token(request, target)) {
-        send_events(stream, own);
-        return;
-      }
-      Response response = respond(request, target);
-      response.keep_alive(request.keep_alive());
-      response.prepare_payload();
-      if (request.method() == http::verb::head) response.body().clear();
-      result = net::error::operation_aborted;
-      stream.expires_after(kIdle);
-      http::response_serializer<http::string_body> serializer(response);
-      serializer.split(request.method() == http::verb::head);
-      const auto written = [&](beast::error_code error, size_t) { result = error; };
-      if (request.method() == http::verb::head) {
-        http::async_write_header(stream, serializer, written);
-      } else {
-        http::async_write(stream, serializer, written);
-      }
-      own.restart();
-      own.run();
-      if (result || !response.keep_alive()) return;
-    }
-  }
-
-  void start_connection(uint64_t number, tcp::socket::native_handle_type handle, tcp protocol) {
-    std::thread([this, number, handle, protocol] {
-      net::io_context own{1};
-      try {
-        tcp::socket socket(own);
-        socket.assign(protocol, handle);
-        serve(std::move(socket), own);
-      } catch (const std::exception&) {  // one connection's trouble is not the server's
-      }
-      std::lock_guard lock(mutex);
-      connections.erase(number);
-      changed.notify_all();
-    }).detach();
-  }
-
   void watch(const std::atomic<bool>& stop) {
+    std::string last_error;
     while (!stop) {
       try {
-        bool news = false;
         const auto batch = [&](int64_t, int64_t) {
           bump();
           return !stop.load();
         };
-        news = view.update(batch);
-        if (compare != nullptr) news = compare->update(batch) || news;
-        if (news) bump();
+        if (runs.update(batch)) bump();
+        last_error.clear();
       } catch (const std::exception& error) {
-        std::fprintf(stderr, "zeroth inspect: %s\n", error.what());
+        // Said once, not at every look.
+        if (last_error != error.what())
+          std::fprintf(stderr, "zeroth inspect: %s\n", printable(error.what()).c_str());
+        last_error = error.what();
       }
       std::unique_lock lock(mutex);
-      changed.wait_for(lock, std::chrono::duration<double>(options.poll_s),
-                       [&] { return stopping; });
+      wake.wait_for(lock, std::chrono::duration<double>(options.poll_s), [&] { return stopping; });
     }
   }
 
   void bump() {
-    std::lock_guard lock(mutex);
     ++version;
-    changed.notify_all();
+    web.notify();
   }
 
   void run(const std::atomic<bool>& stop) {
     std::thread watcher([&] { watch(stop); });
-    std::function<void()> accept = [&] {
-      acceptor.async_accept([&](beast::error_code error, tcp::socket socket) {
-        if (!error) {
-          std::unique_lock lock(mutex);
-          if (connections.size() < kMaxConnections) {
-            const tcp protocol = socket.local_endpoint(error).protocol();
-            const auto handle = socket.release();
-            const uint64_t number = next_connection++;
-            connections.emplace(number, handle);
-            lock.unlock();
-            start_connection(number, handle, protocol);
-          }
-        }
-        if (acceptor.is_open()) accept();
-      });
-    };
-    accept();
-    while (!stop) context.run_for(std::chrono::milliseconds(100));
-    acceptor.close();
+    web.run(
+        stop, [this](const WebRequest& request) { return kind(request); },
+        [this](const WebRequest& request) { return respond(request); });
     {
       std::lock_guard lock(mutex);
       stopping = true;
-      changed.notify_all();
+      wake.notify_all();
     }
     watcher.join();
-    // Connection threads use this object; idle ones are woken by the end of their socket.
-    std::unique_lock lock(mutex);
-    for (const auto& [number, handle] : connections) ::shutdown(handle, SHUT_RDWR);
-    changed.wait(lock, [&] { return connections.empty(); });
   }
 };
 
-InspectServer::InspectServer(RunView& view, RunView* compare, const ServerOptions& options)
-    : impl_(std::make_unique<Impl>(view, compare, options)) {}
+InspectServer::InspectServer(RunSet& runs, const ServerOptions& options)
+    : impl_(std::make_unique<Impl>(runs, options)) {}
 
 InspectServer::~InspectServer() = default;
 
-uint16_t InspectServer::port() const { return impl_->port(); }
+uint16_t InspectServer::port() const { return impl_->web.port(); }
 
 std::string InspectServer::url() const {
   const bool six = impl_->options.address.find(':') != std::string::npos;

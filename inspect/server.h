@@ -1,4 +1,4 @@
-// The inspector's web server: serves RunView and the page on a loopback address.
+// The inspector's web server: serves runs and the page on a loopback address.
 #pragma once
 
 #include <atomic>
@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "inspect/run_view.h"
+#include "inspect/run_set.h"
 
 namespace zeroth {
 
@@ -15,6 +15,7 @@ struct ServerOptions {
   uint16_t port = 0;    // 0: any free one
   double poll_s = 1.0;  // how often the run's files are looked at, seconds
   int export_traces = 200;
+  std::vector<size_t> overlay;  // numbers of the runs that are drawn over the first one at once
 };
 
 // Answers GET and HEAD only. Requests whose Host or Origin header names another site are refused
@@ -22,9 +23,8 @@ struct ServerOptions {
 // the page's address is demanded as well.
 class InspectServer {
  public:
-  // `compare` may be null. Binds at once; throws Error when the address or port cannot be had.
-  // Views must outlive it.
-  InspectServer(RunView& view, RunView* compare, const ServerOptions& options);
+  // Binds at once; throws Error when the address or port cannot be had. The runs must outlive it.
+  InspectServer(RunSet& runs, const ServerOptions& options);
   ~InspectServer();
   // Where the page is, token included.
   std::string url() const;

@@ -1,8 +1,10 @@
 'use strict';
 // What the current view lets the keyboard do.
 let page = { items: [], at: -1 };
-const VIEWS = { timeline: viewTimeline, step: viewStep, trace: viewTrace, search: viewSearch, ahas: viewAhas, problems: viewProblems, problem: viewProblem, diff: viewDiff, experts: viewExperts };
-const TABS = [['timeline', 'Timeline', '#/timeline'], ['step', 'Steps', '#/step'], ['ahas', 'First ahas', '#/ahas'], ['search', 'Search', '#/search'], ['problems', 'Problems', '#/problems'], ['experts', 'Experts', '#/experts']];
+const VIEWS = { timeline: viewTimeline, step: viewStep, trace: viewTrace, search: viewSearch, ahas: viewAhas, problems: viewProblems, problem: viewProblem, diff: viewDiff, experts: viewExperts, runs: viewRuns };
+const ALL_TABS = [['timeline', 'Timeline', '#/timeline'], ['step', 'Steps', '#/step'], ['ahas', 'First ahas', '#/ahas'], ['search', 'Search', '#/search'], ['problems', 'Problems', '#/problems'], ['experts', 'Experts', '#/experts']];
+// With several runs there is a list of them, behind the others so that the keys 1 to 6 stay what they are.
+let TABS = ALL_TABS;
 const PARENT = { trace: 'step', problem: 'problems', diff: 'problems' };
 let routing = 0;
 
@@ -69,7 +71,7 @@ function openItem() {
   return true;
 }
 
-const KEYS = [['/', 'search'], ['j, k or ↓, ↑', 'next and previous card or row'], ['Enter', 'open it'], ['h, l or ←, →', 'previous and next step, or sibling of a trace'], ['Esc', 'back: trace to step, step to timeline'], ['n, p', 'next and previous candidate answer of a trace'], ['c', 'next colouring of tokens'], ['f', 'fold or open the thinking'], ['1 … 6', 'timeline, steps, ahas, search, problems, experts'], ['t', 'dark or light'], ['?', 'this list']];
+const KEYS = [['/', 'search'], ['j, k or ↓, ↑', 'next and previous card or row'], ['Enter', 'open it'], ['h, l or ←, →', 'previous and next step, or sibling of a trace'], ['Esc', 'back: trace to step, step to timeline'], ['n, p', 'next and previous candidate answer of a trace'], ['c', 'next colouring of tokens'], ['f', 'fold or open the thinking'], ['1 … 6', 'timeline, steps, ahas, search, problems, experts'], ['7', 'the list of runs, where there are several'], ['t', 'dark or light'], ['?', 'this list']];
 function showKeys() {
   const dialog = $('keys');
   if (dialog.open) { dialog.close(); return; }
@@ -101,7 +103,7 @@ addEventListener('keydown', (event) => {
     if (openItem()) event.preventDefault();
     return;
   }
-  if (/^[1-6]$/.test(event.key)) { go(TABS[Number(event.key) - 1][2]); return; }
+  if (/^[1-7]$/.test(event.key)) { const tab = TABS[Number(event.key) - 1]; if (tab) go(tab[2]); return; }
   const action = actions[event.key];
   if (!action) return;
   if (event.key.startsWith('Arrow') && (event.key === 'ArrowDown' || event.key === 'ArrowUp') && !(page.items || []).length) return;
@@ -109,17 +111,29 @@ addEventListener('keydown', (event) => {
   action();
 });
 
+// The light in the bar tells of the run; a connection that is lost is said in its place.
+let lastState = null, connected = EXPORTED !== null;
+function showState(run) {
+  if (run) lastState = run;
+  const light = $('live'), state = lastState ? lastState.state : 'unknown';
+  const words = EXPORTED ? 'exported' : !connected ? 'not connected' : state === 'unknown' ? 'connected' : STATE_TEXT[state] || state;
+  light.classList.toggle('on', !EXPORTED && connected && state === 'running');
+  light.classList.toggle('ill', !EXPORTED && connected && (state === 'stopped' || state === 'killed'));
+  light.querySelector('b').textContent = words;
+}
 function startLive() {
-  const light = $('live');
-  if (EXPORTED) { light.querySelector('b').textContent = 'exported'; return; }
+  showState(null);
+  if (EXPORTED) return;
   const events = new EventSource('api/events');
-  events.onopen = () => { light.classList.add('on'); light.querySelector('b').textContent = 'live'; };
-  events.onerror = () => { light.classList.remove('on'); light.querySelector('b').textContent = 'not connected'; };
+  events.onopen = () => { connected = true; showState(null); };
+  events.onerror = () => { connected = false; showState(null); };
   events.onmessage = () => {
     cache.clear();
     stepsWithSamples = null;
-    // Only the timeline and the first-aha list redraw by themselves: what someone reads must not move.
-    if (['timeline', 'ahas', 'experts'].includes(place().view) && !document.querySelector('#main details[open]') && $('tip').hidden) { route.keepScroll = true; route(); }
+    api('info').then((info) => showState(info.run_state)).catch(() => {});
+    // Only what does not move under a reader redraws by itself.
+    const typing = /^(INPUT|SELECT)$/.test(document.activeElement.tagName);
+    if (['timeline', 'ahas', 'experts', 'runs'].includes(place().view) && !typing && $('tip').hidden) { route.keepScroll = true; route(); }
   };
 }
 
@@ -131,6 +145,8 @@ async function start() {
   addEventListener('hashchange', () => route());
   try {
     const info = await api('info');
+    if (!EXPORTED && info.runs > 1) TABS = [...ALL_TABS, ['runs', 'Runs', '#/runs']];
+    showState(info.run_state);
     $('run-name').textContent = info.run;
     document.title = info.run + ' · zeroth';
   } catch (error) { /* the view says it */ }

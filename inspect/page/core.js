@@ -67,14 +67,22 @@ function visibleText(text, limit = 20000) {
 
 // Data: from the server, or from the file itself when it was exported.
 const EXPORTED = window.ZEROTH_EXPORT || null;
+// The number of the run that this page shows; the address keeps it in front of the view.
+const RUN = EXPORTED ? 0 : Number(new URLSearchParams(location.search).get('run')) || 0;
 const cache = new Map();
 const query = (parameters) => Object.entries(parameters).filter(([, v]) => v !== undefined && v !== null && v !== '')
   .map(([k, v]) => k + '=' + encodeURIComponent(v)).join('&');
 async function api(name, parameters = {}, fresh = true) {
+  if (parameters.run === undefined && RUN) parameters = { ...parameters, run: RUN };
   const key = name + '?' + query(parameters);
   if (EXPORTED) return exportedApi(name, parameters);
   if (!fresh && cache.has(key)) return cache.get(key);
-  const response = await fetch('api/' + key, { headers: { accept: 'application/json' } });
+  let response;
+  try {
+    response = await fetch('api/' + key, { headers: { accept: 'application/json' } });
+  } catch (error) {
+    throw new Error('The server of this page does not answer. Start it again with: zeroth inspect RUN');
+  }
   const data = await response.json();
   if (!response.ok) throw new Error(data.error || 'the server answered ' + response.status);
   if (cache.size > 60) cache.delete(cache.keys().next().value);
@@ -89,9 +97,12 @@ function parseAddress(at) {
 
 // Addresses of the page: #/view/argument?x=y
 const go = (hash) => { if (location.hash === hash) route(); else location.hash = hash; };
+function decoded(text) {
+  try { return decodeURIComponent(text); } catch (error) { return text; }  // an address typed by hand
+}
 function place() {
   const [path, search] = (location.hash.replace(/^#\/?/, '') || 'timeline').split('?');
-  const parts = path.split('/').map(decodeURIComponent);
+  const parts = path.split('/').map(decoded);
   return { view: parts[0] || 'timeline', args: parts.slice(1), params: new URLSearchParams(search || '') };
 }
 // Changes parameters of the address without a new entry in the history.
@@ -147,6 +158,15 @@ function keepFocus(root, draw, otherwise) {
 const pill = (text, kind, title) => h('span', { class: 'pill ' + (kind || ''), title }, text);
 const segment = (options, current, choose, label) => h('div', { class: 'seg', role: 'group', 'aria-label': label },
   options.map(([value, text]) => h('button', { type: 'button', 'aria-pressed': String(value === current), onclick: () => choose(value) }, text)));
+// Right, wrong, or neither: what could not be graded is never called wrong.
+const verdictOf = (sample) => (sample.failed ? 'failed' : sample.correct ? 'right' : 'wrong');
+const gradePill = (sample) => (sample.failed ? pill('not graded', 'off', sample.failed) : pill(sample.correct ? 'right' : 'wrong', sample.correct ? 'good' : 'bad'));
+const REASON_KIND = { correct: 'good', format_ok: 'good', checker_error: 'off', bad_gold: 'off', none: 'off', shaped: '' };
+const reasonPill = (verdict) => pill(verdict.reason.replace(/_/g, ' '), verdict.reason in REASON_KIND ? REASON_KIND[verdict.reason] : 'bad');
+function solvedPill(right, graded, words) {
+  if (graded <= 0) return pill('none graded', 'off');
+  return pill(words, right === 0 ? 'bad' : right * 2 >= graded ? 'good' : 'warn');
+}
 const finishPill = (finish) => (finish === 'stop' ? null : pill(finish === 'length' ? 'truncated' : finish, 'warn'));
 function flipPills(flips, aha) {
   return [

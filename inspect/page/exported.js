@@ -15,9 +15,10 @@ function exportedApi(name, parameters) {
       const groups = new Map();
       for (const t of Object.values(all)) {
         if (t.task !== parameters.task || t.problem !== parameters.id) continue;
-        groups.set(t.step + '.' + t.group + '.' + t.source, { step: t.step, group: t.group, source: t.source, n: t.siblings.length, correct: t.siblings.filter((s) => s.correct).length, reward: t.siblings.reduce((a, s) => a + s.reward, 0) / t.siblings.length });
+        groups.set(t.step + '.' + t.group + '.' + t.source, { step: t.step, group: t.group, source: t.source, n: t.siblings.length, correct: t.siblings.filter((s) => s.correct).length, failed: t.siblings.filter((s) => s.failed).length, prompt: t.prompt, answer: t.answer, meta: t.meta, reward: t.siblings.reduce((a, s) => a + s.reward, 0) / t.siblings.length });
       }
-      return { task: parameters.task, problem: parameters.id, groups: [...groups.values()].sort((a, b) => a.step - b.step) };
+      const sorted = [...groups.values()].sort((a, b) => a.step - b.step), last = sorted[sorted.length - 1] || {};
+      return { task: parameters.task, problem: parameters.id, groups: sorted, prompt: last.prompt, answer: last.answer, meta: last.meta };
     }
     case 'ahas': return exportedSearch('aha>0', 0, parameters.limit, 'step');
     case 'search': return exportedSearch(parameters.q || '', parameters.offset || 0, parameters.limit || 50, parameters.order || 'step');
@@ -38,7 +39,7 @@ function compileSearch(text) {
     return true;
   };
   const fields = {
-    judge: (t) => (t.judge ? t.judge.score : null), step: (t) => t.step, reward: (t) => t.reward, adv: (t) => t.adv, len: (t) => t.len, correct: (t) => +t.correct, masked: (t) => +t.masked, refl: (t) => t.refl, cands: (t) => t.cands,
+    judge: (t) => (t.judge ? t.judge.score : null), step: (t) => t.step, reward: (t) => t.reward, adv: (t) => t.adv, len: (t) => t.len, correct: (t) => +t.correct, failed: (t) => +!!t.failed, masked: (t) => +t.masked, refl: (t) => t.refl, cands: (t) => t.cands,
     flips: (t) => t.flips[0], lost: (t) => t.flips[1], kept: (t) => t.flips[2], stuck: (t) => t.flips[3], aha: (t) => t.aha, loop: (t) => +t.loop, rep: (t) => Math.round(100 * t.repetition), switch: (t) => t.switches,
     first: (t) => { const c = t.candidates.find((x) => x.correct); return c ? c.span[0] : null; }, sample: (t) => t.sample, group: (t) => t.group, zero: (t) => +t.zero, solved: (t) => t.siblings.filter((s) => s.correct).length / t.siblings.length,
     entropy: (t) => t.entropies.reduce((a, b) => a + b, 0) / Math.max(1, t.entropies.length), logprob: (t) => t.logprobs.reduce((a, b) => a + b, 0) / Math.max(1, t.logprobs.length),

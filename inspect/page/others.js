@@ -2,9 +2,9 @@
 function hitRow(hit) {
   return h('tr', { class: 'row item', 'data-at': hit.at, tabindex: -1, onclick: () => go('#/trace/' + hit.at) },
     h('td', {}, h('a', { href: '#/trace/' + hit.at, class: 'mono' }, hit.at)),
-    h('td', { class: 'r' }, h('b', { class: hit.correct ? 'good' : 'bad' }, fixed(hit.reward, 2))),
+    h('td', { class: 'r' }, h('b', { class: hit.failed ? 'faint' : hit.correct ? 'good' : 'bad' }, fixed(hit.reward, 2))),
     h('td', { class: 'r hide-s' }, hit.len),
-    h('td', {}, h('div', { style: { display: 'flex', gap: '4px', 'flex-wrap': 'wrap', 'margin-bottom': '3px' } }, flipPills(hit.flips, hit.aha), finishPill(hit.finish), hit.loop && pill('loop', 'warn')), h('div', { class: 'snip' }, visible(hit.text))));
+    h('td', {}, h('div', { style: { display: 'flex', gap: '4px', 'flex-wrap': 'wrap', 'margin-bottom': '3px' } }, flipPills(hit.flips, hit.aha), finishPill(hit.finish), hit.failed && pill('not graded', 'off', hit.failed), hit.loop && pill('loop', 'warn')), h('div', { class: 'snip' }, visible(hit.text))));
 }
 const hitTable = (hits) => h('div', { class: 'scroll panel' }, h('table', {}, h('thead', {}, h('tr', {}, h('th', {}, 'sample'), h('th', { class: 'r' }, 'reward'), h('th', { class: 'r hide-s' }, 'tokens'), h('th', {}, 'text'))), h('tbody', {}, hits.map(hitRow))));
 
@@ -64,11 +64,13 @@ async function viewProblem(root, self, args, params) {
   const groups = found.groups;
   let a = 0, b = groups.length - 1;
   const out = h('div', {});
-  const label = (g) => `step ${g.step} · ${g.correct} of ${g.n} right` + (g.source === 'train' ? '' : ' · ' + g.source);
+  const graded = (g) => g.n - (g.failed || 0);
+  const label = (g) => `step ${g.step} · ` + (graded(g) ? `${g.correct} of ${graded(g)} right` : 'not graded') + (g.source === 'train' ? '' : ' · ' + g.source);
   const pick = (name, value, set) => h('select', { class: 'btn', 'aria-label': name, onchange: (event) => { set(Number(event.target.value)); draw(); } }, groups.map((g, i) => h('option', { value: i, selected: i === value }, label(g))));
   const bar = h('div', { class: 'tools' });
   add(root, [h('div', { class: 'head' }, h('h1', {}, 'Problem ', h('span', { class: 'mono' }, args[1])), pill(args[0], ''), pill(groups.length + ' times', 'accent')),
-    lineChart('Solved', 'share of the group, by step', [{ name: 'solved', color: 'c1', values: groups.map((g) => g.correct / Math.max(1, g.n)), steps: groups.map((g) => g.step) }], { format: percent, min: 0, max: 1 }), h('div', { style: { height: '14px' } }), bar, out]);
+    lineChart('Solved', 'share of the group, by step', [{ name: 'solved', color: 'c1', values: groups.map((g) => (graded(g) ? g.correct / graded(g) : null)), steps: groups.map((g) => g.step) }], { format: percent, min: 0, max: 1, plain: true }), bar, out]);
+  if (found.prompt !== undefined) root.insertBefore(h('div', { class: 'problem-grid' }, h('section', { class: 'panel' }, h('h2', {}, 'Prompt', h('span', { class: 'dim' }, 'as the policy sees it')), h('div', { class: 'tokens prompt' }, visibleText(found.prompt))), referencePanel(found)), root.children[1]);
   const drawBar = () => {
     clear(bar);
     if (groups.length < 2) add(bar, [h('a', { class: 'btn', href: '#/trace/' + addressOf(groups[0].step, groups[0].group, 0, groups[0].source) }, label(groups[0]))]);
@@ -114,10 +116,10 @@ function diffWords(first, second) {
 async function drawDiff(root, left, right) {
   const [a, b] = await Promise.all([api('trace', { at: left }, false), api('trace', { at: right }, false)]);
   const parts = diffWords(a.text, b.text);
-  const side = (trace, mine, tag) => h('section', { class: 'panel' }, h('h2', {}, h('a', { href: '#/trace/' + trace.at }, trace.at), pill(trace.correct ? 'right' : 'wrong', trace.correct ? 'good' : 'bad'), h('span', { class: 'dim num' }, fixed(trace.reward, 2) + ' · ' + trace.len + ' tokens'), flipPills(trace.flips, trace.aha)),
+  const side = (trace, mine, tag) => h('section', { class: 'panel' }, h('h2', {}, h('a', { href: '#/trace/' + trace.at }, trace.at), gradePill(trace), h('span', { class: 'dim num' }, fixed(trace.reward, 2) + ' · ' + trace.len + ' tokens'), flipPills(trace.flips, trace.aha)),
     h('div', { class: 'strip', style: { margin: '4px 0 10px' } }, trace.siblings.map((s, i) => {
       const at = addressOf(trace.step, trace.group, i, trace.source);
-      return h('a', { href: mine === 'first' ? '#/diff/' + at + '/' + right : '#/diff/' + left + '/' + at, class: s.correct ? 'right' : '', 'aria-current': i === trace.sample ? 'true' : null, title: 'sample ' + i + ': reward ' + fixed(s.reward, 2) }, i);
+      return h('a', { href: mine === 'first' ? '#/diff/' + at + '/' + right : '#/diff/' + left + '/' + at, class: verdictOf(s), 'aria-current': i === trace.sample ? 'true' : null, title: 'sample ' + i + ': reward ' + fixed(s.reward, 2) }, i);
     })),
     h('div', { class: 'diff' }, parts.filter(([s]) => s === 'both' || s === mine).map(([s, text]) => (s === 'both' ? h('span', {}, visibleText(text)) : h(tag, {}, visibleText(text))))));
   clear(root);
@@ -158,4 +160,23 @@ async function viewExperts(root, self, args, params) {
   }
   add(root, [grid]);
   requestAnimationFrame(resizeCharts);
+}
+
+// The runs of this page: what has become of each, and which are drawn over which.
+async function viewRuns(root, self, args, params) {
+  const [runs, info] = await Promise.all([api('runs'), api('info')]);
+  const names = runNames(runs), over = new Set(overlayIds(info));
+  const address = (id, others) => '?' + query({ run: id || '', over: [...others].filter((o) => o !== id).join(',') }) + '#/timeline';
+  const choose = (id, on) => { on ? over.add(id) : over.delete(id); location.assign('?' + query({ run: RUN || '', over: [...over].join(',') || '-' }) + '#/runs'); };
+  const ago = (s) => (s < 5 ? 'now' : duration(s) + ' ago');
+  add(root, [h('div', { class: 'head' }, h('h1', {}, 'Runs'), pill(runs.length + (runs.length === 1 ? ' run' : ' runs'), 'accent'), h('span', { class: 'grow' }),
+    over.size > 0 && h('a', { class: 'btn on', href: address(RUN, over) }, 'draw ' + (over.size + 1) + ' runs together')),
+  h('div', { class: 'scroll panel' }, h('table', { class: 'runs' }, h('thead', {}, h('tr', {}, [['draw', ''], ['run', ''], ['state', ''], ['steps', 'r'], ['held out', 'r'], ['reward', 'r hide-s'], ['task', 'hide-s'], ['model', 'hide-s'], ['wrote', 'r hide-s']].map(([t, c]) => h('th', { class: c }, t)))),
+    h('tbody', {}, runs.map((run) => h('tr', { class: 'row item', tabindex: -1, onclick: (event) => { if (event.target.tagName !== 'INPUT') location.assign(address(run.id, over)); } },
+      h('td', {}, run.id === RUN ? pill('shown', 'accent') : h('input', { type: 'checkbox', checked: over.has(run.id), 'aria-label': 'draw ' + names[run.id] + ' over the run that is shown', onchange: (event) => choose(run.id, event.target.checked) })),
+      h('td', {}, h('a', { href: address(run.id, over), title: run.path }, visible(names[run.id]))),
+      h('td', {}, statePill(run)),
+      h('td', { class: 'r' }, run.done.toLocaleString('en'), run.steps > 0 && h('span', { class: 'dim' }, ' / ' + run.steps.toLocaleString('en')), run.eta_s !== null && h('div', { class: 'small dim' }, duration(run.eta_s) + ' to go')),
+      h('td', { class: 'r' }, percent(run.held_out, 1)), h('td', { class: 'r hide-s' }, fixed(run.reward)), h('td', { class: 'hide-s dim' }, visible(run.task)), h('td', { class: 'hide-s dim cut' }, visible(run.model)), h('td', { class: 'r hide-s dim' }, ago(run.age_s)))))))]);
+  self.items = [...root.querySelectorAll('tr.item')];
 }

@@ -102,6 +102,15 @@ function thinkRange(trace) {
   return open >= 0 && close - open > 1 ? [open, close] : null;
 }
 
+// The reference answer and what else the row of the data holds.
+function referencePanel(problem) {
+  const meta = problem.meta !== null && typeof problem.meta === 'object' ? flattened(problem.meta).filter(([name]) => name) : [];
+  return h('section', { class: 'panel reference' }, h('h2', {}, 'Reference answer'),
+    problem.answer ? h('div', { class: 'mono answer' }, visibleText(problem.answer, 4000)) : h('p', { class: 'dim small' }, 'The problem names none.'),
+    meta.length > 0 && h('details', { class: 'small', open: meta.length <= 6 }, h('summary', {}, meta.length + (meta.length === 1 ? ' field' : ' fields') + ' of the row'),
+      h('dl', { class: 'kv' }, meta.slice(0, 100).map(([k, v]) => [h('dt', { class: 'mono' }, visible(k)), h('dd', { class: 'mono' }, visible(asText(v)))]))));
+}
+
 async function viewTrace(root, self, args, params) {
   const at = args[0];
   const trace = await api('trace', { at }, false);
@@ -119,9 +128,9 @@ async function viewTrace(root, self, args, params) {
   add(root, [h('div', { class: 'head' },
     h('a', { class: 'btn', href: '#/step/' + address.step + (address.source === 'train' ? '' : '?source=' + address.source), title: 'back to the step (Esc)' }, '← step ' + address.step),
     h('h1', {}, 'Trace ' + at),
-    pill(trace.correct ? 'right' : 'wrong', trace.correct ? 'good' : 'bad'), finishPill(trace.finish), trace.zero && pill('zero variance', 'warn'), trace.loop && pill('loop', 'warn'), flipPills(trace.flips, trace.aha),
+    gradePill(trace), finishPill(trace.finish), trace.zero && pill('zero variance', 'warn'), trace.loop && pill('loop', 'warn'), flipPills(trace.flips, trace.aha),
     h('span', { class: 'grow' }), h('span', { class: 'strip', 'aria-label': 'siblings' }, trace.siblings.map((s, i) =>
-      h('a', { href: '#/trace/' + sibling(i), class: s.correct ? 'right' : '', 'aria-current': i === address.sample ? 'true' : null, title: `sample ${i}: reward ${fixed(s.reward, 2)}, ${s.len} tokens` }, i))))]);
+      h('a', { href: '#/trace/' + sibling(i), class: verdictOf(s), 'aria-current': i === address.sample ? 'true' : null, title: `sample ${i}: ${s.failed ? 'not graded' : 'reward ' + fixed(s.reward, 2)}, ${s.len} tokens` }, i))))]);
   const tools = h('div', { class: 'tools' });
   const body = h('div', { class: 'tokens', id: 'tokens' });
   const side = h('div', { class: 'side' });
@@ -188,11 +197,13 @@ async function viewTrace(root, self, args, params) {
   draw();
 
   const kv = (rows) => h('dl', { class: 'kv' }, rows.filter(Boolean).map(([k, v]) => [h('dt', {}, k), h('dd', {}, v)]));
-  add(side, [h('section', { class: 'panel' }, h('h2', {}, 'Reward', h('span', { class: 'dim num' }, fixed(trace.reward, 3) + ' · advantage ' + signed(trace.adv, 3))),
+  add(side, [trace.failed && h('section', { class: 'panel off' }, h('h2', {}, 'Not graded'), h('p', { class: 'small dim', style: { margin: 0, 'overflow-wrap': 'anywhere' } }, visible(trace.failed))),
+  h('section', { class: 'panel' }, h('h2', {}, 'Reward', h('span', { class: 'dim num' }, fixed(trace.reward, 3) + ' · advantage ' + signed(trace.adv, 3))),
     trace.verdicts.map((v) => h('div', { style: { 'margin-top': '6px' } },
-      h('div', {}, h('b', {}, v.name), ' ', h('span', { class: 'num' }, fixed(v.score, 2) + ' × ' + compact(v.weight)), ' ', pill(v.reason.replace(/_/g, ' '), v.score > 0 ? 'good' : 'bad')),
+      h('div', {}, h('b', {}, v.name), ' ', h('span', { class: 'num' }, fixed(v.score, 2) + ' × ' + compact(v.weight)), ' ', reasonPill(v)),
       v.extracted && h('div', { class: 'mono small dim', style: { 'overflow-wrap': 'anywhere' } }, visible(v.extracted)),
       v.info && Object.keys(v.info).length > 0 && h('details', { class: 'small' }, h('summary', {}, 'facts'), kv(Object.entries(v.info).map(([k, x]) => [k.replace(/_/g, ' '), typeof x === 'object' ? JSON.stringify(x) : String(x)])))))),
+  referencePanel(trace),
   h('section', { class: 'panel' }, h('h2', {}, 'Candidate answers', h('span', { class: 'dim' }, trace.candidates.length ? 'keys n, p' : 'none found')),
     h('ol', { class: 'cands' }, trace.candidates.map((c) => h('li', { tabindex: 0, onclick: () => select(c.span[0], true), onkeydown: (event) => { if (event.key === 'Enter') { event.stopPropagation(); select(c.span[0], true); } } },
       h('span', { class: c.correct ? 'good' : 'bad' }, c.correct ? '✓' : '✗'), h('code', {}, c.answer ? visible(c.answer) : h('span', { class: 'faint' }, 'illegal')),
@@ -208,7 +219,7 @@ async function viewTrace(root, self, args, params) {
     if (!box) return;
     clear(box);
     add(box, [h('h2', {}, 'Same problem at other steps', h('span', { class: 'dim' }, others.length + ' times')), others.length === 0 ? h('p', { class: 'dim small' }, 'It was drawn once.') :
-      others.slice(0, 12).map((g) => h('div', { class: 'small', style: { display: 'flex', gap: '8px', padding: '2px 0' } }, h('a', { href: '#/trace/' + addressOf(g.step, g.group, 0, g.source) }, 'step ' + g.step), h('span', { class: 'dim' }, g.correct + ' of ' + g.n + ' right'),
+      others.slice(0, 12).map((g) => h('div', { class: 'small', style: { display: 'flex', gap: '8px', padding: '2px 0' } }, h('a', { href: '#/trace/' + addressOf(g.step, g.group, 0, g.source) }, 'step ' + g.step), h('span', { class: 'dim' }, g.correct + ' of ' + (g.n - (g.failed || 0)) + ' right'),
         h('span', { class: 'grow', style: { flex: 1 } }), h('a', { href: '#/diff/' + addressOf(g.step, g.group, Math.min(address.sample, g.n - 1), g.source) + '/' + at }, 'compare')))]);
   }).catch(() => { const box = $('elsewhere'); if (box) box.remove(); });
 }

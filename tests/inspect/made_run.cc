@@ -213,6 +213,13 @@ Sample make_sample(const Task& task, const Problem& problem, const Words& words,
   }
   fill_numbers(sample, skill, rng, run.experts);
   sample.verdicts = task.grade(problem, sample.text, sample.finish);
+  if (run.failing && rng.below(4) == 0) {
+    Verdict& accuracy = sample.verdicts.front();
+    accuracy.score = 0;
+    accuracy.reason = Reason::kCheckerError;
+    accuracy.info = {{"fault", "garbage"}, {"detail", "its output is no JSON: <b>debug print</b>"}};
+    sample.masked = true;
+  }
   for (const Verdict& verdict : sample.verdicts) sample.reward += verdict.score * verdict.weight;
   return sample;
 }
@@ -289,8 +296,17 @@ void make_run(const std::filesystem::path& folder, const MadeRun& run) {
   options.vocabulary = words.all();
   options.task = task.get();
   RunRecorder recorder(folder, options);
-  write_file_atomic(folder / "config.json",
-                    Json({{"made", true}, {"seed", run.seed}, {"steps", run.steps}}).dump(2));
+  write_file_atomic(
+      folder / "config.json",
+      Json({{"made", true},
+            {"seed", run.seed},
+            {"steps", run.planned > 0 ? run.planned : run.steps},
+            {"task", {{"name", "countdown"}, {"options", task_options}}},
+            {"alarms", {{"stop_on", {"checker_errors"}}}},
+            {"history",
+             {{{"event", "started"}, {"step", 0}},
+              {{"event", "resumed"}, {"step", 1}, {"changes", {{"optimizer.lr", {5e-4, 1e-4}}}}}}}})
+          .dump(2));
   for (int step = run.first_step; step < run.first_step + run.steps; ++step) {
     const double skill = 1 - std::exp(-2.5 * (step - run.first_step) / std::max(run.steps, 1));
     std::vector<Group> groups(static_cast<size_t>(run.groups));
@@ -308,7 +324,16 @@ void make_run(const std::filesystem::path& folder, const MadeRun& run) {
                                     run.seed, step, skill, false));
       recorder.record_groups(step, GroupSource::kProbe, probes);
     }
-    recorder.record(step, metrics_of(groups, step, skill), groups);
+    Json metrics = metrics_of(groups, step, skill);
+    metrics["num_tokens"] = 1000 * (step - run.first_step + 1);
+    const bool last = step + 1 == run.first_step + run.steps;
+    if (run.eval_every > 0 && ((step - run.first_step) % run.eval_every == 0 || last)) {
+      metrics["eval/pass@1"] = 0.1 + 0.7 * skill;
+      metrics["eval/pass@K"] = 0.2 + 0.7 * skill;
+      metrics["eval/samples"] = 4;
+    }
+    if (run.failing && last) metrics["alarms"] = {"checker_errors"};
+    recorder.record(step, metrics, groups);
     if (!groups.empty() && !groups[0].samples.empty()) {
       std::vector<std::vector<float>> log_ratios;
       for (const Sample& sample : groups[0].samples) {

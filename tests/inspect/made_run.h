@@ -18,8 +18,12 @@ struct MadeRun {
   bool experts = true;
   bool hostile =
       false;  // one trace per step with markup, control characters, bidi marks and a huge token
-  int tokens = 0;    // shorter completions are filled up with failed tries and prose
-  bool scan = true;  // record the scanners' metrics too
+  // One sample in four cannot be graded, and an alarm rings at the last step.
+  bool failing = false;
+  int eval_every = 0;  // held-out figures every n steps; 0: never
+  int planned = 0;     // steps that the config asks for; 0: those that are made
+  int tokens = 0;      // shorter completions are filled up with failed tries and prose
+  bool scan = true;    // record the scanners' metrics too
 };
 
 void make_run(const std::filesystem::path& folder, const MadeRun& options);

@@ -19,6 +19,10 @@ struct Options : zeroth::MadeRun {
     v("probe_every", probe_every, "probe groups every n steps; 0 = never", zeroth::Range{0, 1e6});
     v("experts", experts, "record routed experts");
     v("hostile", hostile, "one hostile trace a step");
+    v("failing", failing, "one sample in four cannot be graded; an alarm at the end");
+    v("eval_every", eval_every, "held-out figures every n steps; 0 = never", zeroth::Range{0, 1e6});
+    v("planned", planned, "steps that the config asks for; 0 = those that are made",
+      zeroth::Range{0, 1e6});
     v("tokens", tokens, "least length of completions, filled up with failed tries and prose",
       zeroth::Range{0, 1e5});
     v("scan", scan, "record the scanners' metrics too");

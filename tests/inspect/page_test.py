@@ -1,10 +1,11 @@
 """Opens every view of the inspector in a headless Chromium: by mouse and by keys, wide and narrow, served and exported.
 
-Usage: page_test.py ZEROTH_COMMAND.. -- RUN [HOSTILE_RUN [SCREENSHOT_FOLDER]]
-RUN has probe problems, recorded experts and flips; a trace of HOSTILE_RUN holds markup. Both are only read, except for
-their index. Exit code 77 (skipped) when there is no Chromium.
+Usage: page_test.py ZEROTH_COMMAND.. -- RUN [HOSTILE_RUN [RUNS [SCREENSHOT_FOLDER]]]
+RUN has probe problems, recorded experts and flips; a trace of HOSTILE_RUN holds markup; RUNS holds three made runs, of
+which "failing" was stopped by an alarm. All are only read, except for their index. Exit code 77 (skipped) when there is no Chromium.
 """
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -266,10 +267,10 @@ def check_exported(check, page, command, run, shot):
 
 
 @contextlib.contextmanager
-def shown(check, browser, title, *arguments):
+def shown(check, browser, title, *arguments, size=(1440, 900, "dark")):
     """A page on a server of its own, once the run is indexed; errors of the console fail."""
     process, url = start(*arguments)
-    page = browser.page(1440, 900)
+    page = browser.page(*size)
     try:
         page.goto(url)
         drawn(page)
@@ -277,6 +278,8 @@ def shown(check, browser, title, *arguments):
         yield page, url
         for error in page.errors:
             check(False, title + ": " + error)
+    except (RuntimeError, TimeoutError, ValueError) as error:  # the other parts still tell something
+        check(False, "%s: %s" % (title, str(error).splitlines()[0]))
     finally:
         page.close()
         process.terminate()
@@ -298,6 +301,138 @@ def check_hostile(check, browser, command, run, shots):
         check(page.js("document.documentElement.scrollWidth <= innerWidth"), "and does not break the page")
         if shots:
             page.screenshot(os.path.join(shots, "hostile.png"))
+
+
+def chart_path(page, title):
+    """The drawn line of a chart, its widest path."""
+    return page.js("[...document.querySelectorAll('[data-chart=%s] svg path[stroke]')].map((p) => p.getAttribute('d')).sort((a, b) => b.length - a.length)[0] || ''" % json.dumps(title))
+
+
+def check_charts(check, browser, command, run, shots, width, height, theme):
+    """Curves with gaps, the controls of all charts, groups, state, alarms, config."""
+    with shown(check, browser, "charts at %d" % width, command, run, size=(width, height, theme)) as (page, url):
+        def shot(name):
+            check(page.js("document.documentElement.scrollWidth <= innerWidth"), "%s fits into %d pixels" % (name, width))
+            if shots:
+                page.js("document.fonts.ready.then(() => new Promise((done) => setTimeout(done, 200)))")
+                page.screenshot(os.path.join(shots, "%s-%d.png" % (name, width)))
+
+        page.goto(url + "#/timeline")
+        drawn(page)
+        first = page.js("document.querySelector('.grid [data-chart]').dataset.chart")
+        check(first == "Held-out accuracy", "held-out accuracy is the first chart: " + first)
+        points = page.js("fetch('api/timeline').then((r) => r.json()).then((t) => t.series['eval/pass@1'].filter((v) => v !== null).length)")
+        check(chart_path(page, "Held-out accuracy").count("L") == points - 1, "a curve with gaps goes through its %d points: %s" % (points, chart_path(page, "Held-out accuracy")))
+        check(page.count("[data-chart='Held-out accuracy'] circle.dot") >= points, "and each of them is marked")
+        check(page.text(".tile .label") == "Held-out accuracy", "held-out accuracy is the first tile")
+        check("checker errors" in page.text(".note.alarm"), "the alarm is shown: " + page.text(".note.alarm"))
+        check("stopped by alarm checker_errors" in page.text(".pill.state"), "and that it stopped the run: " + page.text(".pill.state"))
+        check(page.text("#live") .strip()== "stopped" or width < 700, "the light in the bar says so too: " + page.text("#live"))
+        check("of" in page.text(".progress") and page.js("Number(document.querySelector('.progress').getAttribute('aria-valuenow')) > 0"), "progress is shown: " + page.text(".progress"))
+        check(page.count("[data-chart='Grading failures'] svg path") > 0, "failures of grading have a curve")
+        shot("charts")
+        reward = chart_path(page, "Reward")
+        page.click(".seg[aria-label='x axis'] button", text="tokens")
+        page.until("[...document.querySelectorAll('[aria-label=\"x axis\"] button[aria-pressed=true]')].some((b) => b.innerText === 'tokens')", "the axis of tokens")
+        drawn(page)
+        check("x=tokens" in page.url(), "the axis is part of the address")
+        check(any("k" in t for t in page.js("[...document.querySelectorAll('[data-chart=Reward] svg text')].map((t) => t.textContent)")), "ticks count tokens")
+        page.click(".seg[aria-label='x axis'] button", text="time")
+        page.until("[...document.querySelectorAll('[aria-label=\"x axis\"] button[aria-pressed=true]')].some((b) => b.innerText === 'time')", "the axis of time")
+        drawn(page)
+        check(any(re.search(r"\d (s|min|h)$", t) for t in page.js("[...document.querySelectorAll('[data-chart=Reward] svg text')].map((t) => t.textContent)")), "ticks are durations")
+        page.click(".seg[aria-label='x axis'] button", text="step")
+        page.until("document.querySelector('[aria-label=\"x axis\"] button').getAttribute('aria-pressed') === 'true'", "the axis of steps")
+        drawn(page)
+        check(chart_path(page, "Reward") == reward, "and back")
+        page.js("{ const s = document.getElementById('smooth'); s.value = 0.8; s.dispatchEvent(new Event('change')); }")
+        page.until("document.querySelectorAll('[data-chart=Reward] svg path').length === 2", "the raw curve behind the smoothed one")
+        check(chart_path(page, "Reward") != reward, "smoothing changes the curve")
+        shot("charts-smoothed")
+        page.js("{ const s = document.getElementById('smooth'); s.value = 0; s.dispatchEvent(new Event('change')); }")
+        page.until("document.querySelectorAll('[data-chart=Reward] svg path').length === 1", "no smoothing")
+        page.click("#log")
+        page.until("document.getElementById('log').getAttribute('aria-pressed') === 'true'", "the logarithmic scale")
+        drawn(page)
+        check(chart_path(page, "Length") != "" and chart_path(page, "Reward") != reward, "a logarithmic scale changes the curve")
+        page.click("#log")
+        page.until("document.getElementById('log').getAttribute('aria-pressed') === 'false'", "the linear scale")
+        drawn(page)
+        page.click("[data-group='metrics-held-out'] summary")
+        page.wait("[data-group='metrics-held-out'] [data-chart='eval/pass@K'] svg path")
+        groups = page.js("[...document.querySelectorAll('.groups summary b')].map((b) => b.innerText)")
+        check({"Held out", "Loss and optimization", "Policy and completions", "Progress and time"} <= set(groups), "metrics are in groups: %s" % groups)
+        page.click("[data-group='config'] summary")
+        page.wait("[data-group='config'] table.fields tr")
+        check("task.options.count" in page.text("[data-group='config']"), "the config is shown field by field")
+        page.click("[data-group='history'] summary")
+        page.wait("[data-group='history'] li")
+        check("optimizer.lr" in page.text("[data-group='history']") and "0.0001" in page.text("[data-group='history']"), "what was changed is shown: " + page.text("[data-group='history']"))
+        shot("charts-groups")
+        page.js("{ const f = document.getElementById('chart-filter'); f.value = 'grad'; f.dispatchEvent(new Event('input', {bubbles: true})); }")
+        page.wait("#found [data-chart='grad_norm'] svg path")
+        check(page.js("document.querySelectorAll('#found [data-chart]').length") >= 1 and page.js("document.querySelector('.grid:not(#found)').hidden"), "the filter leaves what it names")
+        shot("charts-found")
+        page.js("{ const f = document.getElementById('chart-filter'); f.value = ''; f.dispatchEvent(new Event('input', {bubbles: true})); }")
+        page.until("document.getElementById('found').hidden", "all charts again")
+        # What could not be graded is grey and has its reason.
+        steps = page.js("fetch('api/steps').then((r) => r.json())")
+        hit = page.js("fetch('api/search?limit=1&q=failed%3D1').then((r) => r.json())")["hits"][0]
+        step = [row for row in steps if row["step"] == hit["step"] and row["source"] == "train"][0]
+        check(step["failed"] > 0, "failures are counted")
+        page.goto(url + "#/step/%d" % hit["step"])
+        page.wait(".card.failed")
+        cards = page.js("[...document.querySelectorAll('.card.failed')].map((c) => c.innerText)")
+        check(all("not graded" in text and "garbage" in text and "wrong" not in text for text in cards), "a failed grading has its reason and is not called wrong: %s" % cards[:1])
+        check("not graded" in page.text(".head"), "the step says how many")
+        shot("step-failed")
+        page.goto(url + "#/trace/" + hit["at"])
+        page.wait("#tokens .tok")
+        check("not graded" in page.text(".head") and "wrong" not in page.text(".head"), "nor in its trace: " + page.text(".head"))
+        check("<b>debug print</b>" in page.text(".side") and page.count(".side b b") == 0, "the reason is text")
+        check("Reference answer" in page.text(".side") and page.count(".reference .answer") == 1, "the reference answer is shown")
+        check("nums" in page.text(".reference"), "with the fields of the row")
+        shot("trace-failed")
+        page.goto(url + "#/problem/countdown/" + hit["problem"])
+        page.wait(".problem-grid .prompt")
+        check("Numbers" in page.text(".problem-grid .prompt"), "the problem shows its prompt: " + page.text(".problem-grid .prompt"))
+        check(page.count(".reference .answer") == 1, "and its reference answer")
+        shot("problem")
+        page.forgiven = ("api/problem",)  # there is no such problem
+        page.goto(url + "#/problem/%E0%A4%A/%ZZ")
+        page.wait(".note.alert")
+        shot("address-that-is-none")
+
+
+def check_runs(check, browser, command, folder, shots, width, height, theme):
+    """A folder of runs: the list, one drawn over the other, another one shown."""
+    with shown(check, browser, "runs at %d" % width, command, folder, size=(width, height, theme)) as (page, url):
+        page.goto(url + "#/runs")
+        page.wait("tr.item")
+        check(page.count("tr.item") == 3, "all runs are listed")
+        states = page.js("[...document.querySelectorAll('table.runs .pill.state')].map((p) => p.innerText)")
+        check({"finished", "killed"} <= set(states) and any(s.startswith("stopped by") for s in states), "with their states: %s" % states)
+        if shots:
+            page.screenshot(os.path.join(shots, "runs-%d.png" % width))
+        check(page.js("document.documentElement.scrollWidth <= innerWidth"), "the list of runs fits into %d pixels" % width)
+        page.js("document.querySelector('table.runs input[type=checkbox]').click()")
+        page.until("location.search.includes('over=') && !!document.querySelector('a.btn.on')", "a run that is chosen")
+        page.js("document.querySelectorAll('table.runs input[type=checkbox]:not(:checked)')[0].click()")
+        page.until("document.querySelectorAll('table.runs input[type=checkbox]:checked').length === 2", "another run that is chosen")
+        page.click("a.btn.on")
+        page.wait("[data-chart='Held-out accuracy'] svg path[stroke-dasharray]")
+        check(page.count("[data-chart='Reward'] svg path[stroke-dasharray]") == 2, "two runs are drawn over the first")
+        check(page.count("[data-chart='Reward'] .legend span") == 3, "and the legend names them")
+        if shots:
+            page.screenshot(os.path.join(shots, "runs-together-%d.png" % width))
+        check(page.js("document.documentElement.scrollWidth <= innerWidth"), "runs drawn together fit into %d pixels" % width)
+        shown_run = page.text("#run-name")
+        page.goto(url + "#/runs")
+        page.wait("tr.item")
+        page.js("[...document.querySelectorAll('table.runs a')].find((a) => a.innerText !== %s).click()" % json.dumps(shown_run))
+        # The page is loaded anew meanwhile, and for a moment there is none.
+        page.until("!['', 'zeroth', %s].includes((document.getElementById('run-name') || {}).innerText || '')" % json.dumps(shown_run), "the other run")
+        drawn(page)
 
 
 def check_compared(check, browser, command, run, other, shots):
@@ -336,7 +471,8 @@ def main(arguments):
     split = arguments.index("--")
     command, run = arguments[:split], arguments[split + 1]
     hostile = arguments[split + 2] if len(arguments) > split + 2 else None
-    shots = arguments[split + 3] if len(arguments) > split + 3 else None
+    runs = arguments[split + 3] if len(arguments) > split + 3 else None
+    shots = arguments[split + 4] if len(arguments) > split + 4 else None
     program = find_chromium()
     if program is None:
         print("skipped: there is no Chromium; install Debian's package chromium, or set ZEROTH_CHROMIUM")
@@ -349,6 +485,9 @@ def main(arguments):
     try:
         for name, width, height, theme in (("wide", 1440, 900, "dark"), ("narrow", 390, 844, "light")):
             at_size(check, browser, command, run, url, name, width, height, theme, shots)
+            if runs:
+                check_charts(check, browser, command, os.path.join(runs, "failing"), shots, width, height, theme)
+                check_runs(check, browser, command, runs, shots, width, height, theme)
         if hostile:
             check_hostile(check, browser, command, hostile, shots)
             check_compared(check, browser, command, run, hostile, shots)

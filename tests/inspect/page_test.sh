@@ -9,4 +9,8 @@ trap 'rm -rf "$folder"' EXIT
 "$2" train configs/smoke.json --out "$folder/run" --set steps=4 --set prompts_per_step=8 --set probe.every=1 --set checkpoint_every=4 --set trainer.inner_epochs=2 \
   --set engine.record_experts=true --set record.progress=false > /dev/null || exit 1
 "$1" "$folder/hostile" --steps 2 --groups 2 --samples 4 --hostile || exit 1
-python3 tests/inspect/page_test.py "$2" -- "$folder/run" "$folder/hostile" $3
+mkdir "$folder/runs"
+"$1" "$folder/runs/plain" --steps 12 --groups 2 --samples 4 --eval_every 5 --seed 2 || exit 1
+"$1" "$folder/runs/lost" --steps 6 --planned 40 --groups 2 --samples 4 --eval_every 3 --seed 3 || exit 1
+"$1" "$folder/runs/failing" --steps 12 --planned 30 --groups 2 --samples 8 --eval_every 5 --failing || exit 1
+python3 tests/inspect/page_test.py "$2" -- "$folder/run" "$folder/hostile" "$folder/runs" $3

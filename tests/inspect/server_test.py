@@ -7,7 +7,9 @@ import http.client
 import json
 import os
 import re
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -96,7 +98,6 @@ def check_refusals(server):
     error = server.json("/api/search?q=" + urllib.parse.quote("step>1 rewrd=1"))
     check(error["at"] == 7 and "reward" in error["error"], "a syntax error has its place: %s" % error)
     # Whatever bytes come, the next request is answered.
-    import socket
     for junk in (b"\0" * 100, b"GET / HTTP/9.9\r\n\r\n", b"GET " + b"/" * 100000 + b" HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n"):
         with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as raw:
             try:  # the server may hang up at any point of it
@@ -198,6 +199,80 @@ def check_live(zeroth, folder):
             server.close()
 
 
+def connect(port, request=b""):
+    connection = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+    if request:
+        connection.sendall(request)
+    return connection
+
+
+def memory_mb(process):
+    with open("/proc/%d/status" % process.pid) as status:
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read()).group(1)) / 1024
+
+
+def check_crowds(zeroth, run):
+    """Clients that connect and say nothing, or ask and do not read, cost nobody else the page."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    server = Server(zeroth, run, "--port", "0")
+    until(lambda: indexed(server), "the index")
+    host = b"Host: 127.0.0.1:%d\r\n" % server.port
+    for name, count, request in [("silent", 64, b""), ("silent", 1000, b""), ("half a request", 1000, b"GET /api/info HTTP/1.1\r\nHo"),
+                                 ("events", 300, b"GET /api/events HTTP/1.1\r\n" + host + b"\r\n"), ("slow answers", 64, b"GET /api/timeline HTTP/1.1\r\n" + host + b"\r\n")]:
+        crowd = [connect(server.port, request) for _ in range(count)]
+        for path in ("/", "/api/info", "/api/timeline"):
+            check(server.ask(path)[0] == 200, "%s is answered beside %d connections: %s" % (path, count, name))
+        for connection in crowd:
+            connection.close()
+    before = memory_mb(server.process)
+    crowd = [connect(server.port, b"GET /api/export HTTP/1.1\r\n" + host + b"\r\n") for _ in range(64)]
+    crowd[0].settimeout(PATIENCE)
+    check(crowd[0].recv(12) == b"HTTP/1.1 200", "an export is sent")
+    check(server.ask("/")[0] == 200, "the page is answered beside 64 exports that nobody reads")
+    check(memory_mb(server.process) < max(100, before + 60), "which take no memory: %.0f MB, %.0f before" % (memory_mb(server.process), before))
+    for connection in crowd:
+        connection.close()
+    server.close()
+    # Few files: the oldest silent ones make room.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (80, hard))
+    server = Server(zeroth, run, "--port", "0")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    until(lambda: indexed(server), "the index")
+    crowd = [connect(server.port) for _ in range(200)]
+    check(server.ask("/api/info")[0] == 200, "the page is answered when files are short")
+    for connection in crowd:
+        connection.close()
+    server.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def check_runs(zeroth, make_run, folder):
+    """A folder of runs is a list of them; each is opened when it is asked for."""
+    runs = folder + "/runs"
+    os.mkdir(runs)
+    for name, seed in (("first", 1), ("second", 2)):
+        subprocess.run([make_run, runs + "/" + name, "--steps", "2", "--groups", "1", "--samples", "4", "--seed", str(seed)], check=True)
+    os.mkdir(runs + "/none")
+    server = Server(zeroth, runs, "--port", "0")
+    until(lambda: indexed(server), "the index")
+    listed = server.json("/api/runs")
+    check(sorted(row["name"] for row in listed) == ["first", "second"], "both runs are listed: %s" % listed)
+    check(all(row["state"] == "finished" and row["done"] >= row["steps"] > 0 for row in listed), "and both are finished: %s" % listed)
+    for row in listed:
+        info = server.json("/api/info?run=%d" % row["id"])
+        check(info["run"] == row["name"] and info["runs"] == 2, "run %s is shown under its number" % row["name"])
+    until(lambda: server.json("/api/info?run=1").get("samples", 0) > 0, "the index of the second run")
+    check(server.json("/api/timeline?run=1")["series"]["reward"] != server.json("/api/timeline?run=0")["series"]["reward"], "the runs differ")
+    check(server.ask("/api/info?run=2")[0] == 404, "there is no third run")
+    os.rename(runs + "/none", runs + "/late")
+    subprocess.run([make_run, runs + "/late", "--steps", "1", "--groups", "1", "--samples", "2"], check=True)
+    check([row["name"] for row in server.json("/api/runs")][2] == "late", "a run that appears goes to the end of the list")
+    server.close()
+    nothing = subprocess.run([zeroth, "inspect", folder + "/empty"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    check(nothing.returncode == 1 and "empty" in nothing.stderr, "a folder without runs is named")
+
+
 def check_addresses(zeroth, run, server):
     taken = subprocess.run([zeroth, "inspect", run, "--port", str(server.port)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     check(taken.returncode != 0 and str(server.port) in taken.stderr and "--port" in taken.stderr, "a port in use is named: " + taken.stderr)
@@ -224,6 +299,9 @@ def main(zeroth, make_run):
         check_refusals(server)
         check_addresses(zeroth, run, server)
         server.close()
+        check_crowds(zeroth, run)
+        os.mkdir(folder + "/empty")
+        check_runs(zeroth, make_run, folder)
         check_live(zeroth, folder)
     print("%d failures" % len(failed) if failed else "the server does what it should")
     return 1 if failed else 0
