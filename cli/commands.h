@@ -13,6 +13,7 @@ int run_bench(const Args& args);
 int run_check(const Args& args);
 int run_demo(const Args& args);
 int run_describe(const Args& args);
+int run_doctor(const Args& args);
 int run_eval(const Args& args);
 int run_export(const Args& args);
 int run_grade(const Args& args);

@@ -92,6 +92,10 @@ int run_eval(const Args& args) {
   options.seed = command.seed;
   options.split = command.split == "train" ? Split::kTrain : Split::kHeldOut;
   options.stop = &stop;
+  const PromptScreen screen(*task, *tokenizer, weights->config().max_position,
+                            command.sampling.max_tokens, {}, options.split);
+  for (const std::string& line : screen.lines()) std::fprintf(stderr, "%s\n", line.c_str());
+  options.screen = &screen;
   std::unique_ptr<FileWriter> file;
   if (!command.save.empty()) {
     file = std::make_unique<FileWriter>(command.save);

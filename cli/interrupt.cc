@@ -122,6 +122,8 @@ void end_interrupted(const std::string& text) {
   ::_exit(interrupt_exit_code());
 }
 
+std::string interrupt_name() { return first_signal == 0 ? "" : name_of(first_signal); }
+
 int interrupt_exit_code() { return first_signal == 0 ? 0 : 128 + first_signal; }
 
 }  // namespace zeroth

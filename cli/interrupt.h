@@ -24,6 +24,9 @@ void note_progress(int64_t finished, int64_t saved);
 // interrupt_exit_code(), whatever threads are still waiting for a grader that was given up.
 [[noreturn]] void end_interrupted(const std::string& text);
 
+// "SIGTERM" and so on, of the first signal; empty when none came.
+std::string interrupt_name();
+
 // 128 + the signal that came (SIGINT 130, SIGTERM 143, SIGHUP 129, SIGUSR1 138), or 0.
 int interrupt_exit_code();
 

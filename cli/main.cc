@@ -24,6 +24,7 @@ struct Command {
 const Command kCommands[] = {
     {"demo", run_demo, "train the shipped base checkpoint on Countdown and show what it learned"},
     {"train", run_train, "reinforcement learning with GRPO from a config"},
+    {"doctor", run_doctor, "a few groups of a config before training: solve rate, memory, time"},
     {"eval", run_eval, "accuracy of a checkpoint on held-out problems of a task"},
     {"sample", run_sample, "completions of a prompt"},
     {"score", run_score, "teacher-forced log-probabilities of token sequences"},
@@ -88,7 +89,11 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "zeroth: %s\n", zeroth::printable(error.what()).c_str());
     return static_cast<int>(error.code());
   } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "zeroth: out of memory\n  fix: use a smaller batch, cache or model\n");
+    std::fprintf(stderr,
+                 "zeroth: out of memory\n  fix: for train lower engine.cache_mb, engine.max_batch or "
+                 "trainer.reuse_mb, or set trainer.recompute=true (--set, on --resume too), or lower "
+                 "trainer.micro_batch_tokens (--change on --resume); else use a smaller batch, cache "
+                 "or model\n");
     return 1;
   } catch (const std::exception& error) {
     std::fprintf(

@@ -16,13 +16,24 @@ struct TrainOptions {
   std::vector<std::string> set;
   std::string out;
   std::string resume;
+  std::vector<std::string> change;
+  bool accept_changed_data = false;
   bool dry_run = false;
   bool start_plugins = false;
   template <class V>
   void fields(V& v) {
     v("set", set, "override a field of the config, a.b=value; may be repeated", Repeated{});
     v("out", out, "folder of the run; default runs/CONFIG-TIME");
-    v("resume", resume, "go on with the run in this folder");
+    v("resume", resume,
+      "go on with the run in this folder; --set takes what keeps its bits (length, memory, batching "
+      "of generation, evaluation, alarms, record)");
+    v("change", change,
+      "with --resume: change a field of the run from here on, a.b=value; recorded in the run's "
+      "history; may be repeated",
+      Repeated{});
+    v("accept_changed_data", accept_changed_data,
+      "with --resume: go on although files of the task, its plug-in or the tokenizer changed; "
+      "recorded in the run's history");
     v("dry_run", dry_run, "print the resolved config and end");
     v("start_plugins", start_plugins,
       "with --resume: start the command, library or server that the run names as its grader");
@@ -43,7 +54,7 @@ void print_help() {
   TrainOptions options;
   std::printf(
       "usage: zeroth train CONFIG.json [--set a.b=v].. [--out RUN]\n"
-      "       zeroth train --resume RUN [--set a.b=v]..\n\n%s\nFields of the config:\n%s",
+      "       zeroth train --resume RUN [--set a.b=v].. [--change a.b=v]..\n\n%s\nFields of the config:\n%s",
       config_help(options).c_str(), config_help(config).c_str());
 }
 
@@ -57,12 +68,34 @@ RunConfig wanted_config(const TrainOptions& options, const std::vector<std::stri
         "--out " + options.out + " and --resume " + options.resume + " name different folders",
         "give one of them");
   }
-  if (!files.empty()) return read_run_config(files[0], options.set);
+  if (options.resume.empty() && (!options.change.empty() || options.accept_changed_data)) {
+    fail_usage("--change and --accept-changed-data are for runs that go on",
+               "give --resume RUN, or --set for a new run");
+  }
+  std::vector<std::string> overrides = options.set;
+  overrides.insert(overrides.end(), options.change.begin(), options.change.end());
+  if (!files.empty()) return read_run_config(files[0], overrides);
   if (options.resume.empty()) {
     fail_usage("zeroth train needs a config",
                "zeroth train CONFIG.json, for example configs/smoke.json");
   }
-  return recorded_config(options.resume, options.set);
+  return recorded_config(options.resume, overrides);
+}
+
+// The fields that --change names.
+ResumeOptions resume_options(const TrainOptions& options) {
+  ResumeOptions resume;
+  resume.accept_changed_data = options.accept_changed_data;
+  for (const std::string& assignment : options.change) {
+    const std::string name = assignment.substr(0, assignment.find('='));
+    if (name == "model" || name == "seed" || name == "task.name") {
+      fail_usage("--change " + name + ": that would be another run",
+                 "start one from the last checkpoint: --set model=" + options.resume +
+                     "/checkpoints/latest --out NEW");
+    }
+    resume.changed.push_back(name);
+  }
+  return resume;
 }
 
 }  // namespace
@@ -74,6 +107,10 @@ int run_train(const Args& args) {
   }
   TrainOptions options;
   const auto files = parse_flags(options, args, "train");
+  if (!options.resume.empty() && files.empty()) {
+    const std::string absolute = std::filesystem::absolute(options.resume).string();
+    if (enter_run_directory(options.resume)) options.resume = absolute;
+  }
   RunConfig config = wanted_config(options, files);
   if (options.dry_run) {
     std::printf("%s\n", dump_config(config).dump(2).c_str());
@@ -87,7 +124,9 @@ int run_train(const Args& args) {
                              : options.out.empty() ? default_folder(files[0])
                                                    : options.out;
   const std::atomic<bool>& stop = save_on_interrupt();
-  auto run = resume ? TrainingRun::resume(folder, config) : TrainingRun::create(folder, config);
+  const ResumeOptions how = resume_options(options);
+  auto run =
+      resume ? TrainingRun::resume(folder, config, how) : TrainingRun::create(folder, config);
   std::fprintf(stderr, "run %s: step %lld of %lld\n", folder.c_str(),
                static_cast<long long>(run->first_step), static_cast<long long>(config.steps));
   const TrainSummary summary = train(*run, &stop, note_progress);
@@ -98,6 +137,7 @@ int run_train(const Args& args) {
                        {"interrupted", summary.interrupted}};
   std::printf("%s\n", result.dump().c_str());
   if (!summary.interrupted) return 0;
+  write_run_state(folder, "stopped", interrupt_name(), summary.steps, config.steps);
   end_interrupted("saved step " + std::to_string(summary.steps) +
                   "; go on with: zeroth train --resume " + folder);
 }

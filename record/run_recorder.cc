@@ -112,7 +112,8 @@ StepProgress progress_of(int64_t step, int64_t total_steps, const Json& metrics,
   progress.step = step + 1;  // steps count from 0, the bar counts finished ones
   progress.total_steps = total_steps;
   progress.reward = number_or(metrics, "reward", 0);
-  progress.solve_rate = solve_rate(groups);
+  // Like the reward, over all that was sampled, replaced groups included.
+  progress.solve_rate = number_or(metrics, "solve_rate", solve_rate(groups));
   progress.length = number_or(metrics, "completions/mean_length", mean_length(groups));
   progress.entropy = number_or(metrics, "entropy", 0);
   progress.zero_std = number_or(metrics, "frac_reward_zero_std", zero_variance_share(groups));
@@ -218,9 +219,10 @@ struct RunRecorder::Impl {
     return scan_metrics(stats, scanner.lists(), scanner.scanners());
   }
 
-  void append(int64_t step, GroupSource source, const std::vector<Group>& groups) {
+  void append(int64_t step, GroupSource source, const std::vector<Group>& groups,
+              int64_t first = 0) {
     for (size_t i = 0; i < groups.size(); ++i) {
-      const auto index = static_cast<int64_t>(i);
+      const int64_t index = first + static_cast<int64_t>(i);
       if (traced(step, index, source)) traces->append(step, index, source, groups[i]);
     }
   }
@@ -252,9 +254,9 @@ void RunRecorder::record(int64_t step, const Json& metrics, const std::vector<Gr
   if (every > 0 && step % every == 0 && !groups.empty()) note(group_text(step, groups.front()));
 }
 
-void RunRecorder::record_groups(int64_t step, GroupSource source,
-                                const std::vector<Group>& groups) {
-  impl_->append(step, source, groups);
+void RunRecorder::record_groups(int64_t step, GroupSource source, const std::vector<Group>& groups,
+                                int64_t first) {
+  impl_->append(step, source, groups, first);
 }
 
 void RunRecorder::annotate(int64_t step, int64_t group, const std::string& name,

@@ -72,7 +72,9 @@ class RunRecorder {
 
   // Samples that were not trained on, written to the traces only. Call it before record() of the
   // same step.
-  void record_groups(int64_t step, GroupSource source, const std::vector<Group>& groups);
+  // `first` is the number of the first among all groups of this source and step.
+  void record_groups(int64_t step, GroupSource source, const std::vector<Group>& groups,
+                     int64_t first = 0);
 
   // What became known about group `group` (position in record's `groups`) of an earlier or this
   // step, one row per sample with one value per token, or a single value: see

@@ -25,11 +25,12 @@ double deviation(std::span<const double> x, double m, int ddof) {
 }
 
 // Rounding would leave a tiny deviation in a constant group, and dividing by it makes noise look
-// like signal; so equality is tested on the values.
+// like signal; so equality is tested on the values, up to the rounding of a sum of rewards.
 bool constant(std::span<const double> x) {
   if (x.size() < 2) return true;
+  constexpr double kRounding = 1e-12;
   const auto [lo, hi] = std::minmax_element(x.begin(), x.end());
-  return *lo == *hi;
+  return *hi - *lo <= kRounding * std::max(std::abs(*lo), std::abs(*hi));
 }
 
 std::vector<Sample*> unmasked(Group& group) {

@@ -33,8 +33,8 @@ struct AdvantageConfig {
 };
 
 // Fills Sample::advantage and Group::zero_variance. Masked samples neither count nor get an
-// advantage (0). A group whose unmasked rewards are all equal, tested by min == max, gets exactly 0
-// everywhere, as does one with fewer than two unmasked samples. With per_reward (GDPO, arXiv
+// advantage (0). A group whose unmasked rewards are all equal, up to 1e-12 of their size (0.3 and
+// 0.1 + 0.2 are), gets exactly 0 everywhere, as does one with fewer than two unmasked samples. With per_reward (GDPO, arXiv
 // 2601.05242: sample standard deviations) `baseline` is not used, rewards of different samples are
 // matched by Verdict::name, and zero_variance means that every reward is constant in the group.
 // Rewards must be finite (Error otherwise: a defect of a checker). Pure; thread safe.

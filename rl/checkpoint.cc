@@ -158,22 +158,24 @@ std::vector<std::pair<int64_t, fs::path>> candidates(const fs::path& run) {
   return found;
 }
 
-void point_latest(const fs::path& folder, int64_t step) {
-  const fs::path latest = folder / "latest";
-  const fs::path link = folder / ".latest.tmp";
-  fs::remove(link);
-  fs::create_directory_symlink(name_of(step), link);
+// Makes `name` a link to step-`step`.
+void point_link(const fs::path& folder, const std::string& name, int64_t step) {
+  const fs::path link = folder / name, fresh = folder / (".tmp-" + name);
+  fs::remove_all(fresh);
+  fs::create_directory_symlink(name_of(step), fresh);
   // A copy that followed the link left a folder, which no rename replaces.
-  if (fs::is_directory(fs::symlink_status(latest))) {
-    fs::remove_all(folder / ".old-latest");
-    fs::rename(latest, folder / ".old-latest");
+  if (fs::is_directory(fs::symlink_status(link))) {
+    fs::remove_all(folder / (".old-" + name));
+    fs::rename(link, folder / (".old-" + name));
   }
-  fs::rename(link, latest);
+  fs::rename(fresh, link);
   sync_path(folder);
 }
 
+void point_latest(const fs::path& folder, int64_t step) { point_link(folder, "latest", step); }
+
 // Everything that the checkpoint of `step`, which is safe now, makes superfluous.
-void prune(const fs::path& folder, int64_t step, int keep_last) {
+void prune(const fs::path& folder, int64_t step, const KeepRule& rule) {
   std::vector<int64_t> steps;
   std::vector<fs::path> half;
   for (const auto& entry : fs::directory_iterator(folder)) {
@@ -183,10 +185,12 @@ void prune(const fs::path& folder, int64_t step, int keep_last) {
   }
   for (const fs::path& path : half) fs::remove_all(path);
   std::sort(steps.rbegin(), steps.rend());
-  int kept = 0;
+  int newer = 0;  // not above `step`
   for (int64_t s : steps) {
-    const bool keep = s <= step && (keep_last <= 0 || kept < keep_last);
-    keep ? ++kept, void() : remove_folder(folder / name_of(s));
+    const bool among_last = s <= step && (rule.last <= 0 || newer < rule.last);
+    const bool named = s <= step && ((rule.every > 0 && s % rule.every == 0) || s == rule.best);
+    newer += s <= step;
+    if (!among_last && !named) remove_folder(folder / name_of(s));
   }
 }
 
@@ -257,7 +261,7 @@ TokenizerFiles read_tokenizer_files(const Tokenizer& tokenizer) {
 }
 
 void save_checkpoint(const fs::path& run, int64_t step, const CheckpointSource& source,
-                     int keep_last) {
+                     const KeepRule& keep) {
   const fs::path folder = folder_of(run);
   const fs::path final = folder / name_of(step);
   guard_disk(final, [&] {
@@ -279,7 +283,19 @@ void save_checkpoint(const fs::path& run, int64_t step, const CheckpointSource& 
     fs::rename(temporary, final);
     sync_path(folder);
     point_latest(folder, step);
-    prune(folder, step, keep_last);
+    if (keep.best >= 0) point_best(run, keep.best);
+    prune(folder, step, keep);
+  });
+}
+
+void point_best(const fs::path& run, int64_t step) {
+  const fs::path folder = folder_of(run), best = folder / "best";
+  guard_disk(best, [&] {
+    if (fs::is_directory(folder / name_of(step))) {
+      point_link(folder, "best", step);
+    } else if (fs::is_symlink(fs::symlink_status(best))) {
+      fs::remove(best);
+    }
   });
 }
 
@@ -312,6 +328,10 @@ std::optional<TrainingCheckpoint> newest_checkpoint(const fs::path& run) {
        "bring back an intact copy of one, or start a new run: --out NEW; nothing was changed");
 }
 
+bool has_reference(const TrainingCheckpoint& checkpoint) {
+  return fs::exists(checkpoint.folder / kReferenceFile);
+}
+
 void restore_trainer(const TrainingCheckpoint& checkpoint, const Policy& policy, AdamW& optimizer,
                      Policy* reference) {
   const Json manifest = read_json_file(checkpoint.folder / kStateFile);
@@ -328,7 +348,8 @@ void restore_trainer(const TrainingCheckpoint& checkpoint, const Policy& policy,
   if (reference == nullptr) return;
   if (!fs::exists(checkpoint.folder / kReferenceFile)) {
     fail(checkpoint.folder.string() + " has no reference policy",
-         "resume with loss.beta = 0, as the run was started");
+         "resume with loss.beta = 0, as the run was started, or with --change loss.beta=..: the "
+         "reference is then the base checkpoint");
   }
   read_floats(checkpoint.folder / kReferenceFile, {reference->parameters().values()});
   reference->publish(checkpoint.step);

@@ -42,12 +42,22 @@ struct CheckpointSource {
   Json state;
 };
 
-// Writes checkpoints/step-`step` and points `latest` to it. Only then it deletes all but the
-// `keep_last` newest (0 = keep all), half-written folders, and checkpoints of later steps: a run
-// that resumed before them found them damaged. Throws Error on a full or read-only disk; what was
-// there before stays.
+// Which checkpoints stay when a newer one has been written.
+struct KeepRule {
+  int last = 0;       // the newest so many; 0 = all
+  int64_t every = 0;  // and those of steps that are a multiple of this; 0 = none
+  int64_t best = -1;  // and this one
+};
+
+// Writes checkpoints/step-`step` and points `latest` to it, and `best` to rule.best when it is
+// there. Only then it deletes what `keep` does not name, half-written folders, and checkpoints of
+// later steps: a run that resumed before them found them damaged. Throws Error on a full or
+// read-only disk; what was there before stays.
 void save_checkpoint(const std::filesystem::path& run, int64_t step, const CheckpointSource& source,
-                     int keep_last);
+                     const KeepRule& keep);
+
+// Points `best` to step-`step`, or removes it when there is no such checkpoint.
+void point_best(const std::filesystem::path& run, int64_t step);
 
 // A checkpoint whose files were found whole.
 struct TrainingCheckpoint {
@@ -71,6 +81,9 @@ void mend_latest(const std::filesystem::path& run, int64_t step);
 
 // Whether the run holds any checkpoint, damaged ones included.
 bool has_checkpoints(const std::filesystem::path& run);
+
+// Whether it holds a reference policy.
+bool has_reference(const TrainingCheckpoint& checkpoint);
 
 // Fills the optimizer and the reference (null: none expected) of a policy loaded from
 // checkpoint.folder. Throws Error when the layouts differ.

@@ -1,6 +1,7 @@
 #include "rl/evaluate.h"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 
 #include "core/error.h"
@@ -13,28 +14,56 @@ namespace {
 // Samples held in memory at a time.
 constexpr int64_t kChunkSamples = 16384;
 
-std::vector<Group> sample_groups(Engine& engine, const Tokenizer& tokenizer, const Task& task,
-                                 const EvalOptions& options, const SamplingConfig& sampling,
-                                 int64_t first, int64_t count,
-                                 const std::function<void()>& finished) {
-  std::vector<Group> groups(static_cast<size_t>(count));
+// Groups with a prompt and no samples yet, and the indices of their problems.
+struct Chunk {
+  std::vector<Group> groups;
+  std::vector<int64_t> indices;
+};
+
+// The next `count` problems from `next` on that can be sampled from, fewer at the end of the split;
+// `next` is moved.
+Chunk next_chunk(const Tokenizer& tokenizer, const Task& task, const EvalOptions& options,
+                 int64_t count, int64_t& next, int64_t& skipped) {
+  Chunk chunk;
+  const int64_t size = task.size(options.split);
+  while (static_cast<int64_t>(chunk.groups.size()) < count && next < size) {
+    std::vector<int64_t> indices(
+        std::min(count - static_cast<int64_t>(chunk.groups.size()), size - next));
+    std::iota(indices.begin(), indices.end(), next);
+    next += static_cast<int64_t>(indices.size());
+    auto problems = fetch_problems(task, options.split, indices, options.background, options.stop);
+    for (size_t i = 0; i < indices.size(); ++i) {
+      Group group;
+      group.problem = std::move(problems[i]);
+      group.prompt_tokens = tokenizer.encode(group.problem.prompt);
+      if (options.screen != nullptr &&
+          options.screen->skips(group.problem, group.prompt_tokens)) {
+        ++skipped;
+        continue;
+      }
+      chunk.groups.push_back(std::move(group));
+      chunk.indices.push_back(indices[i]);
+    }
+  }
+  return chunk;
+}
+
+void sample_groups(Engine& engine, const EvalOptions& options, const SamplingConfig& sampling,
+                   Chunk& chunk, const std::function<void()>& finished) {
+  std::vector<Group>& groups = chunk.groups;
   std::vector<GenerationRequest> requests(groups.size());
-  std::vector<int64_t> indices(groups.size());
-  std::iota(indices.begin(), indices.end(), first);
-  auto problems =
-      fetch_problems(task, options.split, indices, options.background, options.stop);
   for (size_t i = 0; i < groups.size(); ++i) {
-    const int64_t index = indices[i];
-    groups[i].problem = std::move(problems[i]);
-    groups[i].prompt_tokens = tokenizer.encode(groups[i].problem.prompt);
-    requests[i] = {
-        groups[i].prompt_tokens, options.seed, kEvaluationStep, static_cast<uint32_t>(index), 0,
-        options.samples,         sampling};
+    requests[i] = {groups[i].prompt_tokens,
+                   options.seed,
+                   kEvaluationStep,
+                   static_cast<uint32_t>(chunk.indices[i]),
+                   0,
+                   options.samples,
+                   sampling};
   }
   auto samples =
       engine.generate(requests, options.stop, [&](int, int, const Sample&) { finished(); });
   for (size_t i = 0; i < groups.size(); ++i) groups[i].samples = std::move(samples[i]);
-  return groups;
 }
 
 void grade(const Task& task, const EvalOptions& options, std::vector<Group>& groups) {
@@ -73,24 +102,39 @@ EvalReport evaluate(Engine& engine, const Tokenizer& tokenizer, const Task& task
     ++done;
     if (options.on_progress) options.on_progress(done, problems * options.samples);
   };
-  const int64_t chunk = std::max<int64_t>(1, kChunkSamples / options.samples);
-  for (int64_t first = 0; first < problems; first += chunk) {
-    std::vector<Group> groups = sample_groups(engine, tokenizer, task, options, sampling, first,
-                                              std::min(chunk, problems - first), finished);
+  const int64_t most = std::max<int64_t>(1, kChunkSamples / options.samples);
+  std::map<std::string, Evaluation> parts;
+  int64_t next = 0, sampled = 0, skipped = 0;
+  while (sampled < problems) {
+    Chunk chunk =
+        next_chunk(tokenizer, task, options, std::min(most, problems - sampled), next, skipped);
+    if (chunk.groups.empty()) break;
+    sampled += static_cast<int64_t>(chunk.groups.size());
+    sample_groups(engine, options, sampling, chunk, finished);
     const auto check = [&] {
       if (options.stop == nullptr || !options.stop->load()) return;
       throw Interrupted("evaluation was interrupted after " + std::to_string(done) + " samples",
                         "run it again for a result");
     };
     check();
-    grade(task, options, groups);
+    grade(task, options, chunk.groups);
     check();
-    for (const Group& group : groups) {
-      evaluation.add(group, task.cluster(group.problem));
+    for (const Group& group : chunk.groups) {
+      const std::string cluster = task.cluster(group.problem);
+      evaluation.add(group, cluster);
+      const std::string part = task.part(group.problem);
+      if (!part.empty()) parts.try_emplace(part, part).first->second.add(group, cluster);
       if (options.on_group) options.on_group(group);
     }
   }
-  return evaluation.report();
+  if (sampled == 0) {
+    fail("task " + task.name() + ": no problem of the split can be sampled from",
+         "its prompts are empty or fill the policy's context");
+  }
+  EvalReport report = evaluation.report();
+  report.skipped = skipped;
+  for (const auto& [name, part] : parts) report.parts[name] = part.report();
+  return report;
 }
 
 }  // namespace zeroth

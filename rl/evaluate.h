@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "rl/background.h"
+#include "rl/prompt_screen.h"
 #include "rollout/engine.h"
 #include "tasks/evaluation.h"
 #include "tasks/task.h"
@@ -18,6 +19,8 @@ struct EvalOptions {
   SamplingConfig sampling;  // the task's stop strings are added
   uint64_t seed = 0;        // names the draws
   Split split = Split::kHeldOut;
+  // Problems that it leaves out are replaced by the next ones; null: none is left out.
+  const PromptScreen* screen = nullptr;
   // Called with every graded group, in the order of the problems; may be null.
   std::function<void(const Group&)> on_group;
   // Called with finished and wanted samples; may be null.

@@ -116,9 +116,96 @@ double mean_entropy(const Rollout& rollout) {
   return count == 0 ? 0 : sum / count;
 }
 
+bool is_right(const Sample& sample) {
+  return std::any_of(sample.verdicts.begin(), sample.verdicts.end(),
+                     [](const Verdict& verdict) { return verdict.reason == Reason::kCorrect; });
+}
+
+// Share of right samples among those that could be graded.
+double solve_rate(const std::vector<Group>& groups, const std::vector<Group>* more = nullptr) {
+  double right = 0, graded = 0;
+  for (const auto* list : {&groups, more}) {
+    if (list == nullptr) continue;
+    for (const Group& group : *list) {
+      for (const Sample& sample : group.samples) {
+        right += is_right(sample);
+        graded += !has_checker_error(sample);
+      }
+    }
+  }
+  return graded == 0 ? 0 : right / graded;
+}
+
+// What the figures of a step are of the groups alone that were trained on; without a prefix they
+// are of all that was sampled.
+void add_trained(Json& row, const std::vector<Group>& groups) {
+  Tally rewards, lengths;
+  for (const Group& group : groups) {
+    for (const Sample& sample : group.samples) {
+      lengths.add(static_cast<double>(sample.tokens.size()));
+      if (!has_checker_error(sample)) rewards.add(sample.reward);
+    }
+  }
+  row["trained/reward"] = rewards.mean();
+  row["trained/mean_length"] = lengths.mean();
+  row["trained/solve_rate"] = solve_rate(groups);
+}
+
+// The figures of every part of a mixture, over all that was sampled of it.
+void add_parts(Json& row, const Rollout& rollout, const Task& task) {
+  struct Part {
+    Tally rewards, lengths;
+    double right = 0, graded = 0, zero = 0, groups = 0;
+  };
+  std::map<std::string, Part> parts;
+  for (const auto* groups : {&rollout.groups, &rollout.discarded}) {
+    for (const Group& group : *groups) {
+      const std::string name = task.part(group.problem);
+      if (name.empty()) return;
+      Part& part = parts[name];
+      ++part.groups;
+      part.zero += group.zero_variance;
+      for (const Sample& sample : group.samples) {
+        part.lengths.add(static_cast<double>(sample.tokens.size()));
+        if (has_checker_error(sample)) continue;
+        part.rewards.add(sample.reward);
+        part.right += is_right(sample);
+        ++part.graded;
+      }
+    }
+  }
+  for (const auto& [name, part] : parts) {
+    const std::string prefix = "tasks/" + name + "/";
+    row[prefix + "reward"] = part.rewards.mean();
+    row[prefix + "solve_rate"] = part.graded == 0 ? 0 : part.right / part.graded;
+    row[prefix + "mean_length"] = part.lengths.mean();
+    row[prefix + "frac_reward_zero_std"] = part.zero / part.groups;
+    row[prefix + "groups"] = part.groups;
+  }
+}
+
+// The commonest fault of a checker with its words.
+std::string commonest_fault(const Rollout& rollout) {
+  std::map<std::string, int64_t> counts;
+  for_each_sample(rollout, [&](const Sample& sample) {
+    for (const Verdict& verdict : sample.verdicts) {
+      if (verdict.reason != Reason::kCheckerError || !verdict.info.is_object()) continue;
+      const auto text = [&](const char* name) {
+        const auto found = verdict.info.find(name);
+        return found != verdict.info.end() && found->is_string() ? found->get<std::string>() : "";
+      };
+      const std::string detail = text("detail");
+      ++counts[text("fault") + (detail.empty() ? "" : ": " + detail.substr(0, 200))];
+    }
+  });
+  const auto most = std::max_element(counts.begin(), counts.end(),
+                                     [](const auto& a, const auto& b) { return a.second < b.second; });
+  return most == counts.end() ? "" : most->first;
+}
+
 }  // namespace
 
-Json rollout_metrics(const Rollout& rollout) {
+Json rollout_metrics(const Rollout& rollout, const Task* task) {
   Json row = Json::object();
   Tally lengths, ended, rewards;
   double samples = 0, masked = 0, errors = 0;
@@ -141,6 +228,10 @@ Json rollout_metrics(const Rollout& rollout) {
   row["entropy"] = mean_entropy(rollout);
   row["masked_share"] = samples == 0 ? 0 : masked / samples;
   row["checker_error_share"] = samples == 0 ? 0 : errors / samples;
+  row["solve_rate"] = solve_rate(rollout.groups, &rollout.discarded);
+  if (!rollout.discarded.empty()) add_trained(row, rollout.groups);
+  if (task != nullptr) add_parts(row, rollout, *task);
+  if (rollout.skipped_prompts > 0) row["data/skipped_prompts"] = rollout.skipped_prompts;
   row["dynamic_sampling/rounds"] = rollout.rounds;
   row["dynamic_sampling/discarded_groups"] = rollout.discarded.size();
   if (rollout.level >= 0) row["curriculum/level"] = rollout.level;
@@ -201,17 +292,28 @@ Json update_metrics(const StepReport& report, const LossConfig& loss) {
 
 StepHealth step_health(const Rollout& rollout, const StepReport& report) {
   StepHealth health;
-  double samples = 0, cut = 0, errors = 0;
+  Tally rewards;
+  double samples = 0, cut = 0, masked = 0;
   for_each_sample(rollout, [&](const Sample& sample) {
     ++samples;
     cut += sample.finish == FinishReason::kLength;
-    errors += has_checker_error(sample);
+    masked += sample.masked;
+    const bool error = has_checker_error(sample);
+    health.checker_errors += error;
+    if (!error) rewards.add(sample.reward);
   });
+  health.samples = static_cast<int64_t>(samples);
   samples = std::max(1.0, samples);
   health.zero_std_share = zero_std_share(rollout);
   health.entropy = mean_entropy(rollout);
   health.truncated_share = cut / samples;
-  health.checker_error_share = errors / samples;
+  health.masked_share = masked / samples;
+  health.reward = rewards.mean();
+  health.reward_deviation = rewards.deviation();
+  health.solve_rate = solve_rate(rollout.groups, &rollout.discarded);
+  health.kl = report.stats.kl / std::max(1.0, report.stats.tokens);
+  if (health.checker_errors > 0) health.checker_detail = commonest_fault(rollout);
+  health.updates = report.updates;
   health.grad_norm = report.grad_norm;
   health.logp_difference_max = report.logp_difference_max;
   return health;

@@ -9,11 +9,12 @@
 namespace zeroth {
 
 // Facts of sampling and grading over every group drawn, discarded ones included: completions/...,
-// rewards/..., reward, reward_std, frac_reward_zero_std, reasons/REWARD/REASON (shares), facts/NAME
-// (means of the numbers in Verdict::info), faults/KIND (share of the samples that a checker failed
-// on, by the fact "fault"), entropy (of sampling), masked_share,
-// dynamic_sampling/...
-Json rollout_metrics(const Rollout& rollout);
+// rewards/..., reward, reward_std, solve_rate, frac_reward_zero_std, reasons/REWARD/REASON (shares),
+// facts/NAME (means of the numbers in Verdict::info), faults/KIND (share of the samples that a
+// checker failed on, by the fact "fault"), entropy (of sampling), masked_share,
+// dynamic_sampling/... When groups were discarded, trained/... are the same facts of the others;
+// with a mixture as `task`, tasks/PART/... those of each part.
+Json rollout_metrics(const Rollout& rollout, const Task* task = nullptr);
 
 // Facts of the update: loss, policy_loss, kl, clip_ratio/..., sampling/..., grad_norm,
 // learning_rate, moe/max_vio, moe/load (choices of every expert in training, a list a layer), ...

@@ -89,7 +89,7 @@ class Pretrainer {
   void save(int64_t step) {
     const Json state = {{"next_document", next_document_}, {"num_tokens", num_tokens_}};
     save_checkpoint(folder_, step, {*policy_, tokenizer_files_, optimizer_, nullptr, state},
-                    config_.keep_last);
+                    {config_.keep_last, config_.keep_every, -1});
   }
 
   int64_t num_tokens() const { return num_tokens_; }
@@ -218,7 +218,9 @@ PretrainSummary pretrain(const PretrainConfig& config, const fs::path& folder, b
   const Json dump = dump_config(copy);
   if (!resume) refuse_old_run(folder, "pretrain");
   if (resume && holds_run(folder)) {
-    refuse_other_run(folder, dump, {"steps", "checkpoint_every", "keep_last", "print_every"});
+    PretrainConfig recorded = read_pretrain_config(folder / "config.json", {});
+    refuse_other_run(folder, dump_config(recorded), dump,
+                     {"steps", "checkpoint_every", "keep_last", "keep_every", "print_every"});
   }
   const auto checkpoint = resume ? checkpoint_to_resume(folder, "pretrain") : std::nullopt;
   Pretrainer trainer(config, folder, checkpoint);
@@ -240,6 +242,8 @@ PretrainSummary pretrain(const PretrainConfig& config, const fs::path& folder, b
     save(0);  // so that steps without any checkpoint mean that it was lost
   }
 
+  std::fprintf(stderr, "run %s: step %lld of %lld\n", folder.c_str(), static_cast<long long>(step),
+               static_cast<long long>(config.steps));
   PretrainSummary summary;
   const int64_t first = step;
   const double start = now();

@@ -37,6 +37,7 @@ struct PretrainConfig {
   OptimizerConfig optimizer;
   int64_t checkpoint_every = 500;
   int keep_last = 2;
+  int64_t keep_every = 0;
   int64_t print_every = 20;
 
   template <class V>
@@ -55,7 +56,9 @@ struct PretrainConfig {
     v("optimizer", optimizer, "AdamW and its schedule");
     v("checkpoint_every", checkpoint_every, "steps between checkpoints; also one at the end",
       Range{1, 1e9});
-    v("keep_last", keep_last, "checkpoints kept; 0 = all", Range{0, 1e9});
+    v("keep_last", keep_last, "newest checkpoints kept; 0 = all", Range{0, 1e9});
+    v("keep_every", keep_every,
+      "checkpoints of steps that are a multiple of this are kept too; 0 = none", Range{0, 1e9});
     v("print_every", print_every, "steps between progress lines on stderr; 0 = none",
       Range{0, 1e9});
   }

@@ -68,13 +68,15 @@ void set_verdicts(std::vector<Verdict> verdicts, const OverlongConfig& overlong,
 }
 
 Rollouts::Rollouts(const RunConfig& config, const Task& task, const Tokenizer& tokenizer,
-                   Engine& engine, ActivationStore* store, Background* background)
+                   Engine& engine, ActivationStore* store, Background* background,
+                   const PromptScreen* screen)
     : config_(config),
       task_(task),
       tokenizer_(tokenizer),
       engine_(engine),
       store_(store),
       background_(background),
+      screen_(screen),
       sampling_(config.sampling) {
   for (const std::string& stop : task.stop_strings()) {
     if (std::find(sampling_.stop.begin(), sampling_.stop.end(), stop) == sampling_.stop.end()) {
@@ -90,26 +92,51 @@ Rollouts::Rollouts(const RunConfig& config, const Task& task, const Tokenizer& t
   }
 }
 
+Rollouts::Drawn Rollouts::draw(int count, int64_t& draws, std::vector<int64_t>& taken,
+                               Rollout& rollout, const std::atomic<bool>* stop) {
+  // More than a file in which nearly every row is bad; a task that makes only such prompts must not
+  // be drawn from for ever.
+  const int64_t most_skips = 1000 + 100 * int64_t{count};
+  Drawn drawn;
+  while (static_cast<int>(drawn.groups.size()) < count) {
+    const size_t missing = count - drawn.groups.size();
+    std::vector<int64_t> indices;
+    for (size_t i = 0; i < missing; ++i) {
+      indices.push_back(curriculum_
+                            ? curriculum_->draw(taken)
+                            : drawn_index(config_.seed, draws, task_.size(Split::kTrain)));
+      ++draws;
+      taken.push_back(indices.back());
+    }
+    auto problems = fetch_problems(task_, Split::kTrain, indices, background_, stop);
+    for (size_t i = 0; i < missing; ++i) {
+      Group group;
+      group.problem = std::move(problems[i]);
+      group.prompt_tokens = tokenizer_.encode(group.problem.prompt);
+      if (screen_ != nullptr && screen_->skips(group.problem, group.prompt_tokens)) {
+        if (++rollout.skipped_prompts > most_skips) {
+          fail("task " + task_.name() + ": " + std::to_string(rollout.skipped_prompts) +
+                   " prompts in a row cannot be sampled from",
+               "look at its prompts: zeroth doctor CONFIG");
+        }
+        continue;
+      }
+      drawn.groups.push_back(std::move(group));
+      drawn.indices.push_back(indices[i]);
+    }
+  }
+  return drawn;
+}
+
 Rollouts::Drawn Rollouts::generate(int64_t step, int count, int64_t& draws,
                                    std::vector<int64_t>& taken, Rollout& rollout,
                                    const std::atomic<bool>* stop) {
   const Stopwatch watch(rollout.generate_seconds);
-  Drawn drawn;
-  std::vector<Group>& groups = drawn.groups;
-  groups.resize(count);
   const auto first_slot = static_cast<int64_t>(taken.size());
+  Drawn drawn = draw(count, draws, taken, rollout, stop);
+  std::vector<Group>& groups = drawn.groups;
   std::vector<GenerationRequest> requests(count);
   for (int i = 0; i < count; ++i) {
-    const int64_t index = curriculum_ ? curriculum_->draw(taken)
-                                      : drawn_index(config_.seed, draws, task_.size(Split::kTrain));
-    ++draws;
-    taken.push_back(index);
-    drawn.indices.push_back(index);
-  }
-  auto problems = fetch_problems(task_, Split::kTrain, drawn.indices, background_, stop);
-  for (int i = 0; i < count; ++i) {
-    groups[i].problem = std::move(problems[i]);
-    groups[i].prompt_tokens = tokenizer_.encode(groups[i].problem.prompt);
     requests[i].prompt = groups[i].prompt_tokens;
     requests[i].seed = config_.seed;
     requests[i].step = static_cast<uint32_t>(step);

@@ -20,6 +20,7 @@ struct Rollout {
   std::vector<Group> discarded;  // groups without signal that dynamic sampling replaced
   int rounds = 1;                // generation rounds, 1 + what dynamic sampling added
   int64_t prompt_tokens = 0, sampled_tokens = 0;
+  int64_t skipped_prompts = 0;  // drawn and left out, see rl/prompt_screen.h
   int level = -1;  // of the curriculum, when it has levels
   double generate_seconds = 0, grade_seconds = 0;
 };
@@ -29,8 +30,10 @@ class Rollouts {
  public:
   // All of them must outlive it. In `store`, unless null, sampling keeps activations for training.
   // Calls of the task that a stop cuts short are left to `background`, or waited for without one.
+  // Problems that `screen` leaves out are drawn over; null: none is.
   Rollouts(const RunConfig& config, const Task& task, const Tokenizer& tokenizer, Engine& engine,
-           ActivationStore* store = nullptr, Background* background = nullptr);
+           ActivationStore* store = nullptr, Background* background = nullptr,
+           const PromptScreen* screen = nullptr);
 
   // Draws from `draws` on (the number of problems drawn before) and moves it; with a curriculum,
   // from what was recorded about earlier draws. The samples' keys are
@@ -49,7 +52,10 @@ class Rollouts {
     std::vector<Group> groups;
     std::vector<int64_t> indices;  // of their problems
   };
-  // `taken` are the indices that this step has drawn before; the new ones are added.
+  // Problems with their prompts. `taken` are the indices that this step has drawn before; the new
+  // ones are added.
+  Drawn draw(int count, int64_t& draws, std::vector<int64_t>& taken, Rollout& rollout,
+             const std::atomic<bool>* stop);
   Drawn generate(int64_t step, int count, int64_t& draws, std::vector<int64_t>& taken,
                  Rollout& rollout, const std::atomic<bool>* stop);
   Rollout collect_groups(int64_t step, int64_t& draws, const std::atomic<bool>* stop);
@@ -61,6 +67,7 @@ class Rollouts {
   Engine& engine_;
   ActivationStore* store_;
   Background* background_;
+  const PromptScreen* screen_;
   std::unique_ptr<ProblemSampler> curriculum_;  // null: every problem once an epoch
   int64_t draws_before_ = 0;                     // the last collect()
   std::unique_ptr<ProblemSampler> curriculum_before_;

@@ -4,8 +4,45 @@
 #include "rl/run_folder.h"
 
 namespace zeroth {
+namespace {
+
+// Settings under which the samples of a group cannot differ, so that no group ever has a signal.
+void refuse_equal_samples(const RunConfig& config) {
+  if (config.samples_per_prompt < 2) {
+    fail_usage("samples_per_prompt = " + std::to_string(config.samples_per_prompt) +
+                   ": advantages compare the samples of one problem, and one alone has none",
+               "use 2 or more, for example 16");
+  }
+  const auto refuse = [](const std::string& field, const std::string& value,
+                         const std::string& fix) {
+    fail_usage(field + " = " + value + ": the samples of a group are all equal, or nearly so", fix);
+  };
+  const SamplingConfig& sampling = config.sampling;
+  if (sampling.top_k == 1) refuse("sampling.top_k", "1", "use 0 (all tokens) or more than 1");
+  if (sampling.min_p >= 1)
+    refuse("sampling.min_p", std::to_string(sampling.min_p), "use a value below 1, or 0 for none");
+  if (sampling.top_p < 1e-3)
+    refuse("sampling.top_p", std::to_string(sampling.top_p), "use a value near 1, or 1 for all");
+  if (sampling.temperature > 0 && sampling.temperature < 1e-3)
+    refuse("sampling.temperature", std::to_string(sampling.temperature), "use a value near 1");
+}
+
+void check_keep_best(const RunConfig& config) {
+  const std::string& metric = config.keep_best;
+  if (metric.starts_with("eval/") || metric.starts_with("-eval/")) {
+    if (config.evaluation.every == 0) {
+      fail_usage("keep_best = " + metric + " needs evaluation, and evaluation.every is 0",
+                 "set evaluation.every, or choose a metric of training");
+    }
+  }
+}
+
+}  // namespace
+
 void check_run_config(const RunConfig& config) {
   config.shaping.check();
+  refuse_equal_samples(config);
+  check_keep_best(config);
   if (config.sampling.temperature <= 0) {
     fail_usage("sampling.temperature = 0: greedy samples of a group are all equal",
                "train with a temperature above 0, for example 1");
@@ -40,8 +77,9 @@ RunConfig read_run_config(const std::filesystem::path& file,
 
 const std::vector<std::string>& free_fields() {
   static const std::vector<std::string> fields = {
-      "model",     "steps",      "engine", "record", "checkpoint_every",
-      "keep_last", "evaluation", "probe",  "alarms"};
+      "model",      "steps",     "engine",     "record", "checkpoint_every", "keep_last",
+      "keep_every", "keep_best", "evaluation", "probe",  "alarms",           "trainer.reuse_mb",
+      "trainer.recompute", "trainer.patience"};
   return fields;
 }
 

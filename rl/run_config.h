@@ -15,6 +15,7 @@
 #include "rl/evaluation_config.h"
 #include "rl/loss.h"
 #include "rl/optimizer.h"
+#include "rl/prompt_screen.h"
 #include "rl/trainer.h"
 #include "rollout/engine.h"
 #include "tasks/curriculum.h"
@@ -61,6 +62,7 @@ struct OverlongConfig {
 struct RunConfig {
   std::string model = "models/base";
   TaskConfig task;
+  DataConfig data;
   uint64_t seed = 0;
   int64_t steps = 100;
   int prompts_per_step = 16;
@@ -81,11 +83,14 @@ struct RunConfig {
   RecordConfig record;
   int64_t checkpoint_every = 50;
   int keep_last = 2;
+  int64_t keep_every = 0;
+  std::string keep_best;
 
   template <class V>
   void fields(V& v) {
     v("model", model, "base checkpoint: a Hugging Face directory");
     v("task", task, "what is trained");
+    v("data", data, "rows that cannot be used, or look like mistakes");
     v("seed", seed, "of every random draw");
     v("steps", steps, "rollout and update rounds", Range{1, 1e9});
     v("prompts_per_step", prompts_per_step, "problems per step", Range{1, 65536});
@@ -108,7 +113,12 @@ struct RunConfig {
     v("record", record, "metrics, traces, progress");
     v("checkpoint_every", checkpoint_every,
       "steps between checkpoints; also one at the start and the end", Range{1, 1e9});
-    v("keep_last", keep_last, "checkpoints kept; 0 = all", Range{0, 1e9});
+    v("keep_last", keep_last, "newest checkpoints kept; 0 = all", Range{0, 1e9});
+    v("keep_every", keep_every, "checkpoints of steps that are a multiple of this are kept too; 0 = none",
+      Range{0, 1e9});
+    v("keep_best", keep_best,
+      "metric whose best checkpoint is kept too, as checkpoints/best: for example eval/pass@1 (then "
+      "an evaluation that is better saves one), or -completions/mean_length where less is better");
   }
 };
 

@@ -1,7 +1,11 @@
 #include "rl/run_folder.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
+#include <ctime>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -15,20 +19,32 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kProvenance[] = "provenance";
+constexpr char kInputs[] = "inputs";
+constexpr char kHistory[] = "history";
 
-void compare(const Json& a, const Json& b, const std::string& prefix,
-             const std::vector<std::string>& free, std::vector<std::string>& names) {
+// Fields of `a` that `b` has not or has with another value; with `missing_only` the former.
+void compare(const Json& a, const Json& b, const std::string& prefix, bool missing_only,
+             std::vector<std::string>& names) {
   for (const auto& [key, value] : a.items()) {
     const std::string name = prefix + key;
-    if (std::find(free.begin(), free.end(), name) != free.end()) continue;
     if (!b.contains(key)) {
       names.push_back(name);
     } else if (value.is_object() && b.at(key).is_object()) {
-      compare(value, b.at(key), name + ".", free, names);
-    } else if (value != b.at(key)) {
+      compare(value, b.at(key), name + ".", missing_only, names);
+    } else if (!missing_only && value != b.at(key)) {
       names.push_back(name);
     }
   }
+}
+
+// The value at "a.b.c"; null when there is none.
+Json value_at(const Json& json, const std::string& name) {
+  const size_t dot = name.find('.');
+  const std::string key = name.substr(0, dot);
+  // A free-form option's own name may hold dots.
+  if (json.is_object() && json.contains(name)) return json.at(name);
+  if (!json.is_object() || !json.contains(key)) return nullptr;
+  return dot == std::string::npos ? json.at(key) : value_at(json.at(key), name.substr(dot + 1));
 }
 
 // What metrics and traces hold, in words; empty when that is nothing.
@@ -95,38 +111,137 @@ void say_passed_over(const TrainingCheckpoint& checkpoint) {
 
 fs::path set_aside_folder(const fs::path& folder) { return folder / "set-aside"; }
 
-void write_run_config(const fs::path& folder, Json config) {
+void write_run_config(const fs::path& folder, Json config, const RunNotes& notes) {
+  std::error_code ignored;
   config[kProvenance] = {{"version", version_string()},
                          {"git", git_revision()},
                          {"numeric_contract", kernels::contract_hash()},
-                         {"isa", kernels::isa()}};
+                         {"isa", kernels::isa()},
+                         {"directory", fs::current_path(ignored).string()}};
+  if (!notes.inputs.is_null()) config[kInputs] = notes.inputs;
+  if (!notes.history.empty()) config[kHistory] = notes.history;
   write_file_atomic(folder / "config.json", config.dump(2) + "\n");
 }
 
 Json read_config_file(const fs::path& file) {
   Json json = read_json_file(file);
-  if (json.is_object()) json.erase(kProvenance);
+  if (!json.is_object()) return json;
+  for (const char* note : {kProvenance, kInputs, kHistory}) json.erase(note);
   return json;
 }
 
-void refuse_other_run(const fs::path& folder, const Json& wanted,
-                      const std::vector<std::string>& free) {
+RunNotes read_run_notes(const fs::path& folder) {
+  RunNotes notes;
+  if (!holds_run(folder)) return notes;
+  const Json json = read_json_file(folder / "config.json");
+  if (!json.is_object()) return notes;
+  notes.provenance = json.value(kProvenance, Json());
+  notes.inputs = json.value(kInputs, Json());
+  notes.history = json.value(kHistory, Json::array());
+  if (!notes.history.is_array()) notes.history = Json::array();
+  return notes;
+}
+
+bool enter_run_directory(const fs::path& folder) {
+  const RunNotes notes = read_run_notes(folder);
+  if (!notes.provenance.is_object() || !notes.inputs.is_object()) return false;
+  const Json directory = notes.provenance.value("directory", Json());
+  const Json files = notes.inputs.value("files", Json());
+  if (!directory.is_string() || !files.is_object()) return false;
+  const fs::path there = directory.get<std::string>();
+  for (const auto& [name, facts] : files.items()) {
+    std::error_code error;
+    if (fs::path(name).is_absolute() || fs::exists(name, error)) continue;
+    if (!fs::exists(there / name, error)) continue;
+    fs::current_path(there, error);
+    if (error) return false;
+    std::fprintf(stderr, "working in %s, where the run was started: %s is there\n", there.c_str(),
+                 name.c_str());
+    return true;
+  }
+  return false;
+}
+
+std::vector<std::string> differing_fields(const Json& a, const Json& b) {
   std::vector<std::string> names;
   // Both directions: a free-form option may be missing on either side.
-  const Json recorded = read_config_file(folder / "config.json");
-  compare(recorded, wanted, "", free, names);
-  std::vector<std::string> added;
-  compare(wanted, recorded, "", free, added);
-  for (const std::string& name : added) {
-    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  compare(a, b, "", false, names);
+  compare(b, a, "", true, names);
+  return names;
+}
+
+bool covered(const std::string& name, const std::vector<std::string>& names) {
+  return std::any_of(names.begin(), names.end(), [&](const std::string& known) {
+    return name == known || name.starts_with(known + ".");
+  });
+}
+
+Json config_changes(const Json& recorded, const Json& wanted) {
+  Json changes = Json::object();
+  for (const std::string& name : differing_fields(recorded, wanted))
+    changes[name] = {value_at(recorded, name), value_at(wanted, name)};
+  return changes;
+}
+
+void refuse_other_run(const fs::path& folder, const Json& recorded, const Json& wanted,
+                      const std::vector<std::string>& free,
+                      const std::vector<std::string>& changed) {
+  std::string list, first;
+  for (const std::string& name : differing_fields(recorded, wanted)) {
+    if (covered(name, free) || covered(name, changed)) continue;
+    if (first.empty()) first = name;
+    list += (list.empty() ? "" : ", ") + name;
   }
-  if (names.empty()) return;
-  std::string list;
-  for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
+  if (list.empty()) return;
   fail_usage(
       folder.string() + " was started with another value of: " + list,
-      "resume without changing it, or start a new run from its last checkpoint: --set model=" +
+      "resume without changing it; or change the run from here on, which is recorded in its "
+      "history: --change " +
+          first + "=" + value_at(wanted, first).dump() +
+          "; or start a new run from its last checkpoint: --set model=" +
           (folder / "checkpoints" / "latest").string() + " --out NEW");
+}
+
+std::string utc_time() {
+  char stamp[32];
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  std::strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return stamp;
+}
+
+void write_run_state(const fs::path& folder, const std::string& state, const std::string& by,
+                     int64_t step, int64_t steps) {
+  try {
+    const Json json = {{"state", state}, {"by", by},          {"step", step},
+                       {"steps", steps}, {"pid", ::getpid()}, {"time", utc_time()}};
+    write_file_atomic(folder / "state.json",
+                      json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  } catch (const std::exception&) {
+    // A full disk or a folder that is gone has an error of its own.
+  }
+}
+
+FolderWatch::FolderWatch(const fs::path& folder) : folder_(folder) {
+  struct stat info {};
+  if (::stat((folder_ / "lock").c_str(), &info) != 0) return;
+  device_ = info.st_dev;
+  inode_ = info.st_ino;
+}
+
+bool FolderWatch::gone() const {
+  struct stat info {};
+  return ::stat((folder_ / "lock").c_str(), &info) != 0 || info.st_dev != device_ ||
+         info.st_ino != inode_;
+}
+
+void FolderWatch::check() const {
+  if (!gone()) return;
+  fail("the run's folder " + folder_.string() +
+           " was removed, renamed, replaced or unmounted while the run was using it; nothing was "
+           "written since the last step before that",
+       "bring the folder back and resume: what it held then is all there");
 }
 
 }  // namespace zeroth

@@ -16,23 +16,15 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// Held-out accuracy of the current weights, under names that begin with `prefix`.
-void add_evaluation(TrainingRun& run, const std::string& prefix, Json& row,
-                    const std::atomic<bool>* stop) {
-  const EvaluationConfig& config = run.config.evaluation;
-  EvalOptions options;
-  options.n = config.problems;
-  options.samples = config.samples;
-  options.sampling = run.config.sampling;
-  options.sampling.temperature = config.temperature;
-  options.seed = run.config.seed;
-  options.stop = stop;
-  options.background = &run.background;
-  const EvalReport report = evaluate(*run.engine, *run.tokenizer, *run.task, options);
-  const Json facts = report.to_json();
-  for (const auto& [name, value] : facts.items()) {
-    if (value.is_number()) row[prefix + name] = value;
-  }
+// Held-out accuracy of the current weights, as eval/.. in the row of `step`.
+void add_evaluation(TrainingRun& run, int64_t step, Json& row, const std::atomic<bool>* stop) {
+  EvaluationSets::Calls calls;
+  calls.stop = stop;
+  calls.background = &run.background;
+  calls.record = [&](int64_t first, const std::vector<Group>& groups) {
+    run.recorder->record_groups(step, GroupSource::kEval, groups, first);
+  };
+  run.evaluations->run(*run.engine, *run.tokenizer, calls, row);
 }
 
 // Samples the probe problems with the current weights, for the traces of this step. The draws are
@@ -45,6 +37,7 @@ void record_probe(TrainingRun& run, int64_t step, Json& row, const std::atomic<b
   options.seed = run.config.seed;
   options.stop = stop;
   options.background = &run.background;
+  options.screen = run.screen.get();
   std::vector<Group> groups;
   options.on_group = [&](const Group& group) { groups.push_back(group); };
   const Json facts = evaluate(*run.engine, *run.tokenizer, *run.task, options).to_json();
@@ -55,7 +48,7 @@ void record_probe(TrainingRun& run, int64_t step, Json& row, const std::atomic<b
   run.recorder->record_groups(step, GroupSource::kProbe, groups);
 }
 
-void add_timings(const TrainingRun& run, const Rollout& rollout, const StepReport& report,
+void add_timings(TrainingRun& run, const Rollout& rollout, const StepReport& report,
                  double seconds, Json& row) {
   const auto sampled = static_cast<double>(rollout.prompt_tokens + rollout.sampled_tokens);
   const double flops =
@@ -66,6 +59,8 @@ void add_timings(const TrainingRun& run, const Rollout& rollout, const StepRepor
   row["timing/grade"] = rollout.grade_seconds;
   row["timing/update"] = report.seconds;
   row["timing/tokens_per_s"] = static_cast<double>(rollout.sampled_tokens) / seconds;
+  // The peak is measured at the start, maybe beside other work; what was reached since is a peak too.
+  run.peak_flops = std::max(run.peak_flops, flops / seconds);
   row["timing/mfu"] = flops / seconds / run.peak_flops;
 }
 
@@ -94,7 +89,11 @@ class Step {
     Json row = Json::object();
     run_.engine->publish(run_.policy->weights());
     const int64_t every = run_.config.evaluation.every;
-    if (every > 0 && step_ % every == 0) add_evaluation(run_, "eval/", row, stop_);
+    // The last row's evaluation is of the final weights, so a run of one step has that one only.
+    if (every > 0 && step_ % every == 0 && !last_) {
+      add_evaluation(run_, step_, row, stop_);
+      run_.consider_best(step_, row, of_evaluation(run_.config.keep_best), true);
+    }
     const int64_t probe_every = run_.config.probe.every;
     if (probe_every > 0 && (step_ % probe_every == 0 || last_))
       record_probe(run_, step_, row, stop_);
@@ -109,6 +108,7 @@ class Step {
     const std::string fatal = ring_alarms(run_, step_health(rollout, report), row);
     sound_ = step_health(rollout, report).sound();
     if (every > 0 && last_) evaluate_end(row);
+    if (!of_evaluation(run_.config.keep_best)) run_.consider_best(step_, row, true, false);
     add_timings(run_, rollout, report, now() - start, row);
     row["timing/record_before"] = recording_seconds;
     const double finished = now();
@@ -116,6 +116,7 @@ class Step {
       run_.recorder->record_groups(step_, GroupSource::kDiscarded, rollout.discarded);
     run_.recorder->record(step_, row, rollout.groups);
     record_training(*run_.recorder, step_, rollout.groups, report);
+    run_.watch.check();
     recording_seconds = now() - finished;
     return fatal;
   }
@@ -124,6 +125,11 @@ class Step {
   bool sound() const { return sound_; }
   // False when a stop left something out that resuming will not do.
   bool complete() const { return complete_; }
+  // To be called when the row is recorded and the last step's checkpoint may be written.
+  void consider_last() {
+    if (last_evaluation_.is_object() && of_evaluation(run_.config.keep_best))
+      run_.consider_best(step_ + 1, last_evaluation_, true, true);
+  }
 
  private:
   StepReport update(const Rollout& rollout) {
@@ -140,7 +146,7 @@ class Step {
     counters.num_tokens += rollout.prompt_tokens + rollout.sampled_tokens;
     counters.max_logp_difference =
         std::max(counters.max_logp_difference, report.logp_difference_max);
-    row.update(rollout_metrics(rollout));
+    row.update(rollout_metrics(rollout, run_.task.get()));
     row.update(update_metrics(report, run_.config.loss));
     row["num_tokens"] = counters.num_tokens;
     row["epoch"] = static_cast<double>(counters.draws) /
@@ -151,11 +157,16 @@ class Step {
   void evaluate_end(Json& row) {
     try {
       run_.engine->publish(run_.policy->weights());
-      add_evaluation(run_, "eval_end/", row, stop_);
+      add_evaluation(run_, step_, row, stop_);
+      last_evaluation_ = row;
     } catch (const Interrupted&) {
       complete_ = false;
       run_.recorder->note("the evaluation at the end was interrupted; run it with zeroth eval");
     }
+  }
+
+  static bool of_evaluation(const std::string& metric) {
+    return metric.starts_with("eval/") || metric.starts_with("-eval/");
   }
 
   TrainingRun& run_;
@@ -164,16 +175,15 @@ class Step {
   bool last_;
   bool sound_ = false;
   bool complete_ = true;
+  Json last_evaluation_;
 };
 
-}  // namespace
-
-TrainSummary train(TrainingRun& run, const std::atomic<bool>* stop,
-                   const std::function<void(int64_t, int64_t)>& progress) {
+// `finished`: the number of finished steps, kept up to date.
+TrainSummary run_steps(TrainingRun& run, const std::atomic<bool>* stop,
+                       const std::function<void(int64_t, int64_t)>& progress, int64_t& finished) {
   const RunConfig& config = run.config;
   const double begin = now();
   TrainSummary summary;
-  int64_t finished = run.first_step;
   const auto stopped = [&] { return stop != nullptr && stop->load(); };
   const auto tell = [&] {
     if (progress) progress(finished, run.saved_step);
@@ -201,6 +211,7 @@ TrainSummary train(TrainingRun& run, const std::atomic<bool>* stop,
       if (step.sound()) save();
       fail(fatal);
     }
+    step.consider_last();
     if (finished % config.checkpoint_every == 0) save();
   }
   save();
@@ -209,6 +220,25 @@ TrainSummary train(TrainingRun& run, const std::atomic<bool>* stop,
   summary.max_logp_difference = run.counters.max_logp_difference;
   summary.seconds = now() - begin;
   return summary;
+}
+
+}  // namespace
+
+TrainSummary train(TrainingRun& run, const std::atomic<bool>* stop,
+                   const std::function<void(int64_t, int64_t)>& progress) {
+  int64_t finished = run.first_step;
+  const auto state = [&](const char* name, const std::string& by) {
+    write_run_state(run.folder, name, by, finished, run.config.steps);
+  };
+  state("running", "");
+  try {
+    const TrainSummary summary = run_steps(run, stop, progress, finished);
+    state(summary.interrupted ? "stopped" : "finished", "");
+    return summary;
+  } catch (const std::exception& error) {
+    if (!run.watch.gone()) state("failed", error.what());
+    throw;
+  }
 }
 
 }  // namespace zeroth

@@ -29,6 +29,7 @@ struct TrainerConfig {
   double router_aux_coef = 0;
   double router_bias_rate = 0;
   int64_t reference_refresh = 0;
+  int64_t patience = 1000;
 
   template <class V>
   void fields(V& v) {
@@ -58,6 +59,10 @@ struct TrainerConfig {
       Range{0, 1});
     v("reference_refresh", reference_refresh,
       "every so many steps the reference becomes the current policy; 0 = never", Range{0, 1e9});
+    v("patience", patience,
+      "steps in a row without any update (no group had a signal) after which the run ends with exit "
+      "code 1, after a checkpoint; 0 = never",
+      Range{0, 1e9});
   }
 };
 

@@ -1,10 +1,16 @@
 #include "rl/training_run.h"
 
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
 #include "core/error.h"
+#include "core/version.h"
 #include "kernels/limits.h"
 #include "model/formats/gguf_model.h"
 #include "rl/chat.h"
-#include "rl/run_folder.h"
+#include "rl/inputs.h"
+#include "rl/recording_gaps.h"
 #include "rollout/roofline.h"
 
 namespace zeroth {
@@ -19,6 +25,32 @@ Vocabulary vocabulary_of(const Tokenizer& tokenizer) {
   return vocabulary;
 }
 
+// Whether the reference policy is to be the base although the checkpoint has none: the KL term was
+// switched on by a change.
+bool changes_reference(const TrainingCheckpoint& checkpoint, const RunConfig& config,
+                       const ResumeOptions& options) {
+  return config.loss.beta > 0 && covered("loss.beta", options.changed) &&
+         !has_reference(checkpoint);
+}
+
+Json history_entry(const std::string& event, int64_t step) {
+  return {{"event", event},
+          {"step", step},
+          {"time", utc_time()},
+          {"version", version_string()},
+          {"git", git_revision()}};
+}
+
+// A schedule depends on the number of steps, so another number moves the rate of the next step.
+void say_learning_rate(const Json& recorded, const RunConfig& config, int64_t step) {
+  RunConfig before;
+  load_config(before, recorded, "the recorded config");
+  const double was = learning_rate(before.optimizer, std::min(step, before.steps - 1), before.steps);
+  const double now = learning_rate(config.optimizer, step, config.steps);
+  if (was == now) return;
+  std::fprintf(stderr, "the learning rate of the next step is %.4g instead of %.4g\n", now, was);
+}
+
 }  // namespace
 
 RunConfig recorded_config(const fs::path& folder, const std::vector<std::string>& overrides) {
@@ -30,24 +62,35 @@ RunConfig recorded_config(const fs::path& folder, const std::vector<std::string>
 }
 
 TrainingRun::TrainingRun(const fs::path& path, const RunConfig& run_config)
-    : folder(path), config(run_config), lock(make_run_folder(path)), alarms(run_config.alarms) {
+    : folder(path),
+      config(run_config),
+      lock(make_run_folder(path)),
+      watch(path),
+      alarms(run_config.alarms, run_config.trainer.patience) {
   check_run_config(config);
 }
 
-void TrainingRun::open(const fs::path& model) {
+void TrainingRun::open(const fs::path& model, const fs::path& reference_model) {
   tokenizer = load_tokenizer(model);
   task = make_task(config.task.name, with_chat_template(config.task.options, *tokenizer));
   tokenizer_files = read_tokenizer_files(*tokenizer);
   policy = Policy::load(model);
+  const int64_t context = policy->config().max_position;
+  screen = std::make_unique<PromptScreen>(*task, *tokenizer, context, config.sampling.max_tokens,
+                                          config.data);
+  evaluations = std::make_unique<EvaluationSets>(config, *task, *screen, *tokenizer, context);
+  for (const auto* lines : {&screen->lines(), &evaluations->lines()}) {
+    for (const std::string& line : *lines) std::fprintf(stderr, "%s\n", line.c_str());
+  }
   std::unique_ptr<Policy> reference;
-  if (config.loss.beta > 0) reference = Policy::load(model);
+  if (config.loss.beta > 0) reference = Policy::load(reference_model);
   trainer = std::make_unique<Trainer>(*policy, std::move(reference), config.trainer, config.loss,
                                       config.optimizer, config.seed, config.steps,
                                       config.sampling.max_tokens, config.sampling.temperature);
   engine = std::make_unique<Engine>(policy->weights(), tokenizer.get(), config.engine);
   rollouts =
       std::make_unique<Rollouts>(config, *task, *tokenizer, *engine, trainer->activation_store(),
-                                 &background);
+                                 &background, screen.get());
 
   RecorderOptions options;
   options.record = config.record;
@@ -74,8 +117,10 @@ void TrainingRun::open(const fs::path& model) {
   peak_flops = kernels::measure_limits(0.2).gflops * 1e9;
 }
 
-void TrainingRun::restore(const TrainingCheckpoint& checkpoint) {
-  restore_trainer(checkpoint, *policy, trainer->optimizer(), trainer->reference());
+void TrainingRun::restore(const TrainingCheckpoint& checkpoint, const ResumeOptions& options) {
+  const bool new_reference = changes_reference(checkpoint, config, options);
+  restore_trainer(checkpoint, *policy, trainer->optimizer(),
+                  new_reference ? nullptr : trainer->reference());
   policy->publish(checkpoint.optimizer_steps);
   first_step = checkpoint.step;
   saved_step = checkpoint.step;
@@ -86,7 +131,19 @@ void TrainingRun::restore(const TrainingCheckpoint& checkpoint) {
     counters.num_tokens = checkpoint.state.at("num_tokens").get<int64_t>();
     counters.max_logp_difference = checkpoint.state.at("max_logp_difference").get<double>();
     alarms.restore(checkpoint.state.at("alarms"));
-    rollouts->restore_curriculum(checkpoint.state.value("curriculum", Json()));
+    const Json best = checkpoint.state.value("best", Json());
+    if (best.is_object() && best.at("metric") == config.keep_best) {
+      counters.best_step = best.at("step").get<int64_t>();
+      counters.best_value = best.at("value").get<double>();
+    }
+    if (std::any_of(options.changed.begin(), options.changed.end(), [](const std::string& name) {
+          return name.starts_with("curriculum") || name.starts_with("task");
+        })) {
+      if (config.curriculum.mode != "uniform")
+        std::fprintf(stderr, "the curriculum starts anew: what it had learnt was of other problems\n");
+    } else {
+      rollouts->restore_curriculum(checkpoint.state.value("curriculum", Json()));
+    }
   } catch (const nlohmann::json::exception& error) {
     fail(checkpoint.folder.string() + "/trainer_state.json: " + error.what(),
          "resume with the build that wrote the run");
@@ -96,35 +153,137 @@ void TrainingRun::restore(const TrainingCheckpoint& checkpoint) {
 std::unique_ptr<TrainingRun> TrainingRun::create(const fs::path& folder, const RunConfig& config) {
   std::unique_ptr<TrainingRun> run(new TrainingRun(folder, config));
   refuse_old_run(folder, "train");
-  run->open(config.model);
-  write_run_config(folder, dump_config(run->config));
+  run->open(config.model, config.model);
+  run->notes.inputs = run->fingerprint();
+  run->notes.history = {history_entry("started", 0)};
+  write_run_config(folder, dump_config(run->config), run->notes);
   return run;
 }
 
-std::unique_ptr<TrainingRun> TrainingRun::resume(const fs::path& folder, const RunConfig& config) {
+std::unique_ptr<TrainingRun> TrainingRun::resume(const fs::path& folder, const RunConfig& config,
+                                                 const ResumeOptions& options) {
   std::unique_ptr<TrainingRun> run(new TrainingRun(folder, config));
   const auto checkpoint = checkpoint_to_resume(folder, "train");
-  if (holds_run(folder)) refuse_other_run(folder, dump_config(run->config), free_fields());
-  run->open(checkpoint ? checkpoint->folder : fs::path(config.model));
-  if (checkpoint) run->restore(*checkpoint);
+  Json recorded;
+  if (holds_run(folder)) {
+    // Read as a config, so that fields that are newer than the run have their defaults.
+    RunConfig before = read_run_config(folder / "config.json", {});
+    recorded = dump_config(before);
+    refuse_other_run(folder, recorded, dump_config(run->config), free_fields(), options.changed);
+  }
+  if (checkpoint && config.steps < checkpoint->step) {
+    fail_usage(folder.string() + " has made " + std::to_string(checkpoint->step) +
+                   " steps; steps = " + std::to_string(config.steps) + " is less",
+               "give a larger number, or start a new run from an earlier checkpoint");
+  }
+  run->notes = read_run_notes(folder);
+  const fs::path model = checkpoint ? checkpoint->folder : fs::path(config.model);
+  run->open(model, checkpoint && changes_reference(*checkpoint, config, options)
+                       ? fs::path(config.model)
+                       : model);
+  run->refuse_changed_inputs(options);
+  if (checkpoint) run->restore(*checkpoint, options);
   run->recorder->truncate_to(run->first_step - 1, set_aside_folder(folder));
-  write_run_config(folder, dump_config(run->config));
+  run->note_resumption(recorded);
   return run;
+}
+
+Json TrainingRun::fingerprint() const {
+  const Json options = {config.task.options, evaluations->options()};
+  return fingerprint_inputs(options, *task, tokenizer_files);
+}
+
+void TrainingRun::refuse_changed_inputs(const ResumeOptions& options) {
+  const Json now = fingerprint();
+  const auto lines = changed_inputs(notes.inputs, now);
+  std::string text;
+  for (const std::string& line : lines) text += "\n  " + line;
+  // A change of the task's options is asked for, and may well name other files.
+  const bool asked = std::any_of(options.changed.begin(), options.changed.end(),
+                                 [](const std::string& name) { return name.starts_with("task"); });
+  if (!lines.empty() && !options.accept_changed_data && !asked) {
+    fail("what " + folder.string() + " reads is not what it was started with:" + text,
+         "bring it back, or go on with what is there now, which is recorded in the run's history: "
+         "--accept-changed-data");
+  }
+  if (!lines.empty()) {
+    std::fprintf(stderr, "changed since the run was started:%s\n", text.c_str());
+    changed_inputs_ = lines;
+  }
+  notes.inputs = now;
+}
+
+void TrainingRun::note_resumption(const Json& recorded) {
+  Json wanted = dump_config(config);
+  Json entry = history_entry("resumed", first_step);
+  if (recorded.is_object()) entry["changes"] = config_changes(recorded, wanted);
+  if (!changed_inputs_.empty()) entry["inputs"] = changed_inputs_;
+  const Json before = notes.provenance.is_object() ? notes.provenance : Json::object();
+  for (const char* name : {"version", "git"}) {
+    if (before.value(name, std::string()) == entry.value(name, std::string())) entry.erase(name);
+  }
+  if (recorded.is_object() && !entry["changes"].empty()) {
+    for (const auto& [name, values] : entry["changes"].items()) {
+      std::fprintf(stderr, "%s: %s, now %s\n", name.c_str(), values[0].dump().c_str(),
+                   values[1].dump().c_str());
+    }
+    say_learning_rate(recorded, config, first_step);
+  }
+  const bool same = !entry.contains("changes") || entry["changes"].empty();
+  if (same) entry.erase("changes");
+  if (!same || !changed_inputs_.empty() || entry.contains("version") || entry.contains("git"))
+    notes.history.push_back(std::move(entry));
+  for (const std::string& line : recording_gaps(folder, first_step, config.record))
+    std::fprintf(stderr, "%s\n", line.c_str());
+  write_run_config(folder, std::move(wanted), notes);
 }
 
 void TrainingRun::save(int64_t step) {
   if (step == saved_step) return;
+  watch.check();
   recorder->sync();
-  const Json state = {{"draws", counters.draws},
-                      {"num_tokens", counters.num_tokens},
-                      {"max_logp_difference", counters.max_logp_difference},
-                      {"alarms", alarms.state()},
-                      {"curriculum", rollouts->curriculum_state()}};
+  Json state = {{"draws", counters.draws},
+                {"num_tokens", counters.num_tokens},
+                {"max_logp_difference", counters.max_logp_difference},
+                {"alarms", alarms.state()},
+                {"curriculum", rollouts->curriculum_state()}};
+  if (counters.best_step >= 0) {
+    state["best"] = {{"metric", config.keep_best},
+                     {"step", counters.best_step},
+                     {"value", counters.best_value}};
+  }
   save_checkpoint(folder, step,
                   {*policy, tokenizer_files, trainer->optimizer(), trainer->reference(), state},
-                  config.keep_last);
+                  {config.keep_last, config.keep_every, counters.best_step});
+  watch.check();
   saved_step = step;
   fs::remove_all(set_aside_folder(folder));
+}
+
+void TrainingRun::consider_best(int64_t step, const Json& row, bool expected, bool can_save) {
+  if (config.keep_best.empty()) return;
+  const bool less = config.keep_best.starts_with("-");
+  const std::string metric = config.keep_best.substr(less ? 1 : 0);
+  const auto found = row.find(metric);
+  if (found == row.end() || !found->is_number()) {
+    if (!expected) return;
+    std::vector<std::string> names;
+    for (const auto& [name, value] : row.items()) {
+      if (value.is_number()) names.push_back(name);
+    }
+    const std::string near = nearest(metric, names);
+    fail_usage("keep_best: there is no metric \"" + metric + "\"",
+               (near.empty() ? "" : "did you mean \"" + near + "\"? ") +
+                   std::string("the rows of metrics.jsonl show the names"));
+  }
+  const double value = found->get<double>();
+  const bool better = counters.best_step < 0 ||
+                      (less ? value < counters.best_value : value > counters.best_value);
+  if (!better || !std::isfinite(value) || (step != saved_step && !can_save)) return;
+  counters.best_step = step;
+  counters.best_value = value;
+  save(step);
+  point_best(folder, step);
 }
 
 }  // namespace zeroth

@@ -10,8 +10,11 @@
 #include "record/run_recorder.h"
 #include "rl/alarms.h"
 #include "rl/checkpoint.h"
+#include "rl/evaluation_sets.h"
+#include "rl/prompt_screen.h"
 #include "rl/rollouts.h"
 #include "rl/run_config.h"
+#include "rl/run_folder.h"
 #include "rl/trainer.h"
 #include "tasks/task.h"
 #include "text/tokenizer.h"
@@ -23,6 +26,15 @@ struct RunCounters {
   int64_t draws = 0;       // problems drawn so far
   int64_t num_tokens = 0;  // prompt and sampled tokens so far
   double max_logp_difference = 0;
+  // The best value of keep_best so far and the number of steps that the weights had; -1: none yet.
+  int64_t best_step = -1;
+  double best_value = 0;
+};
+
+// What a resumed run may do that makes it another one.
+struct ResumeOptions {
+  std::vector<std::string> changed;  // fields of the config that are changed from here on
+  bool accept_changed_data = false;  // go on although files of the task changed
 };
 
 // Members in the order in which they are built; each uses those above it. Not movable.
@@ -32,23 +44,35 @@ struct TrainingRun {
                                              const RunConfig& config);
   // Goes on from the folder's newest intact checkpoint. Metrics and traces are cut back to it; what
   // is cut stays in RUN/set-aside until the next checkpoint is safe. `config` is what to run from
-  // now on (usually read from RUN/config.json); fields that would make it another run are refused,
-  // see free_fields. A run that died before its first checkpoint starts from the beginning; one
-  // that has lost its checkpoints is refused. Both throw Error when another process uses the
-  // folder.
+  // now on (usually read from RUN/config.json); a field that would make it another run is refused
+  // (see free_fields) unless it is among options.changed. So are files of the task that are not
+  // those the run was started with. What changed is said and added to the history in
+  // RUN/config.json, as is what metrics and traces should hold and do not. A run that died before
+  // its first checkpoint starts from the beginning; one that has lost its checkpoints is refused.
+  // Both throw Error when another process uses the folder.
   static std::unique_ptr<TrainingRun> resume(const std::filesystem::path& folder,
-                                             const RunConfig& config);
+                                             const RunConfig& config,
+                                             const ResumeOptions& options = {});
 
   // A checkpoint; nothing when the last one is of this step.
   void save(int64_t step);
+  // Takes note of metric keep_best in `row`, which weights after `step` steps gave. A value that is
+  // better becomes the best one when there is a checkpoint of these weights, or `can_save` says
+  // that they are still in place, so that one is written. Throws Error(kUsage) when the row, which
+  // must have the metric if `expected`, has not.
+  void consider_best(int64_t step, const Json& row, bool expected, bool can_save);
 
   std::filesystem::path folder;
   RunConfig config;
   FolderLock lock;
+  FolderWatch watch;
+  RunNotes notes;
   int64_t first_step = 0;  // the next one to run
   int64_t saved_step = -1;  // of the newest checkpoint, -1 before the first
   RunCounters counters;
   std::unique_ptr<Task> task;
+  std::unique_ptr<PromptScreen> screen;
+  std::unique_ptr<EvaluationSets> evaluations;
   std::unique_ptr<Task> candidate_task;  // grades candidate answers where `task` must not
   std::unique_ptr<Tokenizer> tokenizer;
   TokenizerFiles tokenizer_files;
@@ -64,8 +88,13 @@ struct TrainingRun {
 
  private:
   TrainingRun(const std::filesystem::path& folder, const RunConfig& config);
-  void open(const std::filesystem::path& model);
-  void restore(const TrainingCheckpoint& checkpoint);
+  // `reference`: where the reference policy's weights come from, when there is one.
+  void open(const std::filesystem::path& model, const std::filesystem::path& reference);
+  void restore(const TrainingCheckpoint& checkpoint, const ResumeOptions& options);
+  Json fingerprint() const;
+  void refuse_changed_inputs(const ResumeOptions& options);
+  void note_resumption(const Json& recorded);
+  std::vector<std::string> changed_inputs_;
 };
 
 // RUN/config.json of an existing run, with overrides applied. Throws Error when the folder holds no

@@ -182,6 +182,15 @@ Json EvalReport::to_json() const {
     json["cons@" + k] = cons_at_K;
   }
   json["facts"] = facts;
+  if (skipped > 0) json["skipped"] = skipped;
+  for (const auto& [name, part] : parts) {
+    json["parts"][name] = {{"n", part.n},
+                           {"pass@1", part.pass_at_1},
+                           {"avg@K", part.avg_at_K},
+                           {"ci95", {part.ci95.lo, part.ci95.hi}},
+                           {"mean_length", part.mean_length},
+                           {"truncated", part.truncated}};
+  }
   return json;
 }
 
@@ -197,6 +206,14 @@ std::string EvalReport::to_text() const {
                 "  mean length %.1f tokens, truncated %.3f, checker errors %.3f\n", mean_length,
                 truncated, errors);
   text += line;
+  if (skipped > 0)
+    text += "  " + std::to_string(skipped) + " problems left out: they cannot be sampled from\n";
+  for (const auto& [name, part] : parts) {
+    std::snprintf(line, sizeof line, "  %-24s %lld problems, pass@1 %.3f  [%.3f, %.3f]\n",
+                  name.c_str(), static_cast<long long>(part.n), part.pass_at_1, part.ci95.lo,
+                  part.ci95.hi);
+    text += line;
+  }
   for (const auto& [key, value] : facts.items()) {
     std::snprintf(line, sizeof line, "  %-24s %.3f\n", key.c_str(), value.get<double>());
     text += line;

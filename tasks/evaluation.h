@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -44,6 +45,8 @@ struct EvalReport {
   double errors = 0;  // share of samples without a verdict (checker error, bad gold, aborted); left
                       // out elsewhere
   Json pass_curve;    // "pass@2", "pass@4", .. up to K
+  std::map<std::string, EvalReport> parts;  // of a mixture, by name
+  int64_t skipped = 0;                      // problems that could not be sampled from
   Json facts;  // means of the checkers' facts and of the other rewards; X_accuracy = sum X_right /
                // sum X
 

@@ -92,16 +92,42 @@ int64_t MixtureTask::size(Split split) const {
 }
 
 Problem MixtureTask::problem(Split split, int64_t index) const {
+  int64_t within = 0;
+  const Part& part = part_at(split, index, &within);
+  const auto number = static_cast<size_t>(&part - parts_.data());
+  Problem problem = part.task->problem(split, within);
+  problem.id = std::to_string(number) + "-" + part.name + "-" + problem.id;
+  problem.meta = Json{{"part", number}, {"meta", std::move(problem.meta)}};
+  return problem;
+}
+
+const MixtureTask::Part& MixtureTask::part_at(Split split, int64_t index, int64_t* within) const {
   if (index < 0 || index >= size(split))
     fail("task mixture: problem " + std::to_string(index) + " does not exist");
   const auto length = static_cast<int64_t>(cycle_.size());
   const Slot& slot = cycle_[static_cast<size_t>(index % length)];
   const Part& part = parts_[slot.part];
-  const int64_t within = index / length * slots_of_[slot.part] + slot.rank;
-  Problem problem = part.task->problem(split, within % part.task->size(split));
-  problem.id = std::to_string(slot.part) + "-" + part.name + "-" + problem.id;
-  problem.meta = Json{{"part", slot.part}, {"meta", std::move(problem.meta)}};
-  return problem;
+  *within = (index / length * slots_of_[slot.part] + slot.rank) % part.task->size(split);
+  return part;
+}
+
+ProblemOrigin MixtureTask::origin(Split split, int64_t index) const {
+  int64_t within = 0;
+  const Part& part = part_at(split, index, &within);
+  return part.task->origin(split, within);
+}
+
+bool MixtureTask::reads_rows() const {
+  return std::any_of(parts_.begin(), parts_.end(),
+                     [](const Part& part) { return part.task->reads_rows(); });
+}
+
+std::string MixtureTask::part(const Problem& problem) const {
+  const auto number = problem.meta.at("part").get<size_t>();
+  const std::string& name = parts_.at(number).name;
+  const auto same = std::count_if(parts_.begin(), parts_.end(),
+                                  [&](const Part& part) { return part.name == name; });
+  return same > 1 ? name + "." + std::to_string(number) : name;
 }
 
 Problem MixtureTask::inner(const Problem& problem, size_t* part) const {

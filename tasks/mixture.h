@@ -28,6 +28,9 @@ class MixtureTask : public Task {
   std::string name() const override { return "mixture"; }
   int64_t size(Split split) const override;
   Problem problem(Split split, int64_t index) const override;
+  ProblemOrigin origin(Split split, int64_t index) const override;
+  bool reads_rows() const override;
+  std::string part(const Problem& problem) const override;
   std::vector<Verdict> grade(const Problem& problem, std::string_view completion,
                              FinishReason finish) const override;
   std::vector<std::vector<Verdict>> grade_batch(
@@ -42,6 +45,8 @@ class MixtureTask : public Task {
     size_t part;
     int64_t rank;  // how many slots of the same part come before it in the cycle
   };
+  // The part that problem `index` is of, and its index there.
+  const Part& part_at(Split split, int64_t index, int64_t* within) const;
   // The part's own problem.
   Problem inner(const Problem& problem, size_t* part) const;
   void label(size_t part, std::vector<Verdict>& verdicts) const;

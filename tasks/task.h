@@ -20,6 +20,13 @@ struct GradeRequest {
   FinishReason finish = FinishReason::kStop;
 };
 
+// Where a problem comes from, for messages, and what its task found wrong with it.
+struct ProblemOrigin {
+  std::string place;      // "FILE:LINE"; empty for problems that are made
+  std::string fault;      // in words; empty: none
+  bool unusable = false;  // there is nothing to ask, as in a row with an empty prompt
+};
+
 // Deterministic and immutable: problem(split, i) is always the same problem; train and held-out are
 // disjoint by construction. Const methods are thread safe.
 class Task {
@@ -29,6 +36,12 @@ class Task {
   // Number of distinct indices of a split; procedural tasks may return a very large number.
   virtual int64_t size(Split split) const = 0;
   virtual Problem problem(Split split, int64_t index) const = 0;
+  // Where problem(split, index) comes from; cheap.
+  virtual ProblemOrigin origin(Split, int64_t) const { return {}; }
+  // True when problems are rows of a file, all or some.
+  virtual bool reads_rows() const { return false; }
+  // Name of the part of a mixture that a problem belongs to; empty for other tasks.
+  virtual std::string part(const Problem&) const { return {}; }
   // Grades one completion: a Verdict per reward, in a fixed order, never throwing on model text and
   // always bounded in time. `finish` tells truncation apart. A broken checker gives
   // Reason::kCheckerError.

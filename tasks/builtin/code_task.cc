@@ -126,6 +126,7 @@ void CodeTask::read() {
       row.id = json.contains("task_id") ? id_text(json["task_id"])
                : json.contains("id")    ? id_text(json["id"])
                                         : place;
+      row.place = place;
       row.question = question_of(json, place, options_.show_tests);
       const bool completes = json.contains("canonical_solution");
       row.code_prompt = completes ? text_field(json, {"prompt"}) : "";
@@ -177,6 +178,10 @@ Problem CodeTask::problem(Split split, int64_t index) const {
   problem.prompt = options_.render(rows_[at].question);
   problem.meta = {{"row", at}};
   return problem;
+}
+
+ProblemOrigin CodeTask::origin(Split split, int64_t index) const {
+  return {rows_[index_[split == Split::kHeldOut].at(static_cast<size_t>(index))].place, "", false};
 }
 
 const CodeTask::Row& CodeTask::row_of(const Problem& problem) const {

@@ -69,6 +69,8 @@ class CodeTask : public BatchTask {
   std::string name() const override { return name_; }
   int64_t size(Split split) const override;
   Problem problem(Split split, int64_t index) const override;
+  ProblemOrigin origin(Split split, int64_t index) const override;
+  bool reads_rows() const override { return true; }
   std::vector<std::vector<Verdict>> grade_batch(
       std::span<const GradeRequest> requests) const override;
   std::string gold_completion(const Problem& problem) const override;
@@ -78,7 +80,7 @@ class CodeTask : public BatchTask {
 
  private:
   struct Row {
-    std::string id, question, code_prompt, solution;
+    std::string id, place, question, code_prompt, solution;
     CodeTests tests;
   };
   void read();

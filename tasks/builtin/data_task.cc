@@ -1,5 +1,6 @@
 #include "tasks/builtin/data_task.h"
 
+#include <algorithm>
 #include <set>
 
 #include "rewards/final_number.h"
@@ -48,6 +49,21 @@ std::string scalar_text(const Json& value, const char* what, const std::string& 
   if (value.is_array() && value.size() == 1) return scalar_text(value[0], what, place);
   fail(place + ": the " + what + " is neither text nor a number: " + value.dump().substr(0, 80),
        "use text or a number");
+}
+
+// Nothing but blanks, as a text or as the contents of chat messages.
+bool is_blank(const Json& prompt) {
+  if (prompt.is_string()) return trim(prompt.get_ref<const std::string&>()).empty();
+  if (!prompt.is_array()) return false;
+  return std::all_of(prompt.begin(), prompt.end(), [](const Json& message) {
+    return message.is_object() && message.contains("content") && is_blank(message["content"]);
+  });
+}
+
+bool ends_with_answer(const Json& prompt) {
+  if (!prompt.is_array() || prompt.empty() || !prompt.back().is_object()) return false;
+  const auto role = prompt.back().find("role");
+  return role != prompt.back().end() && *role == "assistant";
 }
 
 // Folded for comparison: lower-case ASCII, runs of blanks as one, ends trimmed.
@@ -136,6 +152,13 @@ void DataTask::read(const std::string& path, const std::function<void(Row)>& tak
                                 {"prompt", "question", "problem", "instruction"}, "prompt", place);
     row.prompt = prompt.is_array() ? options_.render_messages(prompt, place)
                                    : options_.render(scalar_text(prompt, "prompt", place));
+    row.origin = {place, "", false};
+    if (is_blank(prompt)) {
+      row.origin.fault = "the prompt is empty";
+      row.origin.unusable = true;
+    } else if (ends_with_answer(prompt)) {
+      row.origin.fault = "the messages end with an assistant's turn, so the prompt holds an answer";
+    }
     row.answer = scalar_text(column(json, options_.answer_column,
                                     {"reward_model.ground_truth", "answer", "ground_truth",
                                      "solution", "label", "target"},
@@ -173,6 +196,10 @@ Problem DataTask::problem(Split split, int64_t index) const {
   problem.answer = row.answer;
   problem.meta = row.meta;
   return problem;
+}
+
+ProblemOrigin DataTask::origin(Split split, int64_t index) const {
+  return rows_[split == Split::kHeldOut].at(static_cast<size_t>(index)).origin;
 }
 
 Verdict DataTask::check_answer(const Problem& problem, std::string_view answer) const {

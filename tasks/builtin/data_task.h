@@ -61,6 +61,8 @@ class DataTask : public Task {
   std::string name() const override { return name_; }
   int64_t size(Split split) const override;
   Problem problem(Split split, int64_t index) const override;
+  ProblemOrigin origin(Split split, int64_t index) const override;
+  bool reads_rows() const override { return true; }
   std::vector<Verdict> grade(const Problem& problem, std::string_view completion,
                              FinishReason finish) const override;
   std::string gold_completion(const Problem& problem) const override;
@@ -70,6 +72,7 @@ class DataTask : public Task {
   struct Row {
     std::string prompt, answer, id;
     Json meta;
+    ProblemOrigin origin;
   };
   void read(const std::string& path, const std::function<void(Row)>& take) const;
   // Reads the files at the first call; throws Error for a bad row. Grading needs no row.

@@ -156,6 +156,10 @@ Problem PluginTask::problem(Split split, int64_t index) const {
   return problem;
 }
 
+ProblemOrigin PluginTask::origin(Split split, int64_t index) const {
+  return base_ ? base_->origin(split, index) : ProblemOrigin();
+}
+
 // Problems of another task come with its prompt, so the prompt itself has to say whether the
 // thinking is open.
 FormatRules PluginTask::rules_for(const Problem& problem) const {

@@ -83,6 +83,11 @@ class PluginTask : public BatchTask {
   int64_t size(Split split) const override;
   // Throws Error when the plug-in does not give it.
   Problem problem(Split split, int64_t index) const override;
+  ProblemOrigin origin(Split split, int64_t index) const override;
+  bool reads_rows() const override { return base_ != nullptr && base_->reads_rows(); }
+  std::string part(const Problem& problem) const override {
+    return base_ ? base_->part(problem) : std::string();
+  }
   std::vector<std::vector<Verdict>> grade_batch(
       std::span<const GradeRequest> requests) const override;
   // The reference answer in an answer block, or the problem's meta.gold.

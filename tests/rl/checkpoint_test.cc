@@ -27,7 +27,7 @@ struct Trained {
   void save(const fs::path& run, int64_t step, int keep_last = 0) {
     save_checkpoint(run, step,
                     {*policy, read_tokenizer_files(*tokenizer), optimizer, nullptr, {{"draws", 7}}},
-                    keep_last);
+                    {.last = keep_last});
   }
 };
 

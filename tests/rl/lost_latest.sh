@@ -49,6 +49,7 @@ cp -a "$work/straight" "$work/stopped"
 resumes() {
   local from=${2:-6}
   "$zeroth" "$command" --resume "$work/$1" "${@:3}" > /dev/null 2> "$work/log" || { fail "$1: exit $?: $(cat "$work/log")"; return; }
+  grep -qF "step $from of 8" "$work/log" || fail "$1: does not go on from step $from: $(cat "$work/log")"
   fingerprint "$work/$1" 2>&1 | diff "$work/expected" - > "$work/diff" || fail "$1: other bytes: $(cat "$work/diff")"
   [ "$(readlink "$work/$1/checkpoints/latest")" = step-8 ] || fail "$1: latest is $(readlink "$work/$1/checkpoints/latest")"
   local step
