@@ -85,22 +85,21 @@ void MetricsFile::add_row(const Json& row) {
   }
   const auto step = row["step"].get<int64_t>();
   if (const auto alarms = row.find("alarms"); alarms != row.end() && alarms->is_array()) {
-    for (const Json& alarm : *alarms) add_alarm(step, alarm);
+    const Json messages = row.value("alarm_messages", Json());
+    for (const Json& alarm : *alarms) add_alarm(step, alarm, messages);
   }
   steps_.push_back(step);
   ++values_;
 }
 
-// An alarm is its name, or an object with its name and its message.
-void MetricsFile::add_alarm(int64_t step, const Json& json) {
+void MetricsFile::add_alarm(int64_t step, const Json& name, const Json& messages) {
   constexpr size_t kMaxAlarms = 10000;
   constexpr size_t kMaxText = 2000;
-  if (alarms_.size() >= kMaxAlarms) return;
-  const auto text = [](const Json& value) {
-    return value.is_string() ? value.get<std::string>().substr(0, kMaxText) : std::string();
-  };
-  const Json object = json.is_object() ? json : Json{{"name", json}};
-  Alarm alarm{step, text(object.value("name", Json())), text(object.value("message", Json()))};
+  if (alarms_.size() >= kMaxAlarms || !name.is_string()) return;
+  Alarm alarm{step, name.get<std::string>().substr(0, kMaxText), ""};
+  if (const auto message = messages.find(alarm.name);
+      messages.is_object() && message != messages.end() && message->is_string())
+    alarm.message = message->get<std::string>().substr(0, kMaxText);
   if (!alarm.name.empty()) alarms_.push_back(std::move(alarm));
 }
 

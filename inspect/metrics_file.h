@@ -44,7 +44,8 @@ class MetricsFile {
   // Takes the whole lines at the start of `content`, which begins at read_.
   bool take_lines(std::string& content);
   void add_row(const Json& row);
-  void add_alarm(int64_t step, const Json& json);
+  // `messages`: {name: message} or anything else.
+  void add_alarm(int64_t step, const Json& name, const Json& messages);
   void add_number(const std::string& name, const Json& value);
 
   std::filesystem::path path_;

@@ -8,6 +8,9 @@
 #include <map>
 #include <set>
 
+#include "core/files.h"
+#include "core/json_text.h"
+
 namespace zeroth {
 namespace {
 
@@ -44,6 +47,25 @@ Json median_step_time(const MetricsFile& metrics) {
                            all.end());
   std::nth_element(last.begin(), last.begin() + static_cast<int64_t>(last.size() / 2), last.end());
   return last[last.size() / 2];
+}
+
+// What the trainer wrote about its end in RUN/state.json; null when it is not about the last row.
+Json recorded_end(const fs::path& run_dir, int64_t done) {
+  constexpr uint64_t kMaxBytes = 64 << 10;
+  struct stat info;
+  const fs::path file = run_dir / "state.json";
+  if (::lstat(file.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return nullptr;
+  try {
+    Json state = parse_json(read_file(file, kMaxBytes), file.string(), kStoredJson);
+    return whole(state, "step", -1) == done ? state : Json(nullptr);
+  } catch (const std::exception&) {
+    return nullptr;  // the metrics and checkpoints tell enough
+  }
+}
+
+std::string text_field(const Json& json, const char* key) {
+  const auto found = json.find(key);
+  return found != json.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
 // The alarm that stopped the run: it rang at the last step and the config says that it stops.
@@ -104,6 +126,13 @@ Json run_state(const fs::path& run_dir, const Json& config, const MetricsFile& m
   if (const std::string alarm = stopping_alarm(config, metrics); !alarm.empty())
     return is("stopped", "alarm " + alarm);
   const int64_t saved = newest_checkpoint(run_dir);
+  if (const Json end = recorded_end(run_dir, done); end.is_object()) {
+    constexpr size_t kMaxWhy = 500;
+    const std::string by = text_field(end, "by").substr(0, kMaxWhy);
+    if (text_field(end, "state") == "failed") return is("failed", by);
+    if (text_field(end, "state") == "stopped" && !by.empty() && saved >= done)
+      return is("interrupted", "by " + by + ", saved at step " + std::to_string(saved));
+  }
   if (saved >= done) return is("interrupted", "saved at step " + std::to_string(saved));
   if (saved < 0) return is("killed", "before its first checkpoint");
   return is("killed", std::to_string(done - saved) + " steps after its last checkpoint, " +

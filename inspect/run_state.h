@@ -11,8 +11,9 @@ namespace zeroth {
 //   running      a process holds the run's lock
 //   finished     all steps of its config are done
 //   stopped      an alarm that stops the run rang at its last step; "why" names it
-//   interrupted  it ended before its last step with a checkpoint of where it was: a signal, or
-//                whoever called it
+//   failed       an error ended it; "why" is its message
+//   interrupted  it ended before its last step with a checkpoint of where it was: a signal, which
+//                "why" names, or whoever called it
 //   killed       it ended without one; "why" says how many steps are lost
 //   unknown      there is neither a lock nor a config to tell
 // `config` is RUN/config.json or null. eta_s and step_s (seconds; the median of the last 50 steps)

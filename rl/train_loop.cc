@@ -70,6 +70,7 @@ std::string ring_alarms(TrainingRun& run, const StepHealth& health, Json& row) {
   std::string fatal;
   for (const Alarm& alarm : run.alarms.check(health)) {
     row["alarms"].push_back(alarm.name);
+    row["alarm_messages"][alarm.name] = alarm.message;
     run.recorder->note("alarm " + alarm.name + ": " + alarm.message);
     if (alarm.stop) fatal = "alarm " + alarm.name + " stopped the run: " + alarm.message;
   }

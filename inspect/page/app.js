@@ -118,7 +118,7 @@ function showState(run) {
   const light = $('live'), state = lastState ? lastState.state : 'unknown';
   const words = EXPORTED ? 'exported' : !connected ? 'not connected' : state === 'unknown' ? 'connected' : STATE_TEXT[state] || state;
   light.classList.toggle('on', !EXPORTED && connected && state === 'running');
-  light.classList.toggle('ill', !EXPORTED && connected && (state === 'stopped' || state === 'killed'));
+  light.classList.toggle('ill', !EXPORTED && connected && ['stopped', 'failed', 'killed'].includes(state));
   light.querySelector('b').textContent = words;
 }
 function startLive() {

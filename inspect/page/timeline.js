@@ -46,7 +46,7 @@ function axesAt(data, steps) {
   return { tokens: pick(axes.tokens), time: pick(axes.time) };
 }
 
-const STATE_KIND = { running: 'good', finished: 'accent', stopped: 'bad', interrupted: 'warn', killed: 'bad' };
+const STATE_KIND = { running: 'good', finished: 'accent', stopped: 'bad', failed: 'bad', interrupted: 'warn', killed: 'bad' };
 const STATE_TEXT = { interrupted: 'stopped early' };
 function statePill(run) {
   if (!run || run.state === 'unknown') return null;

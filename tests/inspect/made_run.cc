@@ -332,7 +332,10 @@ void make_run(const std::filesystem::path& folder, const MadeRun& run) {
       metrics["eval/pass@K"] = 0.2 + 0.7 * skill;
       metrics["eval/samples"] = 4;
     }
-    if (run.failing && last) metrics["alarms"] = {"checker_errors"};
+    if (run.failing && last) {
+      metrics["alarms"] = {"checker_errors"};
+      metrics["alarm_messages"] = {{"checker_errors", "6% of the answers could not be graded"}};
+    }
     recorder.record(step, metrics, groups);
     if (!groups.empty() && !groups[0].samples.empty()) {
       std::vector<std::vector<float>> log_ratios;

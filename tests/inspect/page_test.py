@@ -325,7 +325,7 @@ def check_charts(check, browser, command, run, shots, width, height, theme):
         check(chart_path(page, "Held-out accuracy").count("L") == points - 1, "a curve with gaps goes through its %d points: %s" % (points, chart_path(page, "Held-out accuracy")))
         check(page.count("[data-chart='Held-out accuracy'] circle.dot") >= points, "and each of them is marked")
         check(page.text(".tile .label") == "Held-out accuracy", "held-out accuracy is the first tile")
-        check("checker errors" in page.text(".note.alarm"), "the alarm is shown: " + page.text(".note.alarm"))
+        check("checker errors" in page.text(".note.alarm") and "could not be graded" in page.text(".note.alarm"), "the alarm is shown with its message: " + page.text(".note.alarm"))
         check("stopped by alarm checker_errors" in page.text(".pill.state"), "and that it stopped the run: " + page.text(".pill.state"))
         check(page.text("#live") .strip()== "stopped" or width < 700, "the light in the bar says so too: " + page.text("#live"))
         check("of" in page.text(".progress") and page.js("Number(document.querySelector('.progress').getAttribute('aria-valuenow')) > 0"), "progress is shown: " + page.text(".progress"))
