@@ -45,9 +45,8 @@ int run_doctor(const Args& args) {
                                        [] { end_interrupted("zeroth: interrupted"); });
   if (options.json) {
     // Prompts may hold bytes that are no UTF-8: they become U+FFFD.
-    std::printf("%s\n", diagnosis.to_json()
-                            .dump(-1, ' ', false, Json::error_handler_t::replace)
-                            .c_str());
+    std::printf("%s\n",
+                diagnosis.to_json().dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
   } else {
     std::fputs(diagnosis.to_text().c_str(), stdout);
   }

@@ -25,7 +25,8 @@ struct TrainOptions {
     v("set", set, "override a field of the config, a.b=value; may be repeated", Repeated{});
     v("out", out, "folder of the run; default runs/CONFIG-TIME");
     v("resume", resume,
-      "go on with the run in this folder; --set takes what keeps its bits (length, memory, batching "
+      "go on with the run in this folder; --set takes what keeps its bits (length, memory, "
+      "batching "
       "of generation, evaluation, alarms, record)");
     v("change", change,
       "with --resume: change a field of the run from here on, a.b=value; recorded in the run's "
@@ -54,7 +55,8 @@ void print_help() {
   TrainOptions options;
   std::printf(
       "usage: zeroth train CONFIG.json [--set a.b=v].. [--out RUN]\n"
-      "       zeroth train --resume RUN [--set a.b=v].. [--change a.b=v]..\n\n%s\nFields of the config:\n%s",
+      "       zeroth train --resume RUN [--set a.b=v].. [--change a.b=v]..\n\n%s\nFields of the "
+      "config:\n%s",
       config_help(options).c_str(), config_help(config).c_str());
 }
 

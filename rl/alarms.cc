@@ -42,7 +42,8 @@ void push(std::deque<double>& window, double x, size_t size) {
 // Why no group had a signal, as far as the step tells.
 std::string why_equal(const StepHealth& health) {
   if (health.masked_share >= 1)
-    return "every sample is masked: raise sampling.max_tokens, switch overlong.mask off, or look at "
+    return "every sample is masked: raise sampling.max_tokens, switch overlong.mask off, or look "
+           "at "
            "the checker's faults";
   if (health.solve_rate >= 1)
     return "every sample is right: the task is too easy for this policy; make it harder, or stop "
@@ -110,7 +111,8 @@ bool Alarms::checker_fails(const StepHealth& health) {
   push(samples_, static_cast<double>(health.samples), size);
   push(errors_, static_cast<double>(health.checker_errors), size);
   const double errors = sum(errors_), samples = sum(samples_);
-  const auto bad_steps = std::count_if(errors_.begin(), errors_.end(), [](double e) { return e > 0; });
+  const auto bad_steps =
+      std::count_if(errors_.begin(), errors_.end(), [](double e) { return e > 0; });
   const bool lasts = bad_steps >= 2 || !graded_well_;
   graded_well_ = graded_well_ || (health.samples > 0 && health.checker_errors == 0);
   return samples > 0 && errors >= std::min(kFewestErrors, samples) &&
@@ -156,13 +158,13 @@ std::vector<Alarm> Alarms::check(const StepHealth& health) {
   }
   const double usual = norms_.empty() ? 0 : median(norms_);
   if (rings("gradient_spike", gradient_spiked(health), 1)) {
-    ring("gradient_spike", "the gradient norm is " + number(health.grad_norm) + ", its recent median " +
-                               number(usual) +
+    ring("gradient_spike", "the gradient norm is " + number(health.grad_norm) +
+                               ", its recent median " + number(usual) +
                                ": lower optimizer.lr or optimizer.max_grad_norm if it comes again");
   }
   if (rings("kl_high", config_.max_kl > 0 && health.kl > config_.max_kl, 1)) {
-    ring("kl_high", "the KL to the reference policy is " + number(health.kl) + " nats a token, over " +
-                        number(config_.max_kl) +
+    ring("kl_high", "the KL to the reference policy is " + number(health.kl) +
+                        " nats a token, over " + number(config_.max_kl) +
                         ": lower optimizer.lr, raise loss.beta, or refresh the reference "
                         "(trainer.reference_refresh)");
   }

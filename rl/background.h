@@ -50,7 +50,7 @@ class Background {
   void start(std::function<void()> work);
   void give_up();
 
-  std::unique_ptr<Thread> thread_;                // null before the first call
+  std::unique_ptr<Thread> thread_;  // null before the first call
   std::vector<std::unique_ptr<Thread>> given_up_;
 };
 

@@ -245,8 +245,8 @@ TrainingCheckpoint read_checkpoint(const fs::path& folder, int64_t named) {
          "resume with the build that wrote the run");
   }
   if (contract != kernels::contract_hash()) {
-    fail(folder.string() + " was written under numeric contract " + contract +
-             ", this build has " + kernels::contract_hash(),
+    fail(folder.string() + " was written under numeric contract " + contract + ", this build has " +
+             kernels::contract_hash(),
          "resume with the build that wrote the run, or start a new run from this checkpoint: set "
          "model to it");
   }

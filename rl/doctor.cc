@@ -183,16 +183,18 @@ class Doctor {
     }
     std::error_code error;
     const fs::space_info space = fs::space(".", error);
-    const double kept = asked_.keep_last > 0 ? asked_.keep_last + 1.0
-                                             : 1.0 + static_cast<double>(asked_.steps) /
-                                                         static_cast<double>(asked_.checkpoint_every);
+    const double kept = asked_.keep_last > 0
+                            ? asked_.keep_last + 1.0
+                            : 1.0 + static_cast<double>(asked_.steps) /
+                                        static_cast<double>(asked_.checkpoint_every);
     const double needed = kept * result_.checkpoint_mb;
     const double free = static_cast<double>(space.available) / (1 << 20);
     if (!error && needed > free) {
       warnings.push_back("checkpoints will need about " + number(needed) + " MiB, " + number(free) +
                          " MiB are free here: lower keep_last");
     }
-    if (asked_.optimizer.lr == 0) warnings.push_back("optimizer.lr is 0, so nothing would be learnt");
+    if (asked_.optimizer.lr == 0)
+      warnings.push_back("optimizer.lr is 0, so nothing would be learnt");
     if (asked_.optimizer.warmup_steps >= asked_.steps) {
       warnings.push_back("optimizer.warmup_steps is " +
                          std::to_string(asked_.optimizer.warmup_steps) + " of " +

@@ -24,8 +24,8 @@ struct Diagnosis {
   int64_t context = 0;          // of the policy, in tokens
   double memory_mb = 0;         // of this process at its peak, for a whole step
   double seconds_per_step = 0;  // sampling, grading and update
-  bool whole_step = false;      // both were measured on a whole step, not scaled up from a few groups
-  double checkpoint_mb = 0;     // on disk, each
+  bool whole_step = false;   // both were measured on a whole step, not scaled up from a few groups
+  double checkpoint_mb = 0;  // on disk, each
   std::vector<std::string> warnings;
 
   // The contract of `zeroth doctor --json`, extras at the end.

@@ -36,8 +36,7 @@ Chunk next_chunk(const Tokenizer& tokenizer, const Task& task, const EvalOptions
       Group group;
       group.problem = std::move(problems[i]);
       group.prompt_tokens = tokenizer.encode(group.problem.prompt);
-      if (options.screen != nullptr &&
-          options.screen->skips(group.problem, group.prompt_tokens)) {
+      if (options.screen != nullptr && options.screen->skips(group.problem, group.prompt_tokens)) {
         ++skipped;
         continue;
       }

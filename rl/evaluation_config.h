@@ -28,7 +28,8 @@ struct EvaluationConfig {
       Range{0, 1 << 20});
     v("own_task", own_task, "evaluate on the run's own task (metrics eval/..)");
     v("sets", sets,
-      "further sets, metrics eval/NAME/..: [{\"name\": N, \"task\": {\"name\": T, \"options\": {..}}, "
+      "further sets, metrics eval/NAME/..: [{\"name\": N, \"task\": {\"name\": T, \"options\": "
+      "{..}}, "
       "\"split\": \"held_out\" or \"train\", \"problems\", \"samples\", \"temperature\", "
       "\"max_tokens\"}, ..]; what a set leaves out is as above");
     v("record", record, "groups of each evaluation of each set that go to the traces, source eval",

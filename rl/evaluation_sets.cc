@@ -52,8 +52,7 @@ EvaluationSets::EvaluationSets(const RunConfig& config, const Task& task,
   if (own.own_task) {
     Set set;
     set.prefix = "eval/";
-    set.options =
-        options_of(config, own.problems, own.samples, own.temperature, own.max_tokens);
+    set.options = options_of(config, own.problems, own.samples, own.temperature, own.max_tokens);
     set.options.screen = &screen;
     set.task = &task;
     sets_.push_back(std::move(set));
@@ -99,8 +98,8 @@ void EvaluationSets::add(const Json& json) {
     if (other.prefix == set.prefix)
       fail_usage("evaluation.sets: two sets are named \"" + name + "\"", "give them other names");
   }
-  set.options = options_of(config_, set_config.problems, set_config.samples,
-                           set_config.temperature, set_config.max_tokens);
+  set.options = options_of(config_, set_config.problems, set_config.samples, set_config.temperature,
+                           set_config.max_tokens);
   set.options.split = set_config.split == "train" ? Split::kTrain : Split::kHeldOut;
   set.task_options = {{"name", set_config.task.name}, {"options", set_config.task.options}};
   sets_.push_back(std::move(set));

@@ -198,8 +198,9 @@ std::string commonest_fault(const Rollout& rollout) {
       ++counts[text("fault") + (detail.empty() ? "" : ": " + detail.substr(0, 200))];
     }
   });
-  const auto most = std::max_element(counts.begin(), counts.end(),
-                                     [](const auto& a, const auto& b) { return a.second < b.second; });
+  const auto most =
+      std::max_element(counts.begin(), counts.end(),
+                       [](const auto& a, const auto& b) { return a.second < b.second; });
   return most == counts.end() ? "" : most->first;
 }
 

@@ -105,9 +105,8 @@ PretrainConfig read_pretrain_config(const std::filesystem::path& file,
 // A new run in `folder`, or with `resume` the rest of the one that is there, ending with a
 // checkpoint. `stop` ends it after the current update, with a checkpoint. `progress` as in
 // rl/train_loop.h, and deterministic like it.
-PretrainSummary pretrain(
-    const PretrainConfig& config, const std::filesystem::path& folder, bool resume,
-    const std::atomic<bool>* stop = nullptr,
-    const std::function<void(int64_t finished, int64_t saved)>& progress = {});
+PretrainSummary pretrain(const PretrainConfig& config, const std::filesystem::path& folder,
+                         bool resume, const std::atomic<bool>* stop = nullptr,
+                         const std::function<void(int64_t finished, int64_t saved)>& progress = {});
 
 }  // namespace zeroth

@@ -91,8 +91,9 @@ PromptScreen::Found PromptScreen::measure(const Task& task, const Tokenizer& tok
       }
     };
     // A plug-in that makes the problems is asked for one after the other.
-    task.grades_here() || task.reads_rows() ? parallel_for(static_cast<int64_t>(rows.size()), 16, look)
-                                            : look(0, static_cast<int64_t>(rows.size()));
+    task.grades_here() || task.reads_rows()
+        ? parallel_for(static_cast<int64_t>(rows.size()), 16, look)
+        : look(0, static_cast<int64_t>(rows.size()));
     bool fresh = false;
     for (size_t i = 0; i < rows.size(); ++i) {
       const Row& row = rows[i];
@@ -154,19 +155,18 @@ PromptScreen::PromptScreen(const Task& task, const Tokenizer& tokenizer, int64_t
     }
     if (split == Split::kTrain && found.measured > 0 &&
         static_cast<int64_t>(left_out_.size()) == found.measured) {
-      fail("no training prompt of task " + task.name() + " can be used; the first: " +
-               (bad.empty() ? suspect : bad).front(),
+      fail("no training prompt of task " + task.name() +
+               " can be used; the first: " + (bad.empty() ? suspect : bad).front(),
            "look at the file, the task's template, and the policy's context of " +
                std::to_string(context) + " tokens");
     }
     if (found.short_of_room > 0) {
-      lines_.push_back(std::to_string(found.short_of_room) + " of " +
-                       std::to_string(found.measured) +
-                       (split == Split::kTrain ? " training" : " held-out") +
-                       " prompts leave less than the " + std::to_string(max_tokens) +
-                       " tokens of a completion in the context of " + std::to_string(context) +
-                       "; the longest, " + found.longest_place + ", leaves " +
-                       std::to_string(context - found.longest));
+      lines_.push_back(
+          std::to_string(found.short_of_room) + " of " + std::to_string(found.measured) +
+          (split == Split::kTrain ? " training" : " held-out") + " prompts leave less than the " +
+          std::to_string(max_tokens) + " tokens of a completion in the context of " +
+          std::to_string(context) + "; the longest, " + found.longest_place + ", leaves " +
+          std::to_string(context - found.longest));
     }
   }
   const auto report = [&](const std::vector<std::string>& texts, const std::string& action,

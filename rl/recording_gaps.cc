@@ -61,11 +61,13 @@ void look_at_traces(const fs::path& folder, int64_t steps, const RecordConfig& r
   for (const TraceEntry& entry : reader.groups()) {
     if (entry.source == GroupSource::kTrain && entry.step < steps) missing[entry.step] = false;
   }
-  if (any(missing)) found.push_back(folder.string() + " hold no samples of " + first_steps(missing));
+  if (any(missing))
+    found.push_back(folder.string() + " hold no samples of " + first_steps(missing));
   uint64_t bytes = 0;
   for (const TraceDamage& damage : reader.damage()) bytes += damage.bytes;
   if (bytes > 0) {
-    found.push_back(folder.string() + " have " + std::to_string(bytes) + " damaged bytes, the first at " +
+    found.push_back(folder.string() + " have " + std::to_string(bytes) +
+                    " damaged bytes, the first at " +
                     std::to_string(reader.damage().front().offset));
   }
 }

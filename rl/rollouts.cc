@@ -102,9 +102,8 @@ Rollouts::Drawn Rollouts::draw(int count, int64_t& draws, std::vector<int64_t>& 
     const size_t missing = count - drawn.groups.size();
     std::vector<int64_t> indices;
     for (size_t i = 0; i < missing; ++i) {
-      indices.push_back(curriculum_
-                            ? curriculum_->draw(taken)
-                            : drawn_index(config_.seed, draws, task_.size(Split::kTrain)));
+      indices.push_back(curriculum_ ? curriculum_->draw(taken)
+                                    : drawn_index(config_.seed, draws, task_.size(Split::kTrain)));
       ++draws;
       taken.push_back(indices.back());
     }

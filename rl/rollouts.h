@@ -21,7 +21,7 @@ struct Rollout {
   int rounds = 1;                // generation rounds, 1 + what dynamic sampling added
   int64_t prompt_tokens = 0, sampled_tokens = 0;
   int64_t skipped_prompts = 0;  // drawn and left out, see rl/prompt_screen.h
-  int level = -1;  // of the curriculum, when it has levels
+  int level = -1;               // of the curriculum, when it has levels
   double generate_seconds = 0, grade_seconds = 0;
 };
 
@@ -69,9 +69,9 @@ class Rollouts {
   Background* background_;
   const PromptScreen* screen_;
   std::unique_ptr<ProblemSampler> curriculum_;  // null: every problem once an epoch
-  int64_t draws_before_ = 0;                     // the last collect()
+  int64_t draws_before_ = 0;                    // the last collect()
   std::unique_ptr<ProblemSampler> curriculum_before_;
-  SamplingConfig sampling_;                     // config.sampling with the task's stop strings
+  SamplingConfig sampling_;  // config.sampling with the task's stop strings
 };
 
 // Takes the verdicts of one sample over and sets its reward, the sum of score * weight, and its

@@ -76,10 +76,20 @@ RunConfig read_run_config(const std::filesystem::path& file,
 }
 
 const std::vector<std::string>& free_fields() {
-  static const std::vector<std::string> fields = {
-      "model",      "steps",     "engine",     "record", "checkpoint_every", "keep_last",
-      "keep_every", "keep_best", "evaluation", "probe",  "alarms",           "trainer.reuse_mb",
-      "trainer.recompute", "trainer.patience"};
+  static const std::vector<std::string> fields = {"model",
+                                                  "steps",
+                                                  "engine",
+                                                  "record",
+                                                  "checkpoint_every",
+                                                  "keep_last",
+                                                  "keep_every",
+                                                  "keep_best",
+                                                  "evaluation",
+                                                  "probe",
+                                                  "alarms",
+                                                  "trainer.reuse_mb",
+                                                  "trainer.recompute",
+                                                  "trainer.patience"};
   return fields;
 }
 

@@ -114,10 +114,11 @@ struct RunConfig {
     v("checkpoint_every", checkpoint_every,
       "steps between checkpoints; also one at the start and the end", Range{1, 1e9});
     v("keep_last", keep_last, "newest checkpoints kept; 0 = all", Range{0, 1e9});
-    v("keep_every", keep_every, "checkpoints of steps that are a multiple of this are kept too; 0 = none",
-      Range{0, 1e9});
+    v("keep_every", keep_every,
+      "checkpoints of steps that are a multiple of this are kept too; 0 = none", Range{0, 1e9});
     v("keep_best", keep_best,
-      "metric whose best checkpoint is kept too, as checkpoints/best: for example eval/pass@1 (then "
+      "metric whose best checkpoint is kept too, as checkpoints/best: for example eval/pass@1 "
+      "(then "
       "an evaluation that is better saves one), or -completions/mean_length where less is better");
   }
 };

@@ -97,15 +97,17 @@ std::optional<TrainingCheckpoint> checkpoint_to_resume(const fs::path& folder,
   if (recorded.empty()) return std::nullopt;
   fail(folder.string() + " has no checkpoint, but " + recorded +
            ": its checkpoints were lost, moved or are not mounted",
-       "bring " + (folder / "checkpoints").string() + " back and resume, or start again in another " +
-           "folder with zeroth " + command + " CONFIG.json --out NEW; nothing was changed");
+       "bring " + (folder / "checkpoints").string() +
+           " back and resume, or start again in another " + "folder with zeroth " + command +
+           " CONFIG.json --out NEW; nothing was changed");
 }
 
 void say_passed_over(const TrainingCheckpoint& checkpoint) {
   for (const std::string& fault : checkpoint.passed_over)
     std::fprintf(stderr, "passed over: %s\n", fault.c_str());
   if (checkpoint.passed_over.empty()) return;
-  std::fprintf(stderr, "going on from %s; the damaged ones stay until the next checkpoint is safe\n",
+  std::fprintf(stderr,
+               "going on from %s; the damaged ones stay until the next checkpoint is safe\n",
                checkpoint.folder.c_str());
 }
 
@@ -193,13 +195,12 @@ void refuse_other_run(const fs::path& folder, const Json& recorded, const Json& 
     list += (list.empty() ? "" : ", ") + name;
   }
   if (list.empty()) return;
-  fail_usage(
-      folder.string() + " was started with another value of: " + list,
-      "resume without changing it; or change the run from here on, which is recorded in its "
-      "history: --change " +
-          first + "=" + value_at(wanted, first).dump() +
-          "; or start a new run from its last checkpoint: --set model=" +
-          (folder / "checkpoints" / "latest").string() + " --out NEW");
+  fail_usage(folder.string() + " was started with another value of: " + list,
+             "resume without changing it; or change the run from here on, which is recorded in its "
+             "history: --change " +
+                 first + "=" + value_at(wanted, first).dump() +
+                 "; or start a new run from its last checkpoint: --set model=" +
+                 (folder / "checkpoints" / "latest").string() + " --out NEW");
 }
 
 std::string utc_time() {

@@ -48,8 +48,8 @@ void record_probe(TrainingRun& run, int64_t step, Json& row, const std::atomic<b
   run.recorder->record_groups(step, GroupSource::kProbe, groups);
 }
 
-void add_timings(TrainingRun& run, const Rollout& rollout, const StepReport& report,
-                 double seconds, Json& row) {
+void add_timings(TrainingRun& run, const Rollout& rollout, const StepReport& report, double seconds,
+                 Json& row) {
   const auto sampled = static_cast<double>(rollout.prompt_tokens + rollout.sampled_tokens);
   const double flops =
       run.flops_per_token * (sampled + 3 * static_cast<double>(report.forward_rows) -
@@ -150,8 +150,8 @@ class Step {
     row.update(rollout_metrics(rollout, run_.task.get()));
     row.update(update_metrics(report, run_.config.loss));
     row["num_tokens"] = counters.num_tokens;
-    row["epoch"] = static_cast<double>(counters.draws) /
-                   static_cast<double>(run_.task->size(Split::kTrain));
+    row["epoch"] =
+        static_cast<double>(counters.draws) / static_cast<double>(run_.task->size(Split::kTrain));
   }
 
   // The update is made, so a stop costs the evaluation, not the step.

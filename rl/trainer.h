@@ -60,7 +60,8 @@ struct TrainerConfig {
     v("reference_refresh", reference_refresh,
       "every so many steps the reference becomes the current policy; 0 = never", Range{0, 1e9});
     v("patience", patience,
-      "steps in a row without any update (no group had a signal) after which the run ends with exit "
+      "steps in a row without any update (no group had a signal) after which the run ends with "
+      "exit "
       "code 1, after a checkpoint; 0 = never",
       Range{0, 1e9});
   }

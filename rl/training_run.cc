@@ -45,7 +45,8 @@ Json history_entry(const std::string& event, int64_t step) {
 void say_learning_rate(const Json& recorded, const RunConfig& config, int64_t step) {
   RunConfig before;
   load_config(before, recorded, "the recorded config");
-  const double was = learning_rate(before.optimizer, std::min(step, before.steps - 1), before.steps);
+  const double was =
+      learning_rate(before.optimizer, std::min(step, before.steps - 1), before.steps);
   const double now = learning_rate(config.optimizer, step, config.steps);
   if (was == now) return;
   std::fprintf(stderr, "the learning rate of the next step is %.4g instead of %.4g\n", now, was);
@@ -88,9 +89,8 @@ void TrainingRun::open(const fs::path& model, const fs::path& reference_model) {
                                       config.optimizer, config.seed, config.steps,
                                       config.sampling.max_tokens, config.sampling.temperature);
   engine = std::make_unique<Engine>(policy->weights(), tokenizer.get(), config.engine);
-  rollouts =
-      std::make_unique<Rollouts>(config, *task, *tokenizer, *engine, trainer->activation_store(),
-                                 &background, screen.get());
+  rollouts = std::make_unique<Rollouts>(config, *task, *tokenizer, *engine,
+                                        trainer->activation_store(), &background, screen.get());
 
   RecorderOptions options;
   options.record = config.record;
@@ -140,7 +140,8 @@ void TrainingRun::restore(const TrainingCheckpoint& checkpoint, const ResumeOpti
           return name.starts_with("curriculum") || name.starts_with("task");
         })) {
       if (config.curriculum.mode != "uniform")
-        std::fprintf(stderr, "the curriculum starts anew: what it had learnt was of other problems\n");
+        std::fprintf(stderr,
+                     "the curriculum starts anew: what it had learnt was of other problems\n");
     } else {
       rollouts->restore_curriculum(checkpoint.state.value("curriculum", Json()));
     }
@@ -248,9 +249,8 @@ void TrainingRun::save(int64_t step) {
                 {"alarms", alarms.state()},
                 {"curriculum", rollouts->curriculum_state()}};
   if (counters.best_step >= 0) {
-    state["best"] = {{"metric", config.keep_best},
-                     {"step", counters.best_step},
-                     {"value", counters.best_value}};
+    state["best"] = {
+        {"metric", config.keep_best}, {"step", counters.best_step}, {"value", counters.best_value}};
   }
   save_checkpoint(folder, step,
                   {*policy, tokenizer_files, trainer->optimizer(), trainer->reference(), state},
@@ -277,8 +277,8 @@ void TrainingRun::consider_best(int64_t step, const Json& row, bool expected, bo
                    std::string("the rows of metrics.jsonl show the names"));
   }
   const double value = found->get<double>();
-  const bool better = counters.best_step < 0 ||
-                      (less ? value < counters.best_value : value > counters.best_value);
+  const bool better =
+      counters.best_step < 0 || (less ? value < counters.best_value : value > counters.best_value);
   if (!better || !std::isfinite(value) || (step != saved_step && !can_save)) return;
   counters.best_step = step;
   counters.best_value = value;

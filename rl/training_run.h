@@ -67,7 +67,7 @@ struct TrainingRun {
   FolderLock lock;
   FolderWatch watch;
   RunNotes notes;
-  int64_t first_step = 0;  // the next one to run
+  int64_t first_step = 0;   // the next one to run
   int64_t saved_step = -1;  // of the newest checkpoint, -1 before the first
   RunCounters counters;
   std::unique_ptr<Task> task;

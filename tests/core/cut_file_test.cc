@@ -10,8 +10,7 @@ using namespace zeroth;
 namespace fs = std::filesystem;
 
 TEST_CASE("a cut file keeps its beginning, and its end lies aside") {
-  const fs::path folder =
-      fs::temp_directory_path() / ("zeroth_cut_" + std::to_string(::getpid()));
+  const fs::path folder = fs::temp_directory_path() / ("zeroth_cut_" + std::to_string(::getpid()));
   fs::remove_all(folder);
   fs::create_directories(folder);
   const fs::path file = folder / "rows";

@@ -54,9 +54,10 @@ TEST_CASE("a state that is stale, a stranger's or broken tells nothing") {
   const Json killed = run.state();
   CHECK(killed["state"] == "killed");
   CHECK(killed["why"] == "2 steps after its last checkpoint, 1");
-  for (const char* text : {R"({"state":"failed","by":"x","step":2})", R"({"state":"running","step":3})",
-                           R"({"state":["failed"],"by":{},"step":3})", "[[[[", "", "null",
-                           R"({"state":"stopped","by":"SIGINT","step":3})"}) {
+  for (const char* text :
+       {R"({"state":"failed","by":"x","step":2})", R"({"state":"running","step":3})",
+        R"({"state":["failed"],"by":{},"step":3})", "[[[[", "", "null",
+        R"({"state":"stopped","by":"SIGINT","step":3})"}) {
     CAPTURE(text);
     run.write("state.json", text);
     CHECK(run.state() == killed);

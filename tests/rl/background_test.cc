@@ -10,8 +10,7 @@ using namespace zeroth;
 TEST_CASE("results and exceptions come back, from one thread") {
   Background background;
   const std::atomic<bool> stop{false};
-  const auto first =
-      background.run([] { return std::this_thread::get_id(); }, &stop, "asking");
+  const auto first = background.run([] { return std::this_thread::get_id(); }, &stop, "asking");
   CHECK(first != std::this_thread::get_id());
   CHECK(background.run([] { return std::this_thread::get_id(); }, &stop, "asking") == first);
   CHECK_THROWS_WITH_AS(

@@ -38,8 +38,8 @@ TEST_CASE("a run evaluates on other tasks and files, with limits of their own, i
   config.evaluation.sets = Json::parse(R"([
     {"name": "long", "task": {"name": "parity", "options": {"bits": 6}}, "problems": 2, "max_tokens": 20},
     {"name": "file", "task": {"name": "jsonl"}, "split": "train", "samples": 1, "temperature": 0}])");
-  config.evaluation.sets[1]["task"]["options"] = {
-      {"path", (folder.path() / "rows.jsonl").string()}, {"template", "bare"}};
+  config.evaluation.sets[1]["task"]["options"] = {{"path", (folder.path() / "rows.jsonl").string()},
+                                                  {"template", "bare"}};
   const fs::path path = folder.path() / "run";
   train(*TrainingRun::create(path, config));
   const auto rows = rows_of(path);

@@ -26,7 +26,9 @@ struct File {
     for (const Json& row : rows) out << row << "\n";
   }
   std::unique_ptr<Task> task(const Json& more = Json::object()) const {
-    Json options = {{"path", path.string()}, {"template", "bare"}, {"grader", "text"},
+    Json options = {{"path", path.string()},
+                    {"template", "bare"},
+                    {"grader", "text"},
                     {"held_out_path", path.string()}};
     options.update(more);
     options.erase("held_out_path");
@@ -118,14 +120,15 @@ TEST_CASE("rows that look like mistakes are said, left out or refused") {
   CHECK(said.find(file.place(9) + ": the prompt holds its own answer") != std::string::npos);
   CHECK(said.find(file.place(11) + ": the messages end with an assistant's turn") !=
         std::string::npos);
-  const bool train_copy = said.find(file.place(6) + ": the same prompt as " + file.place(3)) !=
-                          std::string::npos;
+  const bool train_copy =
+      said.find(file.place(6) + ": the same prompt as " + file.place(3)) != std::string::npos;
   CHECK(train_copy);
   const auto task = file.task();
   const auto kept = [&](const PromptScreen& by) {
     int64_t count = 0;
     for (const Split split : {Split::kTrain, Split::kHeldOut}) {
-      for (int64_t i = 0; i < task->size(split); ++i) count += !by.skips(task->problem(split, i), {1});
+      for (int64_t i = 0; i < task->size(split); ++i)
+        count += !by.skips(task->problem(split, i), {1});
     }
     return count;
   };
@@ -147,10 +150,12 @@ TEST_CASE("a mixture names the rows of its parts, and its repeats are no duplica
   rows[2] = row("");
   const File file(rows);
   const Json options = {
-      {"parts", Json::array({{{"task", "parity"}, {"options", {{"bits", 4}}}, {"weight", 5}},
-                             {{"task", "jsonl"},
-                              {"options", {{"path", file.path.string()}, {"template", "bare"},
-                                           {"grader", "text"}}}}})}};
+      {"parts",
+       Json::array(
+           {{{"task", "parity"}, {"options", {{"bits", 4}}}, {"weight", 5}},
+            {{"task", "jsonl"},
+             {"options",
+              {{"path", file.path.string()}, {"template", "bare"}, {"grader", "text"}}}}})}};
   const auto task = make_task("mixture", options);
   const PromptScreen screen(*task, *file.tokenizer, kContext, 8, {});
   const std::string said = joined(screen);

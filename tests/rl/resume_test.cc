@@ -154,12 +154,13 @@ TEST_CASE("files are found wherever options name them") {
   TemporaryFolder folder;
   for (const char* name : {"a", "b", "c", "d"}) std::ofstream(folder.path() / name) << name;
   const std::string at = folder.path().string() + "/";
-  const Json options = {{"path", at + "a"},
-                        {"command", {"/usr/bin/env", at + "b"}},
-                        {"problems", "jsonl:path=" + at + "c,template=bare"},
-                        {"parts", Json::array({{{"options", {{"command", "python3 " + at + "d x"}}}}})},
-                        {"missing", at + "e"},
-                        {"folder", folder.path().string()}};
+  const Json options = {
+      {"path", at + "a"},
+      {"command", {"/usr/bin/env", at + "b"}},
+      {"problems", "jsonl:path=" + at + "c,template=bare"},
+      {"parts", Json::array({{{"options", {{"command", "python3 " + at + "d x"}}}}})},
+      {"missing", at + "e"},
+      {"folder", folder.path().string()}};
   CHECK(named_files(options) == std::vector<std::string>{at + "a", at + "b", at + "c", at + "d"});
 }
 
@@ -253,10 +254,11 @@ TEST_CASE("metrics and traces that lack steps of the checkpoint are said") {
   CHECK(recording_gaps(path, 6, config.record).empty());
   const std::string text = read_file(path / "metrics.jsonl");
   const size_t second = text.find('\n') + 1, third = text.find('\n', second) + 1;
-  write_file_atomic(path / "metrics.jsonl",
-                    text.substr(0, second) + "garbage\n" + text.substr(third) +
-                        text.substr(text.rfind('\n', text.size() - 2) + 1));
-  fs::resize_file(path / "traces" / "stream.zst", fs::file_size(path / "traces" / "stream.zst") / 2);
+  write_file_atomic(path / "metrics.jsonl", text.substr(0, second) + "garbage\n" +
+                                                text.substr(third) +
+                                                text.substr(text.rfind('\n', text.size() - 2) + 1));
+  fs::resize_file(path / "traces" / "stream.zst",
+                  fs::file_size(path / "traces" / "stream.zst") / 2);
   const auto gaps = recording_gaps(path, 6, config.record);
   REQUIRE(gaps.size() == 4);
   CHECK(gaps[0].ends_with("has no row of step 1"));
