@@ -1,15 +1,21 @@
 #!/bin/bash
-# usage: kill_resume.sh ZEROTH [KILLS [FIELD=VALUE..]]
+# usage: kill_resume.sh ZEROTH [KILLS [--programs] [FIELD=VALUE..]]
+# --programs: a mixture of a code task, whose programs run in the sandbox, and of a plug-in that is a process, with an
+# inspector that looks at the run all the time.
 # Kills a training run with SIGKILL at random moments, resumes it after each, and compares what it leaves with an
 # uninterrupted run: weights, optimizer, metrics without timings, and traces must be equal byte for byte.
 # Run from the project's root.
 set -euo pipefail
 zeroth=$(realpath "$1")
 kills=${2:-4}
+programs=
 overrides=()
-for assignment in "${@:3}"; do overrides+=(--set "$assignment"); done
+for argument in "${@:3}"; do
+  if [ "$argument" = --programs ]; then programs=1; else overrides+=(--set "$argument"); fi
+done
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+watcher=
+trap '[ -z "$watcher" ] || kill $watcher 2> /dev/null; rm -rf "$work"' EXIT
 
 "$zeroth" init --config tests/data/tiny_base/config.json --seed 5 --out "$work/base" > /dev/null
 cp tests/data/tiny_base/tokenizer.json tests/data/tiny_base/generation_config.json "$work/base/"
@@ -28,14 +34,62 @@ cat > "$work/config.json" <<JSON
 }
 JSON
 
+if [ -n "$programs" ]; then
+  cat > "$work/plugin.py" <<'PYTHON'
+import json, sys
+for line in sys.stdin:
+    m = json.loads(line)
+    if m["op"] == "hello": r = {"name": "vowels", "train": 50, "held_out": 5}
+    elif m["op"] == "problems": r = {"problems": [{"prompt": "say %d" % i, "answer": str(i)} for i in m["indices"]]}
+    else: r = {"results": [sum(c in "aeiou0" for c in x["completion"]) / (1 + len(x["completion"])) for x in m["batch"]]}
+    print(json.dumps({"id": m["id"], **r}), flush=True)
+PYTHON
+  cat > "$work/config.json" <<JSON
+{
+  "model": "models/programs",
+  "task": {"name": "mixture", "options": {"parts": [
+    {"task": "programs", "options": {"runner": "sandbox"}},
+    {"task": "process", "options": {"command": ["python3", "$work/plugin.py"], "workers": 2, "template": "bare"}}]}},
+  "seed": 3, "steps": 24, "prompts_per_step": 4, "samples_per_prompt": 4,
+  "sampling": {"max_tokens": 48},
+  "optimizer": {"lr": 5e-4},
+  "probe": {"every": 7, "problems": 2, "samples": 2},
+  "checkpoint_every": 3,
+  "record": {"progress": false}
+}
+JSON
+fi
+
 fingerprint() {  # of a finished run
   (cd "$1/checkpoints/latest/" && sha256sum ./*)
-  (cd "$1/traces" && find . -type f | sort | xargs sha256sum)
+  (cd "$1/traces" && find . -type f ! -name 'index.sqlite*' | sort | xargs sha256sum)
   sed 's/,"timing":{[^}]*}//' "$1/metrics.jsonl" | sha256sum
 }
 
-"$zeroth" train "$work/config.json" ${overrides[@]+"${overrides[@]}"} --out "$work/straight" > /dev/null 2> "$work/straight.log"
+"$zeroth" train "$work/config.json" ${overrides[@]+"${overrides[@]}"} --out "$work/straight" > /dev/null 2> "$work/straight.log" || { cat "$work/straight.log"; exit 1; }
 fingerprint "$work/straight" > "$work/expected"
+
+# An inspector over the run that is killed: its index is written beside the traces while they grow and are cut.
+watch() {
+  until [ -e "$work/killed/metrics.jsonl" ]; do sleep 0.1; done
+  "$zeroth" inspect "$work/killed" --port 0 > "$work/inspect.out" 2> "$work/inspect.log" &
+  local inspector=$! url=
+  trap 'kill $inspector 2> /dev/null' TERM
+  while kill -0 $inspector 2> /dev/null; do
+    url=${url:-$(grep -o 'http://[^ ]*' "$work/inspect.out" || true)}
+    [ -z "$url" ] || python3 - "${url%/}" <<'PYTHON' || true
+import sys, urllib.request
+for path in ("/api/info", "/api/timeline", "/api/search?q=reward%3E0", "/"):
+    urllib.request.urlopen(sys.argv[1] + path, timeout=20).read()
+PYTHON
+    sleep 0.2
+  done
+  echo "the inspector ended: $(cat "$work/inspect.log")" > "$work/inspector_ended"
+}
+if [ -n "$programs" ]; then
+  watch &
+  watcher=$!
+fi
 
 done_kills=0
 attempt=0
@@ -66,6 +120,13 @@ while :; do
   wait "$pid" || { cat "$work/killed.log"; echo "resume failed"; exit 1; }
   break
 done
+if [ -n "$programs" ]; then
+  [ ! -e "$work/inspector_ended" ] || { cat "$work/inspector_ended"; exit 1; }
+  [ -e "$work/inspect.out" ] || { echo "no inspector looked at the run"; exit 1; }
+  kill $watcher
+  wait $watcher 2> /dev/null || true
+  watcher=
+fi
 fingerprint "$work/killed" > "$work/found"
 if ! diff "$work/expected" "$work/found"; then
   echo "a killed and resumed run differs from the uninterrupted one"
