@@ -82,8 +82,9 @@ int run_check_code(const Args& args) {
   for (const CodeRow& row : rows) {
     const Json json = parse_json(row.text, rest[0]);
     const CodeVerdict verdict = grade_rows({row}, flags.code_options(), *pool)[0];
+    const double limit = flags.time_limit + (row.tests.language == "cpp" ? kCompileSeconds : 0);
     bool contained = verdict.reason != Reason::kCheckerError &&
-                     verdict.seconds - verdict.waited_seconds < flags.time_limit + 2;
+                     verdict.seconds - verdict.waited_seconds < limit + 2;
     std::string how;
     for (const Json& path : json.value("host_absent", Json::array())) {
       if (std::filesystem::exists(path.get<std::string>())) {

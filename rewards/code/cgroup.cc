@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
@@ -130,6 +131,25 @@ void kill_and_remove(const std::string& folder) {
   }
 }
 
+// What a group counted since it was made.
+struct Counts {
+  int64_t kills = 0, at_limit = 0;
+  int64_t most_used = 0;  // bytes, version 1 only: since it was set to 0
+};
+
+Counts counts(const std::string& folder) {
+  Counts found;
+  for (const char* file : {"/memory.events", "/memory.oom_control"}) {
+    std::istringstream lines(read_text(folder + file));
+    for (std::string key, value; lines >> key >> value;) {
+      if (key == "oom_kill") found.kills = std::atoll(value.c_str());
+      if (key == "max") found.at_limit = std::atoll(value.c_str());
+    }
+  }
+  found.most_used = std::atoll(read_text(folder + "/memory.max_usage_in_bytes").c_str());
+  return found;
+}
+
 }  // namespace
 
 std::string Cgroup::available() {
@@ -137,6 +157,10 @@ std::string Cgroup::available() {
   if (!h.unified.empty()) return "v2";
   if (h.memory.empty() && h.pids.empty()) return "";
   return std::string("v1") + (h.memory.empty() ? "" : " memory") + (h.pids.empty() ? "" : " pids");
+}
+
+bool Cgroup::available_memory() {
+  return !hierarchies().unified.empty() || !hierarchies().memory.empty();
 }
 
 void Cgroup::remove_stale() {
@@ -159,12 +183,21 @@ void Cgroup::remove_of(pid_t maker) {
 
 Cgroup::Cgroup() : maker_(::getpid()) {
   static std::atomic<int> counter{0};
-  const std::string name = "/zeroth-" + std::to_string(maker_) + "-" + std::to_string(counter++);
   const Hierarchies& h = hierarchies();
   const auto make = [&](const std::string& parent) -> std::string {
-    if (parent.empty() || ::mkdir((parent + name).c_str(), 0755) != 0) return "";
-    folders_.push_back(parent + name);
-    return folders_.back();
+    if (parent.empty()) return "";
+    // A name may be taken: by a process that was killed and had the same number.
+    constexpr int kMostTries = 1000;
+    for (int i = 0; i < kMostTries; ++i) {
+      const std::string folder =
+          parent + "/zeroth-" + std::to_string(maker_) + "-" + std::to_string(counter++);
+      if (::mkdir(folder.c_str(), 0755) == 0) {
+        folders_.push_back(folder);
+        return folder;
+      }
+      if (errno != EEXIST) break;
+    }
+    return "";
   };
   if (!h.unified.empty()) {
     memory_folder_ = processes_folder_ = make(h.unified);
@@ -189,6 +222,13 @@ bool Cgroup::set_limits(int64_t memory_bytes, int processes) {
     const bool lowered = write_text(limit, memory);
     write_text(with_swap, memory);  // absent without swap accounting
     all &= lowered || write_text(limit, memory);
+    write_text(memory_folder_ + "/memory.max_usage_in_bytes", "0");
+  }
+  if (!memory_folder_.empty()) {
+    const Counts now = counts(memory_folder_);
+    kills_ = now.kills;
+    at_limit_ = now.at_limit;
+    memory_bytes_ = memory_bytes;
   }
   if (!processes_folder_.empty())
     all &= write_text(processes_folder_ + "/pids.max", std::to_string(processes));
@@ -202,15 +242,16 @@ bool Cgroup::add(pid_t pid) {
   return all;
 }
 
-int64_t Cgroup::memory_kills() const {
-  if (memory_folder_.empty()) return 0;
-  for (const char* file : {"/memory.events", "/memory.oom_control"}) {
-    std::istringstream lines(read_text(memory_folder_ + file));
-    for (std::string key, value; lines >> key >> value;) {
-      if (key == "oom_kill") return std::atoll(value.c_str());
-    }
-  }
-  return 0;
+Cgroup::MemoryEvents Cgroup::memory_events() const {
+  MemoryEvents events;
+  if (memory_folder_.empty()) return events;
+  const Counts now = counts(memory_folder_);
+  events.killed = now.kills > kills_;
+  // Version 1 keeps the largest use: a charge of many pages fails a little below the limit.
+  constexpr int64_t kMargin = 4 << 20;
+  events.at_limit = now.at_limit > at_limit_ ||
+                    now.most_used > memory_bytes_ - std::min(kMargin, memory_bytes_ / 8);
+  return events;
 }
 
 Cgroup::~Cgroup() {

@@ -28,9 +28,15 @@ class Cgroup {
   bool add(pid_t pid);
   bool limits_memory() const { return !memory_folder_.empty(); }
   bool limits_processes() const { return !processes_folder_.empty(); }
-  int64_t memory_kills() const;  // processes killed so far because memory ran out
+  // Since the last set_limits: processes were killed because memory ran out, here or further up;
+  // and the group was at its own limit.
+  struct MemoryEvents {
+    bool killed = false, at_limit = false;
+  };
+  MemoryEvents memory_events() const;
 
   static std::string available();  // "v2", "v1 memory pids", or "" when none
+  static bool available_memory();  // the memory of a tree can be limited here
   // Removes the empty groups of processes that ended without doing so (kill -9). Another process'
   // groups and what runs in them stay as they are.
   static void remove_stale();
@@ -41,6 +47,7 @@ class Cgroup {
   const pid_t maker_;
   std::vector<std::string> folders_;
   std::string memory_folder_, processes_folder_;
+  int64_t memory_bytes_ = 0, kills_ = 0, at_limit_ = 0;
 };
 
 }  // namespace zeroth

@@ -139,6 +139,13 @@ CodeVerdict verdict_of(const SandboxResult& result, const std::string& nonce,
     verdict.reason = Reason::kCorrect;
     return verdict;
   }
+  // What the program did not bring about is no failure of its own.
+  if (result.starved || !result.disturbed.empty()) {
+    verdict.reason = Reason::kCheckerError;
+    verdict.detail = result.starved ? "its worker was stopped at its deadline, three times"
+                                    : shorten(result.disturbed);
+    return verdict;
+  }
   if (options.partial_credit && complete && verdict.total > 0)
     verdict.score = static_cast<double>(verdict.passed) / verdict.total;
   const bool answered = std::count(report.answered.begin(), report.answered.end(), 1) > 0;
@@ -150,22 +157,14 @@ CodeVerdict verdict_of(const SandboxResult& result, const std::string& nonce,
   return verdict;
 }
 
-// A program that timed out while this process was stopped itself gets more chances; the last
-// verdict stands.
-void rerun_starved(const std::vector<SandboxJob>& jobs, SandboxPool& pool,
-                   std::vector<SandboxResult>& results) {
+// A program that timed out while its worker was stopped, or failed while the machine ran out of
+// memory, gets more chances, alone: the last verdict stands.
+void rerun_disturbed(const std::vector<SandboxJob>& jobs, SandboxPool& pool,
+                     std::vector<SandboxResult>& results) {
   constexpr int kMoreChances = 2;
-  for (int i = 0; i < kMoreChances; ++i) {
-    std::vector<size_t> places;
-    std::vector<SandboxJob> again;
-    for (size_t k = 0; k < results.size(); ++k) {
-      if (!results[k].starved) continue;
-      places.push_back(k);
-      again.push_back(jobs[k]);
-    }
-    if (again.empty()) return;
-    std::vector<SandboxResult> fresh = pool.run(again);
-    for (size_t k = 0; k < places.size(); ++k) results[places[k]] = std::move(fresh[k]);
+  for (size_t k = 0; k < results.size(); ++k) {
+    for (int i = 0; i < kMoreChances && (results[k].starved || !results[k].disturbed.empty()); ++i)
+      results[k] = std::move(pool.run({jobs[k]})[0]);
   }
 }
 
@@ -203,7 +202,7 @@ std::vector<CodeVerdict> grade_code(const std::vector<CodeSubmission>& submissio
     jobs[i] = make_code_job(submissions[i], nonces[i], options, probe.python);
   }
   std::vector<SandboxResult> results = pool.run(jobs);
-  rerun_starved(jobs, pool, results);
+  rerun_disturbed(jobs, pool, results);
   std::vector<CodeVerdict> verdicts(submissions.size());
   for (size_t i = 0; i < submissions.size(); ++i) {
     const CodeTests& tests = *submissions[i].tests;

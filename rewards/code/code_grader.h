@@ -32,6 +32,9 @@ struct CodeTests {
   bool weak() const;         // some test runs beside the submission and could be fooled by it
 };
 
+// Compiling has its own time, on top of the limit.
+inline constexpr double kCompileSeconds = 10;
+
 struct CodeOptions {
   SandboxLimits limits;
   bool partial_credit = false;  // score = share of tests passed; else all or nothing

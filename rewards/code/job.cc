@@ -98,7 +98,7 @@ SandboxJob make_code_job(const CodeSubmission& submission, const std::string& no
     job.limits = options.limits;
     job.limits.memory_bytes =
         std::max<int64_t>(job.limits.memory_bytes, int64_t{1} << 30);  // g++ needs room
-    job.limits.wall_seconds += 10;                                     // compiling
+    job.limits.wall_seconds += kCompileSeconds;
     return job;
   }
   SandboxJob job = python_job(python, kRunnerScript, input);

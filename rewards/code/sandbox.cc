@@ -11,11 +11,15 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <thread>
 
 #include "core/error.h"
 #include "rewards/code/cgroup.h"
+#include "rewards/code/collector.h"
+#include "rewards/code/pipe.h"
 #include "rewards/code/process_tree.h"
 #include "rewards/code/sandbox_child.h"
 
@@ -23,46 +27,17 @@ namespace zeroth {
 namespace {
 
 using sandbox_detail::ChildPlan;
+using sandbox_detail::Collector;
+using sandbox_detail::JobPipes;
+using sandbox_detail::Pipe;
 using sandbox_detail::plan_root;
 using sandbox_detail::RootPlan;
-using sandbox_detail::tree_memory;
-using sandbox_detail::waited_for_core;
 using Clock = std::chrono::steady_clock;
 
+// Where user namespaces map only some users, "nobody" is one of them.
 constexpr unsigned kNobody = 65534;
-constexpr double kLeastGrant = 0.01;  // seconds
-// Without a cgroup the tree's memory is looked at so often, and so much is allowed to each process
-// for what it shares with its parent.
-constexpr int kWatchMilliseconds = 20;
-constexpr int64_t kSharedBytes = 8 << 20;
-
-class Pipe {
- public:
-  Pipe() {
-    int fds[2];
-    if (::pipe2(fds, O_CLOEXEC) != 0)
-      fail(std::string("cannot make a pipe: ") + std::strerror(errno), "raise ulimit -n");
-    read_ = fds[0];
-    write_ = fds[1];
-  }
-  ~Pipe() {
-    close_read();
-    close_write();
-  }
-  Pipe(const Pipe&) = delete;
-  Pipe& operator=(const Pipe&) = delete;
-  int read_end() const { return read_; }
-  int write_end() const { return write_; }
-  void close_read() { close_one(read_); }
-  void close_write() { close_one(write_); }
-
- private:
-  static void close_one(int& fd) {
-    if (fd >= 0) ::close(fd);
-    fd = -1;
-  }
-  int read_ = -1, write_ = -1;
-};
+// From clone to exec: a mount takes long on a busy machine. Longer is no fault of the program.
+constexpr int kSetUpMilliseconds = 60000;
 
 bool write_map(pid_t pid, const char* file, const std::string& text) {
   const int fd =
@@ -73,151 +48,32 @@ bool write_map(pid_t pid, const char* file, const std::string& text) {
   return done;
 }
 
-// Root maps an unprivileged outer user; anybody else maps themself.
+// Root maps an unprivileged outer user, another for each seat: the kernel counts pipes, pending
+// signals and more by user, and neighbours must not use up what a program may have. The range is
+// that of systemd's dynamic users, which own no files. Anybody else maps themself.
 bool map_ids(pid_t pid) {
-  const bool root = ::geteuid() == 0;
-  const auto line = [](unsigned outer) {
-    return std::to_string(sandbox_detail::kInnerId) + " " + std::to_string(outer) + " 1";
+  constexpr unsigned kFirst = 61184, kUsers = 65520 - kFirst;
+  const auto map = [pid](unsigned user, unsigned group) {
+    const auto line = [](unsigned outer) {
+      return std::to_string(sandbox_detail::kInnerId) + " " + std::to_string(outer) + " 1";
+    };
+    return write_map(pid, "uid_map", line(user)) && write_map(pid, "gid_map", line(group));
   };
-  if (!root && !write_map(pid, "setgroups", "deny")) return false;
-  return write_map(pid, "uid_map", line(root ? kNobody : ::geteuid())) &&
-         write_map(pid, "gid_map", line(root ? kNobody : ::getegid()));
+  if (::geteuid() != 0) return write_map(pid, "setgroups", "deny") && map(::geteuid(), ::getegid());
+  const unsigned user = kFirst + static_cast<unsigned>(::getpid()) % kUsers;
+  return map(user, user) || map(kNobody, kNobody);
 }
 
-// Feeds the input and collects the three streams until all are closed, the clock runs out or one is
-// too long.
-class Collector {
- public:
-  // `watch_memory`: no cgroup bounds the memory of the tree. `lifeline`: see SandboxSeat.
-  Collector(const SandboxJob& job, bool watch_memory, int lifeline, Pipe& in, Pipe& out, Pipe& err,
-            Pipe& report, SandboxResult& result)
-      : job_(job), watch_memory_(watch_memory), lifeline_(lifeline), in_(in), result_(result) {
-    streams_[0] = {&out, &result.out};
-    streams_[1] = {&err, &result.err};
-    streams_[2] = {&report, &result.report};
-    ::fcntl(in.write_end(), F_SETFL, O_NONBLOCK);
-  }
-
-  // False when the job has to be killed; result.status then says why. `pidfd` is readable once the
-  // program has ended: a stray process that holds a stream open must not delay the verdict. Time
-  // that the program waits for a core is not its own and moves the deadline, up to kMostPatience
-  // limits in all.
-  bool run(pid_t init, int pidfd, Clock::time_point deadline) {
-    bool ended = false;
-    double granted = 0;
-    while (!ended || drain_once(0)) {
-      if (ended) continue;
-      const auto left =
-          std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
-      const double waited = left > 0 ? 0 : waited_for_core(init);
-      const double most = job_.limits.wall_seconds * (kMostPatience - 1);
-      if (waited > granted + kLeastGrant && granted < most) {
-        const double more = std::min(waited, most) - granted;
-        granted += more;
-        result_.waited_seconds = granted;
-        deadline +=
-            std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(more));
-        continue;
-      }
-      if (left <= 0) {
-        const double late = std::chrono::duration<double>(Clock::now() - deadline).count();
-        result_.starved = late > job_.limits.wall_seconds / 4;  // we were stopped ourselves
-        result_.status = SandboxResult::Status::kTimeout;
-        return false;
-      }
-      pollfd fds[6];
-      int count = 0;
-      fds[count++] = {pidfd, POLLIN, 0};
-      fds[count++] = {lifeline_, POLLRDHUP, 0};
-      for (Stream& stream : streams_) {
-        if (stream.pipe->read_end() >= 0) fds[count++] = {stream.pipe->read_end(), POLLIN, 0};
-      }
-      if (in_.write_end() >= 0) fds[count++] = {in_.write_end(), POLLOUT, 0};
-      const int wait = watch_memory_ ? std::min<int>(static_cast<int>(left), kWatchMilliseconds)
-                                     : static_cast<int>(left);
-      if (::poll(fds, static_cast<nfds_t>(count), wait) < 0 && errno != EINTR) return true;
-      if (fds[1].revents != 0) {
-        result_.error = "who asked for the job has ended";
-        return false;
-      }
-      if (watch_memory_ && too_much_memory(init)) {
-        result_.status = SandboxResult::Status::kExited;
-        result_.signal = SIGKILL;
-        result_.out_of_memory = true;
-        return false;
-      }
-      feed();
-      drain_once(0);
-      if (too_long_) {
-        result_.status = SandboxResult::Status::kOutputLimit;
-        return false;
-      }
-      ended = (fds[0].revents & POLLIN) != 0;
-    }
-    if (too_long_) result_.status = SandboxResult::Status::kOutputLimit;
-    return !too_long_;
-  }
-
- private:
-  struct Stream {
-    Pipe* pipe = nullptr;
-    std::string* text = nullptr;
-  };
-
-  bool too_much_memory(pid_t init) {
-    const auto now = Clock::now();
-    if (now < next_look_) return false;
-    next_look_ = now + std::chrono::milliseconds(kWatchMilliseconds);
-    int processes = 0;
-    const int64_t bytes = tree_memory(init, &processes);
-    return bytes > job_.limits.memory_bytes + kSharedBytes * processes;
-  }
-
-  void feed() {
-    if (in_.write_end() < 0) return;
-    const ssize_t n = ::write(in_.write_end(), job_.input.data() + fed_, job_.input.size() - fed_);
-    if (n > 0) fed_ += static_cast<size_t>(n);
-    if (fed_ == job_.input.size() || (n < 0 && errno != EAGAIN && errno != EINTR))
-      in_.close_write();
-  }
-
-  // Reads what is there now; true when anything came.
-  bool drain_once(int timeout_ms) {
-    bool any = false;
-    for (Stream& stream : streams_) {
-      if (stream.pipe->read_end() < 0) continue;
-      pollfd fd{stream.pipe->read_end(), POLLIN, 0};
-      if (::poll(&fd, 1, timeout_ms) <= 0) continue;
-      char buffer[1 << 16];
-      const ssize_t n = ::read(fd.fd, buffer, sizeof(buffer));
-      if (n < 0) continue;
-      if (n == 0) {
-        stream.pipe->close_read();
-        continue;
-      }
-      any = true;
-      const size_t room = static_cast<size_t>(job_.limits.output_bytes) - stream.text->size();
-      stream.text->append(buffer, std::min(room, static_cast<size_t>(n)));
-      too_long_ |= static_cast<size_t>(n) > room;
-    }
-    return any && !too_long_;
-  }
-
-  const SandboxJob& job_;
-  const bool watch_memory_;
-  const int lifeline_;
-  Clock::time_point next_look_;
-  Pipe& in_;
-  SandboxResult& result_;
-  Stream streams_[3];
-  size_t fed_ = 0;
-  bool too_long_ = false;
-};
-
-SandboxResult infrastructure(const std::string& error) {
+// With the text of errno.
+SandboxResult infrastructure(const char* what) {
   SandboxResult result;
-  result.error = error;
+  result.error = std::string(what) + std::strerror(errno);
   return result;
+}
+
+uint64_t most_cpu_seconds(const SandboxLimits& limits) {
+  const double cores = std::max(1u, std::thread::hardware_concurrency());
+  return static_cast<uint64_t>((limits.wall_seconds + 2) * std::max(kMostPatience, 2 * cores));
 }
 
 // Writing to a child that has closed its input must be an error code, not a signal.
@@ -243,112 +99,172 @@ Cgroup& SandboxSeat::group_for(const SandboxLimits& limits) {
 SandboxResult SandboxSeat::run(const SandboxJob& job) {
   static const IgnorePipeSignal once;
   (void)once;
-  const auto start = Clock::now();
-  SandboxResult result;
   try {
-    result = attempt(job);
-    if (!group_) result = attempt(job);  // its group was gone
+    SandboxResult result = attempt(job);
+    return group_ ? result : attempt(job);  // its group was gone
   } catch (const Error& error) {
-    result = infrastructure(error.what());
+    SandboxResult result;
+    result.error = error.what();
+    return result;
   }
-  result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  return result;
 }
 
-SandboxResult SandboxSeat::attempt(const SandboxJob& job) {
-  const auto start = Clock::now();
-  SandboxResult result;
-  {
-    const RootPlan root = plan_root(job.compile, job.folders);
-    Pipe ready, status, in, out, err, report;
-    std::vector<char*> argv;
-    for (const std::string& arg : job.argv) argv.push_back(const_cast<char*>(arg.c_str()));
-    argv.push_back(nullptr);
-    ChildPlan plan;
-    plan.job = &job;
-    plan.root = &root;
-    plan.argv = argv.data();
-    plan.seccomp = &sandbox_detail::seccomp_program();
-    plan.ready_fd = ready.read_end();
-    plan.status_fd = status.write_end();
-    plan.stdin_fd = in.read_end();
-    plan.stdout_fd = out.write_end();
-    plan.stderr_fd = err.write_end();
-    plan.report_fd = report.write_end();
-    plan.drop_groups = ::geteuid() == 0;
+namespace {
 
-    Cgroup& group = group_for(job.limits);
-    plan.limit_processes = !group.limits_processes();
-    const int64_t kills = group.memory_kills();
-    constexpr unsigned long kFlags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET |
-                                     CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD | SIGCHLD;
-    int pidfd = -1;
-    const pid_t pid = static_cast<pid_t>(::syscall(SYS_clone, kFlags, nullptr, &pidfd, nullptr, 0));
-    if (pid < 0) {
-      return infrastructure(std::string("cannot make namespaces: ") + std::strerror(errno));
-    }
-    if (pid == 0) {
-      for (const int fd : {ready.write_end(), status.read_end(), in.write_end(), out.read_end(),
-                           err.read_end(), report.read_end()})
-        ::close(fd);
-      sandbox_detail::run_child(plan);
-    }
-    struct Reaper {
-      pid_t pid;
-      int pidfd;
-      int status = 0;
-      bool done = false;
-      int wait() {
-        if (!done) {
-          while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-          }
-          done = true;
-        }
-        return status;
-      }
-      ~Reaper() {
-        if (!done) ::kill(pid, SIGKILL);
-        wait();
-        ::close(pidfd);
-      }
-    } reaper{pid, pidfd};
-
-    const bool mapped = map_ids(pid);
-    if (!mapped) return infrastructure(std::string("cannot map the user: ") + std::strerror(errno));
-    if (!group.add(pid)) {
-      group_.reset();
-      return infrastructure("cannot put the program into its control group");
-    }
-    ready.close_write();
-    ready.close_read();
-    status.close_write();
-    in.close_read();
-    out.close_write();
-    err.close_write();
-    report.close_write();
-
-    Collector collector(job, !group.limits_memory(), lifeline_, in, out, err, report, result);
-    const auto deadline = start + std::chrono::duration_cast<Clock::duration>(
-                                      std::chrono::duration<double>(job.limits.wall_seconds));
-    const bool ended = collector.run(pid, pidfd, deadline);
-    if (!ended) ::kill(pid, SIGKILL);
-    const int code = reaper.wait();
-    result.out_of_memory |= group.memory_kills() > kills;
-    char text[256];
-    const ssize_t said = ::read(status.read_end(), text, sizeof(text));
-    if (said > 0) {
-      result.status = SandboxResult::Status::kInfrastructure;
-      result.error = "sandbox set-up failed: " + std::string(text, static_cast<size_t>(said));
-    } else if (ended) {
-      result.status = SandboxResult::Status::kExited;
-      if (WIFEXITED(code) && WEXITSTATUS(code) < 128)
-        result.exit_code = WEXITSTATUS(code);
-      else if (WIFEXITED(code))
-        result.signal = WEXITSTATUS(code) - 128;
-      else
-        result.signal = WTERMSIG(code);
-    }
+// Ends and reaps pid 1 of the namespace, and with it the whole tree, at the latest when it goes.
+class Tree {
+ public:
+  Tree(pid_t pid, int pidfd) : pid_(pid), pidfd_(pidfd) {}
+  ~Tree() {
+    if (!done_) end();
+    wait();
+    ::close(pidfd_);
   }
+  Tree(const Tree&) = delete;
+  Tree& operator=(const Tree&) = delete;
+  pid_t pid() const { return pid_; }
+  int pidfd() const { return pidfd_; }
+  void end() { ::kill(pid_, SIGKILL); }
+  int wait() {
+    while (!done_ && ::waitpid(pid_, &status_, 0) < 0 && errno == EINTR) {
+    }
+    done_ = true;
+    return status_;
+  }
+
+ private:
+  const pid_t pid_;
+  const int pidfd_;
+  int status_ = 0;
+  bool done_ = false;
+};
+
+// Until the program has been started, which closes the pipe. False when it was not: why is then in
+// the result.
+bool wait_for_start(int status_fd, int lifeline, SandboxResult& result) {
+  const auto deadline = Clock::now() + std::chrono::milliseconds(kSetUpMilliseconds);
+  std::string said;
+  for (;;) {
+    pollfd fds[2] = {{status_fd, POLLIN, 0}, {lifeline, POLLRDHUP, 0}};
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    if (left <= 0) {
+      result.error = "the machine is too busy to set a sandbox up";
+      return false;
+    }
+    if (::poll(fds, 2, static_cast<int>(left)) <= 0) continue;
+    if (fds[1].revents != 0) {
+      result.error = "who asked for the job has ended";
+      return false;
+    }
+    char text[256];
+    const ssize_t n = ::read(status_fd, text, sizeof(text));
+    if (n == 0) break;
+    if (n > 0) said.append(text, static_cast<size_t>(n));
+  }
+  if (said == std::string(1, sandbox_detail::kStarting)) return true;
+  if (!said.empty() && said[0] == sandbox_detail::kStarting) said.erase(0, 1);
+  result.error = "sandbox set-up failed: " + (said.empty() ? "it was killed" : said);
+  return false;
+}
+
+// Processes that the kernel killed on this machine because memory ran out.
+int64_t machine_kills() {
+  const std::string stat = sandbox_detail::proc_text("/proc/vmstat");
+  const size_t at = stat.find("\noom_kill ");
+  return at == std::string::npos ? 0 : std::atoll(stat.c_str() + at + 10);
+}
+
+// Tells kills that a program earned from those that it did not. Made just after the limits of
+// `group` were set.
+class MemoryWitness {
+ public:
+  explicit MemoryWitness(const Cgroup& group)
+      : group_(group), machine_(counted() ? 0 : machine_kills()) {}
+
+  void tell(SandboxResult& result) const {
+    const auto [killed, at_limit] = group_.memory_events();
+    result.out_of_memory |= killed && at_limit;
+    if ((killed && !at_limit) || (!counted() && machine_kills() > machine_))
+      result.disturbed = "the kernel killed processes because the machine ran out of memory";
+  }
+
+ private:
+  bool counted() const { return group_.limits_memory(); }
+  const Cgroup& group_;
+  const int64_t machine_;
+};
+
+}  // namespace
+
+SandboxResult SandboxSeat::attempt(const SandboxJob& job) {
+  SandboxResult result;
+  const RootPlan root = plan_root(job.compile, job.folders);
+  Pipe ready, status;
+  JobPipes pipes;
+  std::vector<char*> argv;
+  for (const std::string& arg : job.argv) argv.push_back(const_cast<char*>(arg.c_str()));
+  argv.push_back(nullptr);
+  Cgroup& group = group_for(job.limits);
+  ChildPlan plan;
+  plan.job = &job;
+  plan.root = &root;
+  plan.argv = argv.data();
+  plan.count_memory = !group.limits_memory();
+  plan.limit_processes = !group.limits_processes();
+  plan.seccomp = &sandbox_detail::seccomp_program(plan.count_memory);
+  plan.ready_fd = ready.read_end();
+  plan.status_fd = status.write_end();
+  plan.stdin_fd = pipes.in.read_end();
+  plan.stdout_fd = pipes.out.write_end();
+  plan.stderr_fd = pipes.err.write_end();
+  plan.report_fd = pipes.report.write_end();
+  plan.drop_groups = ::geteuid() == 0;
+  plan.cpu_seconds = most_cpu_seconds(job.limits);
+
+  const MemoryWitness witness(group);
+  constexpr unsigned long kFlags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET |
+                                   CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD | SIGCHLD;
+  int pidfd = -1;
+  const pid_t pid = static_cast<pid_t>(::syscall(SYS_clone, kFlags, nullptr, &pidfd, nullptr, 0));
+  if (pid < 0) return infrastructure("cannot make namespaces: ");
+  if (pid == 0) {
+    for (const int fd : {ready.write_end(), status.read_end(), pipes.in.write_end(),
+                         pipes.out.read_end(), pipes.err.read_end(), pipes.report.read_end()})
+      ::close(fd);
+    sandbox_detail::run_child(plan);
+  }
+  Tree tree(pid, pidfd);
+  if (!map_ids(pid)) return infrastructure("cannot map the user: ");
+  if (!group.add(pid)) {
+    const SandboxResult failed = infrastructure("cannot enter the control group: ");
+    tree.end();
+    tree.wait();
+    group_.reset();
+    return failed;
+  }
+  ready.close_write();
+  ready.close_read();
+  status.close_write();
+  pipes.in.close_read();
+  pipes.out.close_write();
+  pipes.err.close_write();
+  pipes.report.close_write();
+  if (!wait_for_start(status.read_end(), lifeline_, result)) return result;
+
+  const auto start = Clock::now();
+  Collector collector(job, plan.count_memory, lifeline_, pipes, result);
+  const bool ended = collector.run(pid, pidfd);
+  if (!ended) tree.end();
+  const int code = tree.wait();
+  result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  witness.tell(result);
+  if (!ended) return result;
+  result.status = SandboxResult::Status::kExited;
+  if (WIFEXITED(code) && WEXITSTATUS(code) < 128)
+    result.exit_code = WEXITSTATUS(code);
+  else
+    result.signal = WIFEXITED(code) ? WEXITSTATUS(code) - 128 : WTERMSIG(code);
   return result;
 }
 

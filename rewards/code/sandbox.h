@@ -22,9 +22,9 @@ namespace zeroth {
 inline constexpr double kMostPatience = 10;
 
 struct SandboxLimits {
-  // From start to SIGKILL of the tree. Time that a program of one thread was ready and waited for a
-  // core does not count, where the kernel tells, up to nine times the limit: a busy machine must
-  // not fail a right program.
+  // From the start of the program to SIGKILL of the tree. Time that the program was ready and
+  // others kept it from a core does not count, where the kernel tells, up to nine times the limit:
+  // a busy machine must not fail a right program. Beyond that there is no verdict.
   double wall_seconds = 3;
   int64_t memory_bytes =
       512 << 20;       // address space of a process, and the tree's memory where a cgroup holds
@@ -58,15 +58,18 @@ struct SandboxResult {
     kInfrastructure,  // the sandbox itself failed: no verdict about the program; see error
   };
   Status status = Status::kInfrastructure;
-  int exit_code = -1;    // when exited
-  int signal = 0;        // when killed by a signal (SIGKILL also for the cgroup's memory limit)
-  bool starved = false;  // timed out, but this process was stopped meanwhile: run it again
-  bool out_of_memory = false;  // the cgroup killed it for memory
-  std::string report;          // what it wrote to descriptor 3, the private channel
-  std::string out, err;        // standard output and error, cut at output_bytes
-  std::string error;           // text for kInfrastructure
-  double seconds = 0;          // wall clock
-  double waited_seconds = 0;   // of these, granted because the program waited for a core
+  int exit_code = -1;          // when exited
+  int signal = 0;              // when killed by a signal (SIGKILL also for the memory limit)
+  bool starved = false;        // timed out, but this process was stopped meanwhile: run it again
+  bool out_of_memory = false;  // killed because it used more memory than its limit
+  // Not empty: something happened on the machine that may have made a right program fail. Only a
+  // program that passed has a verdict then.
+  std::string disturbed;
+  std::string report;         // what it wrote to descriptor 3, the private channel
+  std::string out, err;       // standard output and error, cut at output_bytes
+  std::string error;          // text for kInfrastructure
+  double seconds = 0;         // wall clock, from its start until nothing of it was left
+  double waited_seconds = 0;  // of these, granted because the program waited for a core
 };
 
 class Cgroup;

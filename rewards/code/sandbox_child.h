@@ -15,12 +15,17 @@ struct ChildPlan {
   const RootPlan* root = nullptr;
   char* const* argv = nullptr;
   const sock_fprog* seccomp = nullptr;  // null: probing without the filter
-  int ready_fd = -1;   // the parent closes its end when the uid map and the cgroup are set
-  int status_fd = -1;  // the child writes "step errno" here when its set-up fails; closed by exec
+  int ready_fd = -1;  // the parent closes its end when the uid map and the cgroup are set
+  // kStarting is written here just before exec, which closes it; "step: error" when set-up fails.
+  int status_fd = -1;
   int stdin_fd = -1, stdout_fd = -1, stderr_fd = -1, report_fd = -1;
+  uint64_t cpu_seconds = 0;     // of a process; a program whose parent is stopped ends some day
   bool drop_groups = false;     // we are root: supplementary groups must go
   bool limit_processes = true;  // by RLIMIT_NPROC: no control group does
+  bool count_memory = false;    // see seccomp_program; /dev/zero, mapped, is such memory too
 };
+
+inline constexpr char kStarting = '+';
 
 // uid and gid inside the user namespace.
 inline constexpr unsigned kInnerId = 1000;
@@ -38,7 +43,9 @@ void build_root(const ChildPlan& plan);
 // Never returns.
 [[noreturn]] void run_child(const ChildPlan& plan);
 
-// The seccomp program (classic BPF), built once. Throws Error when libseccomp fails.
-const sock_fprog& seccomp_program();
+// The seccomp program (classic BPF), built once. `count_memory`: no control group bounds memory, so
+// what could not be counted from outside (TreeMemory) is refused: shared anonymous memory, huge
+// pages, larger socket buffers, local datagram sockets. Throws Error when libseccomp fails.
+const sock_fprog& seccomp_program(bool count_memory);
 
 }  // namespace zeroth::sandbox_detail

@@ -158,6 +158,7 @@ std::string pack(const SandboxResult& result) {
   w.number(result.signal);
   w.number(result.out_of_memory);
   w.number(result.starved);
+  w.text(result.disturbed);
   w.text(result.report);
   w.text(result.out);
   w.text(result.err);
@@ -175,6 +176,7 @@ SandboxResult unpack_result(const std::string& bytes) {
   result.signal = static_cast<int>(r.number());
   result.out_of_memory = r.number() != 0;
   result.starved = r.number() != 0;
+  result.disturbed = r.text();
   result.report = r.text();
   result.out = r.text();
   result.err = r.text();

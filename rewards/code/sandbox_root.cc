@@ -183,7 +183,8 @@ void bind_folders(const ChildPlan& plan) {
 
 void bind_devices(const ChildPlan& plan) {
   check(plan, ::mkdir("dev", 0755) == 0, "make /dev");
-  for (const char* name : {"null", "zero", "urandom", "random"}) {
+  for (const char* name : {"null", "urandom", "random", "zero"}) {
+    if (plan.count_memory && std::strcmp(name, "zero") == 0) continue;
     char from[32], to[32];
     std::snprintf(from, sizeof(from), "/dev/%s", name);
     std::snprintf(to, sizeof(to), "dev/%s", name);

@@ -42,11 +42,43 @@ constexpr int kRefused[] = {
     SCMP_SYS(memfd_create), SCMP_SYS(memfd_secret), SCMP_SYS(shmget), SCMP_SYS(msgget),
     SCMP_SYS(semget), SCMP_SYS(mq_open), SCMP_SYS(remap_file_pages), SCMP_SYS(vmsplice),
     SCMP_SYS(modify_ldt),
+    // The watcher goes first; see run_child.
+    SCMP_SYS(sched_setscheduler), SCMP_SYS(sched_setparam), SCMP_SYS(sched_setattr),
     // What others do in the folders that are seen, and where those come from.
     SCMP_SYS(inotify_init), SCMP_SYS(inotify_init1), SCMP_SYS(inotify_add_watch), kStatMount,
     kListMount};
 
-std::vector<sock_filter> build() {
+using Rule = scmp_arg_cmp;
+
+int refuse(scmp_filter_ctx context, int error, int call, const std::vector<Rule>& rules) {
+  return seccomp_rule_add_array(context, SCMP_ACT_ERRNO(error), call,
+                                static_cast<unsigned>(rules.size()), rules.data());
+}
+
+int refuse_uncounted(scmp_filter_ctx context) {
+  constexpr uint64_t kSharedAnonymous = MAP_SHARED | MAP_ANONYMOUS;
+  int status = refuse(context, ENOMEM, SCMP_SYS(mmap),
+                      {SCMP_A3(SCMP_CMP_MASKED_EQ, kSharedAnonymous, kSharedAnonymous)});
+  status |= refuse(context, ENOMEM, SCMP_SYS(mmap),
+                   {SCMP_A3(SCMP_CMP_MASKED_EQ, uint64_t{MAP_HUGETLB}, uint64_t{MAP_HUGETLB})});
+  // Socket buffers of up to wmem_max each.
+  for (const uint64_t option : {SO_SNDBUF, SO_RCVBUF, SO_SNDBUFFORCE, SO_RCVBUFFORCE}) {
+    status |= refuse(context, EPERM, SCMP_SYS(setsockopt),
+                     {SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, SOL_SOCKET),
+                      SCMP_A2(SCMP_CMP_MASKED_EQ, 0xffffffffu, option)});
+  }
+  for (const int call : {SCMP_SYS(socket), SCMP_SYS(socketpair)}) {
+    // A closed datagram socket leaves its messages with the receiver, which is one socket only.
+    for (const uint64_t type : {SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET}) {
+      status |= refuse(context, EACCES, call,
+                       {SCMP_A0(SCMP_CMP_MASKED_EQ, 0xffffffffu, AF_UNIX),
+                        SCMP_A1(SCMP_CMP_MASKED_EQ, 0xfu, type)});
+    }
+  }
+  return status;
+}
+
+std::vector<sock_filter> build(bool count_memory) {
   scmp_filter_ctx context = seccomp_init(SCMP_ACT_ALLOW);
   if (context == nullptr) fail("cannot build the seccomp filter", "is libseccomp 2.5 installed?");
   int status = 0;
@@ -79,6 +111,7 @@ std::vector<sock_filter> build() {
   // The terminal of whoever started us must not be typed into (CVE-2017-5226).
   status |= seccomp_rule_add(context, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,
                              SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, 0x5412u));
+  if (count_memory) status |= refuse_uncounted(context);
   const int file = ::memfd_create("seccomp", MFD_CLOEXEC);
   if (status != 0 || file < 0 || seccomp_export_bpf(context, file) != 0) {
     seccomp_release(context);
@@ -99,11 +132,20 @@ std::vector<sock_filter> build() {
 
 }  // namespace
 
-const sock_fprog& seccomp_program() {
-  static const std::vector<sock_filter> program = build();
-  static const sock_fprog view{static_cast<unsigned short>(program.size()),
-                               const_cast<sock_filter*>(program.data())};
-  return view;
+const sock_fprog& seccomp_program(bool count_memory) {
+  struct Program {
+    explicit Program(bool count) : filter(build(count)) {
+      view = {static_cast<unsigned short>(filter.size()), filter.data()};
+    }
+    std::vector<sock_filter> filter;
+    sock_fprog view{};
+  };
+  if (count_memory) {
+    static const Program program(true);
+    return program.view;
+  }
+  static const Program program(false);
+  return program.view;
 }
 
 }  // namespace zeroth::sandbox_detail

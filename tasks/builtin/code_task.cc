@@ -1,5 +1,7 @@
 #include "tasks/builtin/code_task.h"
 
+#include <cstdio>
+#include <mutex>
 #include <set>
 
 #include "tasks/rows.h"
@@ -65,6 +67,15 @@ std::unique_ptr<SandboxPool> make_sandbox_pool(const SandboxOptions& options) {
     fail("programs cannot be run safely on this machine:\n" + probe.text(),
          "run where user namespaces and seccomp are allowed, with python3 below /usr");
   }
+  // Said once, whatever the number of tasks.
+  static std::once_flag said;
+  std::call_once(said, [&] {
+    for (const SandboxProbe::Layer& layer : probe.layers) {
+      if (!layer.holds)
+        std::fprintf(stderr, "code sandbox: %s is absent: %s\n", layer.name.c_str(),
+                     layer.detail.c_str());
+    }
+  });
   return std::make_unique<SandboxPool>(options.workers);
 }
 

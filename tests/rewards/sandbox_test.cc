@@ -1,7 +1,13 @@
 #include "rewards/code/sandbox.h"
 
 #include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <filesystem>
+
+#include "rewards/code/cgroup.h"
+#include "rewards/code/patience.h"
 #include "rewards/code/sandbox_pool.h"
 
 using namespace zeroth;
@@ -112,4 +118,95 @@ TEST_CASE("sandbox: a program sees the folders that it needs and those it is giv
   CHECK(results[2].out.find("True") != std::string::npos);
   CHECK(results[3].status == SandboxResult::Status::kInfrastructure);
   CHECK(results[3].error.find("/usr/share/../../etc") != std::string::npos);
+}
+
+TEST_CASE("sandbox: a program that could not be started is no verdict") {
+  if (refused_here()) return;
+  SandboxPool pool(1);
+  SandboxJob job = python("");
+  job.argv[0] = "/usr/bin/no_such_program";
+  const SandboxResult result = pool.run({job})[0];
+  CHECK(result.status == SandboxResult::Status::kInfrastructure);
+  CHECK(result.error.find("start the program") != std::string::npos);
+  job = python("");
+  job.files = {{"a/b", "x"}};
+  CHECK(pool.run({job})[0].error.find("create an input file") != std::string::npos);
+  CHECK(fine(pool.run({python("")})[0]));
+}
+
+TEST_CASE("sandbox: processes that share memory are counted once") {
+  if (refused_here()) return;
+  SandboxPool pool(1);
+  SandboxJob job = python(
+      "import os, time\n"
+      "x = bytearray(150 << 20)\n"
+      "children = []\n"
+      "for i in range(6):\n"
+      "    pid = os.fork()\n"
+      "    if pid == 0:\n"
+      "        time.sleep(.4)\n"
+      "        os._exit(0)\n"
+      "    children.append(pid)\n"
+      "for pid in children: assert os.waitpid(pid, 0)[1] == 0\n");
+  job.limits.memory_bytes = 300 << 20;
+  CHECK(count_fine(pool.run({job})) == 1);
+}
+
+TEST_CASE("sandbox: only waiting that others caused moves a deadline") {
+  using sandbox_detail::kept_waiting;
+  using sandbox_detail::TreeTimes;
+  const auto tree = [](std::map<pid_t, TreeTimes::Times> threads, int64_t reaped = 0) {
+    return TreeTimes{std::move(threads), reaped};
+  };
+  const TreeTimes none = tree({{1, {0, 0}}, {2, {0, 0}}});
+  // One thread, alone and kept waiting.
+  CHECK(kept_waiting(tree({{1, {5, 7}}}), tree({{1, {15, 7}}})) == 0);
+  CHECK(kept_waiting(tree({{1, {5, 7}}}), tree({{1, {15, 37}}})) == 30);
+  // The second thread had the core that the first one waited for.
+  CHECK(kept_waiting(none, tree({{1, {0, 40}}, {2, {40, 0}}})) == 0);
+  // It had it for a part of the time.
+  CHECK(kept_waiting(none, tree({{1, {0, 40}}, {2, {10, 30}}})) == 30);
+  // Both wait for others: the time counts once.
+  CHECK(kept_waiting(none, tree({{1, {0, 40}}, {2, {0, 40}}})) == 40);
+  // A child that has ended had it.
+  CHECK(kept_waiting(tree({{1, {0, 0}}}), tree({{1, {0, 40}}}, 35)) == 5);
+  // Who came or went may have had it.
+  CHECK(kept_waiting(none, tree({{1, {0, 40}}})) == 0);
+  CHECK(kept_waiting(none, tree({{1, {0, 40}}, {3, {0, 0}}})) == 0);
+  // Too many threads to look at.
+  CHECK(kept_waiting(tree({}), tree({})) == 0);
+}
+
+TEST_CASE("sandbox: groups of processes that were killed are removed") {
+  if (Cgroup::available().empty()) {
+    MESSAGE("no control group can be made here");
+    return;
+  }
+  const auto groups_of = [](pid_t pid) {
+    int found = 0;
+    const std::string begin = "zeroth-" + std::to_string(pid) + "-";
+    std::error_code error;
+    std::filesystem::recursive_directory_iterator at("/sys/fs/cgroup", error), end;
+    for (; !error && at != end; at.increment(error))
+      found += at->path().filename().string().rfind(begin, 0) == 0;
+    return found;
+  };
+  const auto leave_one = [] {
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      new Cgroup();
+      ::_exit(0);
+    }
+    ::waitpid(pid, nullptr, 0);
+    return pid;
+  };
+  const Cgroup own;
+  const pid_t first = leave_one(), second = leave_one();
+  REQUIRE(groups_of(first) > 0);
+  Cgroup::remove_of(first);
+  CHECK(groups_of(first) == 0);
+  CHECK(groups_of(second) > 0);
+  Cgroup::remove_stale();
+  CHECK(groups_of(second) == 0);
+  CHECK(groups_of(::getpid()) > 0);
 }

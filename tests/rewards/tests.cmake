@@ -6,7 +6,9 @@ add_test(NAME rewards/hostile_code
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(rewards/hostile_code PROPERTIES TIMEOUT 900)
 
-add_test(NAME rewards/sandbox_mounts
-         COMMAND ${CMAKE_CURRENT_LIST_DIR}/sandbox_mounts.sh $<TARGET_FILE:zeroth>
-         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-set_tests_properties(rewards/sandbox_mounts PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77)
+foreach(name mounts memory killed)
+  add_test(NAME rewards/sandbox_${name}
+           COMMAND ${CMAKE_CURRENT_LIST_DIR}/sandbox_${name}.sh $<TARGET_FILE:zeroth>
+           WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(rewards/sandbox_${name} PROPERTIES TIMEOUT 900 SKIP_RETURN_CODE 77)
+endforeach()

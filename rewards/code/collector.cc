@@ -1,0 +1,157 @@
+#include "rewards/code/collector.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+
+namespace zeroth::sandbox_detail {
+namespace {
+
+using Seconds = std::chrono::duration<double>;
+
+// Memory is looked at so often that little can be filled meanwhile, at the speed at which two cores
+// get fresh pages. A single process has a limit of its own and is looked at for having started
+// others. Looking takes a third of a core at most.
+constexpr double kFillRate = 4e9;  // bytes a second
+constexpr double kLeastWatch = 0.002, kMostWatch = 0.005, kAloneWatch = 0.02;
+constexpr double kWatchShare = 2;
+// Patience is looked at every 20 to 60 ms, unless that costs much.
+constexpr double kLookMean = 0.04, kLookShare = 50;
+
+std::chrono::steady_clock::duration ticks(double seconds) {
+  return std::chrono::duration_cast<std::chrono::steady_clock::duration>(Seconds(seconds));
+}
+
+// Of this thread: what looking costs, however busy the machine is.
+double cpu_seconds() {
+  timespec used;
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+  return static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) * 1e-9;
+}
+
+}  // namespace
+
+Collector::Collector(const SandboxJob& job, bool watch_memory, int lifeline, JobPipes& pipes,
+                     SandboxResult& result)
+    : job_(job),
+      watch_memory_(watch_memory),
+      lifeline_(lifeline),
+      result_(result),
+      in_(pipes.in),
+      streams_{
+          {&pipes.out, &result.out}, {&pipes.err, &result.err}, {&pipes.report, &result.report}},
+      jitter_(std::random_device{}()) {
+  ::fcntl(in_.write_end(), F_SETFL, O_NONBLOCK);
+}
+
+bool Collector::run(pid_t init, int pidfd) {
+  start_ = next_watch_ = Clock::now();
+  next_look_ = start_ + ticks(kLookMean);
+  deadline_ = start_ + ticks(job_.limits.wall_seconds);
+  patience_.emplace(init);
+  memory_.emplace(init, job_.limits.memory_bytes);
+  for (bool ended = false; !ended || drain_once();) {
+    if (ended) continue;
+    auto until = std::min(deadline_, next_look_);
+    if (watch_memory_) until = std::min(until, next_watch_);
+    const Event event = wait(pidfd, until);
+    if (event == Event::kOrphaned) {
+      result_.error = "who asked for the job has ended";
+      return false;
+    }
+    feed();
+    drain_once();
+    if (too_long_) break;
+    ended = event == Event::kEnded;
+    if (!ended && (!in_time() || too_much_memory())) return false;
+  }
+  if (too_long_) result_.status = SandboxResult::Status::kOutputLimit;
+  return !too_long_;
+}
+
+Collector::Event Collector::wait(int pidfd, Clock::time_point until) {
+  const auto left = std::chrono::duration_cast<std::chrono::microseconds>(until - Clock::now());
+  const auto most = std::max<int64_t>(left.count(), 0);
+  pollfd fds[6] = {{pidfd, POLLIN, 0}, {lifeline_, POLLRDHUP, 0}};
+  nfds_t count = 2;
+  for (const Stream& stream : streams_) {
+    if (stream.pipe->read_end() >= 0) fds[count++] = {stream.pipe->read_end(), POLLIN, 0};
+  }
+  if (in_.write_end() >= 0) fds[count++] = {in_.write_end(), POLLOUT, 0};
+  const timespec patience{static_cast<time_t>(most / 1000000),
+                          static_cast<long>(most % 1000000 * 1000)};
+  if (::ppoll(fds, count, &patience, nullptr) <= 0) return Event::kNone;
+  if (fds[1].revents != 0) return Event::kOrphaned;
+  return (fds[0].revents & POLLIN) != 0 ? Event::kEnded : Event::kNone;
+}
+
+bool Collector::in_time() {
+  const auto now = Clock::now();
+  if (now < next_look_ && now < deadline_) return true;
+  const double before = cpu_seconds();
+  const double limit = job_.limits.wall_seconds, most = limit * (kMostPatience - 1);
+  result_.waited_seconds = std::min(patience_->look(), most);
+  deadline_ = start_ + ticks(limit + result_.waited_seconds);
+  const double spread = std::uniform_real_distribution<double>(0.5, 1.5)(jitter_);
+  next_look_ =
+      Clock::now() + ticks(std::max(kLookMean * spread, kLookShare * (cpu_seconds() - before)));
+  if (now < deadline_) return true;
+  result_.status = SandboxResult::Status::kTimeout;
+  result_.starved = Seconds(now - deadline_).count() > limit / 4;  // we were stopped ourselves
+  if (result_.waited_seconds == most) {
+    result_.status = SandboxResult::Status::kInfrastructure;
+    result_.error = "the machine is too busy: the program waited for a core for " +
+                    std::to_string(most) + " s, its limit is " + std::to_string(limit) + " s";
+  }
+  return false;
+}
+
+bool Collector::too_much_memory() {
+  if (!watch_memory_ || Clock::now() < next_watch_) return false;
+  const double before = cpu_seconds();
+  const int64_t limit = job_.limits.memory_bytes;
+  const int64_t used = memory_->look();
+  const double room = std::clamp(static_cast<double>(limit - used) / kFillRate, kLeastWatch,
+                                 memory_->processes() > 1 ? kMostWatch : kAloneWatch);
+  next_watch_ = Clock::now() + ticks(std::max(room, kWatchShare * (cpu_seconds() - before)));
+  if (used <= limit) return false;
+  result_.status = SandboxResult::Status::kExited;
+  result_.signal = SIGKILL;
+  result_.out_of_memory = true;
+  return true;
+}
+
+void Collector::feed() {
+  if (in_.write_end() < 0) return;
+  const ssize_t n = ::write(in_.write_end(), job_.input.data() + fed_, job_.input.size() - fed_);
+  if (n > 0) fed_ += static_cast<size_t>(n);
+  if (fed_ == job_.input.size() || (n < 0 && errno != EAGAIN && errno != EINTR)) in_.close_write();
+}
+
+// Reads what is there now; true when anything came and more may.
+bool Collector::drain_once() {
+  bool any = false;
+  for (Stream& stream : streams_) {
+    if (stream.pipe->read_end() < 0) continue;
+    pollfd fd{stream.pipe->read_end(), POLLIN, 0};
+    if (::poll(&fd, 1, 0) <= 0) continue;
+    char buffer[1 << 16];
+    const ssize_t n = ::read(fd.fd, buffer, sizeof(buffer));
+    if (n < 0) continue;
+    if (n == 0) {
+      stream.pipe->close_read();
+      continue;
+    }
+    any = true;
+    const size_t room = static_cast<size_t>(job_.limits.output_bytes) - stream.text->size();
+    stream.text->append(buffer, std::min(room, static_cast<size_t>(n)));
+    too_long_ |= static_cast<size_t>(n) > room;
+  }
+  return any && !too_long_;
+}
+
+}  // namespace zeroth::sandbox_detail
