@@ -13,7 +13,7 @@
 #include "kernels/limits.h"
 #include "policy/policy.h"
 #include "rl/trainer.h"
-#include "rollout/engine.h"
+#include "rollout/local_sampler.h"
 #include "rollout/roofline.h"
 
 namespace zeroth {
@@ -111,13 +111,13 @@ class Bench {
     std::fprintf(stderr, "decode, batch %d\n", batch);
     EngineConfig config;
     config.max_batch = batch;
-    Engine engine(policy_.weights(), nullptr, config);
+    LocalSampler sampler(policy_.weights(), nullptr, config);
     const GenerationRequest request = make_request(policy_.config(), options_, 0, batch);
     const double begin = now();
     double best = 1e300;
     do {
       const double start = now();
-      engine.generate({request});
+      sampler.generate({request});
       best = std::min(best, now() - start);
     } while (now() - begin < options_.seconds);
     // What fits into the last-level cache is read from there: memory is not its limit.
@@ -136,14 +136,14 @@ class Bench {
     return row;
   }
 
-  std::vector<Group> sample_groups(Engine& engine, ActivationStore* store) {
+  std::vector<Group> sample_groups(Sampler& sampler, Tickets& tickets) {
     std::vector<GenerationRequest> requests;
     for (int i = 0; i < options_.prompts; ++i) {
       requests.push_back(make_request(policy_.config(), options_, i, options_.samples));
     }
-    engine.publish(policy_.weights());
-    auto samples = engine.generate(requests, nullptr, {}, store);
-    engine.publish(nullptr);
+    sampler.publish(policy_.weights());
+    auto samples = sampler.generate(requests, {.tickets = &tickets});
+    sampler.publish(nullptr);  // as the training loop
     std::vector<Group> groups(requests.size());
     for (size_t i = 0; i < groups.size(); ++i) {
       groups[i].prompt_tokens = requests[i].prompt;
@@ -165,12 +165,15 @@ class Bench {
                     options_.tokens, 1.0);
     EngineConfig config;
     config.max_batch = std::min(options_.prompts * options_.samples, 256);
-    Engine engine(policy_.weights(), nullptr, config);  // a run keeps one, too
-    trainer.update(sample_groups(engine, trainer.activation_store()), 0);
+    // A run keeps one, too.
+    LocalSampler sampler(policy_.weights(), nullptr, config, trainer.activation_store());
+    Tickets tickets;
+    const std::vector<Group> warm_up = sample_groups(sampler, tickets);
+    trainer.update(warm_up, 0, tickets);
     const double start = now();
-    const std::vector<Group> groups = sample_groups(engine, trainer.activation_store());
+    const std::vector<Group> groups = sample_groups(sampler, tickets);
     const double sampled = now();
-    const StepReport report = trainer.update(groups, 1);
+    const StepReport report = trainer.update(groups, 1, tickets);
     const double end = now();
     const double tokens = double(options_.prompts) * options_.samples * options_.tokens;
     const double rows = tokens + double(options_.prompts) * options_.prompt_tokens;

@@ -94,8 +94,7 @@ Measured measure(const TrainingRun& run, const DemoOptions& options, Background&
       return;
     }
   };
-  run.engine->publish(run.policy->weights());
-  measured.report = evaluate(*run.engine, *run.tokenizer, *run.task, eval);
+  measured.report = evaluate(*run.sampler, *run.tokenizer, *run.task, eval);
   return measured;
 }
 

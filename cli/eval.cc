@@ -14,7 +14,7 @@
 #include "policy/weights.h"
 #include "rl/chat.h"
 #include "rl/evaluate.h"
-#include "rollout/engine.h"
+#include "rollout/local_sampler.h"
 #include "tasks/task_spec.h"
 #include "text/tokenizer.h"
 
@@ -83,7 +83,7 @@ int run_eval(const Args& args) {
   EngineConfig engine_config;
   engine_config.max_batch = command.batch;
   engine_config.cache_mb = command.cache_mb;
-  Engine engine(weights, tokenizer.get(), engine_config);
+  LocalSampler sampler(weights, tokenizer.get(), engine_config);
 
   EvalOptions options;
   options.n = command.n;
@@ -125,7 +125,7 @@ int run_eval(const Args& args) {
   options.background = &background;
   EvalReport report;
   try {
-    report = evaluate(engine, *tokenizer, *task, options);
+    report = evaluate(sampler, *tokenizer, *task, options);
   } catch (const Interrupted& stopped) {
     if (file) file->close();
     end_interrupted(std::string("zeroth: ") + stopped.what());

@@ -16,7 +16,7 @@
 #include "model/formats/gguf_model.h"
 #include "policy/weights.h"
 #include "rl/chat.h"
-#include "rollout/engine.h"
+#include "rollout/local_sampler.h"
 #include "tasks/options.h"
 #include "text/tokenizer.h"
 
@@ -146,16 +146,17 @@ int run_sample(const Args& args) {
   EngineConfig config;
   config.max_batch = options.batch;
   config.cache_mb = options.cache_mb;
-  Engine engine(weights, tokenizer.get(), config);
+  LocalSampler sampler(weights, tokenizer.get(), config);
   const std::atomic<bool>& interrupted = stop_on_interrupt();
   InOrder printer(options.json);
-  const auto samples =
-      engine.generate({request}, &interrupted,
-                      [&](int, int index, const Sample& sample) { printer.add(index, sample); });
+  const auto samples = sampler.generate(
+      {request}, {.cancel = &interrupted, .done = [&](int, int index, const Sample& sample) {
+                    printer.add(index, sample);
+                  }});
   for (int i = 0; i < options.n; ++i) {
     if (samples[0][i].finish == FinishReason::kAborted) printer.add(i, samples[0][i]);
   }
-  const EngineStats& stats = engine.stats();
+  const SamplerStats& stats = sampler.stats();
   std::fprintf(stderr, "%lld tokens in %.2f s, %.0f tokens/s%s\n",
                static_cast<long long>(stats.sampled_tokens), stats.seconds,
                static_cast<double>(stats.sampled_tokens) / std::max(stats.seconds, 1e-9),

@@ -428,7 +428,7 @@ Json export_row(const SampleAddress& address, const Group& group, const SampleSc
               {"advantage", sample.advantage},
               {"finish", to_string(sample.finish)},
               {"tokens", sample.tokens.size()},
-              {"version", sample.version},
+              {"version", first_version(sample)},
               {"verdicts", parts},
               {"correct", scan.correct},
               {"flips", scan.flips},

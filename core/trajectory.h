@@ -62,6 +62,13 @@ struct Verdict {
   Json info;  // facts of the checker (tries, illegal tries, ...); numbers are averaged into metrics
 };
 
+// Tokens from `first` on, up to the next segment, were drawn by weights of this version.
+struct VersionSegment {
+  int32_t first = 0;
+  WeightsVersion version = 0;
+  bool operator==(const VersionSegment&) const = default;
+};
+
 // One completion with everything that was known when it was sampled.
 struct Sample {
   StreamKey key;                // names its random draws; the sample can be regenerated from it
@@ -76,11 +83,9 @@ struct Sample {
   std::vector<uint8_t> experts;  // [tokens, moe layers, top-k] chosen expert ids, surest first
   std::vector<uint8_t> router_confidence;  // [tokens, moe layers] the router's score of the first
                                            // of them (softmax probability or sigmoid), in 1/255
-  WeightsVersion version = 0;              // weights that sampled it
-  // [prompt + tokens - 1] numbers of its rows in the activation store of sampling, prompt first,
-  // and the store's epoch, without which they mean nothing; empty when they were not (all) kept.
-  std::vector<int32_t> activation_rows;
-  int64_t activation_epoch = 0;
+  // Which weights drew which tokens, ascending by first; one segment unless weights were switched
+  // while it was sampled. A sample that was sampled has at least one.
+  std::vector<VersionSegment> versions;
   FinishReason finish = FinishReason::kStop;
   std::string text;  // decoded tokens, stop string and end-of-text left out
 
@@ -89,6 +94,11 @@ struct Sample {
   bool masked = false;   // checker error, aborted, or truncated with overlong masking: no loss
   double advantage = 0;  // by assign_advantages
 };
+
+// Of the weights that drew the first token; 0 for a sample that was never sampled.
+inline WeightsVersion first_version(const Sample& sample) {
+  return sample.versions.empty() ? 0 : sample.versions.front().version;
+}
 
 // All samples of one problem at one step.
 struct Group {

@@ -151,7 +151,11 @@ Json RunView::trace(const SampleAddress& address) {
   out["group"] = address.group;
   out["sample"] = address.sample;
   out["source"] = to_string(address.source);
-  out["version"] = sample.version;
+  out["version"] = first_version(sample);
+  if (sample.versions.size() > 1) {  // weights were switched while it was sampled
+    for (const VersionSegment& segment : sample.versions)
+      out["versions"].push_back({{"first", segment.first}, {"version", segment.version}});
+  }
   out["task"] = group.problem.task;
   out["problem"] = group.problem.id;
   out["prompt"] = group.problem.prompt;

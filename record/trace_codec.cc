@@ -202,6 +202,13 @@ Json sample_json(const Sample& sample, const StoredText& text, const StreamKey& 
   return json;
 }
 
+// [[first token, version], ..]
+Json segments_json(const std::vector<VersionSegment>& versions) {
+  Json out = Json::array();
+  for (const VersionSegment& segment : versions) out.push_back({segment.first, segment.version});
+  return out;
+}
+
 }  // namespace
 
 uint16_t group_version(const Group& group) {
@@ -212,7 +219,7 @@ uint16_t group_version(const Group& group) {
 std::string encode_group(const Group& group, const Vocabulary& vocabulary) {
   const std::vector<Sample>& samples = group.samples;
   const StreamKey first = samples.empty() ? StreamKey{} : samples[0].key;
-  const WeightsVersion version = samples.empty() ? 0 : samples[0].version;
+  const WeightsVersion version = samples.empty() ? 0 : first_version(samples[0]);
   std::vector<TokenId> ids(group.prompt_tokens);
   std::vector<float> logprobs;
   std::vector<uint16_t> entropies;
@@ -226,7 +233,8 @@ std::string encode_group(const Group& group, const Vocabulary& vocabulary) {
     const StoredText text = stored_text(sample, vocabulary, derived_left);
     texts += text.bytes;
     Json json = sample_json(sample, text, first, i);
-    if (sample.version != version) json["w"] = sample.version;
+    if (first_version(sample) != version) json["w"] = first_version(sample);
+    if (sample.versions.size() > 1) json["ws"] = segments_json(sample.versions);
     // Absent arrays stay absent: their lengths say so.
     if (sample.logprobs.size() != sample.tokens.size()) json["nl"] = sample.logprobs.size();
     if (sample.entropies.size() != sample.tokens.size()) json["ne"] = sample.entropies.size();
@@ -306,13 +314,32 @@ Extent extent_of(const Json& json, uint64_t limit) {
   return extent;
 }
 
-Sample sample_of(const Json& json, const StreamKey& first, size_t index, WeightsVersion version) {
+// First tokens ascend from 0 to below the number of tokens.
+std::vector<VersionSegment> segments_of(const Json& json, uint64_t tokens) {
+  std::vector<VersionSegment> out;
+  for (const Json& segment : json) {
+    const auto first = whole<int32_t>(segment.at(0), "a segment of weights");
+    const bool later = !out.empty() && first > out.back().first;
+    if (out.empty() ? first != 0 : !later || static_cast<uint64_t>(first) >= tokens)
+      malformed("weights versions of a sample");
+    out.push_back({first, whole<WeightsVersion>(segment.at(1), "a segment of weights")});
+  }
+  if (out.empty()) malformed("weights versions of a sample");
+  return out;
+}
+
+Sample sample_of(const Json& json, const StreamKey& first, size_t index, WeightsVersion version,
+                 uint64_t tokens) {
   Sample sample;
   sample.key = first;
   sample.key.sample += static_cast<uint32_t>(index);
   if (const auto key = json.find("k"); key != json.end()) sample.key = key_of(*key);
   const auto own_version = json.find("w");
-  sample.version = own_version == json.end() ? version : whole<WeightsVersion>(*own_version, "w");
+  sample.versions = {
+      {0, own_version == json.end() ? version : whole<WeightsVersion>(*own_version, "w")}};
+  if (const auto list = json.find("ws"); list != json.end()) {
+    sample.versions = segments_of(*list, tokens);
+  }
   const auto finish = whole<uint32_t>(json.at("f"), "a finish reason");
   if (finish > static_cast<uint32_t>(FinishReason::kAborted)) malformed("finish reason");
   sample.finish = static_cast<FinishReason>(finish);
@@ -401,7 +428,8 @@ Group decode_group(std::string_view payload, const Vocabulary& vocabulary) {
     std::vector<Extent> extents;
     for (const Json& json : head.at("samples")) {
       extents.push_back(extent_of(json, payload.size()));
-      group.samples.push_back(sample_of(json, first, group.samples.size(), version));
+      group.samples.push_back(
+          sample_of(json, first, group.samples.size(), version, extents.back().tokens));
     }
     read_arrays(cursor, prompt_tokens, extents, vocabulary, group);
   } catch (const Json::exception& error) {

@@ -113,7 +113,8 @@ class Doctor {
     StepReport report;
     try {
       rollout = run->rollouts->collect(0, draws, stop_);
-      report = run->trainer->update(rollout.groups, 0, stop_);
+      run->sampler->publish(nullptr);  // as the training loop
+      report = run->trainer->update(rollout.groups, 0, rollout.tickets, stop_);
     } catch (const Interrupted&) {
       std::error_code ignored;
       fs::remove_all(folder.path(), ignored);

@@ -47,7 +47,7 @@ Chunk next_chunk(const Tokenizer& tokenizer, const Task& task, const EvalOptions
   return chunk;
 }
 
-void sample_groups(Engine& engine, const EvalOptions& options, const SamplingConfig& sampling,
+void sample_groups(Sampler& sampler, const EvalOptions& options, const SamplingConfig& sampling,
                    Chunk& chunk, const std::function<void()>& finished) {
   std::vector<Group>& groups = chunk.groups;
   std::vector<GenerationRequest> requests(groups.size());
@@ -60,8 +60,8 @@ void sample_groups(Engine& engine, const EvalOptions& options, const SamplingCon
                    options.samples,
                    sampling};
   }
-  auto samples =
-      engine.generate(requests, options.stop, [&](int, int, const Sample&) { finished(); });
+  auto samples = sampler.generate(
+      requests, {.cancel = options.stop, .done = [&](int, int, const Sample&) { finished(); }});
   for (size_t i = 0; i < groups.size(); ++i) groups[i].samples = std::move(samples[i]);
 }
 
@@ -82,7 +82,7 @@ void grade(const Task& task, const EvalOptions& options, std::vector<Group>& gro
 
 }  // namespace
 
-EvalReport evaluate(Engine& engine, const Tokenizer& tokenizer, const Task& task,
+EvalReport evaluate(Sampler& sampler, const Tokenizer& tokenizer, const Task& task,
                     const EvalOptions& options) {
   const int64_t problems = std::min(options.n, task.size(options.split));
   if (problems < 1) {
@@ -109,7 +109,7 @@ EvalReport evaluate(Engine& engine, const Tokenizer& tokenizer, const Task& task
         next_chunk(tokenizer, task, options, std::min(most, problems - sampled), next, skipped);
     if (chunk.groups.empty()) break;
     sampled += static_cast<int64_t>(chunk.groups.size());
-    sample_groups(engine, options, sampling, chunk, finished);
+    sample_groups(sampler, options, sampling, chunk, finished);
     const auto check = [&] {
       if (options.stop == nullptr || !options.stop->load()) return;
       throw Interrupted("evaluation was interrupted after " + std::to_string(done) + " samples",

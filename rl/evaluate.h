@@ -6,7 +6,7 @@
 
 #include "rl/background.h"
 #include "rl/prompt_screen.h"
-#include "rollout/engine.h"
+#include "rollout/sampler.h"
 #include "tasks/evaluation.h"
 #include "tasks/task.h"
 #include "text/tokenizer.h"
@@ -37,7 +37,7 @@ inline constexpr uint32_t kEvaluationStep = UINT32_MAX;
 
 // Blocks. The report depends only on weights, task and options, not on batching. Throws Error when
 // the split is empty or a prompt does not fit.
-EvalReport evaluate(Engine& engine, const Tokenizer& tokenizer, const Task& task,
+EvalReport evaluate(Sampler& sampler, const Tokenizer& tokenizer, const Task& task,
                     const EvalOptions& options);
 
 }  // namespace zeroth

@@ -113,7 +113,7 @@ Json EvaluationSets::options() const {
   return all;
 }
 
-void EvaluationSets::run(Engine& engine, const Tokenizer& tokenizer, const Calls& calls,
+void EvaluationSets::run(Sampler& sampler, const Tokenizer& tokenizer, const Calls& calls,
                          Json& row) const {
   Json results = Json::object();
   int64_t recorded = 0;
@@ -126,7 +126,7 @@ void EvaluationSets::run(Engine& engine, const Tokenizer& tokenizer, const Calls
       if (calls.record && static_cast<int>(groups.size()) < config_.evaluation.record)
         groups.push_back(group);
     };
-    add_report(set.prefix, evaluate(engine, tokenizer, *set.task, options), results);
+    add_report(set.prefix, evaluate(sampler, tokenizer, *set.task, options), results);
     if (!groups.empty()) calls.record(recorded, groups);
     recorded += static_cast<int64_t>(groups.size());
   }

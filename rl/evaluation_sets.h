@@ -35,7 +35,7 @@ class EvaluationSets {
   };
   // Samples and grades every set with the current weights and puts eval/.. and eval/NAME/.. into
   // `row`, for mixtures eval/PART/.. too. Throws Interrupted when stopped, with `row` unchanged.
-  void run(Engine& engine, const Tokenizer& tokenizer, const Calls& calls, Json& row) const;
+  void run(Sampler& sampler, const Tokenizer& tokenizer, const Calls& calls, Json& row) const;
 
  private:
   struct Set {

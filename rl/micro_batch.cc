@@ -29,56 +29,63 @@ int64_t group_rows(const Group& group) {
 
 }  // namespace
 
-std::vector<SliceList> plan_micro_batches(std::span<const Group* const> groups,
-                                          int64_t max_tokens) {
+std::vector<SliceList> plan_micro_batches(std::span<const Group> groups,
+                                          std::span<const int32_t> order, int64_t max_tokens) {
   std::vector<SliceList> calls;
   int64_t room = 0;
   const auto open_call = [&] {
     calls.emplace_back();
     room = max_tokens;
   };
-  for (const Group* group : groups) {
+  for (const int32_t index : order) {
+    const Group& group = groups[index];
     GroupSlice* slice = nullptr;
-    const int64_t whole = group_rows(*group);
-    if (!any_loss(*group)) continue;
+    const int64_t whole = group_rows(group);
+    if (!any_loss(group)) continue;
     if (!calls.empty() && whole > room && whole <= max_tokens) open_call();
-    for (const Sample& sample : group->samples) {
+    for (size_t i = 0; i < group.samples.size(); ++i) {
+      const Sample& sample = group.samples[i];
       if (!has_loss(sample)) continue;
-      const int64_t rows = sample_rows(sample) + (slice == nullptr ? prompt_rows(*group) : 0);
+      const int64_t rows = sample_rows(sample) + (slice == nullptr ? prompt_rows(group) : 0);
       if (calls.empty() || (rows > room && !calls.back().empty())) {
         open_call();
         slice = nullptr;
       }
       if (slice == nullptr) {
-        calls.back().push_back({group, {}});
+        calls.back().push_back({index, {}});
         slice = &calls.back().back();
-        room -= prompt_rows(*group);
+        room -= prompt_rows(group);
       }
-      slice->samples.push_back(&sample);
+      slice->samples.push_back(static_cast<int32_t>(i));
       room -= sample_rows(sample);
     }
   }
   return calls;
 }
 
-void MicroBatch::find_activations(const SliceList& slices, const std::vector<int>& first_child) {
+void MicroBatch::find_activations(const SliceList& slices, const std::vector<int>& first_child,
+                                  const Tickets& tickets) {
   activation_rows_.clear();
-  if (samples_.empty()) return;
-  activation_epoch_ = samples_.front().sample->activation_epoch;
+  if (samples_.empty() || tickets.empty()) return;
+  const auto ticket_of = [&](const Row& row) -> const ActivationTicket& {
+    return tickets[row.group][row.sample];
+  };
+  activation_epoch_ = ticket_of(samples_.front()).epoch;
   for (const Row& row : samples_) {
-    const Sample& sample = *row.sample;
-    if (sample.activation_rows.empty() || sample.activation_epoch != activation_epoch_) return;
+    const ActivationTicket& ticket = ticket_of(row);
+    if (ticket.rows.empty() || ticket.epoch != activation_epoch_) return;
   }
   activation_rows_.resize(packed_.rows());
   for (size_t g = 0; g < slices.size(); ++g) {
-    const std::vector<const Sample*>& samples = slices[g].samples;
+    const std::vector<ActivationTicket>& of_group = tickets[slices[g].group];
+    const std::vector<int32_t>& samples = slices[g].samples;
     // The prompt without its last token, then every sample from that token on.
     const PackedBatch::Segment prompt = packed_.segment(first_child[g] - 1);
-    std::copy_n(samples[0]->activation_rows.begin(), prompt.rows,
+    std::copy_n(of_group[samples[0]].rows.begin(), prompt.rows,
                 activation_rows_.begin() + prompt.row);
     for (size_t i = 0; i < samples.size(); ++i) {
       const PackedBatch::Segment child = packed_.segment(first_child[g] + static_cast<int>(i));
-      std::copy_n(samples[i]->activation_rows.begin() + prompt.rows, child.rows,
+      std::copy_n(of_group[samples[i]].rows.begin() + prompt.rows, child.rows,
                   activation_rows_.begin() + child.row);
     }
   }
@@ -89,7 +96,8 @@ std::span<const int32_t> MicroBatch::activation_rows(int64_t epoch) const {
   return activation_rows_;
 }
 
-void MicroBatch::build(const SliceList& slices, double temperature) {
+void MicroBatch::build(std::span<const Group> groups, const SliceList& slices, double temperature,
+                       const Tickets& tickets) {
   packed_.clear();
   samples_.clear();
   target_.clear();
@@ -99,26 +107,29 @@ void MicroBatch::build(const SliceList& slices, double temperature) {
   std::vector<std::span<const TokenId>> children;
   std::vector<int> first_child;
   for (const GroupSlice& slice : slices) {
-    const std::vector<TokenId>& prompt = slice.group->prompt_tokens;
+    const Group& group = groups[slice.group];
+    const std::vector<TokenId>& prompt = group.prompt_tokens;
     inputs.clear();
     children.clear();
-    for (const Sample* sample : slice.samples) {
+    for (const int32_t index : slice.samples) {
+      const Sample& sample = group.samples[index];
       std::vector<TokenId> input{prompt.back()};
-      input.insert(input.end(), sample->tokens.begin(), sample->tokens.end() - 1);
+      input.insert(input.end(), sample.tokens.begin(), sample.tokens.end() - 1);
       inputs.push_back(std::move(input));
-      samples_.push_back({sample, static_cast<int64_t>(target_.size()), sample_rows(*sample)});
-      target_.insert(target_.end(), sample->tokens.begin(), sample->tokens.end());
-      truncated = truncated || !sample->kept_offsets.empty();
+      samples_.push_back(
+          {slice.group, index, static_cast<int64_t>(target_.size()), sample_rows(sample)});
+      target_.insert(target_.end(), sample.tokens.begin(), sample.tokens.end());
+      truncated = truncated || !sample.kept_offsets.empty();
     }
     for (const auto& input : inputs) children.emplace_back(input);
     first_child.push_back(packed_.add_group(std::span(prompt).first(prompt.size() - 1), children));
   }
   packed_.finish();
-  find_activations(slices, first_child);
+  find_activations(slices, first_child, tickets);
   temperature_.assign(target_.size(), static_cast<float>(temperature));
   if (!truncated) return;
   for (const Row& row : samples_) {
-    const Sample& sample = *row.sample;
+    const Sample& sample = groups[row.group].samples[row.sample];
     for (int64_t t = 0; t < row.count; ++t) {
       if (sample.kept_offsets.empty()) {
         kept_.emplace_back();

@@ -7,13 +7,15 @@
 
 #include "core/trajectory.h"
 #include "policy/packing.h"
+#include "rollout/sampler.h"
 
 namespace zeroth {
 
-// Some samples of one group; every sample of it that has a loss is in exactly one slice.
+// Some samples of one group, by their places in it; every sample of a group that has a loss is in
+// exactly one slice.
 struct GroupSlice {
-  const Group* group = nullptr;
-  std::vector<const Sample*> samples;
+  int32_t group = 0;  // index among the groups of the step
+  std::vector<int32_t> samples;
 };
 
 // Slices that go through the policy in one call.
@@ -22,20 +24,24 @@ using SliceList = std::vector<GroupSlice>;
 // Whether a sample takes part in the loss at all.
 inline bool has_loss(const Sample& sample) { return !sample.masked && !sample.tokens.empty(); }
 
-// Greedy in order: a call holds at most `max_tokens` rows, but at least one sample. A group is kept
-// together when it fits (its prompt is then computed once), else spread over several calls.
-std::vector<SliceList> plan_micro_batches(std::span<const Group* const> groups, int64_t max_tokens);
+// Cuts the groups whose indices `order` gives. Greedy in order: a call holds at most `max_tokens`
+// rows, but at least one sample. A group is kept together when it fits (its prompt is then computed
+// once), else spread over several calls.
+std::vector<SliceList> plan_micro_batches(std::span<const Group> groups,
+                                          std::span<const int32_t> order, int64_t max_tokens);
 
 // One forward call with the loss tokens of its samples. Row r of the response block predicts
 // target[r].
 class MicroBatch {
  public:
   struct Row {
-    const Sample* sample = nullptr;
-    int64_t first = 0, count = 0;  // within the response block
+    int32_t group = 0, sample = 0;  // by index
+    int64_t first = 0, count = 0;   // within the response block
   };
 
-  void build(const SliceList& slices, double temperature);
+  // `tickets` [group][sample] may be empty.
+  void build(std::span<const Group> groups, const SliceList& slices, double temperature,
+             const Tickets& tickets = {});
 
   const PackedBatch& packed() const { return packed_; }
   const std::vector<Row>& samples() const { return samples_; }  // in row order
@@ -45,7 +51,7 @@ class MicroBatch {
   // [rows] numbers of the rows in the activation store of sampling at that epoch; empty when one is
   // missing.
   std::span<const int32_t> activation_rows(int64_t epoch) const;
-  // Kept sets of truncated sampling, one per response row, or empty.
+  // Kept sets of truncated sampling, one per response row, or empty. They point into the groups.
   std::span<const kernels::KeptSet> kept() const { return kept_; }
 
  private:
@@ -56,7 +62,8 @@ class MicroBatch {
   std::vector<kernels::KeptSet> kept_;
   std::vector<int32_t> activation_rows_;
   int64_t activation_epoch_ = 0;
-  void find_activations(const SliceList& slices, const std::vector<int>& first_child);
+  void find_activations(const SliceList& slices, const std::vector<int>& first_child,
+                        const Tickets& tickets);
 };
 
 }  // namespace zeroth

@@ -68,13 +68,11 @@ void set_verdicts(std::vector<Verdict> verdicts, const OverlongConfig& overlong,
 }
 
 Rollouts::Rollouts(const RunConfig& config, const Task& task, const Tokenizer& tokenizer,
-                   Engine& engine, ActivationStore* store, Background* background,
-                   const PromptScreen* screen)
+                   Sampler& sampler, Background* background, const PromptScreen* screen)
     : config_(config),
       task_(task),
       tokenizer_(tokenizer),
-      engine_(engine),
-      store_(store),
+      sampler_(sampler),
       background_(background),
       screen_(screen),
       sampling_(config.sampling) {
@@ -144,7 +142,7 @@ Rollouts::Drawn Rollouts::generate(int64_t step, int count, int64_t& draws,
     requests[i].sampling = sampling_;
     rollout.prompt_tokens += static_cast<int64_t>(groups[i].prompt_tokens.size());
   }
-  auto samples = engine_.generate(requests, stop, {}, store_);
+  auto samples = sampler_.generate(requests, {.cancel = stop, .tickets = &drawn.tickets});
   check_stop(stop, "sampling");
   for (int i = 0; i < count; ++i) {
     groups[i].samples = std::move(samples[i]);
@@ -193,6 +191,7 @@ void Rollouts::undo_collect(int64_t& draws) {
 Rollout Rollouts::collect_groups(int64_t step, int64_t& draws, const std::atomic<bool>* stop) {
   Rollout rollout;
   std::vector<Group> constant;
+  Tickets constant_tickets;
   std::vector<int64_t> taken;
   for (int round = 0;; ++round) {
     const int missing = config_.prompts_per_step - static_cast<int>(rollout.groups.size());
@@ -204,17 +203,20 @@ Rollout Rollouts::collect_groups(int64_t step, int64_t& draws, const std::atomic
     assign_advantages(drawn, config_.advantage);
     rollout.rounds = round + 1;
     const bool filter = config_.dynamic_sampling.max_rounds > 0;
-    for (Group& group : drawn) {
-      (filter && group.zero_variance ? constant : rollout.groups).push_back(std::move(group));
+    for (size_t i = 0; i < drawn.size(); ++i) {
+      const bool wanted = !filter || !drawn[i].zero_variance;
+      (wanted ? rollout.groups : constant).push_back(std::move(drawn[i]));
+      (wanted ? rollout.tickets : constant_tickets).push_back(std::move(batch.tickets[i]));
     }
     const bool full = static_cast<int>(rollout.groups.size()) == config_.prompts_per_step;
     if (full || round >= config_.dynamic_sampling.max_rounds) break;
   }
   if (config_.curriculum.mode == "levels") rollout.level = curriculum_->level();
   // Still not full: the step goes on with groups that teach nothing rather than fail.
-  for (Group& group : constant) {
+  for (size_t i = 0; i < constant.size(); ++i) {
     const bool full = static_cast<int>(rollout.groups.size()) == config_.prompts_per_step;
-    (full ? rollout.discarded : rollout.groups).push_back(std::move(group));
+    (full ? rollout.discarded : rollout.groups).push_back(std::move(constant[i]));
+    if (!full) rollout.tickets.push_back(std::move(constant_tickets[i]));
   }
   // Normalisation over the batch (per_reward) is over the groups that were kept.
   assign_advantages(rollout.groups, config_.advantage);

@@ -8,7 +8,7 @@
 
 #include "rl/background.h"
 #include "rl/run_config.h"
-#include "rollout/engine.h"
+#include "rollout/sampler.h"
 #include "tasks/curriculum.h"
 #include "tasks/task.h"
 #include "text/tokenizer.h"
@@ -17,6 +17,7 @@ namespace zeroth {
 
 struct Rollout {
   std::vector<Group> groups;     // what is trained on, in the order drawn: prompts_per_step of them
+  Tickets tickets;               // [group][sample] of groups
   std::vector<Group> discarded;  // groups without signal that dynamic sampling replaced
   int rounds = 1;                // generation rounds, 1 + what dynamic sampling added
   int64_t prompt_tokens = 0, sampled_tokens = 0;
@@ -25,15 +26,13 @@ struct Rollout {
   double generate_seconds = 0, grade_seconds = 0;
 };
 
-// Calls on one policy, task and engine. Not thread safe; blocks until all samples are graded.
+// Calls on one task and sampler. Not thread safe; blocks until all samples are graded.
 class Rollouts {
  public:
-  // All of them must outlive it. In `store`, unless null, sampling keeps activations for training.
-  // Calls of the task that a stop cuts short are left to `background`, or waited for without one.
-  // Problems that `screen` leaves out are drawn over; null: none is.
-  Rollouts(const RunConfig& config, const Task& task, const Tokenizer& tokenizer, Engine& engine,
-           ActivationStore* store = nullptr, Background* background = nullptr,
-           const PromptScreen* screen = nullptr);
+  // All of them must outlive it. Calls of the task that a stop cuts short are left to `background`,
+  // or waited for without one. Problems that `screen` leaves out are drawn over; null: none is.
+  Rollouts(const RunConfig& config, const Task& task, const Tokenizer& tokenizer, Sampler& sampler,
+           Background* background = nullptr, const PromptScreen* screen = nullptr);
 
   // Draws from `draws` on (the number of problems drawn before) and moves it; with a curriculum,
   // from what was recorded about earlier draws. The samples' keys are
@@ -50,6 +49,7 @@ class Rollouts {
  private:
   struct Drawn {
     std::vector<Group> groups;
+    Tickets tickets;
     std::vector<int64_t> indices;  // of their problems
   };
   // Problems with their prompts. `taken` are the indices that this step has drawn before; the new
@@ -64,8 +64,7 @@ class Rollouts {
   const RunConfig& config_;
   const Task& task_;
   const Tokenizer& tokenizer_;
-  Engine& engine_;
-  ActivationStore* store_;
+  Sampler& sampler_;
   Background* background_;
   const PromptScreen* screen_;
   std::unique_ptr<ProblemSampler> curriculum_;  // null: every problem once an epoch

@@ -17,7 +17,8 @@
 #include "rl/optimizer.h"
 #include "rl/prompt_screen.h"
 #include "rl/trainer.h"
-#include "rollout/engine.h"
+#include "rollout/engine_config.h"
+#include "rollout/sampling_config.h"
 #include "tasks/curriculum.h"
 
 namespace zeroth {

@@ -36,14 +36,13 @@ bool any_value(const Rows& rows) {
 
 void record_training(RunRecorder& recorder, int64_t step, const std::vector<Group>& groups,
                      const StepReport& report) {
-  for (size_t g = 0; g < groups.size(); ++g) {
+  for (size_t g = 0; g < report.trained.size(); ++g) {
     const std::vector<Sample>& samples = groups[g].samples;
     Rows ratios(samples.size()), to_reference(samples.size()), loss(samples.size());
     bool reference = false;
     for (size_t i = 0; i < samples.size(); ++i) {
-      const auto found = report.trained.find(&samples[i]);
-      if (found == report.trained.end()) continue;
-      const TrainedSample& trained = found->second;
+      const TrainedSample& trained = report.trained[g][i];
+      if (trained.logprobs.empty()) continue;
       ratios[i] = differences(trained.logprobs, samples[i].logprobs);
       to_reference[i] = differences(trained.logprobs, trained.reference_logprobs);
       loss[i] = {static_cast<float>(trained.loss)};

@@ -24,7 +24,7 @@ void add_evaluation(TrainingRun& run, int64_t step, Json& row, const std::atomic
   calls.record = [&](int64_t first, const std::vector<Group>& groups) {
     run.recorder->record_groups(step, GroupSource::kEval, groups, first);
   };
-  run.evaluations->run(*run.engine, *run.tokenizer, calls, row);
+  run.evaluations->run(*run.sampler, *run.tokenizer, calls, row);
 }
 
 // Samples the probe problems with the current weights, for the traces of this step. The draws are
@@ -40,7 +40,7 @@ void record_probe(TrainingRun& run, int64_t step, Json& row, const std::atomic<b
   options.screen = run.screen.get();
   std::vector<Group> groups;
   options.on_group = [&](const Group& group) { groups.push_back(group); };
-  const Json facts = evaluate(*run.engine, *run.tokenizer, *run.task, options).to_json();
+  const Json facts = evaluate(*run.sampler, *run.tokenizer, *run.task, options).to_json();
   for (const char* name : {"avg@K", "mean_length"}) {
     if (facts.contains(name)) row[std::string("probe/") + name] = facts[name];
   }
@@ -88,7 +88,7 @@ class Step {
   std::string run(double& recording_seconds) {
     const double start = now();
     Json row = Json::object();
-    run_.engine->publish(run_.policy->weights());
+    run_.sampler->publish(run_.policy->weights());
     const int64_t every = run_.config.evaluation.every;
     // The last row's evaluation is of the final weights, so a run of one step has that one only.
     if (every > 0 && step_ % every == 0 && !last_) {
@@ -101,7 +101,6 @@ class Step {
 
     // Problems -> prompts -> groups of samples -> verdicts -> advantages, by the published weights.
     const Rollout rollout = run_.rollouts->collect(step_, run_.counters.draws, stop_);
-    run_.engine->publish(nullptr);  // the next weights may take their memory
     // -> packed batches -> loss -> gradient -> AdamW -> the next weights, published.
     const StepReport report = update(rollout);
 
@@ -133,9 +132,15 @@ class Step {
   }
 
  private:
+  // The sampler lets go of its weights meanwhile, so that the next ones may take their memory.
   StepReport update(const Rollout& rollout) {
+    struct Release {
+      TrainingRun& run;
+      explicit Release(TrainingRun& of) : run(of) { run.sampler->publish(nullptr); }
+      ~Release() { run.sampler->publish(run.policy->weights()); }
+    } release(run_);
     try {
-      return run_.trainer->update(rollout.groups, step_, stop_);
+      return run_.trainer->update(rollout.groups, step_, rollout.tickets, stop_);
     } catch (const Interrupted&) {
       run_.rollouts->undo_collect(run_.counters.draws);
       throw;
@@ -157,7 +162,6 @@ class Step {
   // The update is made, so a stop costs the evaluation, not the step.
   void evaluate_end(Json& row) {
     try {
-      run_.engine->publish(run_.policy->weights());
       add_evaluation(run_, step_, row, stop_);
       last_evaluation_ = row;
     } catch (const Interrupted&) {

@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cmath>
 #include <numeric>
-#include <unordered_map>
 
 #include "core/error.h"
 #include "core/interrupted.h"
@@ -24,11 +23,10 @@ constexpr int64_t kSpotShare = 16;
 constexpr int64_t kSpotRows = 64;
 constexpr uint32_t kSpotStream = 0x73706f74;  // what picks the sample, apart from sampling's draws
 
-// Fisher-Yates; the order is a function of (seed, step, epoch).
-std::vector<const Group*> dealt(const std::vector<Group>& groups, uint64_t seed, int64_t step,
-                                int epoch, bool shuffle) {
-  std::vector<const Group*> order;
-  for (const Group& group : groups) order.push_back(&group);
+// Indices of `groups` groups. Fisher-Yates; the order is a function of (seed, step, epoch).
+std::vector<int32_t> dealt(size_t groups, uint64_t seed, int64_t step, int epoch, bool shuffle) {
+  std::vector<int32_t> order(groups);
+  std::iota(order.begin(), order.end(), 0);
   if (!shuffle) return order;
   Rng rng(
       StreamKey{seed, static_cast<uint32_t>(step), static_cast<uint32_t>(epoch), kShuffleStream});
@@ -114,6 +112,16 @@ void balance_selection(Parameters& parameters, const RouterStats& stats, double 
   }
 }
 
+// A value for every sample, as [group][sample].
+template <class T>
+using BySample = std::vector<std::vector<T>>;
+
+template <class T>
+void reset(BySample<T>& values, std::span<const Group> groups) {
+  values.assign(groups.size(), {});
+  for (size_t g = 0; g < groups.size(); ++g) values[g].resize(groups[g].samples.size());
+}
+
 void add_load(const RouterStats& from, RouterStats& to) {
   if (to.load.empty()) to.load.resize(from.load.size());
   for (size_t l = 0; l < from.load.size(); ++l) {
@@ -144,16 +152,19 @@ struct Trainer::Impl {
   RouterStats router;        // of the step
   RouterStats batch_router;  // of the update
   MicroBatch batch;
-  MicroBatch spot;                      // of the one sample that is computed again
-  const Sample* spot_sample = nullptr;  // or none in this call
+  MicroBatch spot;        // of the one sample that is computed again, ...
+  GroupSlice spot_slice;  // ... which is this one; empty: none in this call
   std::vector<float> spot_logprob, spot_entropy;
   std::vector<float> hidden, logprob, entropy, dlogprob, dentropy, dhidden;
   std::vector<double> gradient;
-  // Log-probs under the reference, and under the policy at the step's start (loss.decoupled), of
-  // every sample that has a loss in this step.
-  std::unordered_map<const Sample*, std::vector<float>> reference_logprobs, proximal_logprobs;
-  // Tokens that top_entropy_quantile keeps; empty map = all.
-  std::unordered_map<const Sample*, std::vector<uint8_t>> kept_tokens;
+  // Of the step: what update() was given, ...
+  std::span<const Group> groups;
+  const Tickets* tickets = nullptr;
+  // ... log-probs under the reference, and under the policy at the step's start (loss.decoupled),
+  // of every sample that has a loss, ...
+  BySample<std::vector<float>> reference_logprobs, proximal_logprobs;
+  // ... and tokens that top_entropy_quantile keeps.
+  BySample<std::vector<uint8_t>> kept_tokens;
 
   Impl(Policy& p, std::unique_ptr<Policy> r, const TrainerConfig& c, const LossConfig& l,
        const OptimizerConfig& o)
@@ -207,27 +218,31 @@ struct Trainer::Impl {
     return true;
   }
 
+  const Sample& sample_of(const MicroBatch::Row& row) const {
+    return groups[row.group].samples[row.sample];
+  }
+
   // Log-probs and entropies of one sample of the call, by a forward call of its own; not in every
   // call when that would be more than its share of the rows.
   void compute_spot(const SliceList& slices, int64_t turn) {
-    spot_sample = nullptr;
+    spot_slice.samples.clear();
     int64_t samples = 0;
     for (const GroupSlice& slice : slices) samples += static_cast<int64_t>(slice.samples.size());
     Rng rng(StreamKey{seed, static_cast<uint32_t>(turn), 0, kSpotStream});
     int64_t at = rng.below(static_cast<uint32_t>(samples));
     auto slice = slices.begin();
     for (; at >= static_cast<int64_t>(slice->samples.size()); ++slice) at -= slice->samples.size();
-    const Sample* sample = slice->samples[at];
-    const auto rows =
-        static_cast<int64_t>(slice->group->prompt_tokens.size() + sample->tokens.size());
+    const Group& group = groups[slice->group];
+    const Sample& sample = group.samples[slice->samples[at]];
+    const auto rows = static_cast<int64_t>(group.prompt_tokens.size() + sample.tokens.size());
     const int64_t all = batch.packed().rows();
     if (turn % ((kSpotShare * rows + all - 1) / all) != 0) return;
-    spot.build({{slice->group, {sample}}}, temperature);
+    spot_slice = {slice->group, {slice->samples[at]}};
+    spot.build(groups, {spot_slice}, temperature);
     policy.forward(spot.packed().view(), *cache, hidden.data());
     spot_logprob.resize(spot.responses());
     spot_entropy.resize(spot.responses());
     score(policy, spot, spot.responses(), spot_logprob, spot_entropy);
-    spot_sample = sample;
   }
 
   // Log-probs and entropies of the first `rows` responses, from the hidden states of their call.
@@ -247,7 +262,8 @@ struct Trainer::Impl {
 
   // Returns whether the rows were recalled. Which sample is computed again depends on `turn`.
   bool forward(const Policy& of, const SliceList& slices, Use use, int64_t turn = 0) {
-    batch.build(slices, temperature);
+    static const Tickets none;
+    batch.build(groups, slices, temperature, use == Use::kTrain ? *tickets : none);
     const PackedBatch& packed = batch.packed();
     need_cache(of, packed.pages());
     hidden.resize(packed.rows() * of.config().width);
@@ -269,46 +285,50 @@ struct Trainer::Impl {
   // all the same.
   void recall_logprobs() {
     for (const MicroBatch::Row& row : batch.samples()) {
-      const bool again = row.sample == spot_sample;
-      std::copy_n(again ? spot_logprob.begin() : row.sample->logprobs.begin(), row.count,
+      const bool again = !spot_slice.samples.empty() && row.group == spot_slice.group &&
+                         row.sample == spot_slice.samples[0];
+      const Sample& sample = sample_of(row);
+      std::copy_n(again ? spot_logprob.begin() : sample.logprobs.begin(), row.count,
                   logprob.begin() + row.first);
-      std::copy_n(again ? spot_entropy.begin() : row.sample->entropies.begin(), row.count,
+      std::copy_n(again ? spot_entropy.begin() : sample.entropies.begin(), row.count,
                   entropy.begin() + row.first);
     }
   }
 
-  // Log-probs of every sample of `groups` under `of`, into `logprobs`.
-  void score_samples(const Policy& of, std::span<const Group* const> groups,
-                     std::unordered_map<const Sample*, std::vector<float>>& logprobs) {
-    logprobs.clear();
-    for (const SliceList& slices : plan_micro_batches(groups, config.micro_batch_tokens)) {
+  // Log-probs of every sample of the groups `order` under `of`, into `logprobs`.
+  void score_samples(const Policy& of, std::span<const int32_t> order,
+                     BySample<std::vector<float>>& logprobs) {
+    reset(logprobs, groups);
+    for (const SliceList& slices : plan_micro_batches(groups, order, config.micro_batch_tokens)) {
       check_stop(stop, "the update");
       forward(of, slices, Use::kScore);
       for (const MicroBatch::Row& row : batch.samples()) {
-        logprobs[row.sample].assign(logprob.begin() + row.first,
-                                    logprob.begin() + row.first + row.count);
+        logprobs[row.group][row.sample].assign(logprob.begin() + row.first,
+                                               logprob.begin() + row.first + row.count);
       }
     }
   }
 
   // Keeps the share of highest entropy among the step's tokens, by the entropies of sampling (arXiv
   // 2506.01939).
-  double choose_tokens(std::span<const Group* const> groups) {
-    kept_tokens.clear();
+  double choose_tokens(std::span<const int32_t> order) {
+    reset(kept_tokens, groups);
     std::vector<float> all;
     const auto each = [&](const auto& use) {
-      for (const Group* group : groups) {
-        for (const Sample& sample : group->samples) {
-          if (has_loss(sample)) use(sample);
+      for (const int32_t g : order) {
+        for (size_t i = 0; i < groups[g].samples.size(); ++i) {
+          const Sample& sample = groups[g].samples[i];
+          if (has_loss(sample)) use(sample, kept_tokens[g][i]);
         }
       }
     };
-    each([&](const Sample& s) { all.insert(all.end(), s.entropies.begin(), s.entropies.end()); });
+    each([&](const Sample& s, auto&) {
+      all.insert(all.end(), s.entropies.begin(), s.entropies.end());
+    });
     if (all.empty()) return 0;
     const float threshold = entropy_threshold(all, loss.top_entropy_quantile);
     double kept = 0;
-    each([&](const Sample& s) {
-      auto& keep = kept_tokens[&s];
+    each([&](const Sample& s, std::vector<uint8_t>& keep) {
       for (float h : s.entropies) {
         keep.push_back(h >= threshold);
         kept += keep.back();
@@ -317,17 +337,17 @@ struct Trainer::Impl {
     return kept;
   }
 
-  LossScope scope_of(std::span<const Group* const> groups, double step_tokens) {
+  LossScope scope_of(std::span<const int32_t> order, double step_tokens) {
     LossScope scope;
-    for (const Group* group : groups) {
-      scope.tokens += static_cast<double>(loss_tokens(*group));
-      scope.samples += static_cast<double>(
-          std::count_if(group->samples.begin(), group->samples.end(), has_loss));
+    for (const int32_t g : order) {
+      const std::vector<Sample>& samples = groups[g].samples;
+      scope.tokens += static_cast<double>(loss_tokens(groups[g]));
+      scope.samples += static_cast<double>(std::count_if(samples.begin(), samples.end(), has_loss));
     }
     scope.step_tokens = step_tokens / config.mini_batches;
     scope.max_tokens = static_cast<double>(max_tokens);
     scope.entropy_tokens = scope.tokens;
-    if (loss.top_entropy_quantile < 1) scope.entropy_tokens = choose_tokens(groups);
+    if (loss.top_entropy_quantile < 1) scope.entropy_tokens = choose_tokens(order);
     return scope;
   }
 
@@ -337,18 +357,19 @@ struct Trainer::Impl {
     dentropy.assign(loss.entropy_coef > 0 ? logprob.size() : 0, 0);
     const double by_entropy = policy_loss.entropy_gradient(scope);
     for (const MicroBatch::Row& row : batch.samples()) {
-      const Sample& sample = *row.sample;
+      const Sample& sample = sample_of(row);
       SampleTerms terms;
       terms.logprob = std::span(logprob).subspan(row.first, row.count);
-      terms.old_logprob = loss.decoupled ? proximal_logprobs.at(&sample) : sample.logprobs;
+      terms.old_logprob =
+          loss.decoupled ? proximal_logprobs[row.group][row.sample] : sample.logprobs;
       if (loss.decoupled) terms.sampler_logprob = sample.logprobs;
       terms.advantage = sample.advantage;
-      if (loss.beta > 0) terms.ref_logprob = reference_logprobs.at(&sample);
-      if (loss.top_entropy_quantile < 1) terms.keep = kept_tokens.at(&sample);
+      if (loss.beta > 0) terms.ref_logprob = reference_logprobs[row.group][row.sample];
+      if (loss.top_entropy_quantile < 1) terms.keep = kept_tokens[row.group][row.sample];
       gradient.resize(row.count);
       const double loss_before = report.stats.loss;
       policy_loss.add(scope, terms, gradient, report.stats);
-      TrainedSample& trained = report.trained[&sample];
+      TrainedSample& trained = report.trained[row.group][row.sample];
       trained.logprobs.assign(terms.logprob.begin(), terms.logprob.end());
       trained.reference_logprobs.assign(terms.ref_logprob.begin(), terms.ref_logprob.end());
       trained.loss = report.stats.loss - loss_before;
@@ -381,17 +402,17 @@ struct Trainer::Impl {
   }
 
   // One optimizer update from a mini-batch. Returns false when the gradient was not finite.
-  bool mini_batch(std::span<const Group* const> groups, double step_tokens, bool first,
-                  int64_t step, StepReport& report) {
-    std::vector<const Group*> informative;
-    for (const Group* group : groups) {
-      if (has_signal(*group)) informative.push_back(group);
+  bool mini_batch(std::span<const int32_t> order, double step_tokens, bool first, int64_t step,
+                  StepReport& report) {
+    std::vector<int32_t> informative;
+    for (const int32_t g : order) {
+      if (has_signal(groups[g])) informative.push_back(g);
     }
     if (informative.empty()) return true;
-    const LossScope scope = scope_of(groups, step_tokens);
-    const auto calls = plan_micro_batches(informative, config.micro_batch_tokens);
+    const LossScope scope = scope_of(order, step_tokens);
+    const auto calls = plan_micro_batches(groups, informative, config.micro_batch_tokens);
     double rows_total = 0;
-    for (const Group* group : informative) rows_total += static_cast<double>(loss_tokens(*group));
+    for (const int32_t g : informative) rows_total += static_cast<double>(loss_tokens(groups[g]));
     clear_gradients();
     batch_router.load.clear();
     int64_t turn = step;
@@ -414,13 +435,14 @@ struct Trainer::Impl {
     return true;
   }
 
-  StepReport update(const std::vector<Group>& groups, int64_t step);
+  StepReport update(int64_t step);
   const std::atomic<bool>* stop = nullptr;  // of the running update
 };
 
-StepReport Trainer::Impl::update(const std::vector<Group>& groups, int64_t step) {
+StepReport Trainer::Impl::update(int64_t step) {
   const auto start = std::chrono::steady_clock::now();
   StepReport report;
+  reset(report.trained, groups);
   report.learning_rate = zeroth::learning_rate(schedule, step, total_steps);
   router.load.clear();
   double step_tokens = 0;
@@ -431,14 +453,14 @@ StepReport Trainer::Impl::update(const std::vector<Group>& groups, int64_t step)
       std::copy(now.begin(), now.end(), reference->parameters().values().begin());
       reference->publish(step);
     }
-    score_samples(*reference, dealt(groups, seed, step, 0, false), reference_logprobs);
+    score_samples(*reference, dealt(groups.size(), seed, step, 0, false), reference_logprobs);
   }
   if (loss.decoupled) {
-    score_samples(policy, dealt(groups, seed, step, 0, false), proximal_logprobs);
+    score_samples(policy, dealt(groups.size(), seed, step, 0, false), proximal_logprobs);
   }
   double first_tokens = 0;
   for (int epoch = 0; epoch < config.inner_epochs; ++epoch) {
-    const auto order = dealt(groups, seed, step, epoch, config.mini_batches > 1);
+    const auto order = dealt(groups.size(), seed, step, epoch, config.mini_batches > 1);
     for (int part = 0; part < config.mini_batches; ++part) {
       const size_t begin = order.size() * part / config.mini_batches;
       const size_t end = order.size() * (part + 1) / config.mini_batches;
@@ -474,10 +496,12 @@ Trainer::Trainer(Policy& policy, std::unique_ptr<Policy> reference, const Traine
 }
 
 Trainer::~Trainer() = default;
-StepReport Trainer::update(const std::vector<Group>& groups, int64_t step,
+StepReport Trainer::update(const std::vector<Group>& groups, int64_t step, const Tickets& tickets,
                            const std::atomic<bool>* stop) {
+  impl_->groups = groups;
+  impl_->tickets = &tickets;
   impl_->stop = stop;
-  return impl_->update(groups, step);
+  return impl_->update(step);
 }
 ActivationStore* Trainer::activation_store() { return impl_->reuses() ? &impl_->store : nullptr; }
 AdamW& Trainer::optimizer() { return impl_->optimizer; }

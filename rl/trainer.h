@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "core/trajectory.h"
@@ -13,6 +12,7 @@
 #include "policy/policy.h"
 #include "rl/loss.h"
 #include "rl/optimizer.h"
+#include "rollout/sampler.h"
 
 namespace zeroth {
 
@@ -69,7 +69,8 @@ struct TrainerConfig {
 
 // What the last update of a sample saw.
 struct TrainedSample {
-  std::vector<float> logprobs;            // [tokens] under the weights before that update
+  // [tokens] under the weights before that update; empty: the sample was not trained on.
+  std::vector<float> logprobs;
   std::vector<float> reference_logprobs;  // [tokens]; empty without a reference policy
   double loss = 0;                        // its share of the mini-batch's loss, KL included
 };
@@ -88,10 +89,9 @@ struct StepReport {
   // count as equal.
   double logp_difference_mean = 0, logp_difference_max = 0;
   double max_vio = 0;  // max over layers of max load / mean load - 1; 0 for a dense policy
-  std::vector<std::vector<int64_t>> expert_load;  // [moe layer][expert] choices in training
-  // By the samples given to update(); those that were not computed are absent.
-  std::unordered_map<const Sample*, TrainedSample> trained;
-  int64_t forward_rows = 0;   // rows that were differentiated
+  std::vector<std::vector<int64_t>> expert_load;    // [moe layer][expert] choices in training
+  std::vector<std::vector<TrainedSample>> trained;  // [group][sample] of those given to update()
+  int64_t forward_rows = 0;                         // rows that were differentiated
   int64_t recalled_rows = 0;  // of them, those whose activations sampling had kept
   double recalled_share() const {
     return forward_rows > 0 ? static_cast<double>(recalled_rows) / static_cast<double>(forward_rows)
@@ -115,10 +115,11 @@ class Trainer {
   // optimizer().steps(). Groups without loss or signal are counted, not computed; without any,
   // nothing changes. A gradient that is not finite leaves the weights as they were before that
   // update, and ends the step with grad_norm = that value. Deterministic: the same groups in the
-  // same order give the same bits with any thread count. When `stop` becomes true before the first
-  // of its optimizer updates, throws Interrupted between two forward calls with the weights
-  // unchanged; later it is not looked at.
-  StepReport update(const std::vector<Group>& groups, int64_t step,
+  // same order give the same bits with any thread count. With the samples' tickets [group][sample]
+  // activations are taken over from sampling; without, computed: the same bits. When `stop` becomes
+  // true before the first of its optimizer updates, throws Interrupted between two forward calls
+  // with the weights unchanged; later it is not looked at.
+  StepReport update(const std::vector<Group>& groups, int64_t step, const Tickets& tickets = {},
                     const std::atomic<bool>* stop = nullptr);
 
   // Where sampling should keep activations for the next update(); null when training computes its

@@ -11,6 +11,7 @@
 #include "rl/chat.h"
 #include "rl/inputs.h"
 #include "rl/recording_gaps.h"
+#include "rollout/local_sampler.h"
 #include "rollout/roofline.h"
 
 namespace zeroth {
@@ -88,9 +89,10 @@ void TrainingRun::open(const fs::path& model, const fs::path& reference_model) {
   trainer = std::make_unique<Trainer>(*policy, std::move(reference), config.trainer, config.loss,
                                       config.optimizer, config.seed, config.steps,
                                       config.sampling.max_tokens, config.sampling.temperature);
-  engine = std::make_unique<Engine>(policy->weights(), tokenizer.get(), config.engine);
-  rollouts = std::make_unique<Rollouts>(config, *task, *tokenizer, *engine,
-                                        trainer->activation_store(), &background, screen.get());
+  sampler = std::make_unique<LocalSampler>(policy->weights(), tokenizer.get(), config.engine,
+                                           trainer->activation_store());
+  rollouts =
+      std::make_unique<Rollouts>(config, *task, *tokenizer, *sampler, &background, screen.get());
 
   RecorderOptions options;
   options.record = config.record;
@@ -121,7 +123,8 @@ void TrainingRun::restore(const TrainingCheckpoint& checkpoint, const ResumeOpti
   const bool new_reference = changes_reference(checkpoint, config, options);
   restore_trainer(checkpoint, *policy, trainer->optimizer(),
                   new_reference ? nullptr : trainer->reference());
-  policy->publish(checkpoint.optimizer_steps);
+  sampler->publish(nullptr);  // of the model as it was loaded
+  sampler->publish(policy->publish(checkpoint.optimizer_steps));
   first_step = checkpoint.step;
   saved_step = checkpoint.step;
   say_passed_over(checkpoint);

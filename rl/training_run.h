@@ -78,7 +78,7 @@ struct TrainingRun {
   TokenizerFiles tokenizer_files;
   std::unique_ptr<Policy> policy;
   std::unique_ptr<Trainer> trainer;
-  std::unique_ptr<Engine> engine;
+  std::unique_ptr<Sampler> sampler;
   Background background;  // of grading that a stop gave up
   std::unique_ptr<Rollouts> rollouts;
   Alarms alarms;

@@ -122,15 +122,17 @@ void Generation::check_fits(int64_t pages, const std::string& advice) const {
 void Generation::start(Scheduler& scheduler, WeightsVersion version) {
   prompt_rows_.resize(requests_.size());
   samples_.resize(requests_.size());
+  tickets_.resize(requests_.size());
   for (size_t i = 0; i < requests_.size(); ++i) {
     const GenerationRequest& request = requests_[i];
     scheduler.add(request.prompt, request.samples);
     samples_[i].resize(request.samples);
+    tickets_[i].resize(request.samples);
     for (int s = 0; s < request.samples; ++s) {
       Sample& sample = samples_[i][s];
       sample.key = {request.seed, request.step, request.problem,
                     request.first_sample + static_cast<uint32_t>(s)};
-      sample.version = version;
+      sample.versions = {{0, version}};
       if (params_[i].truncated()) sample.kept_offsets.push_back(0);
       live_.push_back({static_cast<int>(i), s, false, CompletionText(tokenizer_, stops_[i])});
     }
@@ -232,9 +234,10 @@ void Generation::finish(Live& live, FinishReason reason) {
     return std::find(kept.begin(), kept.end(), -1) != kept.end();
   };
   if (prompt.size() + live.kept.size() != rows || missing(prompt) || missing(live.kept)) return;
-  sample.activation_epoch = epoch_;
-  sample.activation_rows = prompt;
-  sample.activation_rows.insert(sample.activation_rows.end(), live.kept.begin(), live.kept.end());
+  ActivationTicket& ticket = tickets_[live.request][live.sample];
+  ticket.epoch = epoch_;
+  ticket.rows = prompt;
+  ticket.rows.insert(ticket.rows.end(), live.kept.begin(), live.kept.end());
 }
 
 void Generation::abort() {

@@ -1,4 +1,4 @@
-// The state of one Engine::generate() call: requests, samples so far, and the rows that wait.
+// The state of one LocalSampler::generate() call: requests, samples so far, and the rows that wait.
 #pragma once
 
 #include <cstdint>
@@ -9,13 +9,13 @@
 #include "model/config.h"
 #include "policy/activation_store.h"
 #include "rollout/completion_text.h"
-#include "rollout/engine.h"
+#include "rollout/sampler.h"
 #include "rollout/scheduler.h"
 #include "text/tokenizer.h"
 
 namespace zeroth {
 
-// The arguments and results of one Policy::sample call; m = keys.size().
+// The arguments and results of one Weights::sample call; m = keys.size().
 struct DrawBatch {
   std::vector<float> hidden;  // [m, width]
   std::vector<kernels::SampleParams> params;
@@ -47,7 +47,7 @@ class Generation {
   // for yet. rows [rows of the step], -1: not kept, or kept before a preemption.
   void take_rows(const StepPlan& plan, ActivationStore& store, std::vector<int32_t>& rows);
 
-  // After the forward call of a step (hidden [rows, width], routing as of Policy::forward):
+  // After the forward call of a step (hidden [rows, width], routing as of Weights::forward):
   // keeps the last rows of finished prompts, then lays out what has to be drawn.
   void gather(const StepPlan& plan, const float* hidden, const uint8_t* routing, DrawBatch& batch);
   // Books the draws; outcomes are for Scheduler::commit. Calls done for each sample that finished.
@@ -58,6 +58,8 @@ class Generation {
   void abort();
 
   std::vector<std::vector<Sample>> take() { return std::move(samples_); }
+  // By request and sample, as take(); empty where a row was not kept.
+  Tickets take_tickets() { return std::move(tickets_); }
 
  private:
   struct PromptRow {
@@ -88,6 +90,7 @@ class Generation {
   std::vector<PromptRow> prompt_rows_;
   std::vector<Live> live_;  // by the scheduler's sequence index
   std::vector<std::vector<Sample>> samples_;
+  Tickets tickets_;
 };
 
 }  // namespace zeroth

@@ -236,7 +236,7 @@ Group make_group(const Task& task, const Words& words, const MadeRun& run, int64
     Rng rng(key);
     Sample sample = make_sample(task, group.problem, words, run, skill, hostile && i == 0, rng);
     sample.key = key;
-    sample.version = step - run.first_step;
+    sample.versions = {{0, step - run.first_step}};
     sum += sample.reward;
     group.samples.push_back(std::move(sample));
   }

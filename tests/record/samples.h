@@ -68,7 +68,7 @@ inline Group random_group(uint64_t seed, int64_t step, int64_t index, int sample
     Sample sample = random_sample(rng, vocabulary, 1 + static_cast<int>(rng.below(tokens)));
     sample.key = {seed, static_cast<uint32_t>(step), static_cast<uint32_t>(index),
                   static_cast<uint32_t>(i)};
-    sample.version = step;
+    sample.versions = {{0, step}};
     sample.advantage = rng.normal();
     group.samples.push_back(std::move(sample));
   }

@@ -29,7 +29,7 @@ void check_equal(const Group& got, const Group& want) {
     CHECK(a.tokens == b.tokens);
     CHECK(a.logprobs == b.logprobs);
     CHECK(a.text == b.text);
-    CHECK(a.version == b.version);
+    CHECK(a.versions == b.versions);
     CHECK(a.finish == b.finish);
     CHECK(a.reward == b.reward);
     CHECK(a.advantage == b.advantage);
@@ -113,12 +113,16 @@ TEST_CASE("groups come back as they were written") {
   CHECK(reader.annotations(reader.groups()[0]).empty());
 }
 
-TEST_CASE("odd samples survive: empty, masked, kept sets, experts, text that tokens do not give") {
+TEST_CASE(
+    "odd samples survive: empty, masked, kept sets, experts, weights switched on the way, text "
+    "that "
+    "tokens do not give") {
   TemporaryFolder folder;
   Group group = random_group(7, 1, 0, 5, 30);
   group.zero_variance = true;
   group.samples[0].text = std::string("not the tokens \xff\0 <script>", 25);
   group.samples[1] = Sample{};
+  group.samples[1].versions = {{0, 0}};
   group.samples[2].masked = true;
   group.samples[2].reward = std::nan("");
   group.samples[3].kept_ids = {1, 2, 3};
@@ -128,6 +132,8 @@ TEST_CASE("odd samples survive: empty, masked, kept sets, experts, text that tok
     group.samples[3].router_confidence.push_back(static_cast<uint8_t>(255 - i));
   }
   group.samples[4].logprobs.clear();
+  group.samples[4].tokens.resize(5, 1);
+  group.samples[4].versions = {{0, 3}, {2, 4}, {4, 7}};
   group.samples[4].text.resize(2);
   {
     TraceWriter writer(folder.path(), Json::object(), letters_vocabulary());

@@ -7,7 +7,7 @@
 #include "core/parallel.h"
 #include "rl/advantage.h"
 #include "rl/trainer.h"
-#include "rollout/engine.h"
+#include "rollout/local_sampler.h"
 #include "support.h"
 
 using namespace zeroth;
@@ -16,10 +16,14 @@ namespace {
 
 constexpr int kMaxTokens = 18, kSamples = 4, kGroups = 3;
 
-std::vector<Group> sample(const Policy& policy, const EngineConfig& config, int64_t step,
-                          ActivationStore* store, double temperature = 1, int top_k = 0,
-                          int samples = kSamples) {
-  Engine engine(policy.weights(), nullptr, config);
+struct Drawn {
+  std::vector<Group> groups;
+  Tickets tickets;
+};
+
+Drawn sample(const Policy& policy, const EngineConfig& config, int64_t step, ActivationStore* store,
+             double temperature = 1, int top_k = 0, int samples = kSamples) {
+  LocalSampler engine(policy.weights(), nullptr, config, store);
   std::vector<GenerationRequest> requests(kGroups);
   for (int g = 0; g < kGroups; ++g) {
     for (int t = 0; t < 1 + 17 * g; ++t)
@@ -31,15 +35,17 @@ std::vector<Group> sample(const Policy& policy, const EngineConfig& config, int6
     requests[g].sampling.temperature = temperature;
     requests[g].sampling.top_k = top_k;
   }
-  auto drawn = engine.generate(requests, nullptr, {}, store);
-  std::vector<Group> groups(kGroups);
+  Drawn out;
+  auto samples_of = engine.generate(requests, {.tickets = &out.tickets});
+  std::vector<Group>& groups = out.groups;
+  groups.resize(kGroups);
   for (int g = 0; g < kGroups; ++g) {
     groups[g].prompt_tokens = requests[g].prompt;
-    groups[g].samples = std::move(drawn[g]);
+    groups[g].samples = std::move(samples_of[g]);
     for (int i = 0; i < samples; ++i) groups[g].samples[i].reward = i % 2 + 0.25 * (i % 3);
   }
   assign_advantages(groups, {});
-  return groups;
+  return out;
 }
 
 struct Outcome {
@@ -57,8 +63,8 @@ Outcome train(const std::filesystem::path& model, TrainerConfig config, const En
   Trainer trainer(*policy, nullptr, config, {}, optimizer, 9, steps, kMaxTokens, 1);
   Outcome out;
   for (int64_t step = 1; step <= steps; ++step) {
-    const auto groups = sample(*policy, engine, step, trainer.activation_store(), 1, 0, samples);
-    const StepReport report = trainer.update(groups, step);
+    const auto drawn = sample(*policy, engine, step, trainer.activation_store(), 1, 0, samples);
+    const StepReport report = trainer.update(drawn.groups, step, drawn.tickets);
     out.recalled += report.recalled_rows;
     out.rows += report.forward_rows;
     out.worst = std::max(out.worst, report.logp_difference_max);
@@ -126,8 +132,8 @@ TEST_CASE("log-probs and entropies of tempered and truncated sampling are taken 
       LossConfig loss;
       loss.entropy_coef = 0.01;
       Trainer trainer(*policy, nullptr, config, loss, {}, 9, 10, kMaxTokens, temperature);
-      const auto groups = sample(*policy, {}, 1, trainer.activation_store(), temperature, top_k);
-      reports[reuse] = trainer.update(groups, 1);
+      const auto drawn = sample(*policy, {}, 1, trainer.activation_store(), temperature, top_k);
+      reports[reuse] = trainer.update(drawn.groups, 1, drawn.tickets);
       const auto values = policy->parameters().values();
       weights[reuse].assign(values.begin(), values.end());
       CHECK(reports[reuse].recalled_rows == reuse * reports[reuse].forward_rows);
@@ -143,19 +149,19 @@ TEST_CASE("activations are taken only while they are those of the weights") {
   TrainerConfig config;
   config.inner_epochs = 2;
   Trainer trainer(*policy, nullptr, config, {}, {}, 9, 10, kMaxTokens, 1);
-  const auto groups = sample(*policy, {}, 1, trainer.activation_store());
-  const StepReport report = trainer.update(groups, 1);
+  const auto drawn = sample(*policy, {}, 1, trainer.activation_store());
+  const StepReport report = trainer.update(drawn.groups, 1, drawn.tickets);
   CHECK(report.updates == 2);
   CHECK(report.recalled_rows == report.forward_rows / 2);  // the second epoch has other weights
   // The same samples again: their rows are gone, whether or not new ones have their numbers.
-  CHECK(trainer.update(groups, 2).recalled_rows == 0);
+  CHECK(trainer.update(drawn.groups, 2, drawn.tickets).recalled_rows == 0);
   const auto others = sample(*policy, {}, 3, trainer.activation_store());
-  CHECK(trainer.update(groups, 3).recalled_rows == 0);
+  CHECK(trainer.update(drawn.groups, 3, drawn.tickets).recalled_rows == 0);
   // Rows of weights that were replaced without an update.
   const auto fresh = sample(*policy, {}, 4, trainer.activation_store());
   policy->parameters().values()[0] += 1;
   policy->publish(policy->weights()->version());
-  CHECK(trainer.update(fresh, 4).recalled_rows == 0);
+  CHECK(trainer.update(fresh.groups, 4, fresh.tickets).recalled_rows == 0);
 }
 
 TEST_CASE("log-probs that are not the policy's are noticed among recalled rows too") {
@@ -164,9 +170,9 @@ TEST_CASE("log-probs that are not the policy's are noticed among recalled rows t
     OptimizerConfig still;
     still.lr = 0;
     Trainer trainer(*policy, nullptr, {}, {}, still, 9, 10, kMaxTokens, 1);
-    auto groups = sample(*policy, {}, step, trainer.activation_store());
-    groups[sample_index / kSamples].samples[sample_index % kSamples].logprobs[3] -= 0.5f;
-    return trainer.update(groups, step).logp_difference_max;
+    auto drawn = sample(*policy, {}, step, trainer.activation_store());
+    drawn.groups[sample_index / kSamples].samples[sample_index % kSamples].logprobs[3] -= 0.5f;
+    return trainer.update(drawn.groups, step, drawn.tickets).logp_difference_max;
   };
   const size_t last = kGroups * kSamples - 1;
   CHECK(difference(1, 0) == doctest::Approx(0.5));  // among the 64 of every call

@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 
 #include <map>
+#include <numeric>
+#include <utility>
 
 #include "core/rng.h"
 
@@ -34,28 +36,27 @@ TEST_CASE("every sample with a loss is in exactly one call, and calls keep the b
     Rng rng(seed, 0);
     std::vector<Group> groups;
     for (int i = 0; i < 12; ++i) groups.push_back(random_group(rng));
-    std::vector<const Group*> pointers;
-    for (const Group& group : groups) pointers.push_back(&group);
+    std::vector<int32_t> order(groups.size());
+    std::iota(order.begin(), order.end(), 0);
     const int64_t bound = 20 + rng.below(150);
-    std::map<const Sample*, int> seen;
-    for (const SliceList& call : plan_micro_batches(pointers, bound)) {
+    std::map<std::pair<int, int>, int> seen;
+    for (const SliceList& call : plan_micro_batches(groups, order, bound)) {
       REQUIRE(!call.empty());
       int64_t samples = 0;
       for (const GroupSlice& slice : call) {
         REQUIRE(!slice.samples.empty());
-        for (const Sample* sample : slice.samples) {
-          ++seen[sample];
+        for (const int32_t sample : slice.samples) {
+          ++seen[{slice.group, sample}];
           ++samples;
-          CHECK(sample >= slice.group->samples.data());
-          CHECK(sample < slice.group->samples.data() + slice.group->samples.size());
         }
       }
       MicroBatch batch;
-      batch.build(call, 1.0);
+      batch.build(groups, call, 1.0);
       if (samples > 1) CHECK(batch.packed().rows() <= bound);
     }
-    for (const Group& group : groups) {
-      for (const Sample& sample : group.samples) CHECK(seen[&sample] == (has_loss(sample) ? 1 : 0));
+    for (int g = 0; g < static_cast<int>(groups.size()); ++g) {
+      for (int i = 0; i < static_cast<int>(groups[g].samples.size()); ++i)
+        CHECK(seen[{g, i}] == (has_loss(groups[g].samples[i]) ? 1 : 0));
     }
   }
 }
@@ -68,10 +69,8 @@ TEST_CASE("a group that fits is not cut") {
     group.samples.resize(4);
     for (Sample& sample : group.samples) sample.tokens.assign(10, 2);
   }
-  std::vector<const Group*> pointers;
-  for (const Group& group : groups) pointers.push_back(&group);
   // 9 shared prompt rows + 4 x 10 rows = 49 a group.
-  const auto calls = plan_micro_batches(pointers, 100);
+  const auto calls = plan_micro_batches(groups, std::vector<int32_t>{0, 1, 2, 3, 4}, 100);
   REQUIRE(calls.size() == 3);
   CHECK(calls[0].size() == 2);
   CHECK(calls[2].size() == 1);
@@ -89,7 +88,8 @@ TEST_CASE("response rows predict the sampled tokens in order, with their kept se
   group.samples[1].kept_ids = {3, 9};
   group.samples[1].kept_offsets = {0, 2};
   MicroBatch batch;
-  batch.build({{&group, {&group.samples[0], &group.samples[1]}}}, 0.7);
+  const std::vector<Group> groups = {group};
+  batch.build(groups, {{0, {0, 1}}}, 0.7);
   CHECK(batch.target() == std::vector<int32_t>{1, 2, 3});
   CHECK(batch.packed().rows() == 2 + 2 + 1);
   CHECK(batch.packed().first_response_row() == 2);

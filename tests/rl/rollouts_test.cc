@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "model/formats/gguf_model.h"
 #include "rl/metrics.h"
+#include "rollout/local_sampler.h"
 #include "support.h"
 
 using namespace zeroth;
@@ -57,7 +58,7 @@ struct Setup {
     config.dynamic_sampling.max_rounds = rounds;
   }
   Rollout collect(const Task& task, int64_t step, int64_t& draws) {
-    Engine engine(policy->weights(), tokenizer.get(), config.engine);
+    LocalSampler engine(policy->weights(), tokenizer.get(), config.engine);
     return Rollouts(config, task, *tokenizer, engine).collect(step, draws);
   }
   RunConfig config;
@@ -202,7 +203,7 @@ TEST_CASE("a prioritised curriculum prefers what is not solved, and goes on from
   override_config(setup.config, "curriculum.mode=prioritised");
   const EveryThird
       task;  // a third of the problems is solved about half of the time, the rest never
-  Engine engine(setup.policy->weights(), setup.tokenizer.get(), setup.config.engine);
+  LocalSampler engine(setup.policy->weights(), setup.tokenizer.get(), setup.config.engine);
   Rollouts rollouts(setup.config, task, *setup.tokenizer, engine);
   int64_t draws = 0;
   int solvable = 0, all = 0;
@@ -234,7 +235,7 @@ TEST_CASE("a prioritised curriculum prefers what is not solved, and goes on from
 
 TEST_CASE("without a curriculum there is no state") {
   Setup setup(0);
-  Engine engine(setup.policy->weights(), setup.tokenizer.get(), setup.config.engine);
+  LocalSampler engine(setup.policy->weights(), setup.tokenizer.get(), setup.config.engine);
   const EveryThird task;
   CHECK(Rollouts(setup.config, task, *setup.tokenizer, engine).curriculum_state().is_null());
   override_config(setup.config, "curriculum.mode=levels");  // the task has one level

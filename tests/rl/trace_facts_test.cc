@@ -44,10 +44,8 @@ std::vector<Annotations> recorded(const std::vector<Group>& groups, const StepRe
 TEST_CASE("what training saw is appended to the traces where it says something") {
   const std::vector<Group> groups = {group_of({{-1, -2}, {-3}, {-4}}), group_of({{-1}})};
   StepReport report;
-  const auto& first = groups[0].samples;
-  report.trained[&first[0]] = {{-1.0f, -1.5f}, {}, 0.25};
-  report.trained[&first[1]] = {{-3.001f}, {}, -0.5};
-  report.trained[&groups[1].samples[0]] = {{-1.0f}, {}, 0.125};
+  report.trained = {{{{-1.0f, -1.5f}, {}, 0.25}, {{-3.001f}, {}, -0.5}, {}},
+                    {{{-1.0f}, {}, 0.125}}};
   const auto notes = recorded(groups, report);
   REQUIRE(notes.size() == 2);
   REQUIRE(notes[0].size() == 2);
@@ -63,7 +61,7 @@ TEST_CASE("what training saw is appended to the traces where it says something")
 TEST_CASE("with a reference policy its ratios are stored even on-policy") {
   const std::vector<Group> groups = {group_of({{-1, -2}})};
   StepReport report;
-  report.trained[&groups[0].samples[0]] = {{-1, -2}, {-1.5f, -1}, 0.25};
+  report.trained = {{{{-1, -2}, {-1.5f, -1}, 0.25}}};
   const auto notes = recorded(groups, report);
   CHECK(notes[0].at("log_ratios")[0] == std::vector<float>{0, 0});
   CHECK(notes[0].at("reference_log_ratios")[0] == std::vector<float>{0.5f, -1});

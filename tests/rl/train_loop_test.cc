@@ -274,7 +274,7 @@ TEST_CASE("held-out evaluation is recorded beside the steps") {
   options.n = 2;
   options.sampling = config.sampling;
   options.seed = config.seed;
-  const EvalReport report = evaluate(*end->engine, *end->tokenizer, *end->task, options);
+  const EvalReport report = evaluate(*end->sampler, *end->tokenizer, *end->task, options);
   CHECK(rows[2].at("eval/mean_length") == report.mean_length);
 }
 

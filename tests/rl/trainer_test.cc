@@ -4,11 +4,14 @@
 
 #include <cmath>
 #include <limits>
+#include <thread>
 
 #include "core/parallel.h"
+#include "model/formats/gguf_model.h"
 #include "rl/advantage.h"
+#include "rl/evaluate.h"
 #include "rl/micro_batch.h"
-#include "rollout/engine.h"
+#include "rollout/local_sampler.h"
 #include "support.h"
 
 using namespace zeroth;
@@ -19,7 +22,7 @@ constexpr int kMaxTokens = 14;
 
 std::vector<Group> sample_groups(const Policy& policy, int groups, int samples,
                                  const SamplingConfig& sampling) {
-  Engine engine(policy.weights(), nullptr, {});
+  LocalSampler engine(policy.weights(), nullptr, {});
   std::vector<GenerationRequest> requests(groups);
   for (int g = 0; g < groups; ++g) {
     for (int t = 0; t < 3 + 7 * g; ++t) requests[g].prompt.push_back(40 + (t * 5 + g) % 60);
@@ -89,10 +92,10 @@ TEST_CASE("log-probs of training equal those of sampling, bit for bit") {
     CHECK(outcome.report.stats.ratio_min == 1);
     CHECK(outcome.report.updates == 1);
     double loss = 0;
-    for (const Group& group : groups) {
-      for (const Sample& sample : group.samples) {
-        const TrainedSample& trained = outcome.report.trained.at(&sample);
-        CHECK(trained.logprobs == sample.logprobs);
+    for (size_t g = 0; g < groups.size(); ++g) {
+      for (size_t i = 0; i < groups[g].samples.size(); ++i) {
+        const TrainedSample& trained = outcome.report.trained[g][i];
+        CHECK(trained.logprobs == groups[g].samples[i].logprobs);
         CHECK(trained.reference_logprobs.empty());
         loss += trained.loss;
       }
@@ -267,10 +270,14 @@ TEST_CASE("the report holds what the last update of a sample saw") {
   LossConfig loss;
   loss.beta = 0.1;
   const StepReport report = train_once(groups, twice, loss, 1, tiny_policy()).report;
-  CHECK(report.trained.size() == 7);
-  CHECK(report.trained.count(&groups[1].samples[2]) == 0);
+  int absent = 0;
+  for (const auto& group : report.trained) {
+    for (const TrainedSample& trained : group) absent += trained.logprobs.empty();
+  }
+  CHECK(absent == 1);
+  CHECK(report.trained[1][2].logprobs.empty());
   const Sample& sample = groups[0].samples[0];
-  const TrainedSample& trained = report.trained.at(&sample);
+  const TrainedSample& trained = report.trained[0][0];
   CHECK(trained.logprobs != sample.logprobs);
   CHECK(largest_difference(trained.logprobs, sample.logprobs) < 1);
   CHECK(trained.reference_logprobs == sample.logprobs);  // the reference is the sampling policy
@@ -371,4 +378,38 @@ TEST_CASE("entropy bonus raises entropy, top_entropy_quantile keeps the right sh
   const Outcome some = train_once(groups, {}, top), all = train_once(groups, {});
   CHECK(some.weights != all.weights);
   CHECK(some.report.grad_norm < all.report.grad_norm);
+}
+
+TEST_CASE("an evaluation of one version beside the update to the next gives what it gives alone") {
+  const auto policy = tiny_policy();
+  const auto groups = sample_groups(*policy, 4, 5, sampling_of(1));
+  const auto tokenizer = load_tokenizer(kTinyBase);
+  const auto task = make_task("parity", {{"bits", 4}});
+  LocalSampler sampler(policy->weights(), tokenizer.get(), {});
+  const auto evaluated = [&] {
+    std::vector<std::vector<TokenId>> tokens;
+    EvalOptions options;
+    options.n = 24;
+    options.samples = 2;
+    options.sampling = sampling_of(1);
+    options.on_group = [&](const Group& group) {
+      for (const Sample& sample : group.samples) tokens.push_back(sample.tokens);
+    };
+    evaluate(sampler, *tokenizer, *task, options);
+    return tokens;
+  };
+  const auto alone = evaluated();
+  OptimizerConfig optimizer;
+  optimizer.lr = 1e-3;
+  Trainer trainer(*policy, nullptr, {}, {}, optimizer, 9, 10, kMaxTokens, 1);
+  std::vector<std::vector<TokenId>> beside;
+  std::thread other([&] { beside = evaluated(); });
+  trainer.update(groups, 0);
+  other.join();
+  CHECK(beside == alone);
+  CHECK(policy->weights()->version() == 1);
+  const std::span<const float> weights = policy->parameters().values();
+  CHECK(train_once(groups, {}).weights == std::vector<float>(weights.begin(), weights.end()));
+  sampler.publish(policy->weights());
+  CHECK(evaluated() != alone);
 }

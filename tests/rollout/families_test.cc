@@ -5,7 +5,7 @@
 #include <filesystem>
 
 #include "policy/scoring.h"
-#include "rollout/engine.h"
+#include "rollout/local_sampler.h"
 
 using namespace zeroth;
 
@@ -30,7 +30,7 @@ std::vector<std::vector<Sample>> generate(const Policy& policy, int max_batch, i
   config.max_batch = max_batch;
   config.prefill_chunk = prefill_chunk;
   config.cache_pages = pages;
-  Engine engine(policy.weights(), nullptr, config);
+  LocalSampler engine(policy.weights(), nullptr, config);
   return engine.generate(requests(policy.config()));
 }
 

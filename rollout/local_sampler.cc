@@ -1,4 +1,4 @@
-#include "rollout/engine.h"
+#include "rollout/local_sampler.h"
 
 #include <algorithm>
 #include <array>
@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "policy/activation_store.h"
 #include "rollout/generation.h"
 #include "rollout/scheduler.h"
 
@@ -45,12 +46,14 @@ bool same_shape(const PolicyConfig& a, const PolicyConfig& b) {
 
 }  // namespace
 
-// What lives as long as the engine: the cache and the scratch memory of a step.
-struct Engine::Impl {
-  Impl(WeightsPtr weights, const Tokenizer* tokenizer_in, const EngineConfig& config_in)
+// What lives as long as the sampler: the cache and the scratch memory of a step.
+struct LocalSampler::Impl {
+  Impl(WeightsPtr weights, const Tokenizer* tokenizer_in, const EngineConfig& config_in,
+       ActivationStore* store_in)
       : model(weights->config()),
         tokenizer(tokenizer_in),
         config(config_in),
+        store(store_in),
         published(std::move(weights)) {
     check_config(config, model);
     const int64_t page_bytes = KvCache(model, 1).bytes();
@@ -79,12 +82,12 @@ struct Engine::Impl {
     return pages;
   }
 
-  void step(Scheduler& scheduler, Generation& generation, const Generation::Done& done,
-            ActivationStore* store) {
+  // `keep`: whether the store gets what is computed.
+  void step(Scheduler& scheduler, Generation& generation, const Generation::Done& done, bool keep) {
     const StepPlan& plan = scheduler.plan();
     for (const auto& [from, to] : plan.copies) cache->copy_page(from, to);
-    if (store) generation.take_rows(plan, *store, store_rows);
-    if (!plan.tokens.empty()) forward(plan, store);
+    if (keep) generation.take_rows(plan, *store, store_rows);
+    if (!plan.tokens.empty()) forward(plan, keep);
     generation.gather(plan, hidden.data(), routing.data(), draws);
     if (!plan.draws.empty()) {
       sample();
@@ -96,7 +99,7 @@ struct Engine::Impl {
     stats.prompt_tokens += plan.prefill_rows;
   }
 
-  void forward(const StepPlan& plan, ActivationStore* store) {
+  void forward(const StepPlan& plan, bool keep) {
     const size_t rows = plan.tokens.size();
     hidden.resize(std::max(hidden.size(), rows * model.width));
     if (config.record_experts) {
@@ -107,7 +110,7 @@ struct Engine::Impl {
                              plan.page_table, plan.page_begin, plan.writes};
     weights->forward(batch, *cache, hidden.data(),
                      {.routing = routing.empty() ? nullptr : routing.data(),
-                      .store = store,
+                      .store = keep ? store : nullptr,
                       .store_rows = store_rows});
     ++stats.forward_calls;
   }
@@ -138,6 +141,7 @@ struct Engine::Impl {
   const PolicyConfig model;
   const Tokenizer* tokenizer;
   EngineConfig config;
+  ActivationStore* store;
   std::mutex mutex;      // guards `published`
   WeightsPtr published;  // what the next generate() samples with
   WeightsPtr weights;    // of the generate() that runs
@@ -148,7 +152,7 @@ struct Engine::Impl {
   std::vector<int32_t> store_rows;  // [rows of the step]
   DrawBatch draws;
   std::vector<Outcome> outcomes;
-  EngineStats stats;
+  SamplerStats stats;
 };
 
 namespace {
@@ -174,42 +178,46 @@ class UsedWeights {
 
 }  // namespace
 
-Engine::Engine(WeightsPtr weights, const Tokenizer* tokenizer, const EngineConfig& config)
-    : impl_(std::make_unique<Impl>(std::move(weights), tokenizer, config)) {}
+LocalSampler::LocalSampler(WeightsPtr weights, const Tokenizer* tokenizer,
+                           const EngineConfig& config, ActivationStore* store)
+    : impl_(std::make_unique<Impl>(std::move(weights), tokenizer, config, store)) {}
 
-Engine::~Engine() = default;
+LocalSampler::~LocalSampler() = default;
 
-void Engine::publish(WeightsPtr weights) {
+void LocalSampler::publish(WeightsPtr weights) {
   if (weights && !same_shape(weights->config(), impl_->model)) {
     fail("engine: version " + std::to_string(weights->version()) +
              " is of another model than the weights before",
-         "make an engine for it");
+         "make a sampler for it");
   }
   std::lock_guard lock(impl_->mutex);
   impl_->published.swap(weights);  // the old version may die behind the lock, not under it
 }
 
-std::vector<std::vector<Sample>> Engine::generate(
-    const std::vector<GenerationRequest>& requests, const std::atomic<bool>* stop,
-    const std::function<void(int request, int sample, const Sample&)>& done,
-    ActivationStore* store) {
+std::vector<std::vector<Sample>> LocalSampler::generate(
+    const std::vector<GenerationRequest>& requests, const GenerateOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
   Generation generation(requests, impl_->model, impl_->tokenizer, impl_->config.record_experts);
   const int64_t pages = impl_->reserve(generation);
   Scheduler scheduler({pages, impl_->config.max_batch, impl_->config.prefill_chunk});
   const UsedWeights used(*impl_);
   generation.start(scheduler, impl_->weights->version());
-  if (store && !store->holds(*impl_->weights)) store->begin(*impl_->weights);
-  while (!scheduler.done() && (stop == nullptr || !stop->load(std::memory_order_relaxed))) {
-    impl_->step(scheduler, generation, done, store);
+  const bool keep = options.tickets != nullptr && impl_->store != nullptr;
+  if (keep && !impl_->store->holds(*impl_->weights)) impl_->store->begin(*impl_->weights);
+  const auto cancelled = [&] {
+    return options.cancel != nullptr && options.cancel->load(std::memory_order_relaxed);
+  };
+  while (!scheduler.done() && !cancelled()) {
+    impl_->step(scheduler, generation, options.done, keep);
   }
   generation.abort();
   impl_->stats.preemptions += scheduler.preemptions();
   impl_->stats.seconds +=
       std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  if (options.tickets) *options.tickets = generation.take_tickets();
   return generation.take();
 }
 
-const EngineStats& Engine::stats() const { return impl_->stats; }
+const SamplerStats& LocalSampler::stats() const { return impl_->stats; }
 
 }  // namespace zeroth

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "core/error.h"
-#include "rollout/engine.h"
+#include "rollout/local_sampler.h"
 #include "tests/rollout/tiny_models.h"
 
 namespace zeroth {
@@ -20,16 +20,16 @@ GenerationRequest request_of(int prompt, int samples, int max_tokens) {
   return request;
 }
 
-std::vector<Sample> group_of(Engine& engine, const GenerationRequest& request,
+std::vector<Sample> group_of(Sampler& engine, const GenerationRequest& request,
                              const std::atomic<bool>* stop = nullptr) {
-  return engine.generate({request}, stop)[0];
+  return engine.generate({request}, {.cancel = stop})[0];
 }
 
 std::string error_of(const Policy& policy, const GenerationRequest& request,
                      EngineConfig config = {}) {
   const LetterTokenizer tokenizer;
   try {
-    Engine(policy.weights(), &tokenizer, config).generate({request});
+    LocalSampler(policy.weights(), &tokenizer, config).generate({request});
   } catch (const Error& error) {
     CHECK(error.code() == ExitCode::kUsage);
     return error.what();
@@ -44,7 +44,7 @@ bool contains(const std::string& text, const std::string& part) {
 TEST_CASE("a completion ends at end-of-text, at a stop string or at the limit") {
   const auto policy = tiny_policy("dense");
   const LetterTokenizer tokenizer;
-  Engine engine(policy->weights(), &tokenizer, {});
+  LocalSampler engine(policy->weights(), &tokenizer, {});
   GenerationRequest request = request_of(5, 64, 40);
   request.sampling.temperature = 3;
   int ends[3] = {};
@@ -76,7 +76,7 @@ TEST_CASE("a completion ends at end-of-text, at a stop string or at the limit") 
 
 TEST_CASE("the context of the policy ends a completion") {
   const auto policy = tiny_policy("dense");
-  Engine engine(policy->weights(), nullptr, {});
+  LocalSampler engine(policy->weights(), nullptr, {});
   const auto samples = engine.generate({request_of(250, 2, 100)});
   for (const Sample& sample : samples[0]) {
     CHECK(sample.tokens.size() == 6);
@@ -89,16 +89,17 @@ TEST_CASE("the stop flag ends at a step boundary and keeps what there is") {
   const auto policy = tiny_policy("moe");
   EngineConfig config;
   config.max_batch = 4;
-  Engine engine(policy->weights(), nullptr, config);
+  LocalSampler engine(policy->weights(), nullptr, config);
   const std::vector<GenerationRequest> requests = {request_of(9, 3, 5), request_of(20, 6, 30)};
   const auto whole = engine.generate(requests);
   std::atomic<bool> stop{false};
   int finished = 0;
-  const auto cut = engine.generate(requests, &stop, [&](int request, int, const Sample& sample) {
+  const auto done = [&](int request, int, const Sample& sample) {
     CHECK(request == 0);
     CHECK(sample.finish == FinishReason::kLength);
     if (++finished == 3) stop = true;
-  });
+  };
+  const auto cut = engine.generate(requests, {.cancel = &stop, .done = done});
   CHECK(finished == 3);
   bool some = false;
   for (int s = 0; s < 6; ++s) {
@@ -125,13 +126,14 @@ TEST_CASE("samples are reported once each, in an order that repeats") {
   for (int run = 0; run < 2; ++run) {
     EngineConfig config;
     config.max_batch = 5;
-    Engine engine(policy->weights(), &tokenizer, config);
+    LocalSampler engine(policy->weights(), &tokenizer, config);
     std::vector<std::pair<int, int>> order;
     GenerationRequest hot = request_of(4, 8, 30);
     hot.sampling.temperature = 4;
-    const auto results = engine.generate(
-        {hot, request_of(3, 4, 6)}, nullptr,
-        [&](int request, int sample, const Sample&) { order.emplace_back(request, sample); });
+    const auto done = [&](int request, int sample, const Sample&) {
+      order.emplace_back(request, sample);
+    };
+    const auto results = engine.generate({hot, request_of(3, 4, 6)}, {.done = done});
     CHECK(results.size() == 2);
     orders.push_back(order);
   }
@@ -141,7 +143,7 @@ TEST_CASE("samples are reported once each, in an order that repeats") {
 
 TEST_CASE("diverged weights are an error and leave nothing behind") {
   const auto policy = tiny_policy("moe");
-  Engine engine(policy->weights(), nullptr, {});
+  LocalSampler engine(policy->weights(), nullptr, {});
   const GenerationRequest request = request_of(20, 4, 20);
   const auto before = engine.generate({request});
   float& weight = policy->parameters().values()[2000];
@@ -171,7 +173,7 @@ TEST_CASE("diverged weights are an error and leave nothing behind") {
 
 TEST_CASE("nothing to do is fine") {
   const auto policy = tiny_policy("dense");
-  Engine engine(policy->weights(), nullptr, {});
+  LocalSampler engine(policy->weights(), nullptr, {});
   CHECK(engine.generate({}).empty());
   CHECK(engine.generate({request_of(3, 0, 5)})[0].empty());
   CHECK(engine.stats().sampled_tokens == 0);
@@ -206,7 +208,7 @@ TEST_CASE("requests that cannot be served are refused with their numbers") {
   request.sampling.stop = {""};
   CHECK(contains(error_of(*policy, request), "stop string is empty"));
   request.sampling.stop = {"x"};
-  CHECK_THROWS_AS(Engine(policy->weights(), nullptr, {}).generate({request}), Error);
+  CHECK_THROWS_AS(LocalSampler(policy->weights(), nullptr, {}).generate({request}), Error);
 
   EngineConfig config;
   config.max_batch = 0;

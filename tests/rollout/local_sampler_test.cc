@@ -1,6 +1,6 @@
 // The engine's promise, tested with == on bytes: a trace depends only on weights, prompt, key and
 // sampling, and its log-probs are those of one teacher-forced forward call.
-#include "rollout/engine.h"
+#include "rollout/local_sampler.h"
 
 #include <doctest/doctest.h>
 
@@ -27,7 +27,7 @@ bool same(const Sample& a, const Sample& b) {
   return a.key == b.key && a.tokens == b.tokens && same_bytes(a.logprobs, b.logprobs) &&
          same_bytes(a.entropies, b.entropies) && a.kept_ids == b.kept_ids &&
          a.kept_offsets == b.kept_offsets && a.experts == b.experts &&
-         a.router_confidence == b.router_confidence && a.version == b.version &&
+         a.router_confidence == b.router_confidence && a.versions == b.versions &&
          a.finish == b.finish && a.text == b.text;
 }
 
@@ -83,9 +83,9 @@ std::vector<GenerationRequest> mixed_requests() {
 }
 
 Results run(const Policy& policy, const std::vector<GenerationRequest>& requests,
-            EngineConfig config = {}, EngineStats* stats = nullptr) {
+            EngineConfig config = {}, SamplerStats* stats = nullptr) {
   const LetterTokenizer tokenizer;
-  Engine engine(policy.weights(), &tokenizer, config);
+  LocalSampler engine(policy.weights(), &tokenizer, config);
   Results results = engine.generate(requests);
   if (stats != nullptr) *stats = engine.stats();
   return results;
@@ -144,7 +144,7 @@ TEST_CASE("samples are the same for every prefill chunk, cache size and thread c
       CAPTURE(pages);
       config.prefill_chunk = 11 * pages;
       config.cache_pages = pages;
-      EngineStats stats;
+      SamplerStats stats;
       CHECK(same(run(*policy, requests, config, &stats), reference));
       preemptions += stats.preemptions;
     }
@@ -318,14 +318,14 @@ TEST_CASE("samples carry the version that drew them, and new weights draw others
   auto policy = tiny_policy("dense");
   const auto requests = mixed_requests();
   const LetterTokenizer tokenizer;
-  Engine engine(policy->weights(), &tokenizer, {});
+  LocalSampler engine(policy->weights(), &tokenizer, {});
   const Results before = engine.generate(requests);
-  CHECK(before[0][0].version == 0);
+  CHECK(before[0][0].versions == std::vector<VersionSegment>{{0, 0}});
   for (float& value : policy->parameters().values()) value *= 1.05f;
   CHECK(same(engine.generate(requests), before));  // until they are published
   engine.publish(policy->publish(7));
   const Results after = engine.generate(requests);
-  CHECK(after[0][0].version == 7);
+  CHECK(after[0][0].versions == std::vector<VersionSegment>{{0, 7}});
   CHECK_FALSE(same_bytes(after[7][0].logprobs, before[7][0].logprobs));
   // The cache of earlier weights has left nothing behind.
   CHECK(same(run(*policy, requests), after));

@@ -1,0 +1,27 @@
+// How one process generates: the section `engine` of a run's config.
+#pragma once
+
+#include <cstdint>
+
+#include "core/config.h"
+
+namespace zeroth {
+
+struct EngineConfig {
+  int max_batch = 256;          // sequences decoded together
+  int64_t cache_pages = 0;      // of 16 tokens; 0 = what max_batch sequences need, within cache_mb
+  int cache_mb = 1024;          // memory bound of the cache
+  int prefill_chunk = 512;      // prompt tokens per forward call
+  bool record_experts = false;  // keep routed experts and router confidence
+  template <class V>
+  void fields(V& v) {
+    v("max_batch", max_batch, "sequences decoded together", Range{1, 65536});
+    v("cache_pages", cache_pages, "KV pages of 16 tokens; 0 = what max_batch needs", Range{0, 1e9});
+    v("cache_mb", cache_mb, "memory bound of the KV cache in MiB", Range{1, 1 << 20});
+    v("prefill_chunk", prefill_chunk, "prompt tokens per forward call", Range{1, 1 << 20});
+    v("record_experts", record_experts,
+      "keep the routed experts of every token and how sure the router was of the first");
+  }
+};
+
+}  // namespace zeroth
