@@ -7,37 +7,88 @@
 #include "cli/usage.h"
 #include "core/files.h"
 #include "core/json_text.h"
+#include "rewards/code/code_columns.h"
 
 namespace zeroth {
 
+namespace {
+
+std::string text_in(const Json& object, const char* name) {
+  return object.contains(name) && object[name].is_string() ? object[name].get<std::string>() : "";
+}
+
+// The text of a value inside a JSON text, digits of integers kept.
+std::string inner_text(std::string_view text, const char* name, const std::string& where) {
+  PyValue line;
+  const PyValue* inner = nullptr;
+  if (parse_value(text, /*plain=*/true, line)) inner = field(line, name);
+  if (inner == nullptr || inner->kind != PyValue::Kind::kDict)
+    fail(where + ": \"row\" is no object", "give the row as it stands in its data file");
+  return json_text(*inner);
+}
+
+// A line is a row with its program, or {"row": {..}} with "program", or with the "completion" of a
+// model, of which the program is taken as the code task takes it.
+struct CodeLine {
+  Json line, row;
+  std::string text;  // of the row
+  std::string where;
+  bool nested = false;
+};
+
+void find_program(const CodeLine& line, CodeRow& row) {
+  const auto given = line.nested
+                         ? read_code_row(line.row, line.text, row.tests, line.where, 0, false)
+                         : read_code_row(line.line, line.text, row.tests, line.where, 0, false);
+  if (line.nested && line.line.contains("completion")) {
+    row.program = extract_program(text_in(line.line, "completion"), FormatRules(), given.shape);
+    return;
+  }
+  const Json& from = line.nested && !line.line.contains("program") ? line.row : line.line;
+  row.program = text_in(from, "program");
+  // HumanEval's own samples: what follows the prompt.
+  if (!from.contains("program") && from.contains("completion"))
+    row.program =
+        text_in(line.nested ? line.row : line.line, "prompt") + text_in(from, "completion");
+}
+
+}  // namespace
+
 std::vector<CodeRow> read_code_rows(const std::filesystem::path& path, SandboxPool& pool) {
   std::vector<CodeRow> rows;
+  std::vector<CodeLine> lines;
   for_each_line(path, [&](std::string_view text, int64_t number) {
     if (text.find_first_not_of(" \t\r") == std::string_view::npos) return;
-    const std::string where = path.string() + ":" + std::to_string(number);
+    CodeLine line;
+    line.where = path.string() + ":" + std::to_string(number);
+    line.line = parse_json(text, line.where);
+    line.text = std::string(text);
     CodeRow row;
-    row.text = std::string(text);
-    const Json json = parse_json(text, where);
-    const char* id_names[] = {"id", "task_id"};
+    row.text = line.text;
     row.id = std::to_string(number);
-    for (const char* name : id_names) {
-      if (json.is_object() && json.contains(name)) {
-        row.id = json[name].dump();
+    if (line.line.is_object() && line.line.contains("row")) {
+      line.nested = true;
+      line.row = line.line["row"];
+      line.text = inner_text(text, "row", line.where);
+    }
+    for (const char* name : {"id", "task_id", "question_id"}) {
+      if (line.line.is_object() && line.line.contains(name)) {
+        row.id = line.line[name].dump();
         break;
       }
     }
     rows.push_back(std::move(row));
+    lines.push_back(std::move(line));
   });
   std::vector<std::string> texts;
-  for (const CodeRow& row : rows) texts.push_back(row.text);
+  for (const CodeLine& line : lines) texts.push_back(line.text);
   std::vector<LoadedTests> loaded = load_code_tests(texts, pool);
   for (size_t i = 0; i < rows.size(); ++i) {
     rows[i].tests = std::move(loaded[i].tests);
-    if (!loaded[i].error.empty()) {
+    if (!loaded[i].error.empty())
       rows[i].error = path.string() + ", row " + rows[i].id + ": " + loaded[i].error;
-    } else {
-      rows[i].program = program_of_row(rows[i].text);
-    }
+    else
+      find_program(lines[i], rows[i]);
   }
   return rows;
 }
@@ -68,7 +119,10 @@ struct GradeCodeFlags : SandboxOptions {
   template <class V>
   void fields(V& v) {
     v("kind", kind, "what to grade", Choice{{"code"}});
-    v("in", in, "JSONL file: {\"id\",\"program\",\"tests\":{..}} or HumanEval / MBPP fields");
+    v("in", in,
+      "JSONL file: {\"id\",\"program\",\"tests\":{..}}, columns of a public set beside "
+      "\"program\", "
+      "or {\"id\",\"completion\",\"row\":{..}}: the program of a completion");
     SandboxOptions::fields(v);
   }
 };

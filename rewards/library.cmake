@@ -8,7 +8,8 @@ target_link_libraries(${target} PRIVATE ${ARB_LIBRARY} ${FLINT_LIBRARY} ${GMP_LI
 
 # The Python that runs inside the sandbox is compiled in as strings.
 set(code_scripts "#include \"rewards/code/scripts.h\"\n\nnamespace zeroth {\n")
-foreach(pair runner:kRunnerScript rewriter:kRewriterScript cpp_driver:kCppDriverScript)
+foreach(pair wire:kWireScript peer:kPeerScript pytest_lite:kPytestLiteScript harness:kHarnessScript runner:kRunnerScript
+        rewriter:kRewriterScript cpp_driver:kCppDriverScript)
   string(REPLACE ":" ";" pair ${pair})
   list(GET pair 0 stem)
   list(GET pair 1 symbol)

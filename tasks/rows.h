@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 
 #include "core/config.h"
 
@@ -12,5 +13,11 @@ namespace zeroth {
 // array), for errors. Throws Error that names the place when a row is malformed or no object.
 void for_each_row(const std::string& path,
                   const std::function<void(const Json& row, const std::string& place)>& row);
+
+// The same with the text of the row as it stands in the file, where integers of any size have their
+// digits; Json rounds those that need more than 64 bits.
+void for_each_row_text(const std::string& path,
+                       const std::function<void(const Json& row, std::string_view text,
+                                                const std::string& place)>& row);
 
 }  // namespace zeroth

@@ -9,45 +9,17 @@
 
 #include "core/error.h"
 #include "rewards/code/job.h"
+#include "rewards/code/output.h"
 
 namespace zeroth {
 namespace {
 
+// What data sets in JSON write of a float: about as many digits as a program prints.
+constexpr double kJsonFloats = 1e-6;
+
 std::string shorten(std::string text) {
   if (text.size() > 200) text.resize(200);
   return text;
-}
-
-// Whitespace-separated tokens decide, as in programming contests.
-bool same_output(const std::string& a, const std::string& b) {
-  std::istringstream left(a), right(b);
-  std::string x, y;
-  for (;;) {
-    const bool more = static_cast<bool>(left >> x), also = static_cast<bool>(right >> y);
-    if (!more || !also) return more == also;
-    if (x != y) return false;
-  }
-}
-
-bool passes(const CodeTest& test, const PyValue& value, const CodeTests& tests) {
-  switch (test.op) {
-    case CodeTest::Op::kEqual: {
-      CompareOptions options;
-      options.sequence_types = !tests.json_values;
-      return equal(value, test.expected, options);
-    }
-    case CodeTest::Op::kClose:
-      return close(value, test.expected, test.tolerance);
-    case CodeTest::Op::kTruthy:
-      return truthy(value);
-    case CodeTest::Op::kFalsy:
-      return !truthy(value);
-    case CodeTest::Op::kOutput:
-      return value.kind == PyValue::Kind::kString && same_output(value.text, test.output);
-    case CodeTest::Op::kWeak:
-      return false;
-  }
-  return false;
 }
 
 Reason reason_of_end(const SandboxResult& result) {
@@ -65,61 +37,103 @@ Reason reason_of_end(const SandboxResult& result) {
   return Reason::kRuntimeError;
 }
 
-// What the runner said about each test, in the order of CodeTests::tests.
+// What the judging process said about each test. Only it can write to the channel and knows the
+// nonce.
 struct Report {
   std::vector<char> passed, answered;
-  bool done = false;
+  bool done = false, weak = false;
+  bool unchecked = false;  // Python tests came to their end without a check
+  bool uncalled = false;   // .. and without asking the submission
   std::string problem;
 };
 
-Report read_report(const SandboxResult& result, const std::string& nonce, const CodeTests& tests) {
-  Report report;
-  report.passed.assign(tests.tests.size(), 0);
-  report.answered.assign(tests.tests.size(), 0);
-  // Calls and weak tests are numbered apart by the runner.
-  std::vector<size_t> strong, weak;
-  for (size_t i = 0; i < tests.tests.size(); ++i) {
-    (tests.tests[i].op == CodeTest::Op::kWeak ? weak : strong).push_back(i);
-  }
-  std::istringstream lines(result.report);
-  for (std::string line; std::getline(lines, line);) {
-    if (line.compare(0, nonce.size() + 1, nonce + " ") != 0) continue;
-    std::istringstream words(line.substr(nonce.size() + 1));
-    std::string first, kind;
-    words >> first;
-    if (first == "done") report.done = true;
-    if (first == "program" && report.problem.empty()) words >> report.problem;
-    if (first.empty() || !std::isdigit(static_cast<unsigned char>(first[0])) || first.size() > 8)
-      continue;
-    words >> kind;
-    const std::vector<size_t>& numbers = kind == "w" ? weak : strong;
-    const size_t number = std::stoul(first);
-    if (number >= numbers.size()) continue;
-    const size_t index = numbers[number];
-    if (report.answered[index]) continue;  // only the first word counts
-    report.answered[index] = 1;
-    std::string rest;
-    std::getline(words, rest);
-    if (kind == "w") {
-      report.passed[index] = rest == " ok";
-    } else if (kind == "v") {
-      PyValue value;
-      report.passed[index] =
-          parse_value(rest, false, value) && passes(tests.tests[index], value, tests);
-    }
-    if (!report.passed[index] && report.problem.empty()) {
-      report.problem =
-          "test " + std::to_string(index + 1) + (kind == "v" ? ": wrong value" + rest : ":" + rest);
-    }
-  }
-  return report;
+// A value that came back against its expectation, in both readings of a list of one.
+struct Reading {
+  bool as_it_is = false, unwrapped = false;
+};
+
+Reading compare(const PyValue& value, const CodeTest& test, const CodeTests& tests) {
+  const CompareOptions options{.from_json = tests.from_json,
+                               .float_tolerance = tests.from_json ? kJsonFloats : 0};
+  return {equal(value, test.expected, options),
+          tests.maybe_wrapped && equal(value, test.expected.items.at(0), options)};
 }
+
+class ReportReader {
+ public:
+  explicit ReportReader(const CodeTests& tests)
+      : tests_(tests),
+        judged_(tests.kind == CodeTests::Kind::kJudged),
+        unwrapped_(tests.maybe_wrapped) {
+    resize(judged_ ? 0 : tests.tests.size());
+  }
+
+  Report read(const std::string& text, const std::string& nonce) {
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);) {
+      if (line.compare(0, nonce.size() + 1, nonce + " ") == 0) take(line.substr(nonce.size() + 1));
+    }
+    // Every value must be right in the same reading.
+    const bool all_wrapped =
+        std::all_of(unwrapped_.begin(), unwrapped_.end(), [](char c) { return c; });
+    if (tests_.maybe_wrapped && all_wrapped && report_.done)
+      report_.passed.assign(unwrapped_.size(), 1);
+    return std::move(report_);
+  }
+
+ private:
+  void resize(size_t n) {
+    report_.passed.resize(n, 0);
+    report_.answered.resize(n, 0);
+    unwrapped_.resize(n, 0);
+  }
+
+  void take(const std::string& line) {
+    std::istringstream words(line);
+    std::string first, kind, rest;
+    words >> first;
+    if (first == "done") report_.done = true;
+    if (first == "weak") report_.weak = true;
+    if (first == "unchecked") report_.unchecked = true;
+    if (first == "uncalled") report_.uncalled = true;
+    if (first == "program" && report_.problem.empty()) words >> report_.problem;
+    if (first.empty() || !std::isdigit(static_cast<unsigned char>(first[0])) || first.size() > 8)
+      return;
+    words >> kind;
+    std::getline(words, rest);
+    if (!rest.empty()) rest.erase(0, 1);
+    const size_t index = std::stoul(first);
+    if (judged_ && index == report_.passed.size()) resize(index + 1);
+    if (index >= report_.passed.size() || report_.answered[index]) return;
+    report_.answered[index] = 1;
+    report_.passed[index] = kind == "u" ? rest == "ok" : kind == "v" && right(rest, index);
+    if (report_.passed[index] || !report_.problem.empty()) return;
+    report_.problem =
+        "test " + std::to_string(index + 1) + ": " + (kind == "v" ? "wrong value " : "") + rest;
+  }
+
+  bool right(const std::string& text, size_t index) {
+    const CodeTest& test = tests_.tests[index];
+    PyValue value;
+    if (!parse_value(text, false, value)) return false;
+    if (tests_.kind == CodeTests::Kind::kPrograms)
+      return value.kind == PyValue::Kind::kString && same_output(value.text, test.output);
+    const Reading reading = compare(value, test, tests_);
+    unwrapped_[index] = reading.unwrapped;
+    return reading.as_it_is;
+  }
+
+  const CodeTests& tests_;
+  const bool judged_;
+  std::vector<char> unwrapped_;
+  Report report_;
+};
 
 CodeVerdict verdict_of(const SandboxResult& result, const std::string& nonce,
                        const CodeTests& tests, const CodeOptions& options) {
   CodeVerdict verdict;
-  verdict.total = static_cast<int>(tests.tests.size());
-  verdict.weak = tests.weak();
+  verdict.total = tests.total();
+  verdict.weak = tests.weak;
   verdict.seconds = result.seconds;
   verdict.waited_seconds = result.waited_seconds;
   if (result.status == SandboxResult::Status::kInfrastructure) {
@@ -127,16 +141,28 @@ CodeVerdict verdict_of(const SandboxResult& result, const std::string& nonce,
     verdict.detail = shorten(result.error);
     return verdict;
   }
-  const Report report = read_report(result, nonce, tests);
+  const Report report = ReportReader(tests).read(result.report, nonce);
+  verdict.weak |= report.weak;
   verdict.passed = static_cast<int>(std::count(report.passed.begin(), report.passed.end(), 1));
   verdict.detail = shorten(report.problem);
   // A job that did not come to its end fails as a whole, whatever it said before: exiting is no
   // answer.
   const bool complete =
       report.done && result.status == SandboxResult::Status::kExited && result.signal == 0;
+  if (complete && tests.kind == CodeTests::Kind::kJudged)
+    verdict.total = static_cast<int>(report.passed.size());
+  if (complete && (report.unchecked || report.uncalled)) {
+    // Loops over what the submission returned may be empty; that it was never asked is the row's.
+    verdict.passed = 0;
+    verdict.reason = report.uncalled ? Reason::kBadGold : Reason::kWrong;
+    if (verdict.detail.empty())
+      verdict.detail = report.uncalled ? "the tests never ask the program" : "no check was reached";
+    return verdict;
+  }
   if (complete && verdict.passed == verdict.total && verdict.total > 0) {
     verdict.score = 1;
     verdict.reason = Reason::kCorrect;
+    verdict.detail.clear();
     return verdict;
   }
   // What the program did not bring about is no failure of its own.
@@ -150,7 +176,8 @@ CodeVerdict verdict_of(const SandboxResult& result, const std::string& nonce,
     verdict.score = static_cast<double>(verdict.passed) / verdict.total;
   const bool answered = std::count(report.answered.begin(), report.answered.end(), 1) > 0;
   verdict.reason = complete && answered ? Reason::kWrong : reason_of_end(result);
-  if (report.problem == "SyntaxError" || report.problem == "IndentationError")
+  if (report.problem == "SyntaxError" || report.problem == "IndentationError" ||
+      report.problem == "TabError")
     verdict.reason = Reason::kParseError;
   if (verdict.detail.empty())
     verdict.detail = std::string("ended early: ") + to_string(verdict.reason);
@@ -170,9 +197,8 @@ void rerun_disturbed(const std::vector<SandboxJob>& jobs, SandboxPool& pool,
 
 }  // namespace
 
-bool CodeTests::weak() const {
-  return std::any_of(tests.begin(), tests.end(),
-                     [](const CodeTest& t) { return t.op == CodeTest::Op::kWeak; });
+int CodeTests::total() const {
+  return kind == Kind::kJudged ? judged_total : static_cast<int>(tests.size());
 }
 
 std::string make_nonce() {
@@ -195,24 +221,24 @@ std::vector<CodeVerdict> grade_code(const std::vector<CodeSubmission>& submissio
          "run on a kernel that allows user namespaces and seccomp (Debian: sysctl "
          "kernel.unprivileged_userns_clone=1)");
   }
-  std::vector<std::string> nonces(submissions.size());
-  std::vector<SandboxJob> jobs(submissions.size());
+  std::vector<CodeVerdict> verdicts(submissions.size());
+  std::vector<std::string> nonces;
+  std::vector<SandboxJob> jobs;
+  std::vector<size_t> places;
   for (size_t i = 0; i < submissions.size(); ++i) {
-    nonces[i] = make_nonce();
-    jobs[i] = make_code_job(submissions[i], nonces[i], options, probe.python);
+    if (submissions[i].program.find_first_not_of(" \t\r\n") == std::string::npos) {
+      verdicts[i].reason = Reason::kNoAnswer;
+      verdicts[i].total = submissions[i].tests->total();
+      continue;
+    }
+    places.push_back(i);
+    nonces.push_back(make_nonce());
+    jobs.push_back(make_code_job(submissions[i], nonces.back(), options, probe.python));
   }
   std::vector<SandboxResult> results = pool.run(jobs);
   rerun_disturbed(jobs, pool, results);
-  std::vector<CodeVerdict> verdicts(submissions.size());
-  for (size_t i = 0; i < submissions.size(); ++i) {
-    const CodeTests& tests = *submissions[i].tests;
-    if (submissions[i].program.find_first_not_of(" \t\r\n") == std::string::npos) {
-      verdicts[i].reason = Reason::kNoAnswer;
-      verdicts[i].total = static_cast<int>(tests.tests.size());
-      continue;
-    }
-    verdicts[i] = verdict_of(results[i], nonces[i], tests, options);
-  }
+  for (size_t k = 0; k < places.size(); ++k)
+    verdicts[places[k]] = verdict_of(results[k], nonces[k], *submissions[places[k]].tests, options);
   return verdicts;
 }
 

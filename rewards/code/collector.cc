@@ -49,9 +49,9 @@ Collector::Collector(const SandboxJob& job, bool watch_memory, int lifeline, Job
 }
 
 bool Collector::run(pid_t init, int pidfd) {
-  start_ = next_watch_ = Clock::now();
+  start_ = stage_start_ = next_watch_ = Clock::now();
   next_look_ = start_ + ticks(kLookMean);
-  deadline_ = start_ + ticks(job_.limits.wall_seconds);
+  set_deadline(0);
   patience_.emplace(init);
   memory_.emplace(init, job_.limits.memory_bytes);
   for (bool ended = false; !ended || drain_once();) {
@@ -89,23 +89,60 @@ Collector::Event Collector::wait(int pidfd, Clock::time_point until) {
   return (fds[0].revents & POLLIN) != 0 ? Event::kEnded : Event::kNone;
 }
 
+// Does a line of the report begin another stage?
+bool Collector::next_stage() {
+  if (job_.stage_mark.empty()) return false;
+  const std::string& report = result_.report;
+  const int stage = stage_;
+  for (size_t end = report.find('\n', scanned_); end != report.npos && stage_ < job_.stages;
+       end = report.find('\n', scanned_)) {
+    stage_ += report.compare(scanned_, job_.stage_mark.size(), job_.stage_mark) == 0;
+    scanned_ = end + 1;
+  }
+  return stage_ != stage;
+}
+
+double Collector::stage_limit() const {
+  return job_.limits.wall_seconds + (stage_ == 1 ? job_.limits.start_seconds : 0);
+}
+
+// `waited`: seconds that others kept the program from a core, in all stages.
+void Collector::set_deadline(double waited) {
+  const SandboxLimits& limits = job_.limits;
+  const double limit = stage_limit();
+  const double in_stage = std::min(waited - waited_before_, limit * (kMostPatience - 1));
+  deadline_ = stage_start_ + ticks(limit + in_stage);
+  if (limits.total_seconds > 0) {
+    const double in_all = std::min(waited, limits.total_seconds * (kMostPatience - 1));
+    deadline_ = std::min(deadline_, start_ + ticks(limits.total_seconds + in_all));
+  }
+}
+
 bool Collector::in_time() {
   const auto now = Clock::now();
-  if (now < next_look_ && now < deadline_) return true;
+  const bool next = next_stage();
+  if (!next && now < next_look_ && now < deadline_) return true;
   const double before = cpu_seconds();
-  const double limit = job_.limits.wall_seconds, most = limit * (kMostPatience - 1);
-  result_.waited_seconds = std::min(patience_->look(), most);
-  deadline_ = start_ + ticks(limit + result_.waited_seconds);
+  const double waited = result_.waited_seconds = patience_->look();
+  if (next) {
+    stage_start_ = now;
+    waited_before_ = waited;
+  }
+  set_deadline(waited);
   const double spread = std::uniform_real_distribution<double>(0.5, 1.5)(jitter_);
   next_look_ =
       Clock::now() + ticks(std::max(kLookMean * spread, kLookShare * (cpu_seconds() - before)));
   if (now < deadline_) return true;
   result_.status = SandboxResult::Status::kTimeout;
+  const double limit = stage_limit();
   result_.starved = Seconds(now - deadline_).count() > limit / 4;  // we were stopped ourselves
-  if (result_.waited_seconds == most) {
+  // Not all that it waited could be granted.
+  if (Seconds(now - stage_start_).count() - (waited - waited_before_) < limit &&
+      (job_.limits.total_seconds <= 0 ||
+       Seconds(now - start_).count() - waited < job_.limits.total_seconds)) {
     result_.status = SandboxResult::Status::kInfrastructure;
     result_.error = "the machine is too busy: the program waited for a core for " +
-                    std::to_string(most) + " s, its limit is " + std::to_string(limit) + " s";
+                    std::to_string(waited) + " s, its limit is " + std::to_string(limit) + " s";
   }
   return false;
 }

@@ -27,8 +27,9 @@ class Collector {
 
   // Until the program has ended (`pidfd` is readable: a stray process that holds a stream open must
   // not delay the verdict), its time is over, it uses too much or its caller has ended. False when
-  // the job has to be killed; the result then says why. Time runs from this call on; time that the
-  // program was kept from running by others moves the end, up to kMostPatience limits in all.
+  // the job has to be killed; the result then says why. Time runs from this call on, for each stage
+  // of the job (SandboxJob) and for all; time that the program was kept from running by others moves
+  // the end of both, up to kMostPatience limits each.
   bool run(pid_t init, int pidfd);
 
  private:
@@ -42,6 +43,9 @@ class Collector {
   void feed();
   bool drain_once();
   bool in_time();
+  bool next_stage();
+  double stage_limit() const;
+  void set_deadline(double waited);
   bool too_much_memory();
 
   const SandboxJob& job_;
@@ -50,11 +54,13 @@ class Collector {
   SandboxResult& result_;
   Pipe& in_;
   Stream streams_[3];
-  size_t fed_ = 0;
+  size_t fed_ = 0, scanned_ = 0;  // of the input, and of the report for marks of stages
   bool too_long_ = false;
+  int stage_ = 1;
+  double waited_before_ = 0;  // seconds, in earlier stages
   std::optional<Patience> patience_;
   std::optional<TreeMemory> memory_;
-  Clock::time_point start_, deadline_, next_look_, next_watch_;
+  Clock::time_point start_, stage_start_, deadline_, next_look_, next_watch_;
   std::minstd_rand jitter_;
 };
 

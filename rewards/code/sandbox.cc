@@ -73,7 +73,8 @@ SandboxResult infrastructure(const char* what) {
 
 uint64_t most_cpu_seconds(const SandboxLimits& limits) {
   const double cores = std::max(1u, std::thread::hardware_concurrency());
-  return static_cast<uint64_t>((limits.wall_seconds + 2) * std::max(kMostPatience, 2 * cores));
+  const double seconds = std::max(limits.wall_seconds + limits.start_seconds, limits.total_seconds);
+  return static_cast<uint64_t>((seconds + 2) * std::max(kMostPatience, 2 * cores));
 }
 
 // Writing to a child that has closed its input must be an error code, not a signal.

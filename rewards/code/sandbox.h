@@ -26,6 +26,10 @@ struct SandboxLimits {
   // others kept it from a core does not count, where the kernel tells, up to nine times the limit:
   // a busy machine must not fail a right program. Beyond that there is no verdict.
   double wall_seconds = 3;
+  // With stages (SandboxJob): more time for the first, and all of them together at most, counted
+  // alike; 0: as many as there are.
+  double start_seconds = 0;
+  double total_seconds = 0;
   int64_t memory_bytes =
       512 << 20;       // address space of a process, and the tree's memory where a cgroup holds
   int processes = 64;  // processes and threads of the tree
@@ -44,6 +48,11 @@ struct SandboxJob {
   std::string input;              // standard input
   std::vector<SandboxFile> files;
   SandboxLimits limits;
+  // A line of the report that starts with `stage_mark` begins another stage, with wall_seconds of
+  // its own; `stages` of them at most. Only a process that the program cannot pose as may know the
+  // mark.
+  std::string stage_mark;
+  int stages = 1;
   bool compile = false;  // g++ and its headers are there too
   // Further folders or files of the host that the program may read, absolute paths; what is not
   // there is left out. Python packages, for example: by default none is seen.

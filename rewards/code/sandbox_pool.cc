@@ -117,7 +117,11 @@ std::string pack(const SandboxJob& job) {
     w.text(file.name);
     w.text(file.content);
   }
+  w.text(job.stage_mark);
+  w.number(job.stages);
   w.real(job.limits.wall_seconds);
+  w.real(job.limits.start_seconds);
+  w.real(job.limits.total_seconds);
   w.number(job.limits.memory_bytes);
   w.number(job.limits.processes);
   w.number(job.limits.output_bytes);
@@ -140,7 +144,11 @@ SandboxJob unpack_job(const std::string& bytes) {
     file.content = r.text();
     job.files.push_back(std::move(file));
   }
+  job.stage_mark = r.text();
+  job.stages = static_cast<int>(r.number());
   job.limits.wall_seconds = r.real();
+  job.limits.start_seconds = r.real();
+  job.limits.total_seconds = r.real();
   job.limits.memory_bytes = r.number();
   job.limits.processes = static_cast<int>(r.number());
   job.limits.output_bytes = r.number();

@@ -4,6 +4,10 @@
 
 namespace zeroth {
 
+extern const char kWireScript[];
+extern const char kPeerScript[];
+extern const char kPytestLiteScript[];
+extern const char kHarnessScript[];
 extern const char kRunnerScript[];
 extern const char kRewriterScript[];
 extern const char kCppDriverScript[];

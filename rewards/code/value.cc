@@ -2,14 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
+#include <limits>
+
+#include "core/config.h"
 
 namespace zeroth {
 namespace {
 
 using Kind = PyValue::Kind;
-constexpr int kMaxDepth = 100;
+constexpr int kMaxDepth = 250;  // wire.py stops at 200
 
 // A small JSON reader that keeps the digits of integers; depth and input bound its work.
 class Parser {
@@ -61,6 +63,10 @@ class Parser {
         return read_list(value.items, depth);
       case '{':
         return read_object(value, depth);
+      case 'N':
+        return word("NaN") && make_float(value, std::numeric_limits<double>::quiet_NaN());
+      case 'I':
+        return word("Infinity") && make_float(value, std::numeric_limits<double>::infinity());
       default:
         return read_number(value);
     }
@@ -117,6 +123,11 @@ class Parser {
       value.text = std::move(body.text);
       return true;
     }
+    if (tag == 'q' && list && body.items.size() == 2) {
+      value.kind = Kind::kRatio;
+      value.text = body.items[0].text + "/" + body.items[1].text;
+      return body.items[0].kind == Kind::kString && body.items[1].kind == Kind::kString;
+    }
     if (tag == 'c' && list && body.items.size() == 2) {
       value.kind = Kind::kComplex;
       return number_of(body.items[0], value.number) && number_of(body.items[1], value.imaginary);
@@ -136,8 +147,15 @@ class Parser {
     return true;
   }
 
+  static bool make_float(PyValue& value, double number) {
+    value.kind = Kind::kFloat;
+    value.number = number;
+    return true;
+  }
+
   bool read_number(PyValue& value) {
     const size_t start = at_;
+    if (word("-Infinity")) return make_float(value, -std::numeric_limits<double>::infinity());
     bool real = false;
     if (at_ < text_.size() && text_[at_] == '-') ++at_;
     const size_t digits = at_;
@@ -237,119 +255,60 @@ class Parser {
   size_t at_ = 0;
 };
 
-bool numeric(const PyValue& v) {
-  return v.kind == Kind::kBool || v.kind == Kind::kInt || v.kind == Kind::kFloat ||
-         v.kind == Kind::kComplex;
-}
-
-std::string digits(const PyValue& v) {
-  return v.kind == Kind::kBool ? (v.boolean ? "1" : "0") : v.text;
-}
-
-double real(const PyValue& v) {
-  if (v.kind == Kind::kFloat || v.kind == Kind::kComplex) return v.number;
-  return std::strtod(digits(v).c_str(), nullptr);
-}
-
-bool equal_numbers(const PyValue& a, const PyValue& b, double tolerance) {
-  const bool whole_a = a.kind == Kind::kBool || a.kind == Kind::kInt,
-             whole_b = b.kind == Kind::kBool || b.kind == Kind::kInt;
-  if (whole_a && whole_b) return digits(a) == digits(b);
-  if (a.kind == Kind::kComplex || b.kind == Kind::kComplex)
-    return real(a) == real(b) && a.imaginary == b.imaginary;
-  const double x = real(a), y = real(b);
-  if (whole_a != whole_b && tolerance == 0) {
-    // Exact, as in Python: the float must be whole and print the same digits.
-    const double f = whole_a ? y : x;
-    if (!std::isfinite(f) || std::floor(f) != f) return false;
-    char text[400];
-    std::snprintf(text, sizeof(text), "%.0f", f == 0 ? 0.0 : f);
-    return digits(whole_a ? a : b) == text;
+void append_json(std::string& out, const PyValue& value) {
+  const auto quote = [](const std::string& text) {
+    return Json(text).dump(-1, ' ', true, Json::error_handler_t::replace);
+  };
+  switch (value.kind) {
+    case PyValue::Kind::kNone:
+      out += "null";
+      return;
+    case PyValue::Kind::kBool:
+      out += value.boolean ? "true" : "false";
+      return;
+    case PyValue::Kind::kInt:
+      out += value.text;
+      return;
+    case PyValue::Kind::kFloat:
+      out += std::isfinite(value.number) ? Json(value.number).dump()
+             : std::isnan(value.number)  ? "NaN"
+             : value.number > 0          ? "Infinity"
+                                         : "-Infinity";
+      return;
+    case PyValue::Kind::kString:
+      out += quote(value.text);
+      return;
+    case PyValue::Kind::kDict:
+      out += '{';
+      for (size_t i = 0; i + 1 < value.items.size(); i += 2) {
+        if (i > 0) out += ',';
+        append_json(out, value.items[i]);
+        out += ':';
+        append_json(out, value.items[i + 1]);
+      }
+      out += '}';
+      return;
+    default:
+      out += '[';
+      for (size_t i = 0; i < value.items.size(); ++i) {
+        if (i > 0) out += ',';
+        append_json(out, value.items[i]);
+      }
+      out += ']';
   }
-  if (x == y) return true;
-  return tolerance > 0 && std::abs(x - y) <= tolerance * std::max({1.0, std::abs(x), std::abs(y)});
-}
-
-bool sequence(const PyValue& v) { return v.kind == Kind::kList || v.kind == Kind::kTuple; }
-
-// Every element of a pairs with its own element of b; `stride` is 2 for dicts. Quadratic, so
-// bounded.
-bool equal_unordered(const PyValue& a, const PyValue& b, size_t stride,
-                     const CompareOptions& options) {
-  if (a.items.size() != b.items.size()) return false;
-  if (a.items.size() > 20000) return false;
-  std::vector<bool> used(b.items.size());
-  for (size_t i = 0; i < a.items.size(); i += stride) {
-    bool found = false;
-    // The same order is the common case: start at i.
-    for (size_t step = 0; step < b.items.size() && !found; step += stride) {
-      const size_t j = (i + step) % b.items.size();
-      if (used[j] || !equal(a.items[i], b.items[j], options)) continue;
-      if (stride == 2 && !equal(a.items[i + 1], b.items[j + 1], options)) return false;
-      used[j] = found = true;
-    }
-    if (!found) return false;
-  }
-  return true;
 }
 
 }  // namespace
 
+std::string json_text(const PyValue& value) {
+  std::string out;
+  append_json(out, value);
+  return out;
+}
+
 bool parse_value(std::string_view json, bool plain, PyValue& value) {
   value = PyValue();
   return Parser(json, plain).parse(value);
-}
-
-bool equal(const PyValue& a, const PyValue& b, const CompareOptions& options) {
-  if (numeric(a) && numeric(b)) return equal_numbers(a, b, options.float_tolerance);
-  if (sequence(a) && sequence(b)) {
-    if (options.sequence_types && a.kind != b.kind) return false;
-    return a.items.size() == b.items.size() &&
-           std::equal(a.items.begin(), a.items.end(), b.items.begin(),
-                      [&](const PyValue& x, const PyValue& y) { return equal(x, y, options); });
-  }
-  if (a.kind != b.kind) return false;
-  switch (a.kind) {
-    case Kind::kNone:
-      return true;
-    case Kind::kString:
-    case Kind::kBytes:
-      return a.text == b.text;
-    case Kind::kSet:
-      return equal_unordered(a, b, 1, options);
-    case Kind::kDict:
-      return equal_unordered(a, b, 2, options);
-    default:
-      return false;
-  }
-}
-
-bool truthy(const PyValue& v) {
-  switch (v.kind) {
-    case Kind::kNone:
-      return false;
-    case Kind::kOpaque:
-      return true;
-    case Kind::kBool:
-      return v.boolean;
-    case Kind::kInt:
-      return v.text != "0";
-    case Kind::kFloat:
-      return v.number != 0;
-    case Kind::kComplex:
-      return v.number != 0 || v.imaginary != 0;
-    case Kind::kString:
-    case Kind::kBytes:
-      return !v.text.empty();
-    default:
-      return !v.items.empty();
-  }
-}
-
-bool close(const PyValue& a, const PyValue& b, double tolerance) {
-  if (!numeric(a) || !numeric(b) || a.kind == Kind::kComplex || b.kind == Kind::kComplex)
-    return false;
-  return std::abs(real(a) - real(b)) < tolerance;
 }
 
 }  // namespace zeroth

@@ -1,54 +1,33 @@
 #include "tasks/builtin/code_task.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <mutex>
 #include <set>
 
+#include "core/terminal.h"
 #include "tasks/rows.h"
 
 namespace zeroth {
 namespace {
 
-constexpr std::string_view kFence = "```";
-
-// Text of the last closed fenced block, without its language line.
-std::string_view last_fenced(std::string_view text) {
-  std::string_view block;
-  for (size_t open = text.find(kFence); open != std::string_view::npos;) {
-    const size_t line = text.find('\n', open);
-    const size_t close = line == std::string_view::npos ? line : text.find(kFence, line);
-    if (close == std::string_view::npos) break;
-    block = text.substr(line + 1, close - line - 1);
-    open = text.find(kFence, close + kFence.size());
-  }
-  return block;
-}
-
-std::string text_field(const Json& row, std::initializer_list<const char*> names) {
-  for (const char* name : names) {
-    if (row.contains(name) && row[name].is_string()) return row[name].get<std::string>();
-  }
-  return {};
-}
-
 std::string id_text(const Json& id) { return id.is_string() ? id.get<std::string>() : id.dump(); }
 
-std::string question_of(const Json& row, const std::string& place, int show_tests) {
-  // HumanEval: the prompt is a function head.
-  if (row.contains("entry_point") && row.contains("test") && row.contains("prompt")) {
-    return "Complete this Python function:\n\n" + text_field(row, {"prompt"});
+std::string id_of(const Json& row, const std::string& place) {
+  for (const char* name : {"task_id", "id", "question_id", "problem_id"}) {
+    if (row.contains(name) && !row[name].is_null()) return id_text(row[name]);
   }
-  std::string question = text_field(row, {"prompt", "text", "question"});
-  if (question.empty()) fail(place + ": no prompt, text or question", "give the problem's text");
-  if (row.contains("test_list") && row["test_list"].is_array()) {
-    int shown = 0;
-    for (const Json& test : row["test_list"]) {
-      if (shown++ >= show_tests || !test.is_string()) break;
-      question += (shown == 1 ? "\nThe program has to pass tests such as:\n" : "\n") +
-                  test.get<std::string>();
-    }
+  return place;
+}
+
+std::vector<std::string> split_paths(const std::string& text) {
+  std::vector<std::string> paths;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find(':', at), text.size());
+    if (end > at) paths.push_back(text.substr(at, end - at));
+    at = end + 1;
   }
-  return question;
+  return paths;
 }
 
 }  // namespace
@@ -57,7 +36,9 @@ CodeOptions SandboxOptions::code_options() const {
   CodeOptions code;
   code.limits.wall_seconds = time_limit;
   code.limits.memory_bytes = int64_t{memory_mb} << 20;
+  code.total_seconds = total_time_limit;
   code.partial_credit = partial_credit;
+  code.packages = split_paths(packages);
   return code;
 }
 
@@ -79,37 +60,19 @@ std::unique_ptr<SandboxPool> make_sandbox_pool(const SandboxOptions& options) {
   return std::make_unique<SandboxPool>(options.workers);
 }
 
-std::string extract_program(std::string_view completion, const FormatRules& rules,
-                            const std::string& entry, const std::string& prompt) {
-  const ResponseParts parts = split_response(completion, rules);
-  std::string_view text = completion;
-  const size_t close = text.rfind("</think>");
-  if (close != std::string_view::npos) text.remove_prefix(close + 8);
-  if (parts.reason == Reason::kNone) {
-    // The answer comes trimmed; the indentation of its first line belongs to the program.
-    const auto end = static_cast<size_t>(parts.answer.data() - completion.data());
-    size_t begin = end;
-    while (begin > 0 && (completion[begin - 1] == ' ' || completion[begin - 1] == '\t')) --begin;
-    const bool own_line = begin > 0 && completion[begin - 1] == '\n';
-    text = own_line ? completion.substr(begin, end - begin + parts.answer.size()) : parts.answer;
-  }
-  const std::string_view fenced = last_fenced(text);
-  std::string program(fenced.empty() ? text : fenced);
-  const bool complete = entry.empty() || program.find("def " + entry) != std::string::npos ||
-                        program.find(entry + " =") != std::string::npos ||
-                        program.find(entry + "=") != std::string::npos;
-  return complete ? program : prompt + program;
-}
-
 Verdict code_accuracy(const CodeVerdict& code, const std::string& program) {
   Verdict verdict;
   verdict.name = "accuracy";
   verdict.score = code.score;
   verdict.reason = code.reason;
   verdict.extracted = program.substr(0, 4096);
-  verdict.info = {{"tests", code.total}, {"tests_right", code.passed}};
+  verdict.info = {{"tests", code.total}, {"tests_right", code.passed}, {"weak", code.weak ? 1 : 0}};
   if (!code.detail.empty()) verdict.info["detail"] = code.detail;
   if (code.reason == Reason::kCheckerError) verdict.info["fault"] = "sandbox";
+  if (code.reason == Reason::kBadGold) {
+    verdict.reason = Reason::kCheckerError;
+    verdict.info["fault"] = "tests";
+  }
   return verdict;
 }
 
@@ -127,50 +90,78 @@ CodeTask::CodeTask(std::string name, CodeTaskOptions options)
 CodeTask::~CodeTask() = default;
 
 void CodeTask::read() {
+  struct Source {
+    Json json;
+    std::string place;
+    bool held_out_file;
+  };
   std::vector<std::string> texts;
-  std::vector<Row> rows;
-  std::vector<int> split_of;
-  std::set<std::string> reserved;
+  std::vector<Source> sources;
   const auto take = [&](const std::string& path, bool held_out_file) {
-    for_each_row(path, [&](const Json& json, const std::string& place) {
-      Row row;
-      row.id = json.contains("task_id") ? id_text(json["task_id"])
-               : json.contains("id")    ? id_text(json["id"])
-                                        : place;
-      row.place = place;
-      row.question = question_of(json, place, options_.show_tests);
-      const bool completes = json.contains("canonical_solution");
-      row.code_prompt = completes ? text_field(json, {"prompt"}) : "";
-      row.solution = completes ? row.code_prompt + text_field(json, {"canonical_solution"})
-                               : text_field(json, {"code", "solution"});
-      const bool held_out = held_out_file || (options_.held_out_path.empty() &&
-                                              is_held_out(row.question, options_.held_out_every));
-      if (held_out_file) reserved.insert(row.question);
-      if (!held_out_file && reserved.contains(row.question)) return;
-      texts.push_back(json.dump());
-      rows.push_back(std::move(row));
-      split_of.push_back(held_out ? 1 : 0);
+    for_each_row_text(path, [&](const Json& json, std::string_view text, const std::string& place) {
+      texts.emplace_back(text);
+      sources.push_back({json, place, held_out_file});
     });
   };
   if (!options_.held_out_path.empty()) take(options_.held_out_path, true);
   take(options_.path, false);
   std::vector<LoadedTests> loaded = load_code_tests(texts, *pool_);
-  std::string first_error;
-  for (size_t i = 0; i < rows.size(); ++i) {
+  std::set<std::string> reserved;
+  for (size_t i = 0; i < sources.size(); ++i) {
+    const Json& json = sources[i].json;
+    Row row;
+    row.id = id_of(json, sources[i].place);
+    row.place = sources[i].place;
+    ++total_;
+    CodeRowText text =
+        read_code_row(json, texts[i], loaded[i].tests, sources[i].place, options_.show_tests);
+    if (loaded[i].error.empty() && loaded[i].tests.weak && options_.weak_tests == "drop")
+      loaded[i].error = "its tests are weak, and weak_tests is drop";
     if (!loaded[i].error.empty()) {
       ++skipped_;
-      if (first_error.empty()) first_error = rows[i].id + ": " + loaded[i].error;
+      constexpr size_t kMostReasons = 5;
+      if (reasons_.size() < kMostReasons) reasons_.push_back(row.id + ": " + loaded[i].error);
       continue;
     }
-    rows[i].tests = std::move(loaded[i].tests);
-    index_[split_of[i]].push_back(rows_.size());
-    rows_.push_back(std::move(rows[i]));
+    if (sources[i].held_out_file) reserved.insert(text.question);
+    if (!sources[i].held_out_file && reserved.contains(text.question)) continue;
+    const bool held_out =
+        sources[i].held_out_file ||
+        (options_.held_out_path.empty() && is_held_out(text.question, options_.held_out_every));
+    row.prompt = text.messages.is_null()
+                     ? options_.render(text.question)
+                     : options_.render_messages(text.messages, sources[i].place);
+    row.solution = std::move(text.solution);
+    row.shape = std::move(text.shape);
+    row.tests = std::move(loaded[i].tests);
+    weak_ += row.tests.weak;
+    index_[held_out ? 1 : 0].push_back(rows_.size());
+    rows_.push_back(std::move(row));
   }
   if (rows_.empty()) {
-    fail("task " + name_ + ": no problem of " + options_.path +
-             " has tests that load; first: " + first_error,
+    fail("task " + name_ + ": no problem of " + options_.path + " has tests that load; first: " +
+             (reasons_.empty() ? "the file is empty" : reasons_[0]),
          "rows need test_list, asserts, test with entry_point, or tests with inputs and outputs");
   }
+  for (const std::string& note : notes())
+    std::fprintf(stderr, "task %s: %s\n", name_.c_str(), note.c_str());
+}
+
+std::vector<std::string> CodeTask::notes() const {
+  std::vector<std::string> notes;
+  if (skipped_ > 0) {
+    std::string note = std::to_string(skipped_) + " of " + std::to_string(total_) + " rows of " +
+                       options_.path + " are left out:";
+    for (const std::string& reason : reasons_) note += "\n  " + printable(reason);
+    if (static_cast<size_t>(skipped_) > reasons_.size()) note += "\n  ..";
+    notes.push_back(note);
+  }
+  if (weak_ > 0) {
+    notes.push_back(
+        std::to_string(weak_) + " of " + std::to_string(rows_.size()) +
+        " rows have weak tests, which a submission could fool (weak_tests=mask or drop)");
+  }
+  return notes;
 }
 
 int64_t CodeTask::size(Split split) const {
@@ -186,7 +177,7 @@ Problem CodeTask::problem(Split split, int64_t index) const {
   Problem problem;
   problem.task = name_;
   problem.id = (split == Split::kHeldOut ? "held-out-" : "train-") + rows_[at].id;
-  problem.prompt = options_.render(rows_[at].question);
+  problem.prompt = rows_[at].prompt;
   problem.meta = {{"row", at}};
   return problem;
 }
@@ -205,8 +196,7 @@ std::vector<std::vector<Verdict>> CodeTask::grade_batch(
   std::vector<CodeSubmission> submissions;
   for (const GradeRequest& request : requests) {
     const Row& row = row_of(*request.problem);
-    submissions.push_back(
-        {extract_program(request.completion, rules, row.tests.entry, row.code_prompt), &row.tests});
+    submissions.push_back({extract_program(request.completion, rules, row.shape), &row.tests});
   }
   std::vector<CodeVerdict> codes(submissions.size());
   try {
@@ -220,6 +210,11 @@ std::vector<std::vector<Verdict>> CodeTask::grade_batch(
   std::vector<std::vector<Verdict>> results;
   for (size_t i = 0; i < requests.size(); ++i) {
     Verdict accuracy = code_accuracy(codes[i], submissions[i].program);
+    if (codes[i].weak && options_.weak_tests != "use" && accuracy.reason != Reason::kCheckerError) {
+      accuracy.score = 0;
+      accuracy.reason = Reason::kCheckerError;
+      accuracy.info["fault"] = "weak_tests";
+    }
     if (requests[i].finish == FinishReason::kLength && accuracy.score == 0 &&
         accuracy.reason != Reason::kCheckerError) {
       accuracy.reason = Reason::kTruncated;

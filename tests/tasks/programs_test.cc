@@ -179,18 +179,3 @@ TEST_CASE("programs and code tasks in the sandbox") {
   }
   std::remove(path.c_str());
 }
-
-TEST_CASE("the program in a response") {
-  const auto program = [](const std::string& text) {
-    return extract_program(text, {}, "f", "def f(x):\n");
-  };
-  CHECK(program("<think>def f(x): bad</think><answer>def f(x): return 1</answer>") ==
-        "def f(x): return 1");
-  CHECK(program("Sure:\n```python\ndef f(x):\n  return 1\n```\nDone") == "def f(x):\n  return 1\n");
-  CHECK(program("```\ndef f(x): a\n```\nbetter\n```\ndef f(x): b\n```") == "def f(x): b\n");
-  CHECK(program("    return 1\n") == "def f(x):\n    return 1\n");
-  CHECK(program("```python\ndef f(x): cut") == "```python\ndef f(x): cut");
-  CHECK(program("<think></think><answer>\n    return 1\n</answer>") == "def f(x):\n    return 1");
-  CHECK(program("<think></think><answer> def f(x): return 1 </answer>") == "def f(x): return 1");
-  CHECK(program("f = lambda x: 1") == "f = lambda x: 1");
-}
