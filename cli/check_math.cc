@@ -43,7 +43,10 @@ struct Totals {
   }
 };
 
-void print_disagreement(const MathCase& row, const MathVerdict& verdict) {
+void print_disagreement(const MathCase& row) {
+  MathOptions options = row.options;
+  options.forms = true;
+  const MathVerdict verdict = grade_math(row.gold, row.pred, options);
   auto shown = [](const std::string& text) {
     return json_line(
         text.size() > 300 ? text.substr(0, 150) + " .. " + text.substr(text.size() - 150) : text);
@@ -96,7 +99,7 @@ int run_check_math(const Args& args) {
     all.add(row, verdict.score);
     if (!row.tier.empty()) tiers[row.tier].add(row, verdict.score);
     const bool differs = row.expected && (verdict.score > 0.5) != *row.expected;
-    if (differs && !flags.quiet && !flags.json) print_disagreement(row, verdict);
+    if (differs && !flags.quiet && !flags.json) print_disagreement(row);
   }
   const double start = cpu_seconds();
   for (int i = 0; i < flags.repeat; ++i) {

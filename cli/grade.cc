@@ -59,7 +59,8 @@ int run_grade(const Args& args) {
   }
   int64_t bad_golds = 0;
   for_each_json_line(flags.in, [&](const Json& json, int64_t number) {
-    const MathCase row = read_math_case(json, flags.in + ":" + std::to_string(number));
+    MathCase row = read_math_case(json, flags.in + ":" + std::to_string(number));
+    row.options.forms = flags.forms;
     const MathVerdict verdict = grade_math(row.gold, row.pred, row.options);
     bad_golds += verdict.reason == Reason::kBadGold;
     print_row(row, verdict, flags.forms);

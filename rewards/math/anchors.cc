@@ -202,8 +202,8 @@ void choice_anchors(std::string_view text, const std::vector<Formula>& formulas,
                     std::vector<Candidate>* out) {
   static constexpr auto kPhrases = std::to_array<std::string_view>(
       {"option is", "choice is", "options are", "choices are",
-       "option:", "choice:", "choose option", "choose", "select option", "select", "pick",
-       "\xE6\x95\x85\xE9\x80\x89", "\xE9\x80\x89"});
+       "option:", "choice:", "choose option", "choose", "select option", "select", "pick", "it is",
+       "it's", "must be", "\xE6\x95\x85\xE9\x80\x89", "\xE9\x80\x89"});
   const size_t from = text.size() - std::min<size_t>(text.size(), 1000);  // a closing sentence
   for (std::string_view phrase : kPhrases) {
     size_t at = find_last_ignoring_case(text.substr(from), phrase);

@@ -1,4 +1,5 @@
 // Which part of a completion may hold the answer: what follows the thinking, and the answer block.
+#include <algorithm>
 #include <array>
 
 #include "rewards/math/extract.h"
@@ -28,24 +29,44 @@ constexpr std::array<ThinkMarks, 4> kThinkMarks = {
      {"<|begin_of_thought|>", "<|end_of_thought|>"},
      {"\xE2\x97\x81think\xE2\x96\xB7", "\xE2\x97\x81/think\xE2\x96\xB7"}}};  // Kimi's triangles
 
-// The last tag `lower` in any case; one walk over the brackets of the text.
-size_t last_tag(std::string_view text, std::string_view lower) {
-  for (size_t at = text.rfind('<'); at != kNpos; at = at == 0 ? kNpos : text.rfind('<', at - 1)) {
-    if (same_ignoring_case(text.substr(at), lower)) return at;
+// Where each mark stands last, the tags in any case; one walk over the brackets of the text.
+struct LastTags {
+  size_t open[kThinkMarks.size()], close[kThinkMarks.size()];
+  size_t answer = kNpos, answer_end = kNpos;
+
+  explicit LastTags(std::string_view text) {
+    std::fill_n(open, kThinkMarks.size(), kNpos);
+    std::fill_n(close, kThinkMarks.size(), kNpos);
+    for (size_t at = text.find('<'); at != kNpos; at = text.find('<', at + 1)) note(text, at);
+    for (size_t i = 0; i < kThinkMarks.size(); ++i) {
+      if (kThinkMarks[i].open.front() == '<') continue;
+      open[i] = last(text, kThinkMarks[i].open);
+      close[i] = last(text, kThinkMarks[i].close);
+    }
   }
-  return kNpos;
-}
+
+ private:
+  void note(std::string_view text, size_t at) {
+    const std::string_view tag = text.substr(at);
+    const char next = tag.size() > 1 ? static_cast<char>(tag[1] | 32) : '\0';
+    if (next == 'a' && same_ignoring_case(tag, "<answer>")) answer = at;
+    if (next == '/' && same_ignoring_case(tag, "</answer>")) answer_end = at;
+    if (next != 't' && next != '/' && next != '|') return;
+    for (size_t i = 0; i < kThinkMarks.size(); ++i) {
+      if (same_ignoring_case(tag, kThinkMarks[i].open)) open[i] = at;
+      if (same_ignoring_case(tag, kThinkMarks[i].close)) close[i] = at;
+    }
+  }
+  static size_t last(std::string_view text, std::string_view mark) {
+    return text.find(mark) == kNpos ? kNpos : text.rfind(mark);  // find is the faster one
+  }
+};
 
 size_t first_tag(std::string_view text, std::string_view lower, size_t from) {
   for (size_t at = text.find('<', from); at != kNpos; at = text.find('<', at + 1)) {
     if (same_ignoring_case(text.substr(at), lower)) return at;
   }
   return kNpos;
-}
-
-size_t last_mark(std::string_view text, std::string_view mark) {
-  if (mark.front() == '<') return last_tag(text, mark);
-  return text.find(mark) == kNpos ? kNpos : text.rfind(mark);  // find is the faster one
 }
 
 }  // namespace
@@ -55,31 +76,33 @@ bool answer_region(std::string_view completion, AnswerFormat format, std::string
     *region = completion;
     return format == AnswerFormat::kAuto;
   }
+  const LastTags last(completion);
   bool closed = false;
-  for (const ThinkMarks& marks : kThinkMarks) {
-    const size_t close = last_mark(completion, marks.close);
-    const size_t open = last_mark(completion, marks.open);
+  size_t begin = 0;  // of what is left
+  const auto left = [&](size_t at) { return at != kNpos && at >= begin; };
+  for (size_t i = 0; i < kThinkMarks.size(); ++i) {
+    const bool ends = left(last.close[i]);
     // Thinking that never ends came to no answer, wherever it began.
-    if (open != kNpos && (close == kNpos || open > close)) return false;
-    if (close == kNpos) continue;
-    closed |= marks.close == "</think>";
-    completion.remove_prefix(close + marks.close.size());
+    if (left(last.open[i]) && (!ends || last.open[i] > last.close[i])) return false;
+    if (!ends) continue;
+    closed |= kThinkMarks[i].close == "</think>";
+    begin = last.close[i] + kThinkMarks[i].close.size();
   }
   if (format == AnswerFormat::kThink && !closed) return false;
-  const size_t begin = last_tag(completion, "<answer>");
+  size_t end = completion.size();
   if (format == AnswerFormat::kAnswerTag) {
-    if (begin == kNpos) return false;
-    const size_t end = first_tag(completion, "</answer>", begin);
+    if (!left(last.answer)) return false;
+    end = first_tag(completion, "</answer>", last.answer);
     if (end == kNpos) return false;
-    completion = completion.substr(begin + 8, end - begin - 8);
-  } else if (format == AnswerFormat::kAuto && begin != kNpos) {
+    begin = last.answer + 8;
+  } else if (format == AnswerFormat::kAuto && left(last.answer) && left(last.answer_end) &&
+             last.answer < last.answer_end &&
+             completion.find("\\boxed", last.answer_end) == kNpos) {
     // Answer tags count without being asked for, unless a box follows them.
-    const size_t end = last_tag(completion, "</answer>");
-    const bool tagged = end != kNpos && begin < end;
-    if (tagged && completion.find("\\boxed", end) == kNpos)
-      completion = completion.substr(begin + 8, end - begin - 8);
+    begin = last.answer + 8;
+    end = last.answer_end;
   }
-  *region = completion;
+  *region = completion.substr(begin, end - begin);
   return true;
 }
 

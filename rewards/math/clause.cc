@@ -198,9 +198,9 @@ bool is_word(std::string_view text, std::string_view lower) {
     }
     return true;
   }
+  if (text.size() != lower.size() + 2) return false;
   const size_t mark = lower.find('\'');
-  return mark != kNpos && text.size() == lower.size() + 2 &&
-         is_word(text.substr(0, mark), lower.substr(0, mark)) &&
+  return mark != kNpos && is_word(text.substr(0, mark), lower.substr(0, mark)) &&
          text.substr(mark, 3) == "\xE2\x80\x99" &&
          is_word(text.substr(mark + 3), lower.substr(mark + 1));
 }
@@ -262,13 +262,18 @@ bool denies(std::string_view lead) {
       std::to_array<std::string_view>({"short", "multiple", "multiples", "factor", "divisor"});
   static constexpr auto kFillers =
       std::to_array<std::string_view>({"a", "the", "about", "exactly"});
-  for (std::string_view chinese :
-       {"\xE4\xB8\x8D\xE6\x98\xAF", "\xE4\xB8\x8D\xE4\xB8\xBA",
-        "\xE4\xB8\x8D\xE7\xAD\x89\xE4\xBA\x8E", "\xE5\xB9\xB6\xE9\x9D\x9E"}) {
-    if (trimmed(lead).ends_with(chinese)) return true;
+  lead = trimmed(lead);
+  if (lead.empty()) return false;
+  if (static_cast<unsigned char>(lead.back()) >= 0x80) {
+    for (std::string_view chinese :
+         {"\xE4\xB8\x8D\xE6\x98\xAF", "\xE4\xB8\x8D\xE4\xB8\xBA",
+          "\xE4\xB8\x8D\xE7\xAD\x89\xE4\xBA\x8E", "\xE5\xB9\xB6\xE9\x9D\x9E"}) {
+      if (lead.ends_with(chinese)) return true;
+    }
   }
   if (ends_in_range(lead)) return true;
   const LastWords last(lead);
+  if (last.count == 0) return false;
   const auto word = [&](size_t i) { return i < last.count ? last.words[i] : std::string_view(); };
   for (size_t i = 0; i < last.count && i < 5; ++i) {
     if (is_word(word(i), "but") && is_one_of(word(i + 1), kAllBut)) return true;
@@ -278,6 +283,15 @@ bool denies(std::string_view lead) {
   size_t first = 0;
   while (first < last.count && is_one_of(word(first), kFillers)) ++first;
   const std::string_view before = word(first + 1);
+  static constexpr auto kExceeds =
+      std::to_array<std::string_view>({"exceeds", "exceed", "exceeding"});
+  if (is_one_of(word(first), kExceeds)) return true;
+  // "is below", not "the formula above"
+  static constexpr auto kBounds =
+      std::to_array<std::string_view>({"below", "above", "under", "beneath", "beyond"});
+  static constexpr auto kBe = std::to_array<std::string_view>(
+      {"is", "be", "are", "was", "were", "lies", "stays", "remains", "just", "well", "strictly"});
+  if (is_one_of(word(first), kBounds)) return is_one_of(before, kBe);
   if (is_word(word(first), "than")) return is_one_of(before, kThan);
   if (is_word(word(first), "of")) return is_one_of(before, kOf);
   if (is_word(word(first), "most") || is_word(word(first), "least")) return is_word(before, "at");
@@ -291,23 +305,21 @@ namespace {
 // Reads words of a text one after the other.
 class Words {
  public:
-  explicit Words(std::string_view text) : text_(text) {}
+  explicit Words(std::string_view text) : text_(text) { find_next(0); }
   // Passes the words of `phrase` when they come next.
   bool accept(std::string_view phrase) {
-    size_t at = pos_;
+    // Most phrases fail at their first letter.
+    if (next_.empty() || (next_[0] | 32) != phrase[0]) return false;
+    const std::string_view before = next_;
     while (!phrase.empty()) {
       const size_t blank = phrase.find(' ');
-      const std::string_view want = phrase.substr(0, blank);
+      if (!is_word(next_, phrase.substr(0, blank))) {
+        next_ = before;
+        return false;
+      }
       phrase = blank == kNpos ? std::string_view() : phrase.substr(blank + 1);
-      at = skip(at);
-      size_t end = at;
-      while (end < text_.size() &&
-             (is_word_byte(text_[end]) || text_.substr(end, 3) == "\xE2\x80\x99"))
-        end += is_word_byte(text_[end]) ? 1 : 3;
-      if (!is_word(text_.substr(at, end - at), want)) return false;
-      at = end;
+      find_next(static_cast<size_t>(next_.data() - text_.data()) + next_.size());
     }
-    pos_ = at;
     return true;
   }
   template <size_t N>
@@ -317,14 +329,17 @@ class Words {
   }
 
  private:
-  size_t skip(size_t at) const {
-    while (at < text_.size() && !is_word_byte(text_[at]) && !is_digit(text_[at]) &&
-           text_.substr(at, 3) != "\xE2\x80\x99")
-      ++at;
-    return at;
+  bool is_part(size_t at) const {
+    return is_word_byte(text_[at]) || text_.substr(at, 3) == "\xE2\x80\x99";
   }
-  std::string_view text_;
-  size_t pos_ = 0;
+  // A digit in front of the next word stands in its way.
+  void find_next(size_t at) {
+    while (at < text_.size() && !is_part(at) && !is_digit(text_[at])) ++at;
+    size_t end = at;
+    while (end < text_.size() && is_part(end)) end += is_word_byte(text_[end]) ? 1 : 3;
+    next_ = text_.substr(at, end - at);
+  }
+  std::string_view text_, next_;
 };
 
 }  // namespace

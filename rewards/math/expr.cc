@@ -4,6 +4,7 @@
 #include <flint/fmpz.h>
 
 #include <algorithm>
+#include <functional>
 
 namespace zeroth::math {
 
@@ -30,7 +31,19 @@ void Pool::clear() {
 }
 
 int32_t Pool::intern(std::string_view name) {
-  auto [it, fresh] = ids_.try_emplace(std::string(name), static_cast<int32_t>(names_.size()));
+  // Answers have few names: looking along them is faster than a table.
+  constexpr size_t kFew = 16;
+  const auto next = static_cast<int32_t>(names_.size());
+  if (names_.size() <= kFew) {
+    const auto known = std::find(names_.begin(), names_.end(), name);
+    if (known != names_.end()) return static_cast<int32_t>(known - names_.begin());
+    names_.emplace_back(name);
+    if (names_.size() > kFew) {
+      for (size_t i = 0; i < names_.size(); ++i) ids_[names_[i]] = static_cast<int32_t>(i);
+    }
+    return next;
+  }
+  auto [it, fresh] = ids_.try_emplace(std::string(name), next);
   if (fresh) names_.emplace_back(name);
   return it->second;
 }
@@ -49,8 +62,13 @@ Ref Pool::make(Op op, std::span<const Ref> kids, int32_t data, uint8_t flag) {
   const bool outgrown = node.height > kMaxHeight || size > max_size;
   if (outgrown) too_deep_ = true;
   // `kids` may point into kids_, which moves when it grows.
-  std::vector<Ref> copy(kids.begin(), kids.end());
-  kids_.insert(kids_.end(), copy.begin(), copy.end());
+  const std::less<const Ref*> before;
+  const bool inside = !kids.empty() && !before(kids.data(), kids_.data()) &&
+                      before(kids.data(), kids_.data() + kids_.size());
+  const auto from = inside ? kids.data() - kids_.data() : 0;
+  const size_t old = kids_.size();
+  kids_.resize(old + kids.size());
+  std::copy_n(inside ? kids_.data() + from : kids.data(), kids.size(), kids_.data() + old);
   if (outgrown) {  // keeps recursion bounded until the caller sees full()
     node = Node{Op::kText, 0, 0, 0, intern("too deep")};
   }

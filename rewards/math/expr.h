@@ -26,6 +26,10 @@ class Pool {
   bool full() const { return too_deep_ || static_cast<int>(nodes_.size()) > budget_.nodes; }
   // Empties the pool and keeps its memory.
   void clear();
+  void clear(const MathBudget& budget) {
+    clear();
+    budget_ = budget;
+  }
   const Node& operator[](Ref ref) const { return nodes_[static_cast<size_t>(ref)]; }
   // Valid until the next node is made.
   std::span<const Ref> children(Ref ref) const {

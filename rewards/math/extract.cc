@@ -58,7 +58,19 @@ void bare_candidates(std::string_view region, bool expr, std::vector<Candidate>*
     out->push_back({std::move(list), false, true});
     return;
   }
-  const std::string_view clause = brief ? answer_clause(text) : text;
+  std::string_view clause = brief ? answer_clause(text) : text;
+  if (brief && clause.size() < text.size() && !takes_back(text.substr(clause.size())) &&
+      denies(clause.substr(0, clause.find_first_of("0123456789$\\")))) {
+    // "Not 30, so it is 31.", "It isn't 29 or 30 but 31."
+    std::string_view rest = trimmed(text.substr(clause.size()));
+    while (!rest.empty() && (rest.front() == ',' || rest.front() == ';' || rest.front() == '.'))
+      rest = trimmed(rest.substr(1));
+    if (rest.starts_with("but ")) rest.remove_prefix(4);
+    if (count_digits(clause) > 0 && count_digits(rest) > 0) {
+      text = rest;
+      clause = answer_clause(text);
+    }
+  }
   if (brief && clause.size() < text.size() && takes_back(text.substr(clause.size()))) {
     out->push_back({"not " + std::string(clause), false, false, true});
     return;

@@ -195,7 +195,8 @@ MathVerdict grade_math(std::string_view gold, std::string_view completion,
   if (is_string_only(options)) {
     return formatted ? grade_strings(gold, region, options) : verdict(0, Reason::kNoAnswer);
   }
-  math::Pool pool(options.budget);
+  static thread_local math::Pool pool(options.budget);
+  pool.clear(options.budget);
   Side g = read_side(pool, math::find_candidates(gold, options.targets, true), options);
   if (g.raw.empty() || (g.parsed.ref == math::kNoRef && !g.parsed.over_budget))
     return verdict(0, Reason::kBadGold);
@@ -207,7 +208,7 @@ MathVerdict grade_math(std::string_view gold, std::string_view completion,
                : read_side(pool, math::find_candidates(region, options.targets, false), options);
   MathVerdict result;
   result.extracted = math::valid_utf8(std::string_view(p.raw).substr(0, kShown));
-  if (g.parsed.ref != math::kNoRef)
+  if (options.forms && g.parsed.ref != math::kNoRef)
     result.gold_form = math::format_expr(pool, g.parsed.ref, kShown);
   if (p.parsed.ref == math::kNoRef || g.parsed.ref == math::kNoRef) {
     bool same = !p.raw.empty() && p.raw == g.raw;
@@ -217,7 +218,7 @@ MathVerdict grade_math(std::string_view gold, std::string_view completion,
                                                                    : Reason::kNoAnswer;
     return result;
   }
-  result.pred_form = math::format_expr(pool, p.parsed.ref, kShown);
+  if (options.forms) result.pred_form = math::format_expr(pool, p.parsed.ref, kShown);
   math::Comparer comparer(pool, options);
   if (verbatim || same_answer(pool, comparer, g, p, options)) {
     result.score = 1;

@@ -44,6 +44,7 @@ struct MathOptions {
   bool allow_set_relation_comp =
       false;             // true: gold (1,2) accepts 1<x<2; the other direction always holds
   bool verbatim = true;  // an answer that is the gold text itself is right without being read
+  bool forms = false;    // fill in the normal forms of the verdict, for people
   MathBudget budget;
 };
 
@@ -51,7 +52,7 @@ struct MathVerdict {
   double score = 0;               // 1 when equivalent, else 0
   Reason reason = Reason::kNone;  // correct, wrong, no_answer, parse_error, over_budget or bad_gold
   std::string extracted;          // the answer that was compared, at most 4 KiB
-  std::string gold_form;          // normal forms of both sides, for people; at most 4 KiB each
+  std::string gold_form;          // normal forms of both sides when asked for, at most 4 KiB each
   std::string pred_form;
 };
 

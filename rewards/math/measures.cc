@@ -86,11 +86,21 @@ const Unit* unit_of(const Token& token) {
   return it == kUnits.end() ? nullptr : &*it;
 }
 
-bool read_integer(const std::string& text, Rational* out) {
+// "12" or "2.25"
+bool read_count(const std::string& text, Rational* out) {
   if (text.empty() || text.size() > 18) return false;
-  if (!std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; }))
-    return false;
-  *out = Rational(std::stoll(text));
+  int64_t digits = 0, scale = 0;
+  for (const char c : text) {
+    if (c == '.' && scale == 0) {
+      scale = 1;
+    } else if (c >= '0' && c <= '9') {
+      digits = digits * 10 + (c - '0');
+      scale *= 10;
+    } else {
+      return false;
+    }
+  }
+  *out = Rational(digits, std::max<int64_t>(scale, 1));
   return true;
 }
 
@@ -136,7 +146,7 @@ Measure read_measure(const std::vector<Token>& tokens) {
     if (i + 1 >= tokens.size() || !tokens[i].is(Kind::kNumber)) return {};
     const Unit* unit = unit_of(tokens[i + 1]);
     Rational count;
-    if (unit == nullptr || !read_integer(tokens[i].text, &count)) return {};
+    if (unit == nullptr || !read_count(tokens[i].text, &count)) return {};
     if (parts > 0 && (unit->dimension != measure.dimension || unit->size >= last_size)) return {};
     measure.dimension = unit->dimension;
     last_size = unit->size;

@@ -64,6 +64,7 @@ class WordRewriter {
 
   Tokens run() {
     for (i_ = 0; i_ < in_.size();) {
+      if (article()) continue;
       if (!in_[i_].is(Kind::kWord) || !step()) out_.push_back(in_[i_++]);
     }
     return std::move(out_);
@@ -86,6 +87,7 @@ class WordRewriter {
     return t.is(Kind::kNumber) || t.is(Kind::kClose) || t.is(Kind::kLetter) ||
            t.is(Kind::kPercent) || (t.is(Kind::kCommand) && t.text == "pi");
   }
+  bool begins_answer() const { return out_.empty() || out_.back().is(Kind::kSeparator); }
   bool after_number() const { return !out_.empty() && out_.back().is(Kind::kNumber); }
   bool ends_at(size_t ahead) const {
     const Token& t = at(ahead);
@@ -105,6 +107,18 @@ class WordRewriter {
     return true;
   }
 
+  // Passes the letter of "a quarter of 6" and "$1,500 a month".
+  bool article() {
+    if (!at(0).is(Kind::kLetter) || at(0).text != "a") return false;
+    const bool part = value_of(word(1), kParts) > 0 && word(2) == "of";
+    static constexpr auto kPer = std::to_array<std::string_view>(
+        {"day", "week", "month", "year", "hour", "minute", "second", "night", "piece", "person",
+         "share", "mile", "gallon", "pound", "game", "trip", "kilogram", "liter", "litre"});
+    if (!part && !(after_number() && at(0).space && one_of(word(1), kPer))) return false;
+    ++i_;
+    return true;
+  }
+
   // Rewrites the word at the cursor and passes it; false when it stays.
   bool step() {
     const std::string w = word(0);
@@ -113,6 +127,12 @@ class WordRewriter {
 
   bool operators(const std::string& w) {
     const bool value_next = starts_value(at(1));
+    // "negative six"
+    if ((w == "negative" || w == "minus") && begins_answer() && number_of_word(word(1)) >= 0) {
+      sign('-');
+      ++i_;
+      return spelled_number(word(0)) || parts(word(0));
+    }
     if (w == "negative" && value_next && !after_value()) return sign('-'), take(1);
     if (w == "minus" && value_next) return sign('-'), take(1);
     if (!after_value()) return false;
@@ -155,6 +175,8 @@ class WordRewriter {
       sign('*');
       return take(next);
     }
+    const int times = number_of_word(w);  // "three times 5"
+    if (times > 1 && word(1) == "times" && starts_value(at(2))) return number(times), take(1);
     if (part > 0 && (of || w == "half") && starts_value(at(next))) {
       number(1);
       sign('/');
@@ -219,6 +241,14 @@ class WordRewriter {
         number(part);
         return take(next + 1);
       }
+      // "two thirds of 6"
+      if (part > 0 && word(next + 1) == "of" && starts_value(at(next + 2))) {
+        number(count);
+        sign('/');
+        number(part);
+        sign('*');
+        return take(next + 2);
+      }
       if (word(1) == "over" && starts_value(at(2))) return number(count), sign('/'), take(2);
       if ((word(1) == "less" || word(1) == "more") && word(2) == "than" && starts_value(at(3)))
         return number(count), take(1);
@@ -233,8 +263,8 @@ class WordRewriter {
 
   // "forty-two", alone or before a unit.
   bool spelled_number(const std::string& w) {
-    const bool first = out_.empty() || out_.back().is(Kind::kSeparator);
-    int value = first ? number_of_word(w) : -1;
+    const bool minus = out_.size() == 1 && out_.back().is(Kind::kOperator, '-');
+    int value = begins_answer() || minus ? number_of_word(w) : -1;
     if (value < 0) return false;
     size_t next = 1;
     if (value >= 20) {
@@ -262,7 +292,11 @@ class WordRewriter {
                          (w == "up" && second == "to") || (w == "all" && second == "but") ||
                          (w == "nothing" && second == "but") || (w == "from" && after_range());
     const bool beside = one_of(w, kBoundsAtValue) && starts_value(at(1)) && !after_value();
-    const bool root = (w == "root" || w == "power") && second == "of" && starts_value(at(2));
+    const bool ordinal = !out_.empty() && out_.back().is(Kind::kWord) &&
+                         (out_.back().text == "th" || out_.back().text == "st" ||
+                          out_.back().text == "nd" || out_.back().text == "rd");
+    const bool root =
+        (w == "root" || w == "power") && (ordinal || (second == "of" && starts_value(at(2))));
     if (!than && !at_most && !beside && !root && !one_of(w, kBounds)) return false;
     out_.push_back(in_[i_++]);
     out_.back().changes = true;

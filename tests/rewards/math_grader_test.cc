@@ -239,11 +239,15 @@ TEST_CASE("threads get the verdicts that one thread gets, byte for byte") {
       {"(0,1)\\cup(1,2)", "\\boxed{(0,2)\\setminus\\{1\\}}"},
       {"xy=1", "\\boxed{y=1/x}"},
       {"1", "\\boxed{2}"}};
+  MathOptions forms;
+  forms.forms = true;
+  CHECK(grade_math("1/2", "\\boxed{0.5}", forms).gold_form == "1/2");
+  CHECK(grade_math("1/2", "\\boxed{0.5}").gold_form.empty());
   auto all = [&] {
     std::string out;
     for (int i = 0; i < 50; ++i) {
       for (const auto& [gold, pred] : pairs) {
-        const MathVerdict v = grade_math(gold, pred);
+        const MathVerdict v = grade_math(gold, pred, forms);
         out += std::to_string(v.score) + to_string(v.reason) + v.gold_form + v.pred_form + "\n";
       }
     }

@@ -46,7 +46,9 @@ TEST_CASE("hostile answers get the verdict that their row says") {
   for_each_case("tests/data/math_hostile.jsonl", [&](const MathCase& c) {
     CAPTURE(c.id);
     ++rows;
-    const MathVerdict v = grade_math(c.gold, c.pred, c.options);
+    MathOptions options = c.options;
+    options.forms = true;
+    const MathVerdict v = grade_math(c.gold, c.pred, options);
     if (c.expected) CHECK((v.score == 1) == *c.expected);
     CHECK(v.extracted.size() <= 4096);
     CHECK(v.gold_form.size() <= 4096);
