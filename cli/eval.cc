@@ -7,6 +7,7 @@
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/task_notes.h"
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/files.h"
@@ -79,6 +80,7 @@ int run_eval(const Args& args) {
   const TaskSpec spec = parse_task_spec(command.task);
   const std::unique_ptr<Task> task =
       make_task(spec.name, with_chat_template(spec.options, *tokenizer));
+  print_task_notes(*task);
   const WeightsPtr weights = load_weights(command.model);
   EngineConfig engine_config;
   engine_config.max_batch = command.batch;

@@ -118,7 +118,7 @@ class Rescore {
   std::vector<std::vector<Verdict>> grade(const Group& group) const {
     std::vector<GradeRequest> requests;
     for (const Sample& sample : group.samples)
-      requests.push_back({&group.problem, sample.text, sample.finish});
+      requests.push_back({&group.problem, sample.text, sample.finish, 0});
     try {
       return task_.grade_batch(requests);
     } catch (const std::exception&) {
@@ -129,9 +129,7 @@ class Rescore {
   // Over the samples that both graded.
   void count_accuracy(const std::vector<Verdict>& before, const std::vector<Verdict>& after) {
     const Verdict* old = find(before, after[0].name);
-    if (old == nullptr || old->reason == Reason::kCheckerError ||
-        after[0].reason == Reason::kCheckerError)
-      return;
+    if (old == nullptr || !has_score(old->reason) || !has_score(after[0].reason)) return;
     ++graded_;
     before_ += old->score;
     after_ += after[0].score;

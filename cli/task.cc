@@ -5,6 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "cli/task_notes.h"
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/files.h"
@@ -85,6 +86,7 @@ int sample(const Args& args) {
   SampleOptions options;
   if (asks_for_help(args)) return print_usage("zeroth task sample TASK[:key=value,..]", options);
   const auto task = only_task(parse_flags(options, with_long_n(args), "task sample"), "sample");
+  print_task_notes(*task);
   const Split split = options.split == "train" ? Split::kTrain : Split::kHeldOut;
   const int64_t size = task->size(split);
   for (int64_t i = options.first; i < std::min(size, options.first + options.n); ++i) {

@@ -15,6 +15,7 @@
 #include "core/terminal.h"
 #include "inspect/run_view.h"
 #include "inspect/text_tools.h"
+#include "inspect/trace_index.h"
 
 namespace zeroth {
 namespace {
@@ -207,6 +208,12 @@ int run_show(Call& call) {
                 verdict["score"].get<double>(), verdict["weight"].get<double>(),
                 verdict["reason"].get<std::string>().c_str(),
                 printable_line(verdict["extracted"].get<std::string>(), 60).c_str());
+    for (const char* fact : {"said", "detail"}) {  // of a plug-in: its reason, its fault
+      const Json& info = verdict["info"];
+      if (info.is_object() && info.contains(fact) && info[fact].is_string())
+        std::printf("             %s\n",
+                    printable_line(info[fact].get<std::string>(), 200).c_str());
+    }
   }
   if (trace["failed"].is_string()) {
     std::printf("  not graded: %s\n",
@@ -257,35 +264,35 @@ int run_grep(Call& call) {
   int64_t found = 0;
   SearchRequest request;
   request.query = call.options.query;
-  call.view().for_each_match(
-      request, [&](const SampleAddress& address, const Group& group, const SampleScan&) {
-        const Sample& sample = group.samples[static_cast<size_t>(address.sample)];
-        const auto hits = regex.find_all(sample.text, 100);
-        if (hits.empty()) return true;
-        ++found;
-        if (call.options.json) {
-          Json spans = Json::array();
-          for (const auto& [begin, end] : hits) spans.push_back({begin, end});
-          print_json({{"at", address.text()},
-                      {"problem", group.problem.id},
-                      {"reward", sample.reward},
-                      {"matches", spans},
-                      {"text", sample.text}});
-        } else {
-          const auto [begin, end] = hits.front();
-          const auto context = static_cast<size_t>(call.options.context);
-          const size_t from = begin > context ? begin - context : 0;
-          std::printf(
-              "%s %s%s%s\n", call.palette.paint("36", address.text()).c_str(),
-              printable_line(std::string_view(sample.text).substr(from, begin - from), 0).c_str(),
-              call.palette
-                  .paint("1;31", printable_line(
-                                     std::string_view(sample.text).substr(begin, end - begin), 0))
-                  .c_str(),
-              printable_line(std::string_view(sample.text).substr(end, context), 0).c_str());
-        }
-        return call.options.limit == 0 || found < call.options.limit;
-      });
+  call.view().for_each_match(request, [&](const SampleAddress& address, const Group& group,
+                                          const SampleScan&) {
+    const Sample& sample = group.samples[static_cast<size_t>(address.sample)];
+    const std::string text = searchable_text(sample);
+    const auto hits = regex.find_all(text, 100);
+    if (hits.empty()) return true;
+    ++found;
+    if (call.options.json) {
+      Json spans = Json::array();
+      for (const auto& [begin, end] : hits) spans.push_back({begin, end});
+      print_json({{"at", address.text()},
+                  {"problem", group.problem.id},
+                  {"reward", sample.reward},
+                  {"matches", spans},
+                  {"text", text}});
+    } else {
+      const auto [begin, end] = hits.front();
+      const auto context = static_cast<size_t>(call.options.context);
+      const size_t from = begin > context ? begin - context : 0;
+      std::printf(
+          "%s %s%s%s\n", call.palette.paint("36", address.text()).c_str(),
+          printable_line(std::string_view(text).substr(from, begin - from), 0).c_str(),
+          call.palette
+              .paint("1;31", printable_line(std::string_view(text).substr(begin, end - begin), 0))
+              .c_str(),
+          printable_line(std::string_view(text).substr(end, context), 0).c_str());
+    }
+    return call.options.limit == 0 || found < call.options.limit;
+  });
   return found > 0 ? 0 : 1;
 }
 

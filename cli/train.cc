@@ -5,6 +5,7 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/start_plugins.h"
+#include "cli/task_notes.h"
 #include "cli/usage.h"
 #include "core/error.h"
 #include "rl/train_loop.h"
@@ -131,6 +132,7 @@ int run_train(const Args& args) {
       resume ? TrainingRun::resume(folder, config, how) : TrainingRun::create(folder, config);
   std::fprintf(stderr, "run %s: step %lld of %lld\n", folder.c_str(),
                static_cast<long long>(run->first_step), static_cast<long long>(config.steps));
+  print_task_notes(*run->task);
   const TrainSummary summary = train(*run, &stop, note_progress);
   const Json result = {{"run", folder},
                        {"steps", summary.steps},

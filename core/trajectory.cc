@@ -48,6 +48,8 @@ const char* to_string(Reason reason) {
       return "checker_error";
     case Reason::kShaped:
       return "shaped";
+    case Reason::kNotApplicable:
+      return "not_applicable";
   }
   return "unknown";
 }

@@ -31,7 +31,9 @@ enum class FinishReason { kStop, kLength, kAborted };
 const char* to_string(FinishReason reason);  // "stop", "length", "aborted"
 
 // Why a reward has its value. kNone only before grading.
-// A broken checker is kCheckerError: it is counted, masked from the loss, and never a zero.
+// A broken checker is kCheckerError: it is counted, masked from the loss, and never a zero; so is a
+// reference answer that cannot be read, kBadGold. A reward that says nothing about a sample is
+// kNotApplicable: it counts neither for nor against it.
 enum class Reason {
   kNone,
   kCorrect,
@@ -48,9 +50,16 @@ enum class Reason {
   kOverBudget,
   kBadGold,
   kCheckerError,
-  kShaped
+  kShaped,
+  kNotApplicable
 };
 const char* to_string(Reason reason);  // "correct", "wrong", "no_answer", ...
+
+// Whether a verdict of this reason is a score; false for a checker that failed or had nothing to say.
+constexpr bool has_score(Reason reason) {
+  return reason != Reason::kCheckerError && reason != Reason::kBadGold &&
+         reason != Reason::kNotApplicable;
+}
 
 // One part of a reward.
 struct Verdict {

@@ -110,20 +110,21 @@ Json hit_json(const SampleAddress& address, const Group& group, const SampleScan
   json["step"] = address.step;
   json["problem"] = group.problem.id;
   // The text around the first thing worth seeing: what was searched for, else an aha, else the end.
+  const std::string text = query_text.empty() ? sample.text : searchable_text(sample);
   size_t from = 0;
   if (!query_text.empty()) {
-    const auto found = std::search(sample.text.begin(), sample.text.end(), query_text.begin(),
-                                   query_text.end(), [](char a, char b) {
+    const auto found = std::search(text.begin(), text.end(), query_text.begin(), query_text.end(),
+                                   [](char a, char b) {
                                      return std::tolower(static_cast<unsigned char>(a)) ==
                                             std::tolower(static_cast<unsigned char>(b));
                                    });
-    if (found != sample.text.end()) from = static_cast<size_t>(found - sample.text.begin());
+    if (found != text.end()) from = static_cast<size_t>(found - text.begin());
   } else if (!scan.ahas.empty()) {
     from = scan.ahas.front().begin;
   }
   size_t start = from > 60 ? from - 60 : 0;
-  while (start > 0 && (static_cast<unsigned char>(sample.text[start]) & 0xc0) == 0x80) --start;
-  json["text"] = (start > 0 ? "…" : "") + clipped(std::string_view(sample.text).substr(start), 240);
+  while (start > 0 && (static_cast<unsigned char>(text[start]) & 0xc0) == 0x80) --start;
+  json["text"] = (start > 0 ? "…" : "") + clipped(std::string_view(text).substr(start), 240);
   return json;
 }
 
@@ -374,7 +375,7 @@ Json RunView::search(const SearchRequest& request) {
       const auto index = static_cast<size_t>(match.address.sample);
       if (index >= cache.group().samples.size()) fail_stale();
       ++compared;
-      if (verify && !phrases_agree(query, cache.group().samples[index].text)) {
+      if (verify && !phrases_agree(query, searchable_text(cache.group().samples[index]))) {
         ++refused;
         continue;
       }
@@ -422,7 +423,7 @@ void RunView::for_each_match(
       if (!cache.load(impl_->entry_at(match.offset))) continue;
       const auto index = static_cast<size_t>(match.address.sample);
       if (index >= cache.group().samples.size()) fail_stale();
-      if (!phrases_agree(query, cache.group().samples[index].text)) continue;
+      if (!phrases_agree(query, searchable_text(cache.group().samples[index]))) continue;
       if (!each(match.address, cache.group(), cache.scans()[index])) return;
     }
     if (static_cast<int64_t>(found.size()) < kPage) return;

@@ -279,7 +279,8 @@ struct TraceIndex::Impl {
       insert.bind_blob(9, packed_row(sample, scan, item.first_token[i]));
       insert.run();
       const int64_t id = db->last_id();
-      text.bind(1, id).bind(2, std::string_view(sample.text).substr(0, kMaxIndexedText));
+      const std::string searched = searchable_text(sample);
+      text.bind(1, id).bind(2, std::string_view(searched).substr(0, kMaxIndexedText));
       text.run();
       insert_extra(id, scan);
     }
@@ -402,6 +403,16 @@ void TraceIndex::clear() { impl_->recreate(); }
 Database& TraceIndex::db() { return *impl_->db; }
 
 const fs::path& TraceIndex::path() const { return impl_->path; }
+
+std::string searchable_text(const Sample& sample) {
+  std::string text = sample.text;
+  for (const Verdict& verdict : sample.verdicts) {
+    if (!verdict.info.is_object()) continue;
+    const auto said = verdict.info.find("said");
+    if (said != verdict.info.end() && said->is_string()) text += "\n" + said->get<std::string>();
+  }
+  return text;
+}
 
 StepStats stored_stats(const std::string& text) {
   try {

@@ -42,6 +42,10 @@ enum class PackedField {
 // Rewards and advantages are whole millionths: three bytes instead of eight.
 inline constexpr double kRewardScale = 1e6;
 
+// What full-text search looks at: the completion, and what plug-ins said about it (the fact "said" of
+// its verdicts), a line each.
+std::string searchable_text(const Sample& sample);
+
 class TraceIndex {
  public:
   // Opens or creates the index at index_file(run_dir). One of ours that has another format or

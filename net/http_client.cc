@@ -145,7 +145,8 @@ HttpAnswer HttpClient::post(const std::string& json, double connect_seconds, dou
       }
       connection_->used = true;
       auto response = parser.release();
-      if (!response.keep_alive()) close();
+      // Bytes behind the answer belong to no request.
+      if (!response.keep_alive() || connection_->buffer.size() > 0) close();
       return {static_cast<int>(response.result_int()), std::move(response.body())};
     }
   } catch (const HttpFault&) {

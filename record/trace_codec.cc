@@ -158,7 +158,7 @@ Verdict verdict_of(const Json& json) {
   verdict.score = as_number(json.at(1));
   verdict.weight = as_number(json.at(2));
   const auto reason = whole<uint32_t>(json.at(3), "a reason code");
-  if (reason > static_cast<uint32_t>(Reason::kShaped)) malformed("unknown reason code");
+  if (reason > static_cast<uint32_t>(Reason::kNotApplicable)) malformed("unknown reason code");
   verdict.reason = static_cast<Reason>(reason);
   verdict.extracted = json.at(4).get<std::string>();
   verdict.info = json.at(5);

@@ -69,7 +69,7 @@ void assign_group(Group& group, const AdvantageConfig& config) {
 
 const Verdict* find_verdict(const Sample& sample, const std::string& name) {
   for (const Verdict& verdict : sample.verdicts) {
-    if (verdict.name == name) return &verdict;
+    if (verdict.name == name) return has_score(verdict.reason) ? &verdict : nullptr;
   }
   return nullptr;
 }

@@ -73,8 +73,7 @@ void grade(const Task& task, const EvalOptions& options, std::vector<Group>& gro
       sample.verdicts = std::move(verdicts[next++]);
       sample.reward = 0;
       for (const Verdict& verdict : sample.verdicts) {
-        if (verdict.reason != Reason::kCheckerError)
-          sample.reward += verdict.score * verdict.weight;
+        if (has_score(verdict.reason)) sample.reward += verdict.score * verdict.weight;
       }
     }
   }

@@ -7,9 +7,10 @@ namespace {
 
 std::vector<std::vector<Verdict>> grade(const Task& task, const std::vector<Group>& groups) {
   std::vector<GradeRequest> requests;
-  for (const Group& group : groups) {
-    for (const Sample& sample : group.samples)
-      requests.push_back({&group.problem, sample.text, sample.finish});
+  for (size_t i = 0; i < groups.size(); ++i) {
+    for (const Sample& sample : groups[i].samples) {
+      requests.push_back({&groups[i].problem, sample.text, sample.finish, static_cast<int64_t>(i)});
+    }
   }
   return task.grade_batch(requests);
 }

@@ -54,7 +54,7 @@ void add_verdicts(Json& row, const Rollout& rollout) {
     ++samples;
     for (const Verdict& verdict : sample.verdicts) {
       RewardTally& reward = rewards[verdict.name];
-      if (verdict.reason != Reason::kCheckerError) reward.score.add(verdict.score);
+      if (has_score(verdict.reason)) reward.score.add(verdict.score);
       ++reward.reasons[to_string(verdict.reason)];
       if (!verdict.info.is_object()) continue;
       const auto fault = verdict.info.find("fault");

@@ -33,7 +33,7 @@ void record_outcomes(const std::vector<Group>& groups, const std::vector<int64_t
     for (const Sample& sample : groups[i].samples) {
       const Verdict* accuracy = accuracy_verdict(sample);
       if (sample.finish == FinishReason::kAborted || accuracy == nullptr ||
-          accuracy->reason == Reason::kCheckerError)
+          !has_score(accuracy->reason))
         continue;
       successes += std::clamp(accuracy->score, 0.0, 1.0);
       ++attempts;
@@ -58,13 +58,18 @@ void set_verdicts(std::vector<Verdict> verdicts, const OverlongConfig& overlong,
   sample.reward = 0;
   sample.masked = sample.finish == FinishReason::kAborted ||
                   (overlong.mask && sample.finish == FinishReason::kLength);
+  bool silent = false, spoken = false;  // rewards that do not apply, and those that do
   for (const Verdict& verdict : sample.verdicts) {
-    if (verdict.reason == Reason::kCheckerError) {
-      sample.masked = true;
-    } else {
+    if (has_score(verdict.reason)) {
       sample.reward += verdict.score * verdict.weight;
+      spoken |= verdict.weight != 0;
+    } else if (verdict.reason == Reason::kNotApplicable) {
+      silent = true;
+    } else {
+      sample.masked = true;
     }
   }
+  if (silent && !spoken) sample.masked = true;  // no reward says anything about it
 }
 
 Rollouts::Rollouts(const RunConfig& config, const Task& task, const Tokenizer& tokenizer,

@@ -50,6 +50,7 @@ void add(std::vector<Candidate>& out, CandidateKind kind, std::string_view text,
   out.push_back(std::move(candidate));
 }
 
+// Reads the text once, however many tags it holds: a search that found nothing is not repeated.
 void find_tags(std::string_view text, std::vector<Candidate>& out) {
   constexpr std::string_view kOpen = "<answer>";
   constexpr std::string_view kClose = "</answer>";

@@ -16,8 +16,8 @@ double mean(const std::vector<double>& values) {
 
 bool has_verdict(const Sample& sample) {
   if (sample.finish == FinishReason::kAborted || sample.verdicts.empty()) return false;
-  return std::none_of(sample.verdicts.begin(), sample.verdicts.end(), [](const Verdict& v) {
-    return v.reason == Reason::kCheckerError || v.reason == Reason::kBadGold;
+  return std::all_of(sample.verdicts.begin(), sample.verdicts.end(), [](const Verdict& v) {
+    return has_score(v.reason) || (v.reason == Reason::kNotApplicable && v.name != "accuracy");
   });
 }
 

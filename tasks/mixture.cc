@@ -22,11 +22,13 @@ struct MixtureOptions {
 
 struct PartOptions {
   std::string task;
+  std::string name;
   double weight = 1;
   Json options = Json::object();
   template <class V>
   void fields(V& v) {
     v("task", task, "name of the task");
+    v("name", name, "what metrics and reports call the part; empty: the task's name");
     v("weight", weight, "share of the problems, relative to the other parts", Range{1e-9, 1e9});
     v("options", options, "options of the task");
   }
@@ -162,7 +164,8 @@ std::vector<std::vector<Verdict>> MixtureTask::grade_batch(
   for (size_t i = 0; i < requests.size(); ++i) {
     size_t part = 0;
     own[i] = inner(*requests[i].problem, &part);
-    by_part.at(part).push_back({&own[i], requests[i].completion, requests[i].finish});
+    by_part.at(part).push_back(
+        {&own[i], requests[i].completion, requests[i].finish, requests[i].group});
     places[part].push_back(i);
   }
   std::vector<std::vector<Verdict>> results(requests.size());
@@ -192,6 +195,14 @@ std::vector<std::string> MixtureTask::stop_strings() const {
   return all;
 }
 
+std::vector<std::string> MixtureTask::notes() const {
+  std::vector<std::string> all;
+  for (const Part& part : parts_) {
+    for (const std::string& note : part.task->notes()) all.push_back(part.name + ": " + note);
+  }
+  return all;
+}
+
 bool MixtureTask::grades_here() const {
   return std::all_of(parts_.begin(), parts_.end(),
                      [](const Part& part) { return part.task->grades_here(); });
@@ -216,7 +227,8 @@ std::unique_ptr<Task> make_mixture(const Json& json) {
     load_config(part, part_json, "task mixture");
     if (part.task == "mixture")
       fail_usage("task mixture: a part is a mixture itself", "list its parts here");
-    parts.push_back({part.task, make_task(part.task, part.options), part.weight});
+    parts.push_back({part.name.empty() ? part.task : part.name, make_task(part.task, part.options),
+                     part.weight});
   }
   return std::make_unique<MixtureTask>(std::move(parts), options.levels);
 }

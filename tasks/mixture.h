@@ -39,6 +39,7 @@ class MixtureTask : public Task {
   std::vector<std::string> stop_strings() const override;
   std::string cluster(const Problem& problem) const override;
   bool grades_here() const override;
+  std::vector<std::string> notes() const override;
 
  private:
   struct Slot {

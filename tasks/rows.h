@@ -10,7 +10,9 @@
 namespace zeroth {
 
 // Calls row(object, place) for every row in order; `place` is "FILE:LINE" (or "FILE[INDEX]" for an
-// array), for errors. Throws Error that names the place when a row is malformed or no object.
+// array), for errors. A row that is itself an array (of chat messages, a line each or in one array)
+// becomes {"messages": [..]}. Numbers that neither 64 bits nor a double hold exactly are kept as
+// text. Throws Error that names the place when a row is malformed or no object.
 void for_each_row(const std::string& path,
                   const std::function<void(const Json& row, const std::string& place)>& row);
 
@@ -19,5 +21,8 @@ void for_each_row(const std::string& path,
 void for_each_row_text(const std::string& path,
                        const std::function<void(const Json& row, std::string_view text,
                                                 const std::string& place)>& row);
+
+// The JSON text with such numbers in quotes; the text itself when it has none. Linear.
+std::string with_exact_numbers(std::string_view json);
 
 }  // namespace zeroth

@@ -92,7 +92,7 @@ const std::vector<Entry>& entries() {
       data_entry("gsm8k", "number", "word problems in GSM8K's format (a local file), final number"),
       data_entry("math", "math",
                  "problems in MATH's format (a local file), mathematical equivalence"),
-      data_entry("jsonl", "number", "prompts and answers of any JSONL file"),
+      data_entry("jsonl", "auto", "prompts and answers of any JSONL file"),
       entry<ProgramsTask, ProgramsOptions>("programs",
                                            "a function of two numbers from two examples"),
       code_entry("humaneval", "Python functions from HumanEval (a local file), run in a sandbox"),

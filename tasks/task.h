@@ -18,6 +18,9 @@ struct GradeRequest {
   const Problem* problem = nullptr;
   std::string_view completion;
   FinishReason finish = FinishReason::kStop;
+  // Requests of one call with the same number are the samples of one problem, side by side: a
+  // reward may compare them. -1: a sample by itself.
+  int64_t group = -1;
 };
 
 // Where a problem comes from, for messages, and what its task found wrong with it.
@@ -47,8 +50,9 @@ class Task {
   // Reason::kCheckerError.
   virtual std::vector<Verdict> grade(const Problem& problem, std::string_view completion,
                                      FinishReason finish) const = 0;
-  // Grades many completions, results in order. The default calls grade() on all cores; tasks whose
-  // checker works in batches (sandboxes, other processes) do better.
+  // Grades many completions, results in order. All samples of a group come in one call. The default
+  // calls grade() on all cores; tasks whose checker works in batches (sandboxes, other processes) do
+  // better.
   virtual std::vector<std::vector<Verdict>> grade_batch(
       std::span<const GradeRequest> requests) const;
   // A completion that deserves full marks, for `zeroth task check`; empty when the task cannot make
@@ -57,6 +61,9 @@ class Task {
   // Levels of difficulty: training problem i is of level i % levels(), 0 the easiest. See
   // tasks/curriculum.h.
   virtual int levels() const { return 1; }
+  // What the user should know about the problems before they are used: the grader that was chosen,
+  // rows that were left out and why. One short sentence each, printed by train, eval and check.
+  virtual std::vector<std::string> notes() const { return {}; }
   // Strings that end a completion of this task (besides end-of-text).
   virtual std::vector<std::string> stop_strings() const { return {}; }
   // Key by which problems are dependent (Countdown: the multiset of numbers); intervals cluster by

@@ -6,8 +6,10 @@
 #include <functional>
 #include <map>
 #include <set>
+#include <stdexcept>
 
-#include "core/rng.h"
+#include "core/terminal.h"
+#include "tasks/check_texts.h"
 
 namespace zeroth {
 namespace {
@@ -28,81 +30,41 @@ bool same(const std::vector<Verdict>& a, const std::vector<Verdict>& b) {
   });
 }
 
-// Completions that no task should reward, whatever its problem.
-std::vector<std::string> junk(const Problem& problem, uint32_t index) {
-  std::vector<std::string> texts = {"",
-                                    " \n",
-                                    ":",
-                                    "{",
-                                    "Thought process:",
-                                    "<think>",
-                                    "</think>",
-                                    "<answer>",
-                                    "</answer>",
-                                    "<think></think><answer></answer>",
-                                    "<think></think><answer> </answer>",
-                                    "<think></think><answer>I do not know</answer>",
-                                    "<think></think><answer>the answer</answer>",
-                                    problem.prompt};
-  if (index <= 5) texts.emplace_back(1 << 20, 'a');
-  std::string tags, bytes;
-  for (int i = 0; i < 200; ++i) tags += "<think><answer></think></answer>";
-  texts.push_back(tags);
-  Rng rng(0x6a756e6b, index);
-  for (int i = 0; i < 300; ++i) bytes += static_cast<char>(rng.below(256));
-  texts.push_back(bytes);
-  return texts;
-}
+constexpr int kMaxErrors = 3;   // checker errors in a row after which grading is given up
+constexpr size_t kShown = 160;  // characters of a completion in a message
 
-// The place of the answer inside a completion: its answer block, or what follows the thinking.
-std::pair<size_t, size_t> answer_range(const std::string& text) {
-  const size_t open = text.rfind("<answer>");
-  if (open != std::string::npos) {
-    const size_t close = text.find("</answer>", open);
-    return {open + 8, close == std::string::npos ? text.size() : close};
-  }
-  const size_t think = text.rfind("</think>");
-  return {think == std::string::npos ? 0 : think + 8, text.size()};
-}
-
-// Gold with the last letter or digit of its answer changed; empty when there is none.
-std::string perturbed(const std::string& gold) {
-  const auto [begin, end] = answer_range(gold);
-  for (size_t at = end; at > begin; --at) {
-    const char c = gold[at - 1];
-    std::string text = gold;
-    if (c >= '0' && c <= '9') {
-      text[at - 1] = c == '9' ? '8' : static_cast<char>(c + 1);
-      return text;
-    }
-    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) {
-      text[at - 1] = (c | 0x20) == 'z' ? static_cast<char>(c - 1) : static_cast<char>(c + 1);
-      return text;
-    }
-  }
-  return {};
-}
-
-std::vector<std::string> rewritings(const std::string& gold) {
-  const auto [begin, end] = answer_range(gold);
-  const std::string answer = gold.substr(begin, end - begin);
-  const std::string before = gold.substr(0, begin), after = gold.substr(end);
-  return {gold, gold + "\n", before + " " + answer + " " + after,
-          before + "\n" + answer + "\n" + after};
-}
+// Grading that cannot go on.
+struct GraderBroken : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
 class Checker {
  public:
   Checker(const Task& task, int n) : task_(task), n_(n) {}
 
   TaskCheck run() {
+    for (const std::string& note : task_.notes()) warn("data", note);
     guarded("problems", [&] { problems(); });
     guarded("splits", [&] { splits(); });
+    guarded("prompts", [&] { answers_in_prompts(); });
+    try {
+      grading();
+    } catch (const GraderBroken& broken) {
+      out_.lines.push_back({"grader", false, broken.what()});
+    }
+    return finish();
+  }
+
+ private:
+  void grading() {
     guarded("gold", [&] { gold(); });
     guarded("junk", [&] { junk_answers(); });
     guarded("perturbed", [&] { perturbed_answers(); });
     guarded("echo", [&] { echoes(); });
     guarded("guessing", [&] { guessing(); });
+  }
+
+  TaskCheck finish() {
     if (rights_ > 0)
       out_.false_negatives = static_cast<double>(missed_) / static_cast<double>(rights_);
     if (wrongs_ > 0)
@@ -115,10 +77,16 @@ class Checker {
     return std::move(out_);
   }
 
- private:
+  void warn(const char* name, const std::string& what) {
+    out_.lines.push_back({name, true, what});
+    out_.lines.back().warning = true;
+  }
+
   void guarded(const char* name, const std::function<void()>& body) {
     try {
       body();
+    } catch (const GraderBroken&) {
+      throw;
     } catch (const std::exception& error) {
       out_.lines.push_back({name, false, std::string("threw: ") + error.what()});
     }
@@ -139,12 +107,28 @@ class Checker {
     ++grades_;
     if (grades_ % 7 == 0 && !same(verdicts, task_.grade(problem, completion, FinishReason::kStop)))
       unsteady_ = problem.id;
-    for (const Verdict& verdict : verdicts) {
-      if (verdict.reason == Reason::kCheckerError)
-        broken_ = problem.id + ": " + completion.substr(0, 60);
-      if (verdict.name == "accuracy") return verdict.score;
+    if (verdicts.empty()) return 0;
+    const auto named = std::find_if(verdicts.begin(), verdicts.end(),
+                                    [](const Verdict& v) { return v.name == "accuracy"; });
+    const Verdict& verdict = named == verdicts.end() ? verdicts[0] : *named;
+    count_errors(problem, completion, verdict);
+    last_ = verdict;
+    return verdict.score;
+  }
+
+  // A grader that fails again and again is reported at once, with what it did: each try costs its
+  // restarts and waits.
+  void count_errors(const Problem& problem, const std::string& completion, const Verdict& verdict) {
+    if (verdict.reason != Reason::kCheckerError) {
+      errors_ = 0;
+      return;
     }
-    return verdicts.empty() ? 0 : verdicts[0].score;
+    const Json info = verdict.info.is_object() ? verdict.info : Json::object();
+    const std::string fault = info.value("fault", "") + ": " + info.value("detail", "");
+    broken_ = problem.id + ": " + printable_line(completion, 60) + " (" + fault + ")";
+    if (++errors_ < kMaxErrors) return;
+    throw GraderBroken("the grader gives no verdict, " + std::to_string(errors_) +
+                       " times in a row; the last: " + fault);
   }
 
   void problems() {
@@ -185,6 +169,26 @@ class Checker {
     line("splits", fault, "disjoint; " + std::to_string(held_out.size()) + " held-out clusters");
   }
 
+  // A prompt that holds its answer trains copying. Short answers stand in many prompts by chance.
+  void answers_in_prompts() {
+    int64_t hits = 0, count = 0;
+    std::string first;
+    for (const auto& split : examples_) {
+      for (const Example& e : split) {
+        const std::string& answer = e.problem.answer;
+        ++count;
+        const bool boxed = e.problem.prompt.find("\\boxed{" + answer + "}") != std::string::npos;
+        if (answer.empty() ||
+            (!boxed && (answer.size() < 8 || e.problem.prompt.find(answer) == std::string::npos)))
+          continue;
+        if (hits++ == 0) first = e.problem.id;
+      }
+    }
+    if (hits == 0 || hits * 10 < count) return;
+    warn("prompts", "the answer stands in the prompt of " + std::to_string(hits) + " of " +
+                        std::to_string(count) + " problems, first " + first);
+  }
+
   void gold() {
     std::string fault;
     int64_t with_gold = 0;
@@ -196,11 +200,18 @@ class Checker {
           ++rights_;
           if (accuracy(e.problem, text) >= 1) continue;
           ++missed_;
-          fault = "problem " + e.problem.id +
-                  ": a right answer is graded wrong: " + text.substr(0, 120);
+          if (!fault.empty()) continue;
+          fault = "problem " + e.problem.id + ": a right answer is graded " +
+                  to_string(last_.reason) + ": " + printable_line(text, kShown);
         }
+        const auto weak = last_.info.is_object() ? last_.info.find("weak") : last_.info.end();
+        weak_ += last_.info.is_object() && weak != last_.info.end() &&
+                 (*weak == true || (weak->is_number() && *weak != 0));
       }
     }
+    if (with_gold > 0 && weak_ == with_gold)
+      warn("tests",
+           "the tests of every problem are weak: a program could fool them (docs/tasks.md)");
     line("gold", fault,
          with_gold == 0
              ? "the task makes no gold completions; not checked"
@@ -214,7 +225,7 @@ class Checker {
     for (const auto& split : examples_) {
       for (const Example& e : split) {
         if (index++ >= 50) break;  // a megabyte each
-        for (const std::string& text : junk(e.problem, index)) {
+        for (const std::string& text : junk_completions(index)) {
           ++count;
           reject(e.problem, text, &fault);
         }
@@ -275,7 +286,7 @@ class Checker {
     ++wrongs_;
     if (accuracy(problem, text) < 1) return;
     ++fooled_;
-    *fault = "problem " + problem.id + ": graded right: " + text.substr(0, 120);
+    *fault = "problem " + problem.id + ": graded right: " + printable_line(text, kShown);
   }
 
   // How often the most common reference answer would be right.
@@ -305,6 +316,9 @@ class Checker {
   int64_t rights_ = 0, missed_ = 0, wrongs_ = 0, fooled_ = 0, grades_ = 0;
   double total_us_ = 0;
   std::string broken_, unsteady_;
+  int errors_ = 0;    // checker errors in a row
+  int64_t weak_ = 0;  // golds whose verdict came from weak tests alone
+  Verdict last_;
 };
 
 }  // namespace
@@ -318,7 +332,10 @@ bool TaskCheck::passed() const {
 Json TaskCheck::to_json() const {
   Json checks = Json::array();
   for (const Line& line : lines)
-    checks.push_back({{"name", line.name}, {"passed", line.passed}, {"detail", line.detail}});
+    checks.push_back({{"name", line.name},
+                      {"passed", line.passed},
+                      {"warning", line.warning},
+                      {"detail", line.detail}});
   return {{"passed", passed()},
           {"false_negatives", false_negatives},
           {"false_positives", false_positives},
@@ -333,7 +350,8 @@ std::string TaskCheck::to_text() const {
   for (const Line& line : lines) {
     std::string name = line.name;
     name.resize(10, ' ');
-    text += (line.passed ? "ok    " : "FAIL  ") + name + " " + line.detail + "\n";
+    const char* mark = !line.passed ? "FAIL  " : line.warning ? "warn  " : "ok    ";
+    text += mark + name + " " + printable_line(line.detail, 600) + "\n";
   }
   char rates[128];
   std::snprintf(rates, sizeof rates, "false negatives %.4f, false positives %.4f\n",

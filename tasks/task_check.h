@@ -12,7 +12,8 @@ struct TaskCheck {
   struct Line {
     std::string name;
     bool passed = true;
-    std::string detail;  // counts; the first offender when it failed
+    std::string detail;    // counts; the first offender when it failed
+    bool warning = false;  // nothing failed, but the user should know
   };
   std::vector<Line> lines;
   double false_negatives =
@@ -31,8 +32,10 @@ struct TaskCheck {
 // again, train and held-out share no prompt and no cluster, the gold completion (when the task
 // makes one) is right also with other blanks around it, junk (empty, tags, random bytes, a
 // megabyte of one letter, the answer hidden in the thinking) and gold with one character changed
-// are wrong, repeating the prompt is right in at most one of ten, and no grader throws. Blocks;
-// takes as long as the grader does.
+// are wrong, repeating the prompt is right in at most one of ten, and no grader throws. Warnings:
+// what the task notes about its data (grader chosen, rows left out), answers that stand in their
+// prompts, problems whose tests are all weak. A grader that gives no verdict three times in a row
+// is reported with its fault, and not asked again. Blocks; takes as long as the grader does.
 TaskCheck check_task(const Task& task, int n);
 
 }  // namespace zeroth

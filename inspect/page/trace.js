@@ -201,6 +201,7 @@ async function viewTrace(root, self, args, params) {
   h('section', { class: 'panel' }, h('h2', {}, 'Reward', h('span', { class: 'dim num' }, fixed(trace.reward, 3) + ' · advantage ' + signed(trace.adv, 3))),
     trace.verdicts.map((v) => h('div', { style: { 'margin-top': '6px' } },
       h('div', {}, h('b', {}, v.name), ' ', h('span', { class: 'num' }, fixed(v.score, 2) + ' × ' + compact(v.weight)), ' ', reasonPill(v)),
+      v.info && v.info.said && h('div', { class: 'small' }, visible(v.info.said)),
       v.extracted && h('div', { class: 'mono small dim', style: { 'overflow-wrap': 'anywhere' } }, visible(v.extracted)),
       v.info && Object.keys(v.info).length > 0 && h('details', { class: 'small' }, h('summary', {}, 'facts'), kv(Object.entries(v.info).map(([k, x]) => [k.replace(/_/g, ' '), typeof x === 'object' ? JSON.stringify(x) : String(x)])))))),
   referencePanel(trace),

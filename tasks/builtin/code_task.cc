@@ -5,7 +5,6 @@
 #include <mutex>
 #include <set>
 
-#include "core/terminal.h"
 #include "tasks/rows.h"
 
 namespace zeroth {
@@ -143,8 +142,6 @@ void CodeTask::read() {
              (reasons_.empty() ? "the file is empty" : reasons_[0]),
          "rows need test_list, asserts, test with entry_point, or tests with inputs and outputs");
   }
-  for (const std::string& note : notes())
-    std::fprintf(stderr, "task %s: %s\n", name_.c_str(), note.c_str());
 }
 
 std::vector<std::string> CodeTask::notes() const {
@@ -152,8 +149,8 @@ std::vector<std::string> CodeTask::notes() const {
   if (skipped_ > 0) {
     std::string note = std::to_string(skipped_) + " of " + std::to_string(total_) + " rows of " +
                        options_.path + " are left out:";
-    for (const std::string& reason : reasons_) note += "\n  " + printable(reason);
-    if (static_cast<size_t>(skipped_) > reasons_.size()) note += "\n  ..";
+    for (size_t i = 0; i < reasons_.size(); ++i) note += (i == 0 ? " " : "; ") + reasons_[i];
+    if (static_cast<size_t>(skipped_) > reasons_.size()) note += "; ..";
     notes.push_back(note);
   }
   if (weak_ > 0) {

@@ -89,7 +89,7 @@ class CodeTask : public BatchTask {
   bool grades_here() const override { return false; }
   // What is to know about the rows before training: which were left out and why, how many have weak
   // tests.
-  std::vector<std::string> notes() const;
+  std::vector<std::string> notes() const override;
   int skipped() const { return skipped_; }
 
  private:

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <set>
 
-#include "core/json_lines.h"
-#include "core/regular_file.h"
 #include "rewards/expression.h"
 #include "tasks/builtin/countdown_moves.h"
+#include "tasks/builtin/countdown_rows.h"
 #include "tasks/builtin/countdown_trace.h"
+#include "tasks/rows.h"
 
 namespace zeroth {
 namespace {
@@ -50,29 +50,6 @@ std::vector<std::vector<int>> ascending_tuples(int count, int max_number) {
     const int next = tuple[static_cast<size_t>(i)] + 1;
     std::fill(tuple.begin() + i, tuple.end(), next);
   }
-}
-
-std::vector<int> read_numbers(const Json& row, const std::string& place) {
-  if (!row.is_object() || !row.contains("nums") || !row["nums"].is_array() ||
-      !row.contains("target") || !row["target"].is_number_integer()) {
-    fail(place + ": no \"nums\" list and whole \"target\"",
-         "each line looks like {\"nums\": [3, 5, 7], \"target\": 21}");
-  }
-  std::vector<int> numbers;
-  for (const Json& number : row["nums"]) {
-    if (!number.is_number_integer() || number.get<int64_t>() < 0 ||
-        number.get<int64_t>() > 1000000) {
-      fail(place + ": nums holds " + number.dump(), "numbers are whole, 0..1000000");
-    }
-    numbers.push_back(number.get<int>());
-  }
-  if (numbers.size() < 2 || numbers.size() > 16) {
-    fail(place + ": nums has " + std::to_string(numbers.size()) + " numbers",
-         "2..16 numbers are possible");
-  }
-  if (std::abs(row["target"].get<int64_t>()) > 1000000)
-    fail(place + ": target out of range", "at most 1000000");
-  return numbers;
 }
 
 }  // namespace
@@ -125,13 +102,20 @@ void CountdownTask::enumerate() {
 }
 
 void CountdownTask::read_data() {
-  std::vector<Instance> rows;
   std::set<std::string> reserved;  // multisets of the held-out file
-  const auto read = [](const std::string& path, auto&& take) {
-    require_regular_file(path);
-    for_each_json_line(path, [&](const Json& row, int64_t line) {
-      std::vector<int> numbers = read_numbers(row, path + ":" + std::to_string(line));
-      take(Instance{std::move(numbers), row["target"].get<int>()});
+  size_t unsolvable = 0, repeated = 0, rows = 0;
+  std::string first;
+  const auto read = [&](const std::string& path, auto&& take) {
+    for_each_row(path, [&](const Json& json, const std::string& place) {
+      CountdownRow row = read_countdown_row(json, place);
+      ++rows;
+      // Five numbers take a millisecond each: only the first rows are tried.
+      const bool tried = row.numbers.size() <= 4 || rows <= 2000;
+      if (tried && !is_solvable(row.numbers, row.target)) {
+        if (unsolvable++ == 0) first = place;
+        return;
+      }
+      take(Instance{std::move(row.numbers), row.target});
     });
   };
   if (!options_.held_out_data.empty()) {
@@ -146,8 +130,17 @@ void CountdownTask::read_data() {
       instances_[is_held_out(key, options_.held_out_every)].push_back(std::move(instance));
     } else if (!reserved.contains(key)) {
       instances_[0].push_back(std::move(instance));
+    } else {
+      ++repeated;
     }
   });
+  if (unsolvable > 0)
+    notes_.push_back(
+        std::to_string(unsolvable) + " of " + std::to_string(rows) +
+        " rows left out because no expression reaches the target, the first: " + first);
+  if (repeated > 0)
+    notes_.push_back(std::to_string(repeated) +
+                     " training rows left out because their numbers are held out");
 }
 
 CountdownTask::Instance CountdownTask::draw(Split split, int64_t index) const {

@@ -31,7 +31,9 @@ struct CountdownOptions : ResponseOptions {
     v("seed", seed, "which problems are made, and their order");
     v("question", question, "compact: 'Numbers 3 5 7 target 21'; words: an English sentence",
       Choice{{"compact", "words"}});
-    v("data", data, "JSONL with nums and target instead of made problems");
+    v("data", data,
+      "JSONL with nums (or numbers) and target instead of made problems; rows that no expression "
+      "solves are left out, and said");
     v("held_out_data", held_out_data,
       "JSONL of held-out problems; training drops every multiset that occurs in it");
     ResponseOptions::fields(v);
@@ -56,6 +58,7 @@ class CountdownTask : public Task {
   std::string gold_completion(const Problem& problem) const override;
   std::vector<std::string> stop_strings() const override { return options_.stop_strings(); }
   std::string cluster(const Problem& problem) const override;
+  std::vector<std::string> notes() const override { return notes_; }
   const CountdownOptions& options() const { return options_; }
 
  private:
@@ -68,6 +71,7 @@ class CountdownTask : public Task {
   Instance draw(Split split, int64_t index) const;
 
   CountdownOptions options_;
+  std::vector<std::string> notes_;  // rows that were left out
   bool drawn_ = false;
   std::vector<Instance> instances_[2];  // by split, unless drawn_
 };

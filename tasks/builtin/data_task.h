@@ -2,7 +2,6 @@
 // equivalence or text.
 #pragma once
 
-#include <functional>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -19,8 +18,9 @@ struct DataTaskOptions : ResponseOptions {
   std::string answer_column;
   std::string filter;
   int held_out_every = 10;
-  std::string grader = "number";
+  std::string grader = "auto";
   std::string answer_place = "auto";
+  std::string bad_rows = "error";
 
   template <class V>
   void fields(V& v) {
@@ -29,32 +29,37 @@ struct DataTaskOptions : ResponseOptions {
       "JSONL file of held-out problems; training drops every prompt that occurs in it");
     v("prompt_column", prompt_column,
       "column of the question, text or chat messages; a.b reaches into objects; empty: the first "
-      "of prompt, question, "
-      "problem, instruction that the rows have");
+      "of prompt, question, problem, instruction, messages, conversations that the row has");
     v("answer_column", answer_column,
-      "column of the reference answer; empty: the first of reward_model.ground_truth (verl), "
-      "answer, ground_truth, "
-      "solution, label, target that the rows have");
+      "column of the reference answer, or of a list of answers of which each is right; empty: the "
+      "first of reward_model.ground_truth (verl), answer, ground_truth, final_answer, solution, "
+      "label, target that the row has");
     v("filter", filter, "COLUMN=VALUE keeps only such rows");
     v("held_out_every", held_out_every,
       "without held_out_path one problem in this many is held out, by its hash", Range{2, 1000000});
     v("grader", grader,
       "number (final number, exact), math (mathematical equivalence), text (equal up to case and "
-      "blanks)",
-      Choice{{"number", "math", "text"}});
+      "blanks), auto (chosen from the reference answers, and said)",
+      Choice{{"auto", "number", "math", "text"}});
     v("answer_place", answer_place,
       "where the response's answer is read: tags (answer block), text (all of it), auto (the block "
       "when there is one)",
       Choice{{"auto", "tags", "text"}});
+    v("bad_rows", bad_rows,
+      "rows without a usable prompt or answer: error names them before training, drop leaves them "
+      "out, counted and said",
+      Choice{{"error", "drop"}});
     ResponseOptions::fields(v);
   }
 };
 
 // Tasks "gsm8k" (number; answers end with "#### n"), "math" (MATH format: problem and answer, or a
-// solution with \boxed{}) and "jsonl". Chat messages become text: with template chatml one turn
-// each, else the contents joined by blank lines. The other columns of a row are kept in
-// problem.meta. Verdicts: "accuracy" and "format". Rows without the columns, or a number task whose
-// answer holds no number, are Errors that name file and line.
+// solution with \boxed{}) and "jsonl" (any columns that data_rows.h knows). Chat messages become
+// text: with template chatml one turn each, else the contents joined by blank lines. The other
+// columns of a row are kept in problem.meta; several reference answers in meta["golds"], a grader
+// that was chosen from the answers of the file in meta["grader"]. Verdicts: "accuracy" and "format". Rows without the columns, or whose answer the grader cannot read, are an
+// Error that names the first of them and how many there are, unless bad_rows=drop. notes() says
+// which grader was chosen and how many rows were left out, and why.
 class DataTask : public Task {
  public:
   DataTask(std::string name, DataTaskOptions options);
@@ -67,23 +72,32 @@ class DataTask : public Task {
                              FinishReason finish) const override;
   std::string gold_completion(const Problem& problem) const override;
   std::vector<std::string> stop_strings() const override { return options_.stop_strings(); }
+  std::vector<std::string> notes() const override { return rows().notes; }
 
  private:
   struct Row {
-    std::string prompt, answer, id;
+    std::string prompt, id;
+    std::vector<std::string> golds;
     Json meta;
     ProblemOrigin origin;
   };
-  void read(const std::string& path, const std::function<void(Row)>& take) const;
+  // What the files hold.
+  struct Rows {
+    std::vector<Row> of[2];  // by Split
+    std::string grader;      // never "auto"
+    std::vector<std::string> notes;
+  };
+  class Reader;
   // Reads the files at the first call; throws Error for a bad row. Grading needs no row.
-  const std::vector<Row>& rows(Split split) const;
-  void read_all() const;
-  Verdict check_answer(const Problem& problem, std::string_view answer) const;
+  const Rows& rows() const;
+  Verdict check_answer(const Problem& problem, const std::string& grader, const std::string& gold,
+                       std::string_view answer) const;
+  Verdict check_answers(const Problem& problem, std::string_view answer) const;
 
   std::string name_;
   DataTaskOptions options_;
   mutable std::once_flag read_;
-  mutable std::vector<Row> rows_[2];
+  mutable Rows rows_;
 };
 
 }  // namespace zeroth

@@ -40,7 +40,8 @@ typedef struct {
   zeroth_text error;     /* present: no score; the sample is masked and counted, not a zero */
   zeroth_text extracted; /* the answer that was graded, or absent */
   zeroth_text parts;     /* a JSON object of further scores by name, or absent */
-  zeroth_text info;      /* a JSON object of facts; numbers become metrics; or absent */
+  zeroth_text info;      /* a JSON object of facts; numbers become metrics; or absent.
+                            {"applies": false}: the reward says nothing about this sample */
 } zeroth_result;
 
 typedef struct {
@@ -60,6 +61,12 @@ typedef struct {
    * not exactly one. Returns 0, else it failed (as with out->error). */
   int (*grade)(void* state, const zeroth_problem* problem, zeroth_text completion,
                zeroth_text answer, int finish, zeroth_result* out);
+  /* Since zeroth 0.2; a plug-in built before has a smaller `size`. For rewards that compare the
+   * samples of a problem: grades all `count` of them at once, out[i] for completion i. The texts of
+   * all results must stay valid until the next call. NULL: grade() is called for each. */
+  int (*grade_group)(void* state, const zeroth_problem* problem, size_t count,
+                     const zeroth_text* completions, const zeroth_text* answers,
+                     const int* finishes, zeroth_result* out);
 } zeroth_plugin;
 
 const zeroth_plugin* zeroth_plugin_v1(void);

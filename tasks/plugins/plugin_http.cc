@@ -141,19 +141,21 @@ Json HttpChannel::post(const Json& body, double seconds, double grace) {
   } catch (const HttpFault& fault) {
     if (fault.kind == HttpFaultKind::kTimeout)
       throw PluginFault(PluginFaultKind::kTimeout, "no answer within " + brief(seconds) + " s");
-    throw PluginFault(fault.kind == HttpFaultKind::kUnreachable ? PluginFaultKind::kUnreachable
-                      : fault.kind == HttpFaultKind::kClosed    ? PluginFaultKind::kClosed
-                                                                : PluginFaultKind::kGarbage,
-                      where + ": " + fault.what());
+    const bool away = fault.kind == HttpFaultKind::kUnreachable;
+    throw PluginFault(away                                   ? PluginFaultKind::kUnreachable
+                      : fault.kind == HttpFaultKind::kClosed ? PluginFaultKind::kClosed
+                                                             : PluginFaultKind::kGarbage,
+                      where + ": " + fault.what(), away);
   }
   if (std::chrono::duration<double>(Clock::now() - start).count() > seconds) {
     throw PluginFault(PluginFaultKind::kLate,
                       "the answer came after the deadline of " + brief(seconds) + " s");
   }
   if (answer.status != 200) {
+    const bool away = answer.status == 429 || (answer.status >= 502 && answer.status <= 504);
     throw PluginFault(
         PluginFaultKind::kHttpStatus,
-        where + ": status " + std::to_string(answer.status) + ": " + shorten(answer.body));
+        where + ": status " + std::to_string(answer.status) + ": " + shorten(answer.body), away);
   }
   try {
     Json reply = parse_json(answer.body, "answer");
@@ -167,7 +169,15 @@ Json HttpChannel::post(const Json& body, double seconds, double grace) {
 void HttpChannel::call(const Json& request, double seconds, double grace, const TakeReply& take) {
   const std::string op = request.at("op").get<std::string>();
   if (shape_ == HttpShape::kZeroth) {
-    if (!take(post(request, seconds, grace)))
+    const Json reply = post(request, seconds, grace);
+    const auto id = reply.find("id");
+    if (id != reply.end() && *id != request.at("id")) {
+      client_.close();  // whatever else stands on this connection answers other requests
+      throw PluginFault(PluginFaultKind::kGarbage, "an answer to another request: id " +
+                                                       id->dump().substr(0, 40) + " for " +
+                                                       request.at("id").dump());
+    }
+    if (!take(reply))
       throw PluginFault(PluginFaultKind::kGarbage, "\"more\" is for pipes, not for HTTP");
     return;
   }

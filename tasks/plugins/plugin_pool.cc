@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <cstdio>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "core/error.h"
@@ -14,11 +16,15 @@
 namespace zeroth {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 // One grade() or ask() under way.
 struct Call {
   bool grading = true;
-  Json request;  // ask: what is sent; grading: made from the items
+  bool patient = true;  // waits for the end of an outage
+  Json request;         // ask: what is sent; grading: made from the items
   const std::vector<Json>* items = nullptr;
+  std::vector<size_t> unit_of;  // by item: what it is graded together with
   std::vector<PluginOutcome> outcomes;
   size_t missing = 0;  // outcomes not known yet
   int failures_in_a_row = 0;
@@ -75,6 +81,7 @@ struct PluginPool::Impl {
   std::condition_variable work;  // jobs or stop
   std::deque<Job> jobs;          // guarded by mutex, as are the calls they point to
   bool stop = false;
+  std::optional<Clock::time_point> outage;  // since when nothing is answered
   bool down = false;  // the last grading was given up: probe before sending much
   int64_t next_id = 1;
 
@@ -83,8 +90,9 @@ struct PluginPool::Impl {
   void start(PluginChannel& channel);
   void run(PluginChannel& channel, const Job& job);
   void settle(const Job& job, const PluginFault& fault);
+  bool wait_for_outage(const Job& job, const PluginFault& fault);
   void give(Call& call, size_t item, PluginOutcome outcome);
-  Json ask(Json request, int attempts);
+  Json ask(Json request, int attempts, bool patient);
   void submit(Call& call, std::unique_lock<std::mutex>& lock);
   int64_t new_id() {
     std::lock_guard lock(mutex);
@@ -92,8 +100,27 @@ struct PluginPool::Impl {
   }
 };
 
+// Needs the mutex. True when the job was put back, to be sent again when the server is there again.
+bool PluginPool::Impl::wait_for_outage(const Job& job, const PluginFault& fault) {
+  if (!fault.outage || !job.call->patient || options.checker_patience <= 0 || stop) return false;
+  const auto now = Clock::now();
+  if (!outage) {
+    outage = now;
+    std::fprintf(stderr, "reward server: %s; waiting for it, up to %.4g s\n", fault.what(),
+                 options.checker_patience);
+  }
+  if (std::chrono::duration<double>(now - *outage).count() >= options.checker_patience)
+    return false;
+  Job again = job;
+  --again.attempts;  // this one does not count
+  jobs.push_front(std::move(again));
+  work.notify_all();
+  return true;
+}
+
 // Needs the mutex.
 void PluginPool::Impl::give(Call& call, size_t item, PluginOutcome outcome) {
+  if (outcome.fault.empty()) outage.reset();
   call.outcomes[item] = std::move(outcome);
   if (--call.missing == 0) call.done.notify_all();
 }
@@ -176,7 +203,7 @@ void PluginPool::Impl::settle(const Job& job, const PluginFault& fault) {
   const auto give_up = [&](const Job& lost) {
     for (const size_t item : lost.items) give(call, item, outcome);
   };
-  if (job.items.empty()) return;
+  if (job.items.empty() || wait_for_outage(job, fault)) return;
   // Many failures without any success: the plug-in is broken, and waiting for each would stop the
   // run as surely as a crash.
   if (call.grading && ++call.failures_in_a_row >= options.give_up) {
@@ -192,8 +219,16 @@ void PluginPool::Impl::settle(const Job& job, const PluginFault& fault) {
     give_up(job);
     return;
   }
-  if (job.items.size() > 1) {
-    for (const size_t item : job.items) jobs.push_back({&call, {item}, 1});
+  const bool one_unit =
+      !call.grading || call.unit_of[job.items.front()] == call.unit_of[job.items.back()];
+  if (!one_unit) {
+    for (size_t i = 0; i < job.items.size();) {
+      Job unit{&call, {}, 1};
+      const size_t number = call.unit_of[job.items[i]];
+      while (i < job.items.size() && call.unit_of[job.items[i]] == number)
+        unit.items.push_back(job.items[i++]);
+      jobs.push_back(std::move(unit));
+    }
   } else if (job.attempts <= options.retries && (worth_repeating(fault.kind) || !call.grading)) {
     jobs.push_back(job);
   } else {
@@ -275,13 +310,14 @@ PluginPool::~PluginPool() {
 }
 
 // A plug-in that cannot even start will not do better at once: no repeats.
-Json PluginPool::greet() { return impl_->ask(impl_->hello, impl_->options.retries); }
+Json PluginPool::greet() { return impl_->ask(impl_->hello, impl_->options.retries, false); }
 
-Json PluginPool::ask(Json request) { return impl_->ask(std::move(request), 0); }
+Json PluginPool::ask(Json request) { return impl_->ask(std::move(request), 0, true); }
 
-Json PluginPool::Impl::ask(Json request, int attempts) {
+Json PluginPool::Impl::ask(Json request, int attempts, bool patient) {
   Call call;
   call.grading = false;
+  call.patient = patient;
   call.request = std::move(request);
   call.outcomes.resize(1);
   call.missing = 1;
@@ -296,7 +332,8 @@ Json PluginPool::Impl::ask(Json request, int attempts) {
   return outcome.result;
 }
 
-std::vector<PluginOutcome> PluginPool::grade(const std::vector<Json>& items) {
+std::vector<PluginOutcome> PluginPool::grade(const std::vector<Json>& items,
+                                             const std::vector<size_t>& starts) {
   if (items.empty()) return {};
   Call call;
   call.items = &items;
@@ -309,12 +346,20 @@ std::vector<PluginOutcome> PluginPool::grade(const std::vector<Json>& items) {
   // After a batch that was given up, one more failure is enough until something works again.
   if (impl_->down) call.failures_in_a_row = impl_->options.give_up - 1;
   impl_->down = false;
-  for (size_t i = 0; i < items.size(); i += size) {
-    Job job;
-    job.call = &call;
-    for (size_t k = i; k < std::min(items.size(), i + size); ++k) job.items.push_back(k);
-    impl_->jobs.push_back(std::move(job));
+  call.unit_of.resize(items.size());
+  Job job{&call, {}, 0};
+  for (size_t unit = 0; unit < starts.size(); ++unit) {
+    const size_t end = unit + 1 < starts.size() ? starts[unit + 1] : items.size();
+    if (!job.items.empty() && job.items.size() + end - starts[unit] > size) {
+      impl_->jobs.push_back(std::move(job));
+      job = Job{&call, {}, 0};
+    }
+    for (size_t i = starts[unit]; i < end; ++i) {
+      call.unit_of[i] = unit;
+      job.items.push_back(i);
+    }
   }
+  impl_->jobs.push_back(std::move(job));
   impl_->submit(call, lock);
   return std::move(call.outcomes);
 }

@@ -28,9 +28,10 @@ const char* to_string(PluginFaultKind kind);  // "timeout", "late", "crashed", .
 
 class PluginFault : public std::runtime_error {
  public:
-  PluginFault(PluginFaultKind kind, const std::string& detail)
-      : std::runtime_error(detail), kind(kind) {}
+  PluginFault(PluginFaultKind kind, const std::string& detail, bool outage = false)
+      : std::runtime_error(detail), kind(kind), outage(outage) {}
   PluginFaultKind kind;
+  bool outage;  // the server is away for now: worth waiting for, and no fault of the request
 };
 
 // Takes one reply; true when the request is answered. Throws PluginFault(kGarbage).
@@ -59,6 +60,7 @@ struct PluginPoolOptions {
   double backoff = 0.1;
   double max_backoff = 5;
   int give_up = 8;
+  double checker_patience = 300;
   template <class V>
   void fields(V& v) {
     v("workers", workers, "processes or connections at a time; 0 = one per core", Range{0, 1024});
@@ -79,6 +81,10 @@ struct PluginPoolOptions {
     v("give_up", give_up,
       "failed requests in a row after which the rest of a batch is given up with the last reason",
       Range{1, 1000000});
+    v("checker_patience", checker_patience,
+      "seconds that an outage of a server (not reachable, status 429, 502, 503 or 504) is "
+      "waited for, with growing pauses, before its completions count as faults",
+      Range{0, 604800});
   }
 };
 
@@ -93,10 +99,15 @@ struct PluginOutcome {
 // the workers.
 //
 // Faults. A request of several completions that fails is taken apart: what was answered counts, the
-// rest is sent again, each completion alone, so that one bad completion costs only itself. A
-// completion alone is sent again up to `retries` times after a crash, a closed pipe or garbage, and
-// not after a timeout. Every completion gets exactly one outcome; an answer that comes for a
-// request that was given up is dropped.
+// rest is sent again, each completion (or group) alone, so that one bad completion costs only
+// itself. A completion alone is sent again up to `retries` times after a crash, a closed pipe or
+// garbage, and not after a timeout. Every completion gets exactly one outcome; an answer that comes
+// for a request that was given up is dropped.
+//
+// Outages. A request that meets one is sent again, as it was, after the worker's pause, until
+// something is answered or checker_patience seconds have passed since the first; then it is a fault
+// like any other. A line on standard error says that the pool waits. The first greeting does not
+// wait.
 class PluginPool {
  public:
   // `make(i)` makes the channel of worker i; `hello` is sent to every worker when it starts, and
@@ -112,8 +123,12 @@ class PluginPool {
   // A request that is no grading (without "id"), repeated after any fault up to `retries` times.
   // Throws Error with the last fault.
   Json ask(Json request);
-  // Grades `items` (of a grade request's "batch"); outcomes in order. Never throws on faults.
-  std::vector<PluginOutcome> grade(const std::vector<Json>& items);
+  // Grades `items` (of a grade request's "batch"); outcomes in order. `starts` are the indices,
+  // from 0, at which something begins that is sent and graded together: a completion, or the
+  // completions of a group. Requests hold as many of these as `batch` completions allow, at least
+  // one. Never throws on faults.
+  std::vector<PluginOutcome> grade(const std::vector<Json>& items,
+                                   const std::vector<size_t>& starts);
 
  private:
   struct Impl;

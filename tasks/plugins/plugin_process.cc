@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "tasks/plugins/plugin_children.h"
 
 namespace zeroth {
 namespace {
@@ -39,12 +40,14 @@ std::string error_text(const std::string& what) { return what + ": " + std::stre
 
 // The variables of this process, and a seed for the hashes of Python: the order of a set must not
 // differ between the workers of a plug-in, or between a run and the rest of it after a resumption.
-std::vector<char*> environment() {
+// The mark is what its own children are known by (plugin_children.h).
+std::vector<char*> environment(std::string& mark) {
   static char seed[] = "PYTHONHASHSEED=0";
   std::vector<char*> entries;
   for (char** entry = ::environ; entry != nullptr && *entry != nullptr; ++entry)
     entries.push_back(*entry);
   if (std::getenv("PYTHONHASHSEED") == nullptr) entries.push_back(seed);
+  entries.push_back(mark.data());
   entries.push_back(nullptr);
   return entries;
 }
@@ -97,7 +100,8 @@ void ProcessChannel::open() {
   std::vector<char*> argv;
   for (std::string& word : argv_) argv.push_back(word.data());
   argv.push_back(nullptr);
-  const std::vector<char*> variables = environment();
+  mark_ = new_worker_mark();
+  const std::vector<char*> variables = environment(mark_);
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
   if (pid < 0) throw PluginFault(PluginFaultKind::kUnreachable, error_text("cannot fork"));
@@ -134,6 +138,7 @@ void ProcessChannel::close() {
   while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
   }
   pid_ = -1;
+  kill_marked(mark_.c_str());
 }
 
 bool ProcessChannel::take_line(std::string* line) {
@@ -162,6 +167,7 @@ void ProcessChannel::fail_ended() {
   if (ended != pid_)
     throw PluginFault(PluginFaultKind::kClosed, "it closed its output and lives on");
   ::kill(-pid_, SIGKILL);  // what it started
+  kill_marked(mark_.c_str());
   pid_ = -1;
   if (WIFSIGNALED(status)) {
     throw PluginFault(PluginFaultKind::kCrashed, std::string("killed by signal ") +

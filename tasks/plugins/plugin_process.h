@@ -12,7 +12,8 @@
 namespace zeroth {
 
 // Its standard error is ours. It runs in a process group of its own, which close() kills as a
-// whole, and is killed when the thread that opened it ends, however it ends. Replies of more than
+// whole, with whatever it started elsewhere (plugin_children.h), and is killed when the thread that
+// opened it ends, however it ends. Replies of more than
 // 64 MiB, lines that are no JSON object, and ids that were never sent are garbage; replies to
 // earlier requests are skipped.
 class ProcessChannel : public PluginChannel {
@@ -34,6 +35,7 @@ class ProcessChannel : public PluginChannel {
   std::vector<std::string> argv_;
   pid_t pid_ = -1;
   int in_ = -1, out_ = -1;  // our ends of its standard input and output
+  std::string mark_;        // names the worker and what it starts
   std::string buffer_;
   size_t searched_ = 0;  // bytes of buffer_ without a line feed
 };

@@ -16,6 +16,7 @@ namespace {
 
 constexpr size_t kMaxKnown = 1 << 16;
 constexpr size_t kMaxExtracted = 4096;
+constexpr size_t kMaxSaid = 1000;  // bytes of a reason in the plug-in's own words
 
 std::unique_ptr<Task> make_base(const Json& spec) {
   if (spec.is_null() || (spec.is_string() && spec.get<std::string>().empty())) return nullptr;
@@ -27,7 +28,7 @@ std::unique_ptr<Task> make_base(const Json& spec) {
 }
 
 Reason reason_named(const std::string& name) {
-  for (int i = 0; i <= static_cast<int>(Reason::kShaped); ++i) {
+  for (int i = 0; i <= static_cast<int>(Reason::kNotApplicable); ++i) {
     if (name == to_string(static_cast<Reason>(i)) && i != static_cast<int>(Reason::kNone))
       return static_cast<Reason>(i);
   }
@@ -41,6 +42,10 @@ double number_of(const Json& value) {
 // A result that is none: throws what is to be counted.
 [[noreturn]] void reject(PluginFaultKind kind, const std::string& what) {
   throw PluginFault(kind, what.substr(0, 200));
+}
+
+std::string shown_json(const Json& value) {
+  return value.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 100);
 }
 
 int64_t count_of(const Json& hello, const char* key) {
@@ -73,6 +78,7 @@ PluginTask::PluginTask(std::string name, PluginOptions options,
   sizes_[0] = count_of(reply, "train");
   sizes_[1] = count_of(reply, "held_out");
   levels_ = static_cast<int>(std::clamp<int64_t>(count_of(reply, "levels"), 1, 1 << 20));
+  whole_groups_ = options_.whole_groups || reply.value("groups", Json()) == true;
   if (reply.contains("stop") && reply["stop"].is_array()) {
     for (const Json& stop : reply["stop"]) {
       if (stop.is_string()) stop_strings_.push_back(stop.get<std::string>());
@@ -179,15 +185,35 @@ std::string PluginTask::cluster(const Problem& problem) const {
   return base_ ? base_->cluster(problem) : problem.id;
 }
 
+// A number or a truth value as the score; null says that the reward does not apply.
+static void read_score(const Json& value, const std::string& what, Verdict& verdict) {
+  if (value.is_null()) {
+    verdict.reason = Reason::kNotApplicable;
+  } else if (value.is_number() || value.is_boolean()) {
+    verdict.score = number_of(value);
+  } else {
+    reject(PluginFaultKind::kGarbage, what + " is no number");
+  }
+}
+
+void PluginTask::read_parts(const Json& parts, std::vector<Verdict>& verdicts) const {
+  std::vector<Verdict> read;
+  for (const auto& [name, value] : parts.items()) {
+    if (name == "accuracy" || name == "format")
+      reject(PluginFaultKind::kGarbage, "a part may not be named \"" + name + "\"");
+    Verdict part;
+    part.name = name;
+    part.weight = options_.part_weights.value(name, 0.0);
+    part.reason = Reason::kShaped;
+    read_score(value, "part \"" + name + "\"", part);
+    read.push_back(std::move(part));
+  }
+  for (Verdict& part : read) verdicts.push_back(std::move(part));
+}
+
 void PluginTask::read_result(const Json& result, std::vector<Verdict>& verdicts) const {
   Verdict& accuracy = verdicts[0];
-  if (result.is_null()) reject(PluginFaultKind::kReported, "the result is null");
-  if (result.is_number() || result.is_boolean()) {
-    accuracy.score = number_of(result);
-    return;
-  }
-  if (!result.is_object())
-    reject(PluginFaultKind::kGarbage, "a result is " + result.dump().substr(0, 100));
+  if (!result.is_object()) return read_score(result, "a result " + shown_json(result), accuracy);
   if (result.contains("error") && !result["error"].is_null()) {
     const Json& error = result["error"];
     reject(PluginFaultKind::kReported, error.is_string() ? error.get<std::string>() : error.dump());
@@ -195,29 +221,22 @@ void PluginTask::read_result(const Json& result, std::vector<Verdict>& verdicts)
   if (result.contains("timeout") && result["timeout"] == true)
     reject(PluginFaultKind::kTimeout, "the plug-in says that its checker ran out of time");
   const auto score = result.find("score");
-  if (score == result.end() || !(score->is_number() || score->is_boolean()))
-    reject(PluginFaultKind::kGarbage, "a result without a number \"score\"");
-  accuracy.score = number_of(*score);
-  if (result.contains("reason") && result["reason"].is_string())
-    accuracy.reason = reason_named(result["reason"].get<std::string>());
+  if (score == result.end()) reject(PluginFaultKind::kGarbage, "a result without a \"score\"");
+  read_score(*score, "the \"score\" of a result", accuracy);
+  if (result.contains("info") && result["info"].is_object()) {
+    accuracy.info.update(result["info"]);
+    if (accuracy.info.value("applies", Json()) == false) accuracy.reason = Reason::kNotApplicable;
+  }
+  if (result.contains("reason") && result["reason"].is_string()) {
+    const auto& text = result["reason"].get_ref<const std::string&>();
+    const Reason known = reason_named(text);
+    if (known != Reason::kNone) accuracy.reason = known;
+    if (known == Reason::kNone && !text.empty()) accuracy.info["said"] = text.substr(0, kMaxSaid);
+  }
   if (result.contains("extracted") && result["extracted"].is_string())
     accuracy.extracted = result["extracted"].get<std::string>().substr(0, kMaxExtracted);
-  if (result.contains("info") && result["info"].is_object()) accuracy.info.update(result["info"]);
-  if (!result.contains("parts") || !result["parts"].is_object()) return;
-  std::vector<Verdict> parts;
-  for (const auto& [name, value] : result["parts"].items()) {
-    if (!value.is_number() && !value.is_boolean())
-      reject(PluginFaultKind::kGarbage, "part \"" + name + "\" is no number");
-    Verdict part;
-    part.name = name;
-    part.score = number_of(value);
-    part.weight = options_.part_weights.value(name, 0.0);
-    part.reason = Reason::kShaped;
-    if (name == "accuracy" || name == "format")
-      reject(PluginFaultKind::kGarbage, "a part may not be named \"" + name + "\"");
-    parts.push_back(std::move(part));
-  }
-  for (Verdict& part : parts) verdicts.push_back(std::move(part));
+  if (result.contains("parts") && result["parts"].is_object())
+    read_parts(result["parts"], verdicts);
 }
 
 std::vector<Verdict> PluginTask::verdicts_of(const GradeRequest& request,
@@ -251,7 +270,8 @@ std::vector<Verdict> PluginTask::verdicts_of(const GradeRequest& request,
                         : request.finish == FinishReason::kLength ? Reason::kTruncated
                                                                   : Reason::kWrong;
     }
-    add_thinking_facts(!trim(parts.think).empty(), right, accuracy.info);
+    if (accuracy.reason != Reason::kNotApplicable)
+      add_thinking_facts(!trim(parts.think).empty(), right, accuracy.info);
   }
   if (options_.format_weight != 0) {
     Verdict format = check_format(request.completion, rules, request.finish);
@@ -264,6 +284,8 @@ std::vector<Verdict> PluginTask::verdicts_of(const GradeRequest& request,
 std::vector<std::vector<Verdict>> PluginTask::grade_batch(
     std::span<const GradeRequest> requests) const {
   std::vector<Json> items;
+  std::vector<size_t> starts;  // of what is never cut: a sample, or the samples of a group
+  int64_t last_group = -1;
   for (const GradeRequest& request : requests) {
     const ResponseParts parts = split_response(request.completion, rules_for(*request.problem));
     Json item = {{"problem",
@@ -275,9 +297,13 @@ std::vector<std::vector<Verdict>> PluginTask::grade_batch(
                  {"answer", nullptr},
                  {"finish", to_string(request.finish)}};
     if (parts.reason == Reason::kNone) item["answer"] = std::string(parts.answer);
+    const bool alone = !whole_groups_ || request.group < 0;
+    if (alone || items.empty() || request.group != last_group) starts.push_back(items.size());
+    last_group = alone ? -1 : request.group;
+    if (whole_groups_) item["group"] = static_cast<int64_t>(starts.size()) - 1;
     items.push_back(std::move(item));
   }
-  const std::vector<PluginOutcome> outcomes = pool_->grade(items);
+  const std::vector<PluginOutcome> outcomes = pool_->grade(items, starts);
   std::vector<std::vector<Verdict>> results;
   for (size_t i = 0; i < requests.size(); ++i)
     results.push_back(verdicts_of(requests[i], outcomes[i]));
@@ -322,6 +348,9 @@ std::unique_ptr<Task> make_http_task(HttpOptions options) {
     fail_usage("task http: no url", "give one, for example http:url=http://127.0.0.1:8000/verify");
   const HttpUrl url = parse_http_url(options.url);
   const HttpShape shape = http_shape(options.shape);
+  if (shape == HttpShape::kNemoGym && options.whole_groups)
+    fail_usage("task http: whole_groups with shape nemo_gym, which grades one completion a request",
+               "use shape zeroth or openrlhf");
   return std::make_unique<PluginTask>(
       "http", options, [url, shape](int) { return std::make_unique<HttpChannel>(url, shape); });
 }

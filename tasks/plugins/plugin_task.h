@@ -20,6 +20,7 @@ struct PluginOptions : ResponseOptions, PluginPoolOptions {
   Json options = Json::object();
   Json problems = Json();
   Json part_weights = Json::object();
+  bool whole_groups = false;
   PluginOptions() {
     prompt_template = "bare";
     format_weight = 0;
@@ -32,6 +33,9 @@ struct PluginOptions : ResponseOptions, PluginPoolOptions {
       "plug-in makes them");
     v("part_weights", part_weights,
       "weights of the further scores that the plug-in gives, by name; 0 without");
+    v("whole_groups", whole_groups,
+      "send the samples of a problem together, never cut over requests, for rewards that compare "
+      "them; also when the plug-in's hello says \"groups\": true");
     PluginPoolOptions::fields(v);
     ResponseOptions::fields(v);
   }
@@ -71,8 +75,10 @@ struct HttpOptions : PluginOptions {
 };
 
 // Verdicts: "accuracy", then one for each of the plug-in's "parts", then "format" when it has a
-// weight. A fault of the plug-in makes accuracy Reason::kCheckerError with the facts "fault" (see
-// PluginFaultKind) and "detail". Problems of the plug-in are kept once asked for.
+// weight. A result of null makes accuracy Reason::kNotApplicable; a reason in the plug-in's own
+// words is kept as the fact "said". A fault of the plug-in makes accuracy Reason::kCheckerError
+// with the facts "fault" (see PluginFaultKind) and "detail". Problems of the plug-in are kept once
+// asked for.
 class PluginTask : public BatchTask {
  public:
   // Starts a worker and greets it; throws Error when that fails.
@@ -96,12 +102,16 @@ class PluginTask : public BatchTask {
   std::vector<std::string> stop_strings() const override;
   std::string cluster(const Problem& problem) const override;
   bool grades_here() const override { return false; }
+  std::vector<std::string> notes() const override {
+    return base_ ? base_->notes() : std::vector<std::string>();
+  }
 
  private:
   FormatRules rules_for(const Problem& problem) const;
   Problem read_problem(Split split, int64_t index, const Json& row) const;
   std::vector<Verdict> verdicts_of(const GradeRequest& request, const PluginOutcome& outcome) const;
   void read_result(const Json& result, std::vector<Verdict>& verdicts) const;
+  void read_parts(const Json& parts, std::vector<Verdict>& verdicts) const;
 
   std::string name_;
   PluginOptions options_;
@@ -109,6 +119,7 @@ class PluginTask : public BatchTask {
   std::unique_ptr<PluginPool> pool_;
   int64_t sizes_[2] = {0, 0};
   int levels_ = 1;
+  bool whole_groups_ = false;
   std::vector<std::string> stop_strings_;
   mutable std::mutex mutex_;
   mutable std::map<std::pair<int, int64_t>, Problem> known_;  // guarded by mutex_

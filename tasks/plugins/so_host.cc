@@ -4,9 +4,12 @@
 #include <unistd.h>
 
 #include <cmath>
+#include <cstddef>
 #include <cstdio>
+#include <functional>
 #include <iostream>
 #include <string>
+#include <vector>
 
 #include "core/config.h"
 #include "core/error.h"
@@ -54,7 +57,7 @@ class Library {
     }
     plugin_ = entry();
     if (plugin_ == nullptr || plugin_->abi != ZEROTH_PLUGIN_ABI ||
-        plugin_->size < sizeof(zeroth_plugin) || plugin_->grade == nullptr) {
+        plugin_->size < offsetof(zeroth_plugin, grade_group) || plugin_->grade == nullptr) {
       fail(path.string() + ": zeroth_plugin_v1 gave no plug-in of version " +
                std::to_string(ZEROTH_PLUGIN_ABI) + " with a grade function",
            "set abi, size and grade, and build it against this tasks/plugins/plugin_abi.h");
@@ -86,6 +89,7 @@ class Library {
     open_ = true;
     Json reply = {{"zeroth", 1}};
     if (plugin_->name != nullptr) reply["name"] = plugin_->name;
+    if (sees_groups()) reply["groups"] = true;
     if (plugin_->count != nullptr && plugin_->problem != nullptr) {
       reply["train"] = plugin_->count(state_, ZEROTH_TRAIN);
       reply["held_out"] = plugin_->count(state_, ZEROTH_HELD_OUT);
@@ -109,32 +113,83 @@ class Library {
     return {{"problems", list}};
   }
 
+  bool sees_groups() const {
+    return plugin_->size >= offsetof(zeroth_plugin, grade_group) + sizeof(void*) &&
+           plugin_->grade_group != nullptr;
+  }
+
   // Every result is sent as soon as it is known: a crash then loses only the one it happens on.
   void grade(const Json& request, const std::function<void(const Json&)>& early) {
     const Json& batch = request.at("batch");
-    for (size_t i = 0; i < batch.size(); ++i) {
-      early({{"results", Json::array({grade_one(batch[i])})}, {"more", i + 1 < batch.size()}});
+    for (size_t i = 0; i < batch.size();) {
+      size_t end = i + 1;
+      const bool grouped = sees_groups() && batch[i].contains("group");
+      while (grouped && end < batch.size() &&
+             batch[end].value("group", Json()) == batch[i]["group"])
+        ++end;
+      Json results = Json::array();
+      if (sees_groups()) {
+        results = grade_together(batch, i, end);
+      } else {
+        results.push_back(grade_one(batch[i]));
+      }
+      i = end;
+      early({{"results", results}, {"more", i < batch.size()}});
     }
   }
 
+  // The texts of one completion, which must outlive the call that grades it.
+  struct Given {
+    explicit Given(const Json& item)
+        : id(text_field(item.at("problem"), "id")),
+          prompt(text_field(item.at("problem"), "prompt")),
+          reference(text_field(item.at("problem"), "answer")),
+          completion(text_field(item, "completion")),
+          answer(text_field(item, "answer")),
+          answered(item.contains("answer") && item["answer"].is_string()) {
+      const Json& problem = item.at("problem");
+      if (problem.contains("meta") && !problem["meta"].is_null()) meta = dumped(problem["meta"]);
+      const std::string name = text_field(item, "finish");
+      finish = name == "length"    ? ZEROTH_FINISH_LENGTH
+               : name == "aborted" ? ZEROTH_FINISH_ABORTED
+                                   : ZEROTH_FINISH_STOP;
+    }
+    zeroth_problem problem() const { return {view(id), view(prompt), view(reference), view(meta)}; }
+    zeroth_text given_answer() const { return answered ? view(answer) : zeroth_text{nullptr, 0}; }
+    std::string id, prompt, reference, meta, completion, answer;
+    bool answered;
+    int finish = ZEROTH_FINISH_STOP;
+  };
+
   Json grade_one(const Json& item) {
-    const Json& given = item.at("problem");
-    const std::string id = text_field(given, "id"), prompt = text_field(given, "prompt"),
-                      reference = text_field(given, "answer"),
-                      meta = given.contains("meta") && !given["meta"].is_null()
-                                 ? dumped(given["meta"])
-                                 : std::string(),
-                      completion = text_field(item, "completion"),
-                      answer = text_field(item, "answer"), finish = text_field(item, "finish");
-    const zeroth_problem problem = {view(id), view(prompt), view(reference), view(meta)};
-    const bool answered = item.contains("answer") && item["answer"].is_string();
+    const Given given(item);
+    const zeroth_problem problem = given.problem();
     zeroth_result result = {};
-    const int code = plugin_->grade(state_, &problem, view(completion),
-                                    answered ? view(answer) : zeroth_text{nullptr, 0},
-                                    finish == "length"    ? ZEROTH_FINISH_LENGTH
-                                    : finish == "aborted" ? ZEROTH_FINISH_ABORTED
-                                                          : ZEROTH_FINISH_STOP,
-                                    &result);
+    const int code = plugin_->grade(state_, &problem, view(given.completion), given.given_answer(),
+                                    given.finish, &result);
+    return result_row(code, result);
+  }
+
+  Json grade_together(const Json& batch, size_t begin, size_t end) {
+    std::vector<Given> given;
+    for (size_t i = begin; i < end; ++i) given.emplace_back(batch[i]);
+    std::vector<zeroth_text> completions, answers;
+    std::vector<int> finishes;
+    for (const Given& one : given) {
+      completions.push_back(view(one.completion));
+      answers.push_back(one.given_answer());
+      finishes.push_back(one.finish);
+    }
+    const zeroth_problem problem = given[0].problem();
+    std::vector<zeroth_result> results(given.size(), zeroth_result{});
+    const int code = plugin_->grade_group(state_, &problem, given.size(), completions.data(),
+                                          answers.data(), finishes.data(), results.data());
+    Json rows = Json::array();
+    for (const zeroth_result& result : results) rows.push_back(result_row(code, result));
+    return rows;
+  }
+
+  static Json result_row(int code, const zeroth_result& result) {
     if (code != 0 || result.error.data != nullptr) {
       std::string why = text_of(result.error);
       if (why.empty()) why = "grade failed with code " + std::to_string(code);

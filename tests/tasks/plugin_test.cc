@@ -12,6 +12,7 @@
 #include "core/files.h"
 #include "tasks/plugins/plugin_http.h"
 #include "tasks/plugins/plugin_task.h"
+#include "tasks/task_check.h"
 
 using namespace zeroth;
 namespace fs = std::filesystem;
@@ -372,6 +373,7 @@ HttpOptions http_options(const std::string& url, const std::string& shape) {
   options.backoff = 0.01;
   options.give_up = 1000;
   options.retries = 1;
+  options.checker_patience = 0;
   if (shape != "zeroth") options.problems = "parity:bits=4";
   return options;
 }
@@ -412,6 +414,183 @@ TEST_CASE("plug-in: HTTP as OpenRLHF and NeMo-Gym speak it") {
     CHECK(verdicts[3].score == 1);
     CHECK(verdicts[1].info[shape == "openrlhf" ? "length" : "judge"] ==
           (shape == "openrlhf" ? 5 : 2));
+  }
+}
+
+TEST_CASE("plug-in: an outage of a server is waited for, up to the patience") {
+  const Server server;
+  HttpOptions options = http_options(server.base + "/any", "zeroth");
+  options.workers = 1;
+  options.retries = 0;
+  options.give_up = 1;
+  options.checker_patience = 60;
+  {
+    // Six answers of 503, then the server is there again: no completion is lost.
+    const auto task = make_http_task(options);
+    for (const Verdict& verdict : grades(*task, {"away 6", "away 6", "away 6"}))
+      CHECK(verdict.score == 1);
+  }
+  options.checker_patience = 0.2;
+  const auto task = make_http_task(options);
+  for (const Verdict& verdict : grades(*task, {"away 1000000"}))
+    CHECK(fault(verdict) == "http_status");
+}
+
+TEST_CASE("plug-in: an answer to another request is garbage, over HTTP too") {
+  const Server server;
+  const auto task = make_http_task(http_options(server.base + "/any", "zeroth"));
+  const auto verdicts = grades(*task, {"other id"});
+  CHECK(fault(verdicts[0]) == "garbage");
+  CHECK(verdicts[0].info["detail"].get<std::string>().find("another request") != std::string::npos);
+  CHECK(grades(*task, {"right"})[0].score == 1);
+}
+
+namespace {
+
+// Three problems with 6 samples each, of rising length.
+void check_groups(const Task& task, bool ranks) {
+  std::vector<Problem> problems;
+  for (int64_t i = 0; i < 3; ++i)
+    problems.push_back(task.problem(Split::kTrain, i % task.size(Split::kTrain)));
+  std::vector<std::string> texts;
+  for (int i = 0; i < 18; ++i) texts.push_back(std::string(static_cast<size_t>(1 + i % 6), 'x'));
+  std::vector<GradeRequest> requests;
+  for (int i = 0; i < 18; ++i) {
+    requests.push_back({&problems[static_cast<size_t>(i / 6)], texts[static_cast<size_t>(i)],
+                        FinishReason::kStop, i / 6});
+  }
+  const auto verdicts = task.grade_batch(requests);
+  for (size_t i = 0; i < 18; ++i) {
+    CAPTURE(i);
+    CHECK(verdicts[i][0].info["seen"] == 6);
+    if (ranks) CHECK(verdicts[i][0].score == doctest::Approx(static_cast<double>(i % 6) / 5));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("rewards that see the whole group, over every carrier") {
+  ProcessOptions process;
+  process.command = {"python3", "tests/tasks/plugins/groups.py"};
+  process.workers = 2;
+  process.batch = 4;  // under a group: groups are never cut
+  process.backoff = 0.01;
+  const auto by_process = make_process_task(process);
+  check_groups(*by_process, true);
+  process.batch = 13;  // two groups a request, not 13 samples
+  const auto two = make_process_task(process);
+  check_groups(*two, true);
+  // A group that crashes its worker costs itself.
+  const Problem problem = two->problem(Split::kTrain, 0);
+  std::vector<GradeRequest> requests;
+  for (int i = 0; i < 4; ++i)
+    requests.push_back({&problem, i == 1 ? "crash" : "xx", FinishReason::kStop, i / 2});
+  const auto verdicts = two->grade_batch(requests);
+  CHECK(fault(verdicts[0][0]) == "crashed");
+  CHECK(fault(verdicts[1][0]) == "crashed");
+  CHECK(verdicts[2][0].info["seen"] == 2);
+  CHECK(verdicts[3][0].info["seen"] == 2);
+
+  SoOptions so;
+  so.path = ZEROTH_BUILD_DIR "/test_group_plugin.so";
+  so.host = ZEROTH_BUILD_DIR "/test_plugin_host";
+  so.workers = 2;
+  so.batch = 4;
+  check_groups(*make_so_task(so), true);
+
+  const Server server;
+  HttpOptions http = http_options(server.base + "/groups", "zeroth");
+  http.whole_groups = true;
+  http.batch = 4;
+  check_groups(*make_http_task(http), false);
+  http.shape = "nemo_gym";
+  http.problems = "parity:bits=4";
+  CHECK_THROWS_WITH_AS(make_http_task(http), doctest::Contains("whole_groups"), Error);
+
+  // The fourth carrier, a class: the numbers of the groups come with the requests.
+  struct Shortest : BatchTask {
+    std::string name() const override { return "shortest"; }
+    int64_t size(Split) const override { return 3; }
+    Problem problem(Split, int64_t) const override { return {"shortest", "1", "p", "a", {}}; }
+    std::vector<std::vector<Verdict>> grade_batch(
+        std::span<const GradeRequest> requests) const override {
+      std::map<int64_t, int> seen;
+      for (const GradeRequest& request : requests) ++seen[request.group];
+      std::vector<std::vector<Verdict>> verdicts(requests.size(), std::vector<Verdict>(1));
+      for (size_t i = 0; i < requests.size(); ++i)
+        verdicts[i][0].info = {{"seen", seen[requests[i].group]}};
+      return verdicts;
+    }
+  };
+  check_groups(Shortest(), false);
+}
+
+TEST_CASE("plug-in: null does not apply, and a reason in its own words is kept") {
+  const Folder folder;
+  ProcessOptions options = misbehaving(folder);
+  options.part_weights = {{"style", 2.0}};
+  const auto task = make_process_task(options);
+  const auto verdicts = grades(*task, {"null", "says", "right"});
+  CHECK(verdicts[0].reason == Reason::kNotApplicable);
+  CHECK(fault(verdicts[0]).empty());
+  CHECK(verdicts[1].reason == Reason::kWrong);
+  CHECK(verdicts[1].info["said"] == "off by <b>one</b>");
+  CHECK(verdicts[2].score == 1);
+  const auto parts = task->grade(task->problem(Split::kTrain, 0), "no style", FinishReason::kStop);
+  REQUIRE(parts.size() == 2);
+  CHECK(parts[0].score == 1);
+  CHECK(parts[1].reason == Reason::kNotApplicable);
+}
+
+TEST_CASE("plug-in: what it started ends with it, also in a session of its own") {
+  const Folder folder;
+  {
+    const auto task = make_process_task(misbehaving(folder));
+    grades(*task, {"daemon", "right"});
+    REQUIRE(folder.lines("daemons").size() == 1);
+    CHECK(::kill(std::stoi(folder.lines("daemons")[0]), 0) == 0);
+  }
+  // Killed, and reaped by whoever adopted it.
+  const pid_t pid = std::stoi(folder.lines("daemons")[0]);
+  bool gone = false;
+  for (int i = 0; i < 500 && !gone; ++i) {
+    std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
+    std::string line;
+    std::getline(stat, line);
+    gone = line.empty() || line.find(") Z") != std::string::npos;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  CHECK(gone);
+}
+
+TEST_CASE("task check says within a few tries what a plug-in did that prints or crashes") {
+  const Folder folder;
+  for (const char* behaviour : {"import os; os._exit(3)", "print('hello'); sys.stdout.flush()"}) {
+    CAPTURE(behaviour);
+    ProcessOptions options;
+    options.command = {"python3", "-c",
+                       std::string("import json, sys\n"
+                                   "for line in sys.stdin:\n"
+                                   "  m = json.loads(line)\n"
+                                   "  r = {'name': 'x', 'train': 30, 'held_out': 3}\n"
+                                   "  if m['op'] == 'problems':\n"
+                                   "    r = {'problems': [{'prompt': m['split'] + str(i), "
+                                   "'answer': 'a'} for i in m['indices']]}\n"
+                                   "  if m['op'] == 'grade':\n"
+                                   "    ") +
+                           behaviour +
+                           "\n"
+                           "    r = {'results': [1 for x in m['batch']]}\n"
+                           "  print(json.dumps({'id': m['id'], **r}), flush=True)\n"};
+    options.workers = 1;
+    options.backoff = 0.01;
+    const TaskCheck check = check_task(*make_process_task(options), 20);
+    CHECK(!check.passed());
+    const std::string text = check.to_text();
+    CAPTURE(text);
+    CHECK(text.find("FAIL  grader") != std::string::npos);
+    CHECK(text.find(std::string(behaviour).starts_with("import") ? "exit code 3" : "hello") !=
+          std::string::npos);
   }
 }
 

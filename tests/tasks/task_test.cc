@@ -198,8 +198,8 @@ TEST_CASE("data files: bad lines name file, line and fix") {
   CHECK(error_of("[1, 2]\n").find("no object") != std::string::npos);
   CHECK(error_of("{\"prompt\": {}, \"answer\": \"1\"}\n").find("neither text") !=
         std::string::npos);
-  CHECK(error_of("{\"prompt\": \"a\", \"answer\": \"none\"}\n").find("no number") !=
-        std::string::npos);
+  CHECK(error_of("{\"prompt\": \"a\", \"answer\": \"none\"}\n", {{"grader", "number"}})
+            .find("no number") != std::string::npos);
   CHECK(error_of("{\"prompt\": [{\"role\": 1}], \"answer\": \"1\"}\n").find("chat message") !=
         std::string::npos);
   CHECK(error_of("{\"prompt\": \"a\", \"answer\": \"1\"}\n", {{"filter", "x"}})

@@ -74,10 +74,15 @@ int grade(void* opaque, const zeroth_problem* problem, zeroth_text completion, z
   return 0;
 }
 
-const zeroth_plugin kPlugin = {ZEROTH_PLUGIN_ABI, sizeof(zeroth_plugin),
-                               "library",         open_state,
-                               close_state,       count,
-                               problem,           grade};
+const zeroth_plugin kPlugin = {ZEROTH_PLUGIN_ABI,
+                               sizeof(zeroth_plugin),
+                               "library",
+                               open_state,
+                               close_state,
+                               count,
+                               problem,
+                               grade,
+                               nullptr};
 
 }  // namespace
 

@@ -62,6 +62,24 @@ def grade(item, m):
         return {"error": "no such table"}
     if text == "own timeout":
         return {"timeout": True}
+    if text == "null":
+        return None
+    if text == "no style":
+        return {"score": 1, "parts": {"style": None}}
+    if text == "says":
+        return {"score": 0, "reason": "off by <b>one</b>"}
+    if text == "daemon":  # a child that left its session and its parent
+        pid = os.fork()
+        if pid == 0:
+            os.setsid()
+            if os.fork() > 0:
+                os._exit(0)
+            log("daemons", str(os.getpid()))
+            os.closerange(0, 3)
+            os.execvp("sleep", ["sleep", "300"])
+        os.waitpid(pid, 0)
+        while not os.path.exists(os.path.join(folder, "daemons")):
+            time.sleep(0.01)
     if text == "rich":
         return {"score": 0.25, "reason": "parse_error", "extracted": "x", "parts": {"style": 0.5}, "info": {"steps": 3}}
     if text.startswith("killed once") and first_time(text):

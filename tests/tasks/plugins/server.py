@@ -5,6 +5,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    away = 0
 
     def log_message(self, *args):
         pass
@@ -54,6 +55,11 @@ class Handler(BaseHTTPRequestHandler):
             if self.misbehave(text):
                 return
             self.answer({**m, "reward": float(text == m["expected_answer"] and asked == m["question"]), "judge": 2})
+        elif self.path == "/groups" and m["op"] == "grade":
+            sizes = {}
+            for item in m["batch"]:
+                sizes.setdefault(item["group"], []).append(len(item["completion"]))
+            self.answer({"id": m["id"], "results": [{"score": 1, "info": {"seen": len(sizes[item["group"]])}} for item in m["batch"]]})
         elif m["op"] == "hello":
             self.answer({"name": "server", "train": 2, "held_out": 2})
         elif m["op"] == "problems":
@@ -61,6 +67,13 @@ class Handler(BaseHTTPRequestHandler):
         else:
             if any(self.misbehave(item["completion"]) for item in m["batch"]):
                 return
+            if m["batch"][0]["completion"] == "other id":
+                return self.answer({"id": m["id"] - 1, "results": [True]})
+            if m["batch"][0]["completion"].startswith("away"):
+                Handler.away += 1
+                if Handler.away <= int(m["batch"][0]["completion"].split()[1]):
+                    return self.answer({"error": "restarting"}, 503)
+                return self.answer({"id": m["id"], "results": [True for item in m["batch"]]})
             self.answer({"results": [item["completion"] == "right" for item in m["batch"]]})
 
 
