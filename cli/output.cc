@@ -46,4 +46,10 @@ std::string shown_text(std::string_view text) {
   return ::isatty(STDOUT_FILENO) != 0 ? printable(text) : std::string(text);
 }
 
+void print_notes(const std::vector<std::string>& notes) {
+  for (const std::string& note : notes) {
+    std::fprintf(stderr, "note: %s\n", printable(note).c_str());
+  }
+}
+
 }  // namespace zeroth

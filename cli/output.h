@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/config.h"
 
@@ -17,5 +18,8 @@ void print_json(const Json& json);
 // Text for a person: printable() where standard output is a terminal; the bytes themselves where it
 // is a file or a pipe, since then a program reads them.
 std::string shown_text(std::string_view text);
+
+// What a model's files left to the reader (PolicyConfig::notes), a line each on standard error.
+void print_notes(const std::vector<std::string>& notes);
 
 }  // namespace zeroth

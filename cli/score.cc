@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "cli/usage.h"
 #include "core/json_lines.h"
 #include "core/sha256.h"
@@ -68,6 +69,7 @@ int run_score(const Args& args) {
   std::unique_ptr<Policy> policy;  // only gradients need masters
   if (options.grad_norm) policy = Policy::load(options.model);
   const WeightsPtr weights = policy ? policy->weights() : load_weights(options.model);
+  print_notes(weights->config().notes);
   std::vector<float> grads(policy ? policy->parameters().values().size() : 0);
 
   const Activations::Mode mode =

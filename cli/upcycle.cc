@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/model_files.h"
+#include "cli/output.h"
 #include "cli/usage.h"
 #include "core/config.h"
 #include "model/formats/upcycle.h"
@@ -42,7 +43,9 @@ int run_upcycle(const Args& args) {
                             : "zeroth upcycle: unexpected argument \"" + rest[0] + "\"",
                std::string("usage: ") + kUsage);
   }
-  const ModelValues sparse = upcycle(load_values(options.model), options.upcycle);
+  const ModelValues dense = load_values(options.model);
+  print_notes(dense.config.notes);
+  const ModelValues sparse = upcycle(dense, options.upcycle);
   make_model_folder(options.out, "upcycle");
   copy_tokenizer(options.model, options.out);
   SaveOptions save;

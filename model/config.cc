@@ -13,6 +13,7 @@ namespace {
 
 constexpr FamilyNames kFamilies[] = {
     {Family::kLlama, "llama", "LlamaForCausalLM"},
+    {Family::kMistral, "mistral", "MistralForCausalLM"},
     {Family::kQwen2, "qwen2", "Qwen2ForCausalLM"},
     {Family::kQwen3, "qwen3", "Qwen3ForCausalLM"},
     {Family::kMixtral, "mixtral", "MixtralForCausalLM"},
@@ -29,33 +30,47 @@ constexpr int kMaxVocab = 1 << 24;
 constexpr int kMaxLayers = 4096;
 constexpr int kMaxExperts = 4096;
 
-Family read_family(const ConfigReader& in) {
-  std::string architecture;
-  if (const Json* list = in.find({"architectures"})) {
-    if (!list->is_array() || list->empty() || !list->front().is_string()) {
-      in.bad("architectures", "is " + ConfigReader::shown(*list), "give a list with one name");
-    }
-    architecture = list->front().get<std::string>();
+// The class that the file names first; empty: none.
+std::string read_architecture(const ConfigReader& in) {
+  const Json* list = in.find({"architectures"});
+  if (list == nullptr || (list->is_array() && list->empty())) return "";
+  if (!list->is_array() || !list->front().is_string()) {
+    in.bad("architectures", "is " + ConfigReader::shown(*list), "give a list with one name");
   }
+  return list->front().get<std::string>();
+}
+
+// As transformers: model_type decides. Without one the class does, and a class whose model_type is
+// unknown is taken for a derived model that needs the change said.
+Family read_family(const ConfigReader& in, std::vector<std::string>& notes) {
+  const std::string architecture = read_architecture(in);
   const std::string model_type = in.text({"model_type"}, "");
   std::string known;
+  const FamilyNames* by_class = nullptr;
+  const FamilyNames* by_type = nullptr;
   for (const FamilyNames& name : kFamilies) {
     known += std::string(known.empty() ? "" : ", ") + name.architecture;
-    const bool by_architecture = architecture == name.architecture;
-    const bool by_type = model_type == name.model_type;
-    if (architecture.empty() ? by_type : by_architecture && (by_type || model_type.empty())) {
-      return name.family;
-    }
-    if (by_architecture) {
-      in.bad("model_type", "is '" + model_type + "' beside architecture " + architecture,
-             std::string("set model_type to '") + name.model_type + "'");
-    }
+    if (architecture == name.architecture) by_class = &name;
+    if (model_type == name.model_type) by_type = &name;
   }
+  if (by_class != nullptr && by_type == nullptr && !model_type.empty()) {
+    in.bad("model_type", "is '" + model_type + "' beside architecture " + architecture,
+           std::string("set model_type to '") + by_class->model_type + "'");
+  }
+  if (by_type != nullptr && by_class != by_type && !architecture.empty()) {
+    notes.push_back(
+        "config.json names the class " + ConfigReader::shown(architecture) +
+        " beside model_type '" + model_type +
+        "': the model_type is what is built, with a language head, as transformers does");
+  }
+  if (by_type != nullptr) return by_type->family;
+  if (by_class != nullptr) return by_class->family;
   if (!architecture.empty()) {
-    in.bad("architectures", "names " + architecture + ", which is not implemented",
+    in.bad("architectures",
+           "names " + ConfigReader::shown(architecture) + ", which is not implemented",
            "use one of " + known);
   }
-  in.bad("model_type", model_type.empty() ? "is missing" : "is '" + model_type + "'",
+  in.bad("model_type", model_type.empty() ? "is missing" : "is " + ConfigReader::shown(model_type),
          "use a model of one of the architectures " + known);
 }
 
@@ -79,13 +94,64 @@ void read_yarn(const ConfigReader& in, int max_position, RopeConfig& rope) {
   rope.cos_sin_scale = in.real({"attention_factor"}, derived, 1e-3, 1e3);
 }
 
-// `rope_parameters` (new) or `rope_theta` beside `rope_scaling` (old).
-RopeConfig read_rope(const ConfigReader& top, int max_position, double default_theta, bool latent) {
+// `rope_parameters` (new) or `rope_scaling` (old), refused where both say something and not the
+// same: which one a program takes depends on its version.
+ConfigReader rope_object(const ConfigReader& top) {
+  const ConfigReader parameters = top.object("rope_parameters");
+  const ConfigReader scaling = top.object("rope_scaling");
+  if (!top.has("rope_parameters")) return scaling;
+  for (const auto& [key, value] : scaling.items()) {
+    const Json* other = parameters.find({key.c_str()});
+    if (value.is_null() || (other != nullptr && *other == value)) continue;
+    const bool type_of_other = (key == "type" || key == "rope_type") &&
+                               value == parameters.text({"rope_type", "type"}, "default");
+    if (type_of_other) continue;
+    top.bad("rope_scaling",
+            "is " + scaling.shown_all() + " beside rope_parameters " + parameters.shown_all(),
+            "keep one of them: write what is meant into rope_parameters, rope_theta with it");
+  }
+  return parameters;
+}
+
+std::string read_rope_type(const ConfigReader& in) {
+  for (const auto& [key, value] : in.items()) {
+    if (value.is_object()) {
+      in.bad(key, "is " + ConfigReader::shown(value),
+             "one set of rope parameters for all layers is read, not one for each kind of layer");
+    }
+  }
+  if (in.is_null("type") && !in.has("rope_type") && in.has("factor")) {
+    in.bad("type", "is null beside a factor",
+           "name the scaling: linear, llama3 or yarn; or remove the object");
+  }
+  return in.text({"rope_type", "type"}, "default");
+}
+
+double read_rope_theta(const ConfigReader& top, const ConfigReader& in, double fallback) {
+  const double outer = top.real({"rope_theta"}, fallback, 1, 1e12);
+  const double theta = in.real({"rope_theta"}, outer, 1, 1e12);
+  if (top.has("rope_theta") && theta != outer) {
+    in.bad("rope_theta", "is " + Json(theta).dump() + " and " + Json(outer).dump() + " outside",
+           "make them equal, or keep one");
+  }
+  return theta;
+}
+
+void read_llama3(const ConfigReader& in, int max_position, RopeConfig& rope) {
+  rope.factor = in.real({"factor"}, std::nullopt, 1, 1e6);
+  rope.low_freq_factor = in.real({"low_freq_factor"}, std::nullopt, 1e-6, 1e6);
+  rope.high_freq_factor = in.real({"high_freq_factor"}, std::nullopt, 1e-6, 1e6);
+  if (rope.high_freq_factor <= rope.low_freq_factor) {
+    in.bad("high_freq_factor", "is not above low_freq_factor", "llama3 scaling needs it larger");
+  }
+  rope.original_max_position = in.real({"original_max_position_embeddings"}, max_position, 1, 1e9);
+}
+
+RopeConfig read_rope(const ConfigReader& top, PolicyConfig& c, double default_theta) {
   RopeConfig rope;
-  const ConfigReader in =
-      top.object(top.has("rope_parameters") ? "rope_parameters" : "rope_scaling");
-  rope.theta = in.real({"rope_theta"}, top.real({"rope_theta"}, default_theta, 1, 1e12), 1, 1e12);
-  const std::string type = in.text({"rope_type", "type"}, "default");
+  const ConfigReader in = rope_object(top);
+  const std::string type = read_rope_type(in);
+  rope.theta = read_rope_theta(top, in, default_theta);
   const double rotary =
       in.real({"partial_rotary_factor"}, top.real({"partial_rotary_factor"}, 1, 0, 1), 0, 1);
   if (rotary != 1) {
@@ -99,31 +165,42 @@ RopeConfig read_rope(const ConfigReader& top, int max_position, double default_t
     rope.factor = in.real({"factor"}, std::nullopt, 1e-3, 1e6);
   } else if (type == "llama3") {
     rope.type = RopeType::kLlama3;
-    rope.factor = in.real({"factor"}, std::nullopt, 1, 1e6);
-    rope.low_freq_factor = in.real({"low_freq_factor"}, std::nullopt, 1e-6, 1e6);
-    rope.high_freq_factor = in.real({"high_freq_factor"}, std::nullopt, 1e-6, 1e6);
-    if (rope.high_freq_factor <= rope.low_freq_factor) {
-      in.bad("high_freq_factor", "is not above low_freq_factor", "llama3 scaling needs it larger");
-    }
-    rope.original_max_position =
-        in.real({"original_max_position_embeddings"}, max_position, 1, 1e9);
+    read_llama3(in, c.max_position, rope);
   } else if (type == "yarn") {
     rope.type = RopeType::kYarn;
-    read_yarn(in, max_position, rope);
+    read_yarn(in, c.max_position, rope);
+    if (in.has("attn_factor")) {
+      c.notes.push_back(
+          "attn_factor of the YaRN scaling is not read, as in transformers (which "
+          "reads attention_factor); vLLM multiplies by it");
+    }
   } else if (type == "dynamic" || type == "longrope") {
     in.bad("rope_type", "is '" + type + "'",
            "this scaling changes the rotation of earlier tokens as a sequence grows, so a log-prob "
            "would depend on what follows; use default, linear, llama3 or yarn");
   } else {
-    in.bad("rope_type", "is '" + type + "'", "use default, linear, llama3 or yarn");
+    in.bad("rope_type", "is " + ConfigReader::shown(type), "use default, linear, llama3 or yarn");
   }
   // DeepSeek raises the softmax temperature with the stretch, whatever the type of scaling.
   const double all_dim = in.real({"mscale_all_dim"}, 0, 0, 100);
-  if (latent && type != "default" && all_dim > 0) {
+  if (c.is_latent() && type != "default" && all_dim > 0) {
     const double mscale = yarn_mscale(rope.factor, all_dim);
     rope.softmax_scale = mscale * mscale;
   }
   return rope;
+}
+
+// YaRN reaches further than max_position_embeddings where that stays at the length of pre-training,
+// as the model cards of Qwen have it.
+void widen_context(PolicyConfig& c) {
+  if (c.rope.type != RopeType::kYarn) return;
+  const double reach = c.rope.factor * c.rope.original_max_position;
+  const int limit = static_cast<int>(std::min(reach, double{1 << 30}));
+  if (limit <= c.max_position) return;
+  c.notes.push_back("max_position_embeddings is " + std::to_string(c.max_position) +
+                    "; the rope scaling reaches " + std::to_string(limit) +
+                    " positions, which is taken as the context");
+  c.max_position = limit;
 }
 
 void read_attention(const ConfigReader& in, PolicyConfig& c) {
@@ -136,6 +213,7 @@ void read_attention(const ConfigReader& in, PolicyConfig& c) {
       c.qkv_bias = in.boolean("qkv_bias", true);
       break;
     case Family::kMixtral:
+    case Family::kMistral:
       break;
     default:
       c.qkv_bias = c.output_bias = biased;
@@ -173,28 +251,62 @@ void read_latent_attention(const ConfigReader& in, PolicyConfig& c) {
   c.qkv_bias = c.output_bias = in.boolean("attention_bias", false);
 }
 
+// One kind of attention per layer; empty: the file does not say.
+std::vector<char> read_layer_types(const ConfigReader& in, int layers) {
+  const Json* types = in.find({"layer_types"});
+  if (types == nullptr) return {};
+  if (!types->is_array() || types->size() != static_cast<size_t>(layers)) {
+    in.bad("layer_types", "is " + ConfigReader::shown(*types), "list one type per layer");
+  }
+  std::vector<char> sliding;
+  for (const Json& type : *types) {
+    if (type != "full_attention" && type != "sliding_attention") {
+      in.bad("layer_types", "contains " + ConfigReader::shown(type),
+             "full_attention and sliding_attention are read");
+    }
+    sliding.push_back(type == "sliding_attention");
+  }
+  return sliding;
+}
+
+// The window of the layers that have one; 0: none has.
+int read_window(const ConfigReader& in, Family family) {
+  const bool own_flag = family == Family::kQwen2 || family == Family::kQwen3 ||
+                        family == Family::kQwen2Moe || family == Family::kQwen3Moe;
+  const bool always = family == Family::kMixtral || family == Family::kMistral;
+  if (!own_flag && !always) return 0;
+  if (own_flag && !in.boolean("use_sliding_window", false)) return 0;
+  // An absent window is the class's default, null is none: the one key where the two differ.
+  const bool none = in.is_null("sliding_window") || family == Family::kMixtral;
+  return in.integer({"sliding_window"}, none ? 0 : 4096, 0, 1 << 30);
+}
+
 void read_windows(const ConfigReader& in, PolicyConfig& c) {
   c.window.assign(c.layers, 0);
+  const std::vector<char> types = read_layer_types(in, c.layers);
+  const int window = read_window(in, c.family);
+  const bool any = std::find(types.begin(), types.end(), 1) != types.end();
+  if (any && window == 0) {
+    in.bad("layer_types", "names sliding_attention, and no window is in use",
+           "give sliding_window (with use_sliding_window where the family has it), or write "
+           "full_attention");
+  }
   const bool by_layer =
       c.family == Family::kQwen2 || c.family == Family::kQwen3 || c.family == Family::kQwen2Moe;
-  const bool whole_model = c.family == Family::kMixtral || c.family == Family::kQwen3Moe;
-  if (!by_layer && !whole_model) return;
-  if (c.family != Family::kMixtral && !in.boolean("use_sliding_window", false)) return;
-  // An absent window is the class's default, null is none: the one key where the two differ.
-  const bool none = in.is_null("sliding_window") || c.family == Family::kMixtral;
-  const int window = in.integer({"sliding_window"}, none ? 0 : 4096, 0, 1 << 30);
-  if (whole_model) {
+  if (!by_layer) {
     c.window.assign(c.layers, window);
+    if (window > 0 && std::find(types.begin(), types.end(), 0) != types.end()) {
+      c.notes.push_back("layer_types names full_attention beside sliding_window " +
+                        std::to_string(window) +
+                        ": all layers have the window, as in transformers");
+    }
     return;
   }
   const int first = in.integer({"max_window_layers"}, 28, 0, kMaxLayers);
-  const Json* types = in.find({"layer_types"});
-  if (types && (!types->is_array() || types->size() != static_cast<size_t>(c.layers))) {
-    in.bad("layer_types", "is " + ConfigReader::shown(*types), "list one type per layer");
-  }
   for (int l = 0; l < c.layers; ++l) {
-    bool sliding = c.family == Family::kQwen2Moe ? l % 2 == 0 && l < first : l >= first;
-    if (types) sliding = (*types)[l] == "sliding_attention";
+    const bool sliding = !types.empty()                  ? types[l] != 0
+                         : c.family == Family::kQwen2Moe ? l % 2 == 0 && l < first
+                                                         : l >= first;
     c.window[l] = sliding ? window : 0;
   }
 }
@@ -364,7 +476,7 @@ PolicyConfig PolicyConfig::from_json(const Json& json, const std::string& source
   const ConfigReader in(json, source_name);
   PolicyConfig c;
   c.source = json;
-  c.family = read_family(in);
+  c.family = read_family(in, c.notes);
   const bool deepseek = c.family == Family::kDeepseekV2 || c.family == Family::kDeepseekV3;
   c.vocab_size = in.integer({"vocab_size"}, std::nullopt, 1, kMaxVocab);
   c.width = in.integer({"hidden_size"}, std::nullopt, 1, kMaxSize);
@@ -376,7 +488,9 @@ PolicyConfig PolicyConfig::from_json(const Json& json, const std::string& source
            "it must divide the " + std::to_string(c.heads) + " attention heads");
   }
   c.mlp_width = in.integer({"intermediate_size"}, std::nullopt, 1, kMaxSize);
-  const int context = c.family == Family::kLlama || c.family == Family::kDeepseekV2 ? 2048 : 4096;
+  const int context = c.family == Family::kLlama || c.family == Family::kDeepseekV2 ? 2048
+                      : c.family == Family::kMistral                                ? 131072
+                                                                                    : 4096;
   c.max_position = in.integer({"max_position_embeddings"}, context, 1, 1 << 30);
   const double eps = c.family == Family::kMixtral || c.family == Family::kOlmoe ? 1e-5 : 1e-6;
   c.norm_eps = static_cast<float>(in.real({"rms_norm_eps"}, eps, 0, 1));
@@ -395,13 +509,16 @@ PolicyConfig PolicyConfig::from_json(const Json& json, const std::string& source
     read_attention(in, c);
   }
   const double theta = c.family == Family::kMixtral ? 1e6 : 1e4;
-  c.rope = read_rope(in, c.max_position, theta, c.is_latent());
+  c.rope = read_rope(in, c, theta);
+  widen_context(c);
   c.rope.interleaved =
       c.is_latent() && (c.family == Family::kDeepseekV2 || in.boolean("rope_interleave", true));
   read_windows(in, c);
   read_dual_chunks(in, c);
   c.sparse.assign(c.layers, 0);
-  if (c.family != Family::kLlama && c.family != Family::kQwen2 && c.family != Family::kQwen3) {
+  const bool plain = c.family == Family::kLlama || c.family == Family::kMistral ||
+                     c.family == Family::kQwen2 || c.family == Family::kQwen3;
+  if (!plain) {
     read_experts(in, c);
   }
   if (c.family == Family::kDeepseekV3) {
@@ -412,7 +529,7 @@ PolicyConfig PolicyConfig::from_json(const Json& json, const std::string& source
 }
 
 PolicyConfig PolicyConfig::from_file(const std::filesystem::path& config_json) {
-  return from_json(read_json_file(config_json), config_json.string());
+  return from_json(read_config_json(config_json), config_json.string());
 }
 
 int PolicyConfig::moe_layers() const {

@@ -1,5 +1,5 @@
-// What a decoder looks like, read from a Hugging Face config.json. Nine families fit: Llama, Qwen2,
-// Qwen3, Mixtral, Qwen2-MoE, Qwen3-MoE, OLMoE, DeepSeek-V2 and DeepSeek-V3. Everything behind this
+// What a decoder looks like, read from a Hugging Face config.json. Ten families fit: Llama, Mistral,
+// Qwen2, Qwen3, Mixtral, Qwen2-MoE, Qwen3-MoE, OLMoE, DeepSeek-V2 and DeepSeek-V3. Everything behind this
 // file (layout, forward, backward, checkpoints) asks the features below and never the family.
 #pragma once
 
@@ -15,6 +15,7 @@ namespace zeroth {
 
 enum class Family {
   kLlama,
+  kMistral,  // Llama with a window
   kQwen2,
   kQwen3,
   kMixtral,
@@ -93,7 +94,10 @@ struct PolicyConfig {
   int extra_layers = 0;  // multi-token prediction layers in the file, read by nobody here
   int fp8_block = 0;     // block edge of float8 weights in the file; 0: no float8
   std::string prefix;    // of tensor names in the file (model/multimodal.h); not written
-  Json source;           // the file itself (of its text model), written back by Policy::save
+  // What the file contradicts itself in, or leaves to the reader, and how it was taken: a sentence
+  // each.
+  std::vector<std::string> notes;
+  Json source;  // the file itself (of its text model), written back by Policy::save
 
   // Throws Error(kUsage) that names `source_name`, the key, the value and what would be accepted.
   static PolicyConfig from_json(const Json& json, const std::string& source_name);

@@ -1,8 +1,19 @@
 #include "model/config_reader.h"
 
+#include <cmath>
+#include <cstring>
+#include <limits>
+
 #include "core/error.h"
+#include "core/files.h"
+#include "text/lfs_pointer.h"
 
 namespace zeroth {
+namespace {
+
+constexpr uint64_t kMaxConfig = uint64_t{64} << 20;
+
+}  // namespace
 
 void ConfigReader::bad(const std::string& key, const std::string& what,
                        const std::string& fix) const {
@@ -72,8 +83,58 @@ ConfigReader ConfigReader::object(const char* key) const {
   return ConfigReader(*value, where_ + ": " + key);
 }
 
+namespace {
+
+constexpr const char* kNotFinite[] = {"-Infinity", "Infinity", "NaN"};
+
+// Words of Python outside of texts, as texts that no file holds.
+std::string with_quoted_words(const std::string& text) {
+  std::string out;
+  bool inside = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '"') inside = !inside;
+    if (inside && text[i] == '\\' && i + 1 < text.size()) out += text[i++];
+    const char* found = nullptr;
+    for (const char* word : kNotFinite) {
+      if (!inside && found == nullptr && text.compare(i, std::strlen(word), word) == 0)
+        found = word;
+    }
+    if (found == nullptr) {
+      out += text[i];
+      continue;
+    }
+    out += std::string("\"\\u0001") + found + "\"";
+    i += std::strlen(found) - 1;
+  }
+  return out;
+}
+
+void to_numbers(Json& json) {
+  if (json.is_structured()) {
+    for (Json& item : json) to_numbers(item);
+    return;
+  }
+  if (!json.is_string() || !json.get_ref<const std::string&>().starts_with('\x01')) return;
+  const std::string word = json.get<std::string>().substr(1);
+  if (word == "NaN") json = std::numeric_limits<double>::quiet_NaN();
+  if (word == "Infinity") json = std::numeric_limits<double>::infinity();
+  if (word == "-Infinity") json = -std::numeric_limits<double>::infinity();
+}
+
+}  // namespace
+
+Json read_config_json(const std::filesystem::path& path) {
+  const std::string text = read_file(path, kMaxConfig);
+  refuse_lfs_pointer(text, path.string());
+  Json json = parse_json(with_quoted_words(text), path.string());
+  to_numbers(json);
+  return json;
+}
+
 std::string ConfigReader::shown(const Json& value) {
-  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string text = value.is_number_float() && !std::isfinite(value.get<double>())
+                         ? "not finite"
+                         : value.dump(-1, ' ', false, Json::error_handler_t::replace);
   return text.size() > 80 ? text.substr(0, 77) + "..." : text;
 }
 

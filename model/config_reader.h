@@ -1,6 +1,7 @@
 // Typed access to an object of a config.json.
 #pragma once
 
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,8 +30,10 @@ class ConfigReader {
   bool boolean(const char* key, bool fallback) const;
   std::string text(const Keys& keys, const std::string& fallback) const;
   ConfigReader object(const char* key) const;  // empty when absent
+  auto items() const { return json_.items(); }
 
-  static std::string shown(const Json& value);  // shortened
+  static std::string shown(const Json& value);  // shortened, and printable
+  std::string shown_all() const { return shown(json_); }
 
  private:
   [[noreturn]] void missing(const std::string& key) const;
@@ -38,5 +41,9 @@ class ConfigReader {
   const Json& json_;
   std::string where_;
 };
+
+// A config.json, which Python may have written with NaN and Infinity: those become numbers that no
+// range admits.
+Json read_config_json(const std::filesystem::path& path);
 
 }  // namespace zeroth

@@ -1,5 +1,8 @@
 #include "model/formats/checkpoint.h"
 
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <unordered_map>
 #include <unordered_set>
@@ -9,6 +12,7 @@
 #include "core/parallel.h"
 #include "core/rng.h"
 #include "model/formats/gguf_model.h"
+#include "model/formats/model_folder.h"
 #include "model/formats/safetensors.h"
 #include "model/layout.h"
 
@@ -17,6 +21,8 @@ namespace {
 
 constexpr const char* kSingle = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
+constexpr const char* kEmbedding = "model.embed_tokens.weight";
+constexpr const char* kHead = "lm_head.weight";
 
 struct Stored {
   const SafetensorsFile* file = nullptr;
@@ -38,39 +44,15 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return text + "]";
 }
 
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+// A tensor's name, which comes from the file: short and printable.
+std::string shown(const std::string& name) {
+  std::string text = Json(name.substr(0, 200)).dump(-1, ' ', true, Json::error_handler_t::replace);
+  text.front() = text.back() = '\'';
+  return text + (name.size() > 200 ? ".." : "");
 }
 
-// The names of weight files, relative to `dir`.
-std::vector<std::string> weight_files(const std::filesystem::path& dir, Json& weight_map) {
-  weight_map = Json::object();
-  if (!std::filesystem::exists(dir / kIndex)) {
-    if (!std::filesystem::exists(dir / kSingle)) {
-      fail("no " + std::string(kSingle) + " or " + kIndex + " in " + dir.string(),
-           "give a Hugging Face model directory with safetensors weights (other formats: convert "
-           "them with transformers' save_pretrained)");
-    }
-    return {kSingle};
-  }
-  const std::string where = (dir / kIndex).string();
-  const Json index = read_json_file(dir / kIndex);
-  if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
-    fail(where + ": 'weight_map' is missing or not an object", "fetch the index again");
-  }
-  weight_map = index["weight_map"];
-  std::map<std::string, int> names;  // sorted, unique
-  for (const auto& [tensor, file] : weight_map.items()) {
-    const std::string name = file.is_string() ? file.get<std::string>() : "";
-    if (name.empty() || name.find('/') != std::string::npos || name[0] == '.' ||
-        name.find('\0') != std::string::npos) {
-      fail(where + ": tensor '" + tensor + "' has no plain file name", "fetch the index again");
-    }
-    names[name] = 0;
-  }
-  std::vector<std::string> files;
-  for (const auto& [name, unused] : names) files.push_back(name);
-  return files;
+bool ends_with(const std::string& text, const std::string& end) {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
 // Fused layouts store all experts of a layer in two tensors. For "P.experts.3.up_proj.weight" of
@@ -109,8 +91,8 @@ std::string short_router_name(const std::string& name) {
 
 class Matcher {
  public:
-  Matcher(const PolicyConfig& config, const std::string& where, const Stock& stock)
-      : config_(config), where_(where), stock_(stock) {}
+  Matcher(const PolicyConfig& config, const std::string& where, const Stock& stock, bool bare_names)
+      : config_(config), where_(where), stock_(stock), bare_names_(bare_names) {}
 
   Source match(const ParameterInfo& info) {
     Source source;
@@ -129,9 +111,10 @@ class Matcher {
 
   void finish(std::vector<std::string>& skipped) const {
     if (missing_ > 0) {
-      fail(where_ + " lacks tensor '" + first_missing_ + "'" +
-               (missing_ > 1 ? " and " + std::to_string(missing_ - 1) + " more" : ""),
-           "the weights do not belong to this config.json, or a file is missing");
+      fail(where_ + " lacks tensor " + shown(first_missing_) +
+               (missing_ > 1 ? " and " + std::to_string(missing_ - 1) + " more" : "") +
+               (bare_names_ ? " (its names lack the prefix model., which was put in front)" : ""),
+           missing_fix());
     }
     std::vector<std::string> unused;
     for (const auto& [name, stored] : stock_) {
@@ -140,7 +123,7 @@ class Matcher {
     std::sort(skipped.begin(), skipped.end());
     std::sort(unused.begin(), unused.end());
     if (!unused.empty()) {
-      fail(where_ + " has the unexpected tensor '" + unused.front() + "'" +
+      fail(where_ + " has the unexpected tensor " + shown(unused.front()) +
                (unused.size() > 1 ? " and " + std::to_string(unused.size() - 1) + " more" : ""),
            "the weights do not belong to this config.json");
     }
@@ -149,7 +132,7 @@ class Matcher {
  private:
   [[noreturn]] void fail_shape(const std::string& name, const std::vector<int64_t>& found,
                                const std::vector<int64_t>& wanted) const {
-    fail(where_ + ": tensor '" + name + "' has shape " + shape_text(found) +
+    fail(where_ + ": tensor " + shown(name) + " has shape " + shape_text(found) +
              ", but config.json asks for " + shape_text(wanted),
          "the weights do not belong to this config.json");
   }
@@ -173,41 +156,66 @@ class Matcher {
   }
   void check_type(const ParameterInfo& info, Source& source) {
     const TensorEntry& entry = *source.stored.entry;
-    if (entry.dtype == DType::kOther) {
-      fail(where_ + ": tensor '" + entry.name + "' is stored as " + entry.dtype_name,
-           "weights must be F32, F16, BF16 or F8_E4M3");
+    if (entry.dtype == DType::kOther || entry.dtype == DType::kF8E8M0) {
+      fail(where_ + ": tensor " + shown(entry.name) + " is stored as " + entry.dtype_name,
+           "weights must be F32, F64, F16, BF16 or F8_E4M3");
     }
     if (entry.dtype != DType::kF8E4M3) return;
     const int64_t block = config_.fp8_block;
     if (block == 0 || info.shape.size() != 2 || entry.shape != info.shape) {
-      fail(where_ + ": tensor '" + entry.name + "' is F8_E4M3 without block scales",
+      fail(where_ + ": tensor " + shown(entry.name) + " is F8_E4M3 without block scales",
            "config.json needs quantization_config with quant_method fp8 for it");
     }
     const std::string scale = entry.name + "_scale_inv";
     if (!take(scale, source.scale)) {
-      fail(where_ + " lacks tensor '" + scale + "'", "float8 weights need their block scales");
+      fail(where_ + " lacks tensor " + shown(scale), "float8 weights need their block scales");
     }
     const std::vector<int64_t> wanted = {(info.shape[0] + block - 1) / block,
                                          (info.shape[1] + block - 1) / block};
     if (source.scale.entry->shape != wanted) fail_shape(scale, source.scale.entry->shape, wanted);
-    if (source.scale.entry->dtype != DType::kF32) {
-      fail(where_ + ": tensor '" + scale + "' is stored as " + source.scale.entry->dtype_name,
-           "block scales must be F32");
+    const DType type = source.scale.entry->dtype;
+    if (type != DType::kF32 && type != DType::kBf16 && type != DType::kF16 &&
+        type != DType::kF8E8M0) {
+      fail(where_ + ": tensor " + shown(scale) + " is stored as " + source.scale.entry->dtype_name,
+           "block scales must be F32, BF16, F16 or F8_E8M0");
     }
+  }
+  std::string missing_fix() const {
+    const Json classes = config_.source.value("architectures", Json::array());
+    const std::string name = classes.is_array() && !classes.empty() && classes[0].is_string()
+                                 ? classes[0].get<std::string>()
+                                 : "";
+    if (!name.empty() && name != names_of(config_.family).architecture) {
+      return "config.json names " + shown(name) +
+             ", which is no model with a language head: take the checkpoint of one";
+    }
+    if (missing_ == 1 && first_missing_ == kHead) {
+      return "where the head is the embedding, set tie_word_embeddings to true in config.json; "
+             "else a file is missing";
+    }
+    return "the weights do not belong to this config.json, or a file is missing";
+  }
+  // Multi-token prediction layers stand behind the others, whether the config counts them or not.
+  bool is_extra_layer(int layer) const {
+    if (layer < config_.layers + config_.extra_layers) return true;
+    for (int l = config_.layers; l <= layer; ++l) {
+      if (!stock_.contains("model.layers." + std::to_string(l) + ".eh_proj.weight")) return false;
+    }
+    return true;
   }
   bool skippable(const std::string& name) const {
     if (ends_with(name, ".rotary_emb.inv_freq")) return true;
-    if (config_.tied_embeddings && name == "lm_head.weight") return true;
-    for (int i = 0; i < config_.extra_layers; ++i) {
-      const std::string layer = "model.layers." + std::to_string(config_.layers + i) + ".";
-      if (name.compare(0, layer.size(), layer) == 0) return true;
-    }
-    return false;
+    if (config_.tied_embeddings && name == kHead) return true;
+    constexpr const char* kLayers = "model.layers.";
+    if (config_.family != Family::kDeepseekV3 || !name.starts_with(kLayers)) return false;
+    const int layer = std::atoi(name.c_str() + std::strlen(kLayers));
+    return layer >= config_.layers && is_extra_layer(layer);
   }
 
   const PolicyConfig& config_;
   const std::string where_;
   const Stock& stock_;
+  const bool bare_names_;
   std::unordered_set<std::string> used_;
   int64_t missing_ = 0;
   std::string first_missing_;
@@ -233,18 +241,18 @@ void apply_block_scales(const Source& source, const ParameterInfo& info, int64_t
 
 struct Checkpoint::Impl {
   std::string where;
-  std::string prefix;  // names without it belong to other modalities
-  int64_t fp8_block = 0;
-  std::unordered_map<std::string, std::string> other;  // their files
+  PolicyConfig config;
+  std::unordered_map<std::string, std::string> other;  // files of other modalities' tensors
   std::vector<std::unique_ptr<SafetensorsFile>> files;
   Stock stock;
+  bool bare_names = false;
   std::vector<ParameterInfo> infos;
   std::vector<Source> sources;  // one per parameter
   CheckpointReport report;
 
   void open(const std::filesystem::path& dir) {
-    Json weight_map;
-    report.files = weight_files(dir, weight_map);
+    const WeightFiles found = find_weight_files(dir, config.notes);
+    report.files = found.files;
     uint64_t place = 0;
     for (const std::string& name : report.files) {
       const SafetensorsFile& file =
@@ -252,47 +260,105 @@ struct Checkpoint::Impl {
       for (const TensorEntry& entry : file.tensors()) {
         ++report.dtypes[entry.dtype_name];
         place += entry.end - entry.begin + 1;
-        if (!entry.name.starts_with(prefix)) {
+        if (!entry.name.starts_with(config.prefix)) {
           report.skipped.push_back(entry.name);
           other[entry.name] = name;
-        } else if (!stock.emplace(entry.name.substr(prefix.size()), Stored{&file, &entry, place})
+        } else if (!stock
+                        .emplace(entry.name.substr(config.prefix.size()),
+                                 Stored{&file, &entry, place})
                         .second) {
-          fail(where + ": tensor '" + entry.name + "' is in two files", "fetch the files again");
+          fail(where + ": tensor " + shown(entry.name) + " is in two files",
+               "fetch the files again");
         }
       }
     }
-    check_index(weight_map);
+    check_index(found.weight_map);
+    complete_names();
+    settle_head();
   }
 
-  // Every tensor is where the index says.
-  void check_index(const Json& weight_map) const {
-    for (const auto& [tensor, name] : weight_map.items()) {
-      if (!tensor.starts_with(prefix)) {
-        const auto found = other.find(tensor);
-        if (found != other.end() && found->second == name.get<std::string>()) continue;
+  // Every tensor is where the index says. Of tied tables an index may list what no file holds.
+  void check_index(const std::vector<std::pair<std::string, std::string>>& weight_map) const {
+    for (const auto& [tensor, name] : weight_map) {
+      const auto elsewhere = other.find(tensor);
+      if (elsewhere != other.end() && elsewhere->second == name) continue;
+      const bool ours = tensor.starts_with(config.prefix);
+      const std::string own = ours ? tensor.substr(config.prefix.size()) : "";
+      const auto it = ours ? stock.find(own) : stock.end();
+      if (it == stock.end() && config.tied_embeddings && (own == kHead || own == kEmbedding)) {
+        continue;
       }
-      const auto it =
-          tensor.starts_with(prefix) ? stock.find(tensor.substr(prefix.size())) : stock.end();
-      if (it == stock.end() || it->second.file->path().filename() != name.get<std::string>()) {
-        fail(where + ": tensor '" + tensor + "' is not in " + name.get<std::string>() +
-                 " as the index says",
+      if (it == stock.end() || it->second.file->path().filename() != name) {
+        fail(where + ": tensor " + shown(tensor) + " is not in " + name + " as the index says",
              "fetch the files again");
       }
     }
   }
+
+  // A model that was saved without its head has names without "model.".
+  void complete_names() {
+    constexpr const char* kPrefix = "model.";
+    for (const auto& [name, stored] : stock) {
+      if (name.starts_with(kPrefix)) return;
+    }
+    if (!stock.contains("embed_tokens.weight")) return;
+    Stock named;
+    for (const auto& [name, stored] : stock) {
+      named.emplace(name == kHead ? name : kPrefix + name, stored);
+    }
+    stock = std::move(named);
+    bare_names = true;
+    config.notes.push_back("the tensors' names lack the prefix model., which was put in front");
+  }
+
+  // Tied by the config: one stored table serves as both, and two that differ are two.
+  void settle_head() {
+    if (!config.tied_embeddings) return;
+    const auto head = stock.find(kHead);
+    const auto embedding = stock.find(kEmbedding);
+    if (head == stock.end()) return;
+    if (embedding == stock.end()) {
+      stock.emplace(kEmbedding, head->second);
+      stock.erase(kHead);
+      config.notes.push_back("only lm_head.weight is stored; the embedding is tied to it");
+    } else if (!equal(head->second, embedding->second)) {
+      config.tied_embeddings = false;
+      config.source["tie_word_embeddings"] = false;
+      config.notes.push_back(
+          "tie_word_embeddings is true, and the file holds another lm_head.weight than the "
+          "embedding: the head is kept, as transformers 5 and vLLM do");
+    }
+  }
+
+  static bool equal(const Stored& a, const Stored& b) {
+    if (a.entry->shape != b.entry->shape) return false;
+    const bool numbers = a.entry->dtype != DType::kOther && b.entry->dtype != DType::kOther;
+    if (!numbers) return true;  // refused later, with its name
+    constexpr int64_t kPart = 1 << 20;
+    std::vector<float> x, y;
+    for (int64_t first = 0; first < a.entry->count(); first += kPart) {
+      x.resize(static_cast<size_t>(std::min(kPart, a.entry->count() - first)));
+      y.resize(x.size());
+      a.file->read(*a.entry, first, x);
+      b.file->read(*b.entry, first, y);
+      if (std::memcmp(x.data(), y.data(), x.size() * sizeof(float)) != 0) return false;
+    }
+    return true;
+  }
 };
 
-Checkpoint::Checkpoint(const std::filesystem::path& dir, const PolicyConfig& config)
+Checkpoint::Checkpoint(const std::filesystem::path& dir, PolicyConfig config)
     : impl_(std::make_unique<Impl>()) {
   impl_->where = dir.string();
-  impl_->prefix = config.prefix;
-  impl_->fp8_block = config.fp8_block;
+  impl_->config = std::move(config);
   impl_->open(dir);
-  Matcher matcher(config, impl_->where, impl_->stock);
-  impl_->infos = make_layout(config).infos;
+  Matcher matcher(impl_->config, impl_->where, impl_->stock, impl_->bare_names);
+  impl_->infos = make_layout(impl_->config).infos;
   for (const ParameterInfo& info : impl_->infos) impl_->sources.push_back(matcher.match(info));
   matcher.finish(impl_->report.skipped);
 }
+
+const PolicyConfig& Checkpoint::config() const { return impl_->config; }
 
 Checkpoint::~Checkpoint() = default;
 
@@ -304,12 +370,12 @@ void Checkpoint::read(size_t i, int64_t first, std::span<float> out) const {
   const SafetensorsFile& file = *source.stored.file;
   file.read(*source.stored.entry, source.first + first, out);
   if (source.scale.entry && !out.empty()) {
-    apply_block_scales(source, info, impl_->fp8_block, first / info.shape[1], out);
+    apply_block_scales(source, info, impl_->config.fp8_block, first / info.shape[1], out);
   }
   const size_t bad = first_not_finite(out);
   if (bad == out.size()) return;
-  fail(file.path().string() + ": tensor '" + source.stored.entry->name +
-           "' has a value that is not finite, at index " +
+  fail(file.path().string() + ": tensor " + shown(source.stored.entry->name) +
+           " has a value that is not finite, at index " +
            std::to_string(source.first + first + static_cast<int64_t>(bad)),
        "the checkpoint is damaged: use an earlier one");
 }
@@ -319,13 +385,12 @@ uint64_t Checkpoint::place(size_t i) const {
 }
 
 OpenModel open_model(const std::filesystem::path& path) {
+  check_model_path(path);
   if (is_gguf(path)) return open_gguf(path);
-  if (!std::filesystem::is_directory(path)) {
-    fail_usage("no model directory at " + path.string(),
-               "give a folder with config.json and safetensors weights, or a .gguf file");
-  }
-  OpenModel model{PolicyConfig::from_file(path / "config.json"), nullptr};
-  model.source = std::make_unique<Checkpoint>(path, model.config);
+  auto checkpoint =
+      std::make_unique<Checkpoint>(path, PolicyConfig::from_file(path / "config.json"));
+  OpenModel model{checkpoint->config(), nullptr};
+  model.source = std::move(checkpoint);
   return model;
 }
 
@@ -353,7 +418,10 @@ Json saved_config(const PolicyConfig& config, bool bfloat16) {
   const bool old_style = json.contains("torch_dtype") && !json.contains("dtype");
   json[old_style ? "torch_dtype" : "dtype"] = bfloat16 ? "bfloat16" : "float32";
   json.erase("quantization_config");
-  json["model_type"] = to_string(config.family);  // the reader may have known it by architecture
+  json.erase("auto_map");  // names Python files that are not copied
+  const FamilyNames& names = names_of(config.family);
+  json["model_type"] = names.model_type;  // the reader may have known it by its class
+  json["architectures"] = {names.architecture};
   return json;
 }
 
@@ -375,17 +443,19 @@ void write_checkpoint(const std::filesystem::path& dir, const PolicyConfig& conf
     shard_bytes += tensor.bytes();
     total_bytes += tensor.bytes();
   }
-  Json weight_map = Json::object();
+  nlohmann::json weight_map = nlohmann::json::object();  // sorted: an ordered one is quadratic
   for (size_t i = 0; i < shards.size(); ++i) {
     const std::string name = shard_name(i, shards.size());
     write_safetensors(dir / name, shards[i]);
     for (const TensorToWrite& tensor : shards[i]) weight_map[tensor.name] = name;
   }
   if (shards.size() > 1) {
-    const Json index = {{"metadata", {{"total_size", total_bytes}}}, {"weight_map", weight_map}};
+    const nlohmann::json index = {{"metadata", {{"total_size", total_bytes}}},
+                                  {"weight_map", weight_map}};
     write_file_atomic(dir / kIndex, index.dump(2) + "\n");
+    std::filesystem::remove(dir / kSingle);  // an older one would be read instead
   } else {
-    std::filesystem::remove(dir / kIndex);  // an older one would be read instead
+    std::filesystem::remove(dir / kIndex);
   }
   write_file_atomic(dir / "config.json", saved_config(config, options.bfloat16).dump(2) + "\n");
 }

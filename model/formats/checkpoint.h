@@ -27,13 +27,15 @@ struct CheckpointReport {
 
 // Opens the files of `dir` and checks every name and shape against the config, before any memory is
 // taken for weights. Names may also be those of the fused expert tensors that newer exports use
-// (experts.gate_up_proj [E, 2I, H] and experts.down_proj [E, H, I]). Throws Error that names the
-// tensor.
+// (experts.gate_up_proj [E, 2I, H] and experts.down_proj [E, H, I]), or lack "model.". Throws Error
+// that names the tensor.
 class Checkpoint : public WeightSource {
  public:
-  Checkpoint(const std::filesystem::path& dir, const PolicyConfig& config);
+  Checkpoint(const std::filesystem::path& dir, PolicyConfig config);
   ~Checkpoint() override;
   const CheckpointReport& report() const;
+  // As given, but for what the weights decide: a head of its own beside a tied config. With notes.
+  const PolicyConfig& config() const;
   void read(size_t i, int64_t first, std::span<float> out) const override;
   uint64_t place(size_t i) const override;
 

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "text/lfs_pointer.h"
 
 namespace zeroth {
 namespace {
@@ -183,6 +184,7 @@ GgufContents parse_gguf(std::span<const std::byte> file, const std::string& sour
   GgufContents contents;
   contents.source = source;
   Cursor in(file, source);
+  refuse_lfs_pointer({reinterpret_cast<const char*>(file.data()), file.size()}, source);
   if (in.read<uint32_t>() != 0x46554747) in.malformed("it does not start with GGUF");
   const auto version = in.read<uint32_t>();
   if (version != 2 && version != 3) {

@@ -131,6 +131,18 @@ void refuse_what_llama_cpp_ignores(const PolicyConfig& c) {
     cannot(c, "YaRN and no mscale_all_dim");
   }
   if (c.chunk_len > 0) cannot(c, "dual chunk attention");
+  // Shapes that its loader takes for granted.
+  const bool square =
+      c.family == Family::kQwen2 || c.family == Family::kQwen2Moe || c.family == Family::kOlmoe;
+  if (square && c.heads * c.head_dim != c.width) {
+    cannot(c, "a head_dim whose heads together are not as wide as the model");
+  }
+  if (c.family == Family::kOlmoe && c.kv_heads != c.heads) {
+    cannot(c, "fewer key/value heads than heads");
+  }
+  const bool sparse_family = c.family == Family::kMixtral || c.family == Family::kQwen2Moe ||
+                             c.family == Family::kQwen3Moe || c.family == Family::kOlmoe;
+  if (sparse_family && !c.is_moe()) cannot(c, "only dense layers and no sparse one");
   const bool deepseek = std::string(gguf_architecture_of(c.family)) == "deepseek2";
   if (deepseek && !c.is_latent()) cannot(c, "plain attention heads (use_mla false)");
   const bool grouped = c.router.groups > c.router.top_groups;

@@ -1,7 +1,9 @@
 #include "model/formats/gguf_model.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
+#include <fstream>
 #include <numbers>
 #include <set>
 
@@ -219,8 +221,19 @@ Json config_of(const GgufContents& gguf, std::span<const float> rope_freqs) {
 
 }  // namespace
 
+bool has_gguf_name(const std::filesystem::path& path) {
+  std::string end = path.extension().string();
+  for (char& c : end) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return end == ".gguf";
+}
+
 bool is_gguf(const std::filesystem::path& path) {
-  return path.extension() == ".gguf" && std::filesystem::is_regular_file(path);
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return false;
+  if (has_gguf_name(path)) return true;
+  char magic[4] = {};  // blobs of model stores have no suffix
+  std::ifstream(path, std::ios::binary).read(magic, sizeof magic);
+  return std::string_view(magic, sizeof magic) == "GGUF";
 }
 
 Json gguf_config(const GgufContents& contents, std::span<const float> rope_freqs) {

@@ -12,7 +12,9 @@
 
 namespace zeroth {
 
-// True for a path that names a GGUF file.
+// True for a name that ends in .gguf, in whatever case.
+bool has_gguf_name(const std::filesystem::path& path);
+// True for a path that names a GGUF file: by its name or by its first bytes.
 bool is_gguf(const std::filesystem::path& path);
 
 // A Hugging Face config.json for the model. Architectures: llama (Llama, Mistral, Mixtral), qwen2,

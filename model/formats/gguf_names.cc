@@ -89,7 +89,7 @@ const GgufArchitecture& gguf_architecture(const std::string& name, const std::st
 }
 
 const char* gguf_architecture_of(Family family) {
-  if (family == Family::kMixtral) return "llama";
+  if (family == Family::kMixtral || family == Family::kMistral) return "llama";
   if (family == Family::kDeepseekV3) return "deepseek2";
   for (const GgufArchitecture& row : kArchitectures) {
     if (family == row.family) return row.gguf;

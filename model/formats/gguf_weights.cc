@@ -19,11 +19,20 @@ struct Place {
   bool rope_pairs = false;             // rows of a head in interleaved order
 };
 
+// A model that is cut into several files cannot be read from one of them.
+const GgufContents& whole_file(const GgufContents& gguf) {
+  const int64_t parts = gguf.number("split.count", 1);
+  if (parts <= 1) return gguf;
+  fail(gguf.source + " is part " + std::to_string(gguf.number("split.no", 0) + 1) + " of " +
+           std::to_string(parts) + " of a split GGUF",
+       "join the parts with llama.cpp's llama-gguf-split --merge, and give the result");
+}
+
 class GgufWeights : public WeightSource {
  public:
   GgufWeights(const std::filesystem::path& path)
       : file_(path),
-        gguf_(file_.contents()),
+        gguf_(whole_file(file_.contents())),
         config_(PolicyConfig::from_json(gguf_config(file_), path.string())),
         infos_(make_layout(config_).infos) {
     // llama.cpp turns (i, i + dim/2) into neighbours for this architecture only.

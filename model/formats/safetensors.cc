@@ -8,6 +8,7 @@
 
 #include "core/config.h"
 #include "core/error.h"
+#include "text/lfs_pointer.h"
 
 namespace zeroth {
 namespace {
@@ -23,8 +24,8 @@ constexpr struct {
   int bytes;
 } kTypes[] = {
     {"F32", DType::kF32, 4},        {"F16", DType::kF16, 2},       {"BF16", DType::kBf16, 2},
-    {"F8_E4M3", DType::kF8E4M3, 1}, {"F8_E5M2", DType::kOther, 1}, {"F8_E8M0", DType::kOther, 1},
-    {"F64", DType::kOther, 8},      {"I64", DType::kOther, 8},     {"U64", DType::kOther, 8},
+    {"F8_E4M3", DType::kF8E4M3, 1}, {"F8_E5M2", DType::kOther, 1}, {"F8_E8M0", DType::kF8E8M0, 1},
+    {"F64", DType::kF64, 8},        {"I64", DType::kOther, 8},     {"U64", DType::kOther, 8},
     {"I32", DType::kOther, 4},      {"U32", DType::kOther, 4},     {"I16", DType::kOther, 2},
     {"U16", DType::kOther, 2},      {"I8", DType::kOther, 1},      {"U8", DType::kOther, 1},
     {"BOOL", DType::kOther, 1}};
@@ -47,7 +48,11 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   explicit HeaderReader(std::string source) : source_(std::move(source)) {}
   std::vector<TensorEntry> take() { return std::move(entries_); }
 
-  bool null() override { return bad("a null"); }
+  // Some writers give metadata as null.
+  bool null() override {
+    if (metadata_ && depth_ == 1) return true;
+    return bad("a null");
+  }
   bool boolean(bool) override { return bad("a boolean"); }
   bool number_float(double, const std::string&) override { return bad("a fraction"); }
   bool binary(nlohmann::json::binary_t&) override { return bad("binary data"); }
@@ -175,6 +180,10 @@ float widen_e4m3(uint8_t byte) {
   return byte & 128 ? -value : value;
 }
 
+float widen_e8m0(uint8_t byte) {
+  return byte == 255 ? std::bit_cast<float>(0x7fc00000u) : std::ldexp(1.0f, byte - 127);
+}
+
 void check_offsets(std::vector<TensorEntry>& entries, uint64_t data_bytes,
                    const std::string& source) {
   for (const TensorEntry& entry : entries) {
@@ -245,6 +254,8 @@ std::vector<TensorEntry> parse_safetensors_header(std::string_view header, uint6
 
 std::vector<TensorEntry> check_safetensors(std::span<const std::byte> file, uint64_t& data_offset,
                                            const std::string& source) {
+  const std::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
+  refuse_lfs_pointer(text, source);
   if (file.size() < 8) {
     fail(source + " has " + std::to_string(file.size()) + " bytes, too few for safetensors", kFix);
   }
@@ -260,7 +271,20 @@ std::vector<TensorEntry> check_safetensors(std::span<const std::byte> file, uint
   return parse_safetensors_header(header, file.size() - data_offset, source);
 }
 
-SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path), file_(path) {
+namespace {
+
+// Opening a pipe would wait for a writer.
+const std::filesystem::path& regular(const std::filesystem::path& path) {
+  if (std::filesystem::exists(path) && !std::filesystem::is_regular_file(path)) {
+    fail(path.string() + " is no regular file", "a file of safetensors belongs there");
+  }
+  return path;
+}
+
+}  // namespace
+
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
+    : path_(path), file_(regular(path)) {
   tensors_ = check_safetensors(file_.bytes(), data_, path.string());
 }
 
@@ -295,8 +319,18 @@ void widen(DType dtype, const std::byte* in, int64_t count, float* out) {
     case DType::kF8E4M3:
       for (int64_t i = 0; i < count; ++i) out[i] = widen_e4m3(std::to_integer<uint8_t>(in[i]));
       return;
+    case DType::kF8E8M0:
+      for (int64_t i = 0; i < count; ++i) out[i] = widen_e8m0(std::to_integer<uint8_t>(in[i]));
+      return;
+    case DType::kF64:
+      for (int64_t i = 0; i < count; ++i) {
+        double value = 0;
+        std::memcpy(&value, in + 8 * i, 8);
+        out[i] = static_cast<float>(value);
+      }
+      return;
     case DType::kOther:
-      fail("cannot read this tensor type as numbers", "use F32, F16, BF16 or F8_E4M3");
+      fail("cannot read this tensor type as numbers", "use F32, F64, F16, BF16 or F8_E4M3");
   }
 }
 

@@ -18,7 +18,7 @@ namespace zeroth {
 
 // What this reader can widen to float32; other types may stand in a file as long as nobody asks for
 // their values.
-enum class DType { kF32, kF16, kBf16, kF8E4M3, kOther };
+enum class DType { kF32, kF64, kF16, kBf16, kF8E4M3, kF8E8M0, kOther };
 
 struct TensorEntry {
   std::string name;
@@ -56,7 +56,8 @@ class SafetensorsFile {
 std::vector<TensorEntry> check_safetensors(std::span<const std::byte> file, uint64_t& data_offset,
                                            const std::string& source);
 
-// Widens `count` values of type F32, F16, BF16 or F8_E4M3 (exact).
+// Widens `count` values to float32: F16, BF16, F8_E4M3 and F8_E8M0 (2^(x - 127), 255 is NaN) are
+// exact, F64 is rounded to nearest.
 void widen(DType dtype, const std::byte* in, int64_t count, float* out);
 // bfloat16, rounded to nearest even; NaN stays NaN.
 uint16_t to_bfloat16(float value);

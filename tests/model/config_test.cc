@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include "core/files.h"
 #include "model/rope_table.h"
 #include "tests/model/support.h"
 
@@ -132,6 +133,115 @@ TEST_CASE("YaRN scales frequencies, cos and sin, and the softmax") {
   CHECK(parse(json).rope.cos_sin_scale == doctest::Approx(mscale));
 }
 
+TEST_CASE("YaRN as model cards add it: the context is what it reaches") {
+  Json json = read("qwen2");
+  json.erase("rope_parameters");
+  json["rope_theta"] = 1e6;
+  json["max_position_embeddings"] = 32;
+  json["rope_scaling"] = {
+      {"type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 32}};
+  CHECK(parse(json).max_position == 128);
+  REQUIRE(parse(json).notes.size() == 1);
+  CHECK(contains(parse(json).notes[0], "128 positions"));
+  json["max_position_embeddings"] = 128;  // already counted
+  CHECK(parse(json).max_position == 128);
+  CHECK(parse(json).notes.empty());
+  json["max_position_embeddings"] = 1000;
+  CHECK(parse(json).max_position == 1000);
+  json["rope_scaling"]["attn_factor"] = 0.8;  // vLLM reads it, transformers does not
+  CHECK(contains(parse(json).notes.at(0), "attn_factor"));
+}
+
+TEST_CASE("two sets of rope parameters are taken where they agree and refused where they do not") {
+  Json json = read("qwen2");
+  const double theta = json["rope_parameters"]["rope_theta"].get<double>();
+  CHECK(parse(json).rope.theta == theta);
+  // Written by transformers 5, and the model card's block added to it.
+  json["rope_scaling"] = {{"rope_type", "yarn"}, {"factor", 4.0}};
+  CHECK(contains(refusal(json), "rope_scaling"));
+  CHECK(contains(refusal(json), "rope_parameters"));
+  json["rope_scaling"] = {{"rope_type", "default"}};
+  CHECK(refusal(json).empty());
+  json["rope_scaling"] = {{"type", "default"}};
+  CHECK(refusal(json).empty());
+  json["rope_scaling"] = nullptr;
+  CHECK(refusal(json).empty());
+  json["rope_scaling"] = Json::object();
+  CHECK(refusal(json).empty());
+  json["rope_scaling"] = json["rope_parameters"];
+  CHECK(parse(json).rope.theta == theta);
+  json["rope_theta"] = theta;
+  CHECK(refusal(json).empty());
+  json["rope_theta"] = theta * 2;
+  CHECK(contains(refusal(json), "rope_theta"));
+  json.erase("rope_theta");
+  // One set for each kind of layer, as Gemma and ModernBERT have it.
+  json["rope_scaling"] = nullptr;
+  json["rope_parameters"] = {
+      {"full_attention", {{"rope_type", "default"}, {"rope_theta", 1e6}}},
+      {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 1e4}}}};
+  CHECK(contains(refusal(json), "full_attention"));
+  json["rope_parameters"] = {{"type", nullptr}, {"factor", 2.0}, {"rope_theta", 1e4}};
+  CHECK(contains(refusal(json), "type"));
+}
+
+TEST_CASE("kinds of layers: what is not read is refused, a window needs its size") {
+  Json json = read("qwen3");
+  json["layer_types"] = {"full_attention", "full_attention"};
+  CHECK(refusal(json).empty());
+  for (const char* kind : {"linear_attention", "chunked_attention", "mamba"}) {
+    json["layer_types"] = {"full_attention", kind};
+    CHECK(contains(refusal(json), kind));
+  }
+  json["layer_types"] = {"sliding_attention", "full_attention"};
+  json["use_sliding_window"] = false;
+  CHECK(contains(refusal(json), "sliding_attention"));
+  json["use_sliding_window"] = true;
+  json["sliding_window"] = 8;
+  CHECK(parse(json).window == std::vector<int>{8, 0});
+  json["layer_types"] = {"full_attention"};
+  CHECK(contains(refusal(json), "layer_types"));
+  Json llama = read("llama");
+  llama["layer_types"] = {"full_attention", "linear_attention"};
+  CHECK(contains(refusal(llama), "linear_attention"));
+}
+
+TEST_CASE("Mistral is Llama with a window") {
+  Json json = read("llama");
+  json["architectures"] = {"MistralForCausalLM"};
+  json["model_type"] = "mistral";
+  json["sliding_window"] = 16;
+  const PolicyConfig c = parse(json);
+  CHECK(c.family == Family::kMistral);
+  CHECK(c.window == std::vector<int>{16, 16});
+  CHECK_FALSE(c.qkv_bias);
+  CHECK(count_parameters(c).total == count_parameters(parse(read("llama"))).total);
+  json["sliding_window"] = nullptr;
+  CHECK(parse(json).window == std::vector<int>{0, 0});
+  json.erase("sliding_window");
+  CHECK(parse(json).window == std::vector<int>{4096, 4096});
+  CHECK(parse(json).notes.empty());
+  // The class reads no layer_types.
+  json["sliding_window"] = 16;
+  json["layer_types"] = {"full_attention", "sliding_attention"};
+  CHECK(parse(json).window == std::vector<int>{16, 16});
+  CHECK(contains(parse(json).notes.at(0), "layer_types"));
+}
+
+TEST_CASE("Python's NaN and Infinity are numbers that no range admits") {
+  const TempDir dir;
+  const auto refusal_of = [&](const std::string& member) {
+    std::string text = read("llama").dump();
+    text.insert(1, member + ",");
+    write_file_atomic(dir.path() / "config.json", text);
+    return error_of([&] { PolicyConfig::from_file(dir.path() / "config.json"); });
+  };
+  CHECK(refusal_of(R"("time_step_limit": [0.0, Infinity], "x": -Infinity, "note": "NaN")").empty());
+  CHECK(contains(refusal_of(R"("rope_theta": Infinity)"), "rope_theta"));
+  CHECK(contains(refusal_of(R"("partial_rotary_factor": NaN)"), "partial_rotary_factor"));
+  CHECK(contains(refusal_of(R"("x": Inf)"), "config.json"));
+}
+
 TEST_CASE("cos and sin agree with the C library to a unit of the last place of float") {
   for (int i = 0; i < 200000; ++i) {
     const double angle = i < 100000 ? i * 0.0137 : (i - 100000) * 9.7;
@@ -146,6 +256,31 @@ TEST_CASE("cos and sin agree with the C library to a unit of the last place of f
   CHECK(sine == 0.0f);
 }
 
+TEST_CASE("model_type decides what is built, whatever class is named beside it") {
+  const Json good = read("qwen3_moe");
+  CHECK(parse(good).notes.empty());
+  for (const char* name :
+       {"LlamaForCausalLM", "GPT2LMHeadModel", "Qwen3MoeForSequenceClassification"}) {
+    Json json = good;
+    json["architectures"] = {name};
+    const PolicyConfig c = parse(json);
+    CHECK(c.family == Family::kQwen3Moe);
+    REQUIRE(c.notes.size() == 1);
+    CHECK(contains(c.notes[0], name));
+  }
+  for (const Json& none : {Json(), Json::array()}) {
+    Json json = good;
+    json["architectures"] = none;
+    CHECK(parse(json).family == Family::kQwen3Moe);
+    CHECK(parse(json).notes.empty());
+  }
+  Json json = good;
+  json.erase("model_type");
+  CHECK(parse(json).family == Family::kQwen3Moe);
+  json["architectures"] = {"GPT2LMHeadModel"};
+  CHECK(contains(refusal(json), "GPT2LMHeadModel"));
+}
+
 TEST_CASE("what cannot be run is refused with its reason") {
   const Json good = read("qwen3_moe");
   const auto with = [&](const char* key, const Json& value) {
@@ -154,8 +289,7 @@ TEST_CASE("what cannot be run is refused with its reason") {
     return refusal(json);
   };
   CHECK(refusal(good).empty());
-  CHECK(contains(with("architectures", {"GPT2LMHeadModel"}), "GPT2LMHeadModel"));
-  CHECK(contains(with("architectures", {"LlamaForCausalLM"}), "model_type"));
+  CHECK(contains(with("model_type", "qwen3_moe_x"), "model_type"));
   CHECK(contains(with("hidden_act", "gelu"), "gelu"));
   CHECK(contains(with("hidden_size", "64"), "hidden_size"));
   CHECK(contains(with("hidden_size", 0), "hidden_size"));
