@@ -5,6 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/model_files.h"
+#include "cli/output.h"
 #include "cli/usage.h"
 #include "core/config.h"
 #include "model/formats/checkpoint.h"
@@ -45,7 +46,9 @@ void export_gguf(const ExportOptions& options, const ModelValues& weights) {
   GgufOptions gguf;
   gguf.type = ggml_type(options.type);
   gguf.word_rules = options.word_rules;
-  write_gguf(options.out, weights.config, weights.parameters, tokenizer.get(), gguf);
+  const std::string note =
+      write_gguf(options.out, weights.config, weights.parameters, tokenizer.get(), gguf);
+  if (!note.empty()) print_notes({note});
 }
 
 void export_folder(const ExportOptions& options, const ModelValues& weights) {
@@ -73,8 +76,9 @@ int run_export(const Args& args) {
                             : "zeroth export: unexpected argument \"" + rest[0] + "\"",
                std::string("usage: ") + kUsage);
   }
-  const bool gguf = std::filesystem::path(options.out).extension() == ".gguf";
+  const bool gguf = has_gguf_name(options.out);
   const ModelValues weights = load_values(options.model);
+  print_notes(weights.config.notes);
   gguf ? export_gguf(options, weights) : export_folder(options, weights);
   std::printf("%s: %s, %lld parameters, %s\n", options.out.c_str(),
               to_string(weights.config.family),

@@ -20,8 +20,11 @@ void make_model_folder(const fs::path& out, const std::string& command) {
 }
 
 void copy_tokenizer(const fs::path& model, const fs::path& out) {
-  const bool present = is_gguf(model) || fs::exists(model / "tokenizer.json") ||
-                       fs::exists(model / "vocab.json") || fs::exists(model / "tokenizer.model");
+  bool present = is_gguf(model);
+  for (const char* name :
+       {"tokenizer.json", "vocab.json", "tokenizer.model", "tiktoken.model", "tekken.json"}) {
+    present = present || fs::exists(model / name);
+  }
   if (!present) return;
   for (const auto& [name, content] : load_tokenizer(model)->contents()) {
     write_file_atomic(out / name, content);

@@ -165,19 +165,19 @@ SentencePieceTokenizer::SentencePieceTokenizer(SentencePieceModel model, const s
     const auto it = reserved_.find(piece);
     return it != reserved_.end() && type(it->second) == PieceType::kControl ? it->second : -1;
   };
-  bos_ = control_id(model_.bos_piece);
-  if (control_id(model_.eos_piece) >= 0) eos_ = {control_id(model_.eos_piece)};
+  special_.begin = control_id(model_.bos_piece);
+  if (control_id(model_.eos_piece) >= 0) special_.ends = {control_id(model_.eos_piece)};
 }
 
 // White space rules of the library's normalizer.cc; characters stay as they are.
-std::string SentencePieceTokenizer::normalize(std::string_view text) const {
+std::string SentencePieceTokenizer::normalize(std::string_view text, bool prefix) const {
   const std::string_view space = model_.escape_whitespaces ? kSpace : " ";
   const bool squeeze = model_.remove_extra_whitespaces;
   std::string out;
   out.reserve(text.size() + text.size() / 2 + kSpace.size());
   if (squeeze) text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
   if (text.empty()) return out;
-  if (model_.add_dummy_prefix && !model_.whitespace_as_suffix) out += space;
+  if (prefix && model_.add_dummy_prefix && !model_.whitespace_as_suffix) out += space;
   bool after_space = squeeze;
   while (!text.empty()) {
     const auto [user, user_length] = user_defined_.longest(text);
@@ -225,8 +225,35 @@ void SentencePieceTokenizer::append_piece(std::string_view text, std::vector<Tok
   }
 }
 
-void SentencePieceTokenizer::encode_plain(std::string_view text, std::vector<TokenId>& ids) const {
-  const std::string normalized = normalize(text);
+void SentencePieceTokenizer::add_tokens(const Json& items, bool prefix_once,
+                                        const std::string& source) {
+  prefix_once_ = prefix_once;
+  // Ids of the pieces are those that added tokens of equal spelling have.
+  Vocabulary vocabulary;
+  for (size_t id = 0; id < model_.pieces.size(); ++id) {
+    if (vocabulary.find(model_.pieces[id].text) >= 0) continue;
+    vocabulary.add(model_.pieces[id].text, static_cast<int64_t>(id), source);
+  }
+  for (const Json& item : items) {
+    AddedToken token;
+    token.content = item.value("content", "");
+    token.special = item.value("special", false);
+    token.single_word = item.value("single_word", false);
+    token.lstrip = item.value("lstrip", false);
+    token.rstrip = item.value("rstrip", false);
+    added_.add(token, vocabulary);
+    if (!item.contains("id") || added_.id_of(token.content) == item["id"].get<TokenId>()) continue;
+    fail(source + ": the added token \"" + token.content + "\" has id " + item["id"].dump() +
+             ", and the model's pieces leave it " + std::to_string(added_.id_of(token.content)),
+         "ids of added tokens follow the model's " + std::to_string(model_.pieces.size()) +
+             " pieces without gaps");
+  }
+  added_.finish(nullptr);
+}
+
+void SentencePieceTokenizer::encode_plain(std::string_view text, bool prefix,
+                                          std::vector<TokenId>& ids) const {
+  const std::string normalized = normalize(text, prefix);
   std::string_view rest = normalized;
   std::vector<TokenId> part;
   while (!rest.empty()) {
@@ -242,26 +269,41 @@ std::vector<TokenId> SentencePieceTokenizer::encode(std::string_view text, bool 
     fail("tokenizing " + std::to_string(text.size()) + " bytes at once", "at most 256 MiB");
   }
   std::vector<TokenId> ids;
+  for (const AddedTokens::Part& part : added_.split(text, false, special)) {
+    if (part.id >= 0) {
+      ids.push_back(part.id);
+    } else {
+      encode_part(text.substr(part.span.begin, part.span.end - part.span.begin),
+                  part.span.begin == 0, special, ids);
+    }
+  }
+  return ids;
+}
+
+void SentencePieceTokenizer::encode_part(std::string_view text, bool opens_text, bool special,
+                                         std::vector<TokenId>& ids) const {
   size_t done = 0;
+  const auto prefix = [&] { return !prefix_once_ || (opens_text && done == 0); };
   for (size_t at = 0; special && at < text.size();) {
     const auto [id, length] = control_.longest(text.substr(at));
     if (id < 0) {
       ++at;
       continue;
     }
-    if (done < at) encode_plain(text.substr(done, at - done), ids);
+    if (done < at) encode_plain(text.substr(done, at - done), prefix(), ids);
     ids.push_back(id);
     done = at += length;
   }
-  if (done < text.size()) encode_plain(text.substr(done), ids);
-  return ids;
+  if (done < text.size()) encode_plain(text.substr(done), prefix(), ids);
 }
 
 std::string SentencePieceTokenizer::token_text(TokenId id) const {
+  if (const AddedToken* token = added_.find(id)) return token->content;
   return known(id) ? model_.pieces[static_cast<size_t>(id)].text : "";
 }
 
 TokenId SentencePieceTokenizer::token_id(std::string_view text) const {
+  if (const TokenId id = added_.id_of(text); id >= 0) return id;
   const TokenId id = find_piece(text);
   if (id >= 0) return id;
   const auto it = reserved_.find(text);
@@ -280,7 +322,7 @@ std::string SentencePieceTokenizer::surface(TokenId id) const {
 }
 
 std::string SentencePieceTokenizer::token_bytes(TokenId id) const {
-  if (!known(id)) return "";
+  if (!known(id)) return token_text(id);
   switch (type(id)) {
     case PieceType::kControl:
       return token_text(id);
@@ -298,7 +340,14 @@ std::string SentencePieceTokenizer::decode(std::span<const TokenId> ids, bool sk
   std::string out;
   bool strip = model_.add_dummy_prefix || model_.remove_extra_whitespaces;
   for (const TokenId id : ids) {
-    if (!known(id) || (type(id) == PieceType::kControl && skip_special)) continue;
+    const AddedToken* added = added_.find(id);
+    if (added != nullptr && (added->special ? skip_special : false)) continue;
+    if (!known(id)) {
+      out += token_text(id);
+      strip = strip && out.empty();
+      continue;
+    }
+    if (type(id) == PieceType::kControl && skip_special) continue;
     std::string piece = token_bytes(id);
     const bool plain = type(id) != PieceType::kControl && type(id) != PieceType::kUnknown &&
                        type(id) != PieceType::kByte;

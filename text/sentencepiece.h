@@ -4,6 +4,7 @@
 // decode keeps the bytes of a cut character.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -22,6 +23,12 @@ class SentencePieceTokenizer : public Tokenizer {
   // space, repeats a piece, or lacks an unknown piece.
   SentencePieceTokenizer(SentencePieceModel model, const std::string& source);
 
+  // Tokens beside the model's own, objects as in tokenizer.json's added_tokens, with ids; those
+  // without one get the next free id. Before the tokenizer is shared. `prefix_once`: only the start
+  // of a text gets the space that the model puts in front of words (transformers' legacy = false),
+  // not the text behind a special token.
+  void add_tokens(const Json& items, bool prefix_once, const std::string& source);
+
   // With `special`, control pieces that are spelt out in the text ("<s>") are matched; the text
   // between two of them is encoded on its own. The library itself never matches them.
   std::vector<TokenId> encode(std::string_view text, bool special) const override;
@@ -30,15 +37,19 @@ class SentencePieceTokenizer : public Tokenizer {
   std::string token_text(TokenId id) const override;
   TokenId token_id(std::string_view text) const override;
   TokenizerFormat format() const override { return TokenizerFormat::kSentencePiece; }
-  int vocab_size() const override { return static_cast<int>(model_.pieces.size()); }
+  int vocab_size() const override {
+    return std::max(static_cast<int>(model_.pieces.size()), added_.end());
+  }
 
  private:
   struct Symbol;
   struct Pair;
   class Merger;
 
-  std::string normalize(std::string_view text) const;
-  void encode_plain(std::string_view text, std::vector<TokenId>& ids) const;
+  std::string normalize(std::string_view text, bool prefix) const;
+  void encode_plain(std::string_view text, bool prefix, std::vector<TokenId>& ids) const;
+  void encode_part(std::string_view text, bool opens_text, bool special,
+                   std::vector<TokenId>& ids) const;
   TokenId find_piece(std::string_view text) const;  // that a merge may make; -1: none
   void append_piece(std::string_view text, std::vector<TokenId>& ids) const;
   PieceType type(TokenId id) const { return model_.pieces[static_cast<size_t>(id)].type; }
@@ -50,6 +61,8 @@ class SentencePieceTokenizer : public Tokenizer {
   std::unordered_map<std::string_view, TokenId> reserved_;  // control, unknown, byte
   TextTrie user_defined_;
   TextTrie control_;
+  AddedTokens added_;
+  bool prefix_once_ = false;
   TokenId byte_ids_[256];  // -1: none
   TokenId unk_ = -1;
   // No piece holds a space behind anything but spaces, so no merge crosses the start of a word and

@@ -10,7 +10,9 @@
 #include <string_view>
 #include <vector>
 
+#include "core/json.h"
 #include "core/trajectory.h"
+#include "text/special_tokens.h"
 
 namespace zeroth {
 
@@ -20,8 +22,7 @@ enum class TokenizerFormat { kBytePairs, kSentencePiece };
 class Tokenizer {
  public:
   // Reads the tokenizer of a Hugging Face directory: tokenizer.json, vocab.json + merges.txt, or
-  // tokenizer.model, with special ids from generation_config.json / tokenizer_config.json /
-  // config.json (the first of these that names any). Malformed files are Errors that name file and
+  // tokenizer.model, with the special tokens that the configs beside it name. Malformed files are Errors that name file and
   // field, and so are rules that this reader does not know. A .gguf file that embeds one:
   // load_tokenizer (model/formats/gguf_model.h).
   static std::unique_ptr<Tokenizer> load(const std::filesystem::path& dir);
@@ -43,9 +44,10 @@ class Tokenizer {
 
   virtual TokenizerFormat format() const { return TokenizerFormat::kBytePairs; }
 
-  // Ids that end a sequence (may be empty), and the begin-of-text id (-1: none).
-  const std::vector<TokenId>& eos_ids() const { return eos_; }
-  TokenId bos_id() const { return bos_; }
+  // Which tokens begin and end texts here, and what the files say about it.
+  const SpecialTokens& special() const { return special_; }
+  const std::vector<TokenId>& eos_ids() const { return special_.ends; }
+  TokenId bos_id() const { return special_.begin; }
   // Files that make up this tokenizer; empty when it came out of a GGUF file.
   const std::vector<std::filesystem::path>& files() const { return files_; }
   // What belongs beside every checkpoint: names and contents of these files, or of the equal ones
@@ -56,18 +58,14 @@ class Tokenizer {
   std::string chat_template() const;
 
   // For readers of formats that keep these elsewhere; before the tokenizer is shared.
-  void set_special_ids(std::vector<TokenId> eos, TokenId bos) {
-    eos_ = std::move(eos);
-    bos_ = bos;
-  }
   void set_made_files(std::map<std::string, std::string> files) { made_files_ = std::move(files); }
+  // Reads the special tokens anew from contents(), and from the model's config.json where there is
+  // one (else an empty object). `where` names the folder in errors.
+  void read_special_tokens(const Json& model_config, const std::string& where);
 
  protected:
-  // Sets eos_ and bos_ from the configs in `dir` where those name any.
-  void read_special_ids(const std::filesystem::path& dir);
-
-  std::vector<TokenId> eos_;
-  TokenId bos_ = -1;
+  SpecialTokens special_;  // before read_special_tokens: what the model file itself names
+  Json post_processor_;    // of tokenizer.json; null: none
   std::vector<std::filesystem::path> files_;
   std::map<std::string, std::string> made_files_;
 };

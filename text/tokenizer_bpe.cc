@@ -66,8 +66,31 @@ void check_added_id(const Json& item, const std::string& content, const Vocabula
   }
 }
 
+// The library gives a token the id of its spelling, or else the next free one, whatever the file
+// says. Where that opens a gap, rows of the model's tables would be other tokens' rows.
+void check_given_id(const Json& item, const AddedToken& token, const Vocabulary& vocabulary,
+                    const AddedTokens& added, const std::string& where,
+                    std::vector<std::string>& notes) {
+  if (!item.contains("id")) return;
+  const auto stored = static_cast<TokenId>(step_fields::number(item, "id", where));
+  const TokenId given = added.id_of(token.content);
+  if (given == stored) return;
+  if (stored >= vocabulary.end()) {
+    fail(where + ": token \"" + token.content + "\" has id " + std::to_string(stored) +
+             ", but ids have a gap before it, and the tokenizers library makes it " +
+             std::to_string(given),
+         "give the added tokens ids without gaps behind the vocabulary's " +
+             std::to_string(vocabulary.end()) + ", or put the token into the vocabulary");
+  }
+  if (notes.empty()) {
+    notes.push_back("tokenizer.json gives \"" + token.content + "\" the id " +
+                    std::to_string(stored) + " without holding it in its vocabulary; the " +
+                    "tokenizers library makes it " + std::to_string(given) + ", and so it is here");
+  }
+}
+
 void read_added_tokens(const Json& json, const Vocabulary& vocabulary, AddedTokens& added,
-                       const std::string& source) {
+                       const std::string& source, SpecialTokens& special) {
   if (json.is_null()) return;
   if (!json.is_array()) fail(source + ": added_tokens: expected a list");
   std::unordered_map<int64_t, std::string> seen;
@@ -76,13 +99,20 @@ void read_added_tokens(const Json& json, const Vocabulary& vocabulary, AddedToke
     const std::string where = source + ": added_tokens[" + std::to_string(index++) + "]";
     AddedToken token;
     token.content = step_fields::text(item, "content", where);
-    check_added_id(item, token.content, vocabulary, seen, where);
+    if (item.contains("id")) check_added_id(item, token.content, vocabulary, seen, where);
     token.special = step_fields::flag(item, "special", false, where);
     token.single_word = step_fields::flag(item, "single_word", false, where);
     token.lstrip = step_fields::flag(item, "lstrip", false, where);
     token.rstrip = step_fields::flag(item, "rstrip", false, where);
     token.normalized = step_fields::flag(item, "normalized", !token.special, where);
+    const TokenId end = std::max(added.end(), vocabulary.end());
     added.add(token, vocabulary);
+    check_given_id(item, token, vocabulary, added, where, special.notes);
+    if (item.contains("id") || added.end() <= end) continue;
+    ++special.named_only;
+    special.notes.push_back("the configs name the special token \"" + token.content +
+                            "\", which the vocabulary lacks: it is token " +
+                            std::to_string(added.id_of(token.content)) + ", as in transformers");
   }
 }
 
@@ -102,7 +132,9 @@ BpeTokenizer::BpeTokenizer(TokenizerFile file, const std::string& source) {
   pre_tokenizer_ = make_pre_tokenizer(pre_tokenizer, source + ": pre_tokenizer");
   decoder_ = make_decoder(member(file.rest, "decoder"), source + ": decoder");
   byte_level_ = uses_byte_level(normalizer, pre_tokenizer);
-  read_added_tokens(member(file.rest, "added_tokens"), model_->vocabulary(), added_, source);
+  post_processor_ = member(file.rest, "post_processor");
+  read_added_tokens(member(file.rest, "added_tokens"), model_->vocabulary(), added_, source,
+                    special_);
   added_.finish(normalizer_.get());
 }
 

@@ -39,4 +39,7 @@ CharSet hex_digit_set();                            // \h
 // its members are not known exactly.
 std::optional<CharSet> named_set(const std::string& name);
 
+// The characters that an expression of one character matches, as ranges (tokenizer_regex.cc).
+CharSet enumerated_set(const std::string& single);
+
 }  // namespace zeroth

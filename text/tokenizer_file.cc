@@ -238,6 +238,34 @@ Bpe::Merges parse_merges_txt(std::string_view text, const std::string& source) {
   return merges;
 }
 
+namespace {
+
+// A step of the pipeline with the members that the library insists on, nested steps likewise.
+Json completed(Json step) {
+  if (step.is_array()) {
+    for (Json& item : step) item = completed(std::move(item));
+    return step;
+  }
+  if (!step.is_object()) return step;
+  for (auto& [key, value] : step.items()) {
+    if (value.is_structured() && key != "pattern") value = completed(std::move(value));
+  }
+  const auto fill = [&](const char* key, const Json& value) {
+    if (!step.contains(key)) step[key] = value;
+  };
+  const Json type = step.value("type", Json());
+  if (type == "ByteLevel") {
+    fill("add_prefix_space", true);
+    fill("trim_offsets", true);
+    fill("use_regex", true);
+  }
+  if (type == "Split") fill("invert", false);
+  if (type == "Digits") fill("individual_digits", false);
+  return step;
+}
+
+}  // namespace
+
 std::string write_tokenizer_json(const TokenizerFile& file) {
   const auto member = [](const Json& json, const char* key) {
     return json.is_object() && json.contains(key) ? json.at(key) : Json();
@@ -264,7 +292,7 @@ std::string write_tokenizer_json(const TokenizerFile& file) {
                    {"padding", nullptr},
                    {"added_tokens", std::move(added)}};
   for (const char* key : {"normalizer", "pre_tokenizer", "post_processor", "decoder"}) {
-    document[key] = member(file.rest, key);
+    document[key] = completed(member(file.rest, key));
   }
   // The vocabulary is put into the text by hand: an ordered object compares a new key with every
   // earlier one.

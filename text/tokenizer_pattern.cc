@@ -365,10 +365,11 @@ class Translator {
       if (operand.items.empty() && operand.singles.empty()) refuse("an empty set");
     }
     if (operands.size() == 1) return render(operands[0], negate);
-    std::string all;  // an intersection: every operand looks at the same character
+    // An intersection: every operand looks at the same character. Its members are listed, because
+    // repeating a group would keep every step of it for backtracking.
+    std::string all;
     for (const CharSet& operand : operands) all += "(?=" + render(operand, false) + ")";
-    if (negate) return "(?:(?!" + all + "(?s:.))(?s:.))";
-    return "(?:" + all + "(?s:.))";
+    return render(enumerated_set(all + "(?s:.)"), negate);
   }
 
   void set_member(CharSet& into) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "text/tokenizer_charset.h"
 #include "text/tokenizer_pattern.h"
 #include "text/tokenizer_unicode.h"
 
@@ -50,6 +51,49 @@ Scratch& scratch() {
 }
 
 }  // namespace
+
+CharSet enumerated_set(const std::string& single) {
+  // Every character once, one after the other, and where each begins.
+  std::string all;
+  std::vector<std::pair<size_t, CodePoint>> starts;
+  for (CodePoint code = 0; code < 0x110000; ++code) {
+    if (code == 0xd800) code = 0xe000;
+    starts.emplace_back(all.size(), code);
+    append_utf8(all, code);
+  }
+  int error = 0;
+  PCRE2_SIZE offset = 0;
+  const Code compiled(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(single.data()), single.size(),
+                                    PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK, &error, &offset,
+                                    nullptr));
+  if (!compiled) fail("bad set in a tokenizer's regular expression: " + pcre2_message(error));
+  pcre2_jit_compile(compiled.get(), PCRE2_JIT_COMPLETE);
+  CharSet out;
+  Scratch& state = scratch();
+  pcre2_set_match_limit(state.context.get(), 10'000'000);
+  CodePoint first = 1, last = 0;  // the open range; first > last: none
+  const auto close = [&] {
+    if (first <= last) out.items += range_item(first, last);
+  };
+  auto at = starts.begin();
+  for (size_t from = 0; from < all.size();) {
+    const int rc = pcre2_match(compiled.get(), reinterpret_cast<PCRE2_SPTR>(all.data()), all.size(),
+                               from, PCRE2_NO_UTF_CHECK, state.match.get(), state.context.get());
+    if (rc < 0) break;
+    const PCRE2_SIZE* found = pcre2_get_ovector_pointer(state.match.get());
+    at = std::lower_bound(at, starts.end(), std::pair<size_t, CodePoint>(found[0], 0));
+    const CodePoint code = at->second;
+    if (first > last || code != last + 1) {
+      close();
+      first = code;
+    }
+    last = code;
+    from = found[1];
+  }
+  close();
+  if (out.items.empty()) out.singles.push_back("(?!)");
+  return out;
+}
 
 struct Regex::Impl {
   Code code;

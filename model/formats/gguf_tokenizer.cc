@@ -4,8 +4,10 @@
 #include "core/error.h"
 #include "model/formats/gguf_model.h"
 #include "model/formats/gguf_word_rules.h"
+#include "model/formats/model_folder.h"
 #include "text/sentencepiece.h"
 #include "text/tokenizer_bpe.h"
+#include "text/tokenizer_unicode.h"
 
 namespace zeroth {
 namespace {
@@ -31,6 +33,20 @@ const std::vector<double>& beside_tokens(const GgufContents& gguf, const char* k
   return list;
 }
 
+// A text of the metadata that goes into JSON files.
+const std::string& valid(const std::string& text, const std::string& place) {
+  if (valid_utf8_prefix(text) != text.size()) {
+    fail(place + " is not valid UTF-8: " +
+             Json(text.substr(0, 80)).dump(-1, ' ', true, Json::error_handler_t::replace),
+         "the file is damaged; fetch it again");
+  }
+  return text;
+}
+
+std::string token_place(const GgufContents& gguf, size_t id) {
+  return gguf.source + ": tokenizer.ggml.tokens[" + std::to_string(id) + "]";
+}
+
 std::unique_ptr<Tokenizer> byte_pairs(const GgufContents& gguf) {
   // The whole of the original, in files whose word rules are only near to it.
   const std::string original = gguf.text("tokenizer.huggingface.json", "");
@@ -46,7 +62,8 @@ std::unique_ptr<Tokenizer> byte_pairs(const GgufContents& gguf) {
   file.rest = gguf_word_rules(gguf.text("tokenizer.ggml.pre"), gguf.source);
   Json added = Json::array();
   for (size_t id = 0; id < tokens.size(); ++id) {
-    file.vocabulary.add(tokens[id], static_cast<int64_t>(id), gguf.source);
+    file.vocabulary.add(valid(tokens[id], token_place(gguf, id)), static_cast<int64_t>(id),
+                        gguf.source);
     const PieceType type = token_type(gguf, types, id);
     if (type != PieceType::kControl && type != PieceType::kUserDefined) continue;
     added.push_back({{"id", id},
@@ -56,7 +73,9 @@ std::unique_ptr<Tokenizer> byte_pairs(const GgufContents& gguf) {
   }
   file.rest["added_tokens"] = std::move(added);
   std::string merges;
-  for (const std::string& merge : gguf.texts("tokenizer.ggml.merges")) merges += merge + "\n";
+  for (const std::string& merge : gguf.texts("tokenizer.ggml.merges")) {
+    merges += valid(merge, gguf.source + ": tokenizer.ggml.merges") + "\n";
+  }
   file.merges = parse_merges_txt(merges, gguf.source + ": tokenizer.ggml.merges");
   std::string text = write_tokenizer_json(file);
   auto tokenizer = std::make_unique<BpeTokenizer>(std::move(file), gguf.source);
@@ -76,7 +95,8 @@ std::unique_ptr<Tokenizer> pieces(const GgufContents& gguf) {
   for (size_t id = 0; id < tokens.size(); ++id) {
     const PieceType type = token_type(gguf, types, id);
     model.byte_fallback = model.byte_fallback || type == PieceType::kByte;
-    model.pieces.push_back({tokens[id], static_cast<float>(scores[id]), type});
+    model.pieces.push_back(
+        {valid(tokens[id], token_place(gguf, id)), static_cast<float>(scores[id]), type});
   }
   const auto spelling = [&](const char* key, const std::string& fallback) {
     const int64_t id = gguf.number(key, -1);
@@ -98,7 +118,8 @@ std::unique_ptr<Tokenizer> gguf_tokenizer(const std::filesystem::path& path) {
   const GgufContents& gguf = file.contents();
   const std::string model = gguf.text("tokenizer.ggml.model");
   std::unique_ptr<Tokenizer> tokenizer;
-  if (model == "gpt2") {
+  const bool whole = gguf.has("tokenizer.huggingface.json");
+  if (model == "gpt2" || (whole && model == "none")) {
     tokenizer = byte_pairs(gguf);
   } else if (model == "llama") {
     tokenizer = pieces(gguf);
@@ -119,7 +140,6 @@ std::unique_ptr<Tokenizer> gguf_tokenizer(const std::filesystem::path& path) {
     if (id >= 0 && std::find(ends.begin(), ends.end(), id) == ends.end()) ends.push_back(id);
   }
   const TokenId begin = id_of("tokenizer.ggml.bos_token_id");
-  tokenizer->set_special_ids(ends, begin);
 
   std::map<std::string, std::string> files = tokenizer->contents();
   Json generation = {{"eos_token_id", ends}};
@@ -131,18 +151,26 @@ std::unique_ptr<Tokenizer> gguf_tokenizer(const std::filesystem::path& path) {
     config["bos_token"] = tokenizer->token_text(begin);
   }
   const std::string chat = gguf.text("tokenizer.chat_template", "");
-  if (!chat.empty()) config["chat_template"] = chat;
-  if (gguf.has("tokenizer.ggml.add_bos_token")) {
-    config["add_bos_token"] = gguf.flag("tokenizer.ggml.add_bos_token", false);
+  if (!chat.empty()) {
+    config["chat_template"] = valid(chat, gguf.source + ": tokenizer.chat_template");
+  }
+  // llama.cpp's defaults: pieces begin with it, and so do the words of Llama 3.
+  const bool llama3 = !whole && model == "gpt2" && gguf_adds_begin(gguf.text("tokenizer.ggml.pre"));
+  if (gguf.has("tokenizer.ggml.add_bos_token") || !whole) {
+    config["add_bos_token"] =
+        gguf.flag("tokenizer.ggml.add_bos_token", begin >= 0 && (model == "llama" || llama3));
   }
   files["generation_config.json"] = generation.dump(2) + "\n";
   files["tokenizer_config.json"] = config.dump(2) + "\n";
   tokenizer->set_made_files(std::move(files));
+  tokenizer->read_special_tokens(Json::object(), gguf.source);
   return tokenizer;
 }
 
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& model) {
-  return is_gguf(model) ? gguf_tokenizer(model) : Tokenizer::load(model);
+  if (is_gguf(model)) return gguf_tokenizer(model);
+  if (!std::filesystem::is_directory(model)) check_model_path(model);
+  return Tokenizer::load(model);
 }
 
 }  // namespace zeroth

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "text/word_rules.h"
 
 namespace zeroth {
 namespace {
@@ -16,36 +17,91 @@ struct WordRules {
   bool single_digits;
   bool nfc;
   bool ignore_merges;
+  bool begins = false;                    // llama.cpp puts the begin token in front by default
+  std::vector<const char*> aliases = {};  // other names of the same rules
 };
 
-constexpr const char* kLlama3Words =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr const char* kQwen2Words =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char* kQwen35Words =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char* kTekkenWords =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char* kGpt4oWords =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 constexpr const char* kDeepseek3Words =
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 const std::vector<WordRules>& known_rules() {
   static const std::vector<WordRules> rules = {
-      {"gpt-2", {}, true, false, false, false},
+      {"gpt-2",
+       {},
+       true,
+       false,
+       false,
+       false,
+       false,
+       {"phi-2", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de", "gigachat", "a.x-4.0", "mellum",
+        "modern-bert", "exaone4", "mpt", "jais", "trillion", "granite-docling"}},
       {"olmo", {}, true, false, true, false},
-      {"smollm", {}, true, true, false, false},
+      {"smollm",
+       {},
+       true,
+       true,
+       false,
+       false,
+       false,
+       {"starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum2"}},
       {"qwen2", {kQwen2Words}, false, false, true, false},
-      {"llama-bpe", {kLlama3Words}, false, false, false, true},
+      // The same words without a normal form, which llama.cpp never applies.
+      {"deepseek-r1-qwen",
+       {kQwen2Words},
+       false,
+       false,
+       false,
+       false,
+       false,
+       {"kormo", "f2llmv2", "megrez", "stablelm2", "hunyuan", "solar-open", "grok-2"}},
+      {"qwen35", {kQwen35Words}, false, false, true, false},
+      {"llama-bpe",
+       {kLlama3Words},
+       false,
+       false,
+       false,
+       true,
+       true,
+       {"llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2",
+        "jina-v5-nano"}},
+      {"glm4", {kLlama3Words}, false, false, false, true, false, {"glm5"}},
+      {"dbrx", {kLlama3Words}, false, false, false, false, false, {"smaug-bpe", "chatglm-bpe"}},
+      {"tekken", {kTekkenWords}, false, false, false, true, true},
+      {"gpt-4o", {kGpt4oWords}, false, false, false, false, false, {"llama4", "kanana2"}},
       {"deepseek-v3",
        {R"(\p{N}{1,3})", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+", kDeepseek3Words},
        false,
        false,
        false,
-       false},
+       false,
+       false,
+       {"hunyuan-dense", "joyai-llm", "hy_v4"}},
       {"deepseek-llm",
        {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7a3]+"},
        false,
        true,
        false,
-       false},
+       false,
+       false,
+       {"deepseek-coder"}},
   };
   return rules;
+}
+
+const WordRules* find_rules(const std::string& name) {
+  for (const WordRules& rules : known_rules()) {
+    if (name == rules.name) return &rules;
+    for (const char* alias : rules.aliases) {
+      if (name == alias) return &rules;
+    }
+  }
+  return nullptr;
 }
 
 Json rules_document(const WordRules& rules) {
@@ -70,6 +126,7 @@ std::string known_names() {
   std::string known;
   for (const WordRules& rules : known_rules()) {
     known += std::string(known.empty() ? "" : ", ") + rules.name;
+    for (const char* alias : rules.aliases) known += std::string(", ") + alias;
   }
   return known;
 }
@@ -144,9 +201,7 @@ std::string describe_rules(const Json& document) {
 }  // namespace
 
 Json gguf_word_rules(const std::string& name, const std::string& source) {
-  for (const WordRules& rules : known_rules()) {
-    if (name == rules.name) return rules_document(rules);
-  }
+  if (const WordRules* rules = find_rules(name)) return rules_document(*rules);
   fail(source + ": tokenizer.ggml.pre is \"" + name + "\", whose word rules are not known",
        "known: " + known_names() + "; or use the model's tokenizer.json");
 }
@@ -157,6 +212,11 @@ std::string gguf_word_rules_name(const Json& document) {
     if (describe_rules(rules_document(rules)) == wanted) return rules.name;
   }
   return "";
+}
+
+bool gguf_adds_begin(const std::string& name) {
+  const WordRules* rules = find_rules(name);
+  return rules != nullptr && rules->begins;
 }
 
 std::string gguf_word_rules_known() { return known_names(); }

@@ -15,6 +15,10 @@ Json gguf_word_rules(const std::string& name, const std::string& source);
 // The name of the rules that a tokenizer.json (without its vocabulary) has; empty: none known.
 std::string gguf_word_rules_name(const Json& document);
 
+// Whether llama.cpp puts the begin token in front of texts under that name when the file does not
+// say.
+bool gguf_adds_begin(const std::string& name);
+
 // All names, for messages.
 std::string gguf_word_rules_known();
 

@@ -226,12 +226,13 @@ void write_tensor(const Tensor& tensor, FileWriter& file) {
 
 }  // namespace
 
-void write_gguf(const std::filesystem::path& path, const PolicyConfig& config,
-                const Parameters& parameters, const Tokenizer* tokenizer,
-                const GgufOptions& options) {
+std::string write_gguf(const std::filesystem::path& path, const PolicyConfig& config,
+                       const Parameters& parameters, const Tokenizer* tokenizer,
+                       const GgufOptions& options) {
   std::map<std::string, GgufValue> metadata = gguf_metadata(config);
+  std::string note;
   if (tokenizer != nullptr) {
-    add_gguf_tokenizer(*tokenizer, config.vocab_size, options.word_rules, metadata);
+    note = add_gguf_tokenizer(*tokenizer, config.vocab_size, options.word_rules, metadata);
   } else {
     metadata["tokenizer.ggml.model"] = std::string("none");
   }
@@ -256,6 +257,7 @@ void write_gguf(const std::filesystem::path& path, const PolicyConfig& config,
     file.close();
   }
   std::filesystem::rename(partial, path);
+  return note;
 }
 
 }  // namespace zeroth

@@ -24,20 +24,23 @@ struct GgufOptions {
   std::string word_rules;
 };
 
-// `tokenizer` may be null: the file then holds none. Throws Error, before anything is written, for
-// a config that llama.cpp cannot express (naming the feature), a tokenizer whose word rules it does
-// not know, and one with more tokens than the model; later for a full disk. The file appears under
-// its name only when it is whole.
-void write_gguf(const std::filesystem::path& path, const PolicyConfig& config,
-                const Parameters& parameters, const Tokenizer* tokenizer,
-                const GgufOptions& options);
+// `tokenizer` may be null: the file then holds none. Returns what llama.cpp cannot do with it, for
+// the user: a tokenizer whose word rules it does not know goes in for Zeroth alone; empty: nothing.
+// Throws Error, before anything is written, for a config that llama.cpp cannot express (naming the
+// feature) and for a tokenizer with more tokens than the model; later for a full disk. The file
+// appears under its name only when it is whole.
+std::string write_gguf(const std::filesystem::path& path, const PolicyConfig& config,
+                       const Parameters& parameters, const Tokenizer* tokenizer,
+                       const GgufOptions& options);
 
 // Metadata of a model without its tokenizer. Throws Error as above.
 std::map<std::string, GgufValue> gguf_metadata(const PolicyConfig& config);
 // rope_freqs.weight: Llama 3's divisor of every frequency; empty for other scalings.
 std::vector<float> gguf_rope_divisors(const PolicyConfig& config);
 // Adds tokenizer.* for a vocabulary of `vocab_size` tokens; ids without a token become unused ones.
-void add_gguf_tokenizer(const Tokenizer& tokenizer, int vocab_size, const std::string& word_rules,
-                        std::map<std::string, GgufValue>& metadata);
+// Returns a note as above.
+std::string add_gguf_tokenizer(const Tokenizer& tokenizer, int vocab_size,
+                               const std::string& word_rules,
+                               std::map<std::string, GgufValue>& metadata);
 
 }  // namespace zeroth

@@ -5,6 +5,7 @@
 #include "model/formats/gguf_word_rules.h"
 #include "model/formats/gguf_write.h"
 #include "text/sentencepiece_model.h"
+#include "text/tokenizer_ranks.h"
 #include "text/tokenizer_source.h"
 
 namespace zeroth {
@@ -28,9 +29,15 @@ class TokenList {
                std::to_string(texts_.size()) + " tokens",
            "use the tokenizer that belongs to the model");
     }
-    texts_[static_cast<size_t>(id)] = text;
-    types_[static_cast<size_t>(id)] = static_cast<double>(type);
-    scores_[static_cast<size_t>(id)] = score;
+    const auto at = static_cast<size_t>(id);
+    if (types_[at] != static_cast<double>(PieceType::kUnused) && texts_[at] != text) {
+      fail("the tokens \"" + texts_[at] + "\" and \"" + text + "\" both have id " +
+               std::to_string(id) + ", and a GGUF file has one token an id",
+           "put the added tokens into the vocabulary under ids of their own");
+    }
+    texts_[at] = text;
+    types_[at] = static_cast<double>(type);
+    scores_[at] = score;
   }
 
   void write(Metadata& out, bool scores) {
@@ -49,8 +56,8 @@ bool flag(const Json& json, const char* key, bool fallback) {
   return it != json.end() && it->is_boolean() ? it->get<bool>() : fallback;
 }
 
-void write_byte_pairs(const TokenizerFile& file, const std::string& rules, int vocab_size,
-                      Metadata& out) {
+void write_byte_pairs(const TokenizerFile& file, const Tokenizer& tokenizer,
+                      const std::string& rules, int vocab_size, Metadata& out) {
   TokenList tokens(vocab_size);
   for (TokenId id = 0; id < file.vocabulary.end(); ++id) {
     if (file.vocabulary.contains(id)) {
@@ -60,7 +67,11 @@ void write_byte_pairs(const TokenizerFile& file, const std::string& rules, int v
   const auto added = file.rest.find("added_tokens");
   if (added != file.rest.end()) {
     for (const Json& token : *added) {
-      tokens.set(token.value("id", int64_t{-1}), token_content(token),
+      // The id that it has here, which may not be the stored one; the model may have no row for a
+      // token that only a config names.
+      const TokenId id = tokenizer.token_id(token_content(token));
+      if (id >= vocab_size && !token.contains("id")) continue;
+      tokens.set(id, token_content(token),
                  flag(token, "special", false) ? PieceType::kControl : PieceType::kUserDefined);
     }
   }
@@ -72,7 +83,7 @@ void write_byte_pairs(const TokenizerFile& file, const std::string& rules, int v
   out["tokenizer.ggml.merges"] = std::move(merges);
 }
 
-void write_pieces(const SentencePieceModel& model, const Json& settings, int vocab_size,
+void write_pieces(const SentencePieceModel& model, const Tokenizer& tokenizer, int vocab_size,
                   Metadata& out) {
   if (model.kind != SentencePieceModel::Kind::kBpe) {
     fail("this SentencePiece model is not BPE", "llama.cpp's \"llama\" tokenizer merges pairs");
@@ -83,14 +94,11 @@ void write_pieces(const SentencePieceModel& model, const Json& settings, int voc
     tokens.set(static_cast<int64_t>(id), piece.text, piece.type, piece.score);
   }
   // Tokens that were added behind the model's own.
-  const auto added = settings.find("added_tokens_decoder");
-  if (added != settings.end() && added->is_object()) {
-    for (const auto& [key, token] : added->items()) {
-      const int64_t id = std::atoll(key.c_str());
-      if (id < static_cast<int64_t>(model.pieces.size())) continue;
-      tokens.set(id, token_content(token),
-                 flag(token, "special", false) ? PieceType::kControl : PieceType::kUserDefined);
-    }
+  const int end = std::min(tokenizer.vocab_size(), vocab_size);
+  for (TokenId id = static_cast<TokenId>(model.pieces.size()); id < end; ++id) {
+    const std::string text = tokenizer.token_text(id);
+    const bool control = tokenizer.decode(std::span(&id, 1), true).empty();
+    tokens.set(id, text, control ? PieceType::kControl : PieceType::kUserDefined);
   }
   tokens.write(out, true);
   out["tokenizer.ggml.model"] = std::string("llama");
@@ -107,52 +115,47 @@ void write_special_ids(const Tokenizer& tokenizer, Metadata& out) {
   if (tokenizer.bos_id() >= 0) out["tokenizer.ggml.bos_token_id"] = id(tokenizer.bos_id());
 }
 
-// Whether the tokenizer's own programs put the first token in front of a text.
-bool adds_first_token(const Tokenizer& tokenizer, const Json& settings, const Json& document) {
-  if (tokenizer.bos_id() < 0) return false;
-  const bool pieces = tokenizer.format() == TokenizerFormat::kSentencePiece;
-  const auto post = document.find("post_processor");
-  const bool processed =
-      post != document.end() &&
-      post->dump().find(Json(tokenizer.token_text(tokenizer.bos_id())).dump()) != std::string::npos;
-  return flag(settings, "add_bos_token", pieces || processed);
-}
-
 }  // namespace
 
-void add_gguf_tokenizer(const Tokenizer& tokenizer, int vocab_size, const std::string& word_rules,
-                        std::map<std::string, GgufValue>& metadata) {
+std::string add_gguf_tokenizer(const Tokenizer& tokenizer, int vocab_size,
+                               const std::string& word_rules,
+                               std::map<std::string, GgufValue>& metadata) {
+  std::string note;
   const Files files = tokenizer.contents();
-  const Json settings = tokenizer_settings(files, "the tokenizer");
-  Json document = Json::object();
   // A folder may hold both forms of a SentencePiece tokenizer; llama.cpp wants the model.
   const auto model = files.find("tokenizer.model");
   std::string rules = word_rules;
   TokenizerFile pairs;
-  const bool has_pairs = files.contains("tokenizer.json") || files.contains("vocab.json");
+  const bool has_pairs = holds_byte_pairs(files);
   if (has_pairs) {
     pairs = byte_pair_tokenizer(files, "the tokenizer");
-    document = pairs.rest;
-    if (rules.empty()) rules = gguf_word_rules_name(document);
+    if (rules.empty()) rules = gguf_word_rules_name(pairs.rest);
   }
   if (has_pairs && !rules.empty()) {
-    write_byte_pairs(pairs, rules, vocab_size, metadata);
+    write_byte_pairs(pairs, tokenizer, rules, vocab_size, metadata);
     if (!word_rules.empty()) {
       metadata["tokenizer.huggingface.json"] = write_tokenizer_json(pairs);
     }
-  } else if (model != files.end()) {
-    write_pieces(parse_sentencepiece_model(model->second, "tokenizer.model"), settings, vocab_size,
+  } else if (model != files.end() && !is_rank_file(model->second)) {
+    write_pieces(parse_sentencepiece_model(model->second, "tokenizer.model"), tokenizer, vocab_size,
                  metadata);
   } else {
-    fail("llama.cpp has no word rules equal to those of this tokenizer",
-         "name rules that come near with --word-rules (known: " + gguf_word_rules_known() +
-             "), which can change how llama.cpp cuts text, or leave the tokenizer out with "
-             "--no-tokenizer");
+    // llama.cpp would cut text into other tokens: it gets none, Zeroth gets the whole of it.
+    Metadata checked;  // its ids are those of the model
+    write_byte_pairs(pairs, tokenizer, rules, vocab_size, checked);
+    metadata["tokenizer.ggml.model"] = std::string("none");
+    metadata["tokenizer.huggingface.json"] = write_tokenizer_json(pairs);
+    note =
+        "llama.cpp has no word rules equal to those of this tokenizer: it loads the file, but "
+        "takes token ids only (Zeroth reads the tokenizer from it). Name rules that come near "
+        "with --word-rules to let it cut text, perhaps otherwise: " +
+        gguf_word_rules_known();
   }
   write_special_ids(tokenizer, metadata);
-  metadata["tokenizer.ggml.add_bos_token"] = adds_first_token(tokenizer, settings, document);
+  metadata["tokenizer.ggml.add_bos_token"] = !tokenizer.special().front.empty();
   const std::string chat = chat_template_text(files, "the tokenizer");
   if (!chat.empty()) metadata["tokenizer.chat_template"] = chat;
+  return note;
 }
 
 }  // namespace zeroth

@@ -153,7 +153,7 @@ TEST_SUITE("gguf write") {
     TempDir dir;
     const std::string text = "Hello  wörld 12345\n\n<think>1+2=3</think> 你好 don't  ";
     for (const std::string name :
-         {"smollm2", "gpt2", "mistral-v1", "qwen2-reduced", "deepseek-reduced", "llama3-rules"}) {
+         {"gpt2", "mistral-v1", "qwen2-reduced", "deepseek-reduced", "llama3-rules"}) {
       CAPTURE(name);
       const auto tokenizer = load_tokenizer("tests/data/tokenizers/" + name);
       Json json = read_json_file(fixture("llama") / "config.json");
@@ -167,22 +167,33 @@ TEST_SUITE("gguf write") {
       CHECK(back->decode(ids) == tokenizer->decode(ids));
       CHECK(back->eos_ids() == tokenizer->eos_ids());
     }
+    // Its vocabulary was cut, so that the library gives its added tokens the ids of words.
+    const auto cut = load_tokenizer("tests/data/tokenizers/smollm2");
+    CHECK(contains(cut->special().notes.at(0), "without holding it in its vocabulary"));
+    std::map<std::string, GgufValue> metadata;
+    CHECK(contains(error_of([&] { add_gguf_tokenizer(*cut, cut->vocab_size(), "", metadata); }),
+                   "both have id"));
   }
 
-  TEST_CASE("word rules that llama.cpp has not: named, or kept whole beside a near name") {
+  TEST_CASE(
+      "word rules that llama.cpp has not: kept whole for Zeroth alone, or beside a near name") {
     TempDir dir;
     const auto tokenizer = load_tokenizer("models/base");
     const ModelValues weights = load_values("models/base");
     const fs::path path = dir.path() / "m.gguf";
     const auto write = [&](const std::string& rules, const Tokenizer* of) {
-      write_gguf(path, weights.config, weights.parameters, of,
-                 {.type = GgmlType::kF32, .word_rules = rules});
+      return write_gguf(path, weights.config, weights.parameters, of,
+                        {.type = GgmlType::kF32, .word_rules = rules});
     };
-    CHECK(contains(error_of([&] { write("", tokenizer.get()); }), "--word-rules"));
-    CHECK(!fs::exists(path));
-    write("gpt-2", tokenizer.get());
     const std::string text = "Numbers 3 15: target 24";
+    CHECK(contains(write("", tokenizer.get()), "--word-rules"));
+    CHECK(GgufFile(path).contents().text("tokenizer.ggml.model") == "none");
     CHECK(load_tokenizer(path)->encode(text) == tokenizer->encode(text));
+    CHECK(load_tokenizer(path)->eos_ids() == tokenizer->eos_ids());
+    CHECK(write("gpt-2", tokenizer.get()).empty());
+    CHECK(load_tokenizer(path)->encode(text) == tokenizer->encode(text));
+    CHECK(write("", nullptr).empty());
+    CHECK(contains(error_of([&] { load_tokenizer(path); }), "none"));
     const auto large = load_tokenizer("tests/data/tokenizers/gpt2");
     CHECK(contains(error_of([&] { write("", large.get()); }), "the model has"));
   }

@@ -67,7 +67,7 @@ inline std::unique_ptr<Policy> tiny_policy(const std::string& kind, uint64_t see
 // Token 0 is special, token 1 is end-of-text, token i is a letter (every fourth one a pair).
 class LetterTokenizer : public Tokenizer {
  public:
-  LetterTokenizer() { eos_ = {1}; }
+  LetterTokenizer() { special_.ends = {1}; }
   std::vector<TokenId> encode(std::string_view text, bool) const override {
     std::vector<TokenId> ids;
     for (const char c : text) ids.push_back(2 + (c - 'a'));
