@@ -162,6 +162,7 @@ int run_demo(const Args& args) {
 
   save_on_interrupt();
   const auto run = TrainingRun::create(folder, config);
+  std::fputs(run->prompt_report().c_str(), stderr);
   const Measured before = measure(*run, options, run->background, "before");
   std::fprintf(stderr, "training: %lld steps of %d problems x %d samples, run folder %s\n",
                static_cast<long long>(config.steps), config.prompts_per_step,

@@ -12,8 +12,9 @@
 #include "model/config.h"
 #include "model/formats/checkpoint.h"
 #include "model/formats/gguf_model.h"
+#include "model/formats/model_folder.h"
+#include "rl/chat.h"
 #include "rollout/roofline.h"
-#include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace zeroth {
@@ -62,17 +63,21 @@ std::string expert_text(const PolicyConfig& c) {
 // The first of the files that a tokenizer is read from.
 std::string tokenizer_file(const std::filesystem::path& path) {
   if (is_gguf(path)) return "embedded";
-  for (const char* name : {"tokenizer.json", "vocab.json", "tokenizer.model"}) {
+  for (const char* name :
+       {"tokenizer.json", "vocab.json", "tokenizer.model", "tiktoken.model", "tekken.json"}) {
     if (std::filesystem::exists(path / name)) return name;
   }
   return "";
 }
 
-std::string chat_template_name(const Tokenizer& tokenizer) {
+// Whether the checkpoint's own chat template can be run.
+std::string chat_template_state(const Tokenizer& tokenizer) {
+  if (tokenizer.chat_template().empty()) return "none";
   try {
-    return ChatTemplate::recognise(tokenizer.chat_template(), "the tokenizer").name();
-  } catch (const Error&) {
-    return "not known: name one with template=NAME";
+    with_chat_template(std::string("chat"), tokenizer, "");
+    return "runs";
+  } catch (const Error& error) {
+    return error.what();
   }
 }
 
@@ -82,10 +87,14 @@ void describe_tokenizer(const std::filesystem::path& path, Json& out) {
   const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(path);
   out["tokens"] = tokenizer->vocab_size();
   out["end_tokens"] = tokenizer->eos_ids();
-  out["chat_template"] = chat_template_name(*tokenizer);
+  out["begin_tokens"] = tokenizer->special().front;
+  out["chat_template"] = chat_template_state(*tokenizer);
+  for (const std::string& note : tokenizer->special().notes) out["notes"].push_back(note);
 }
 
-void describe_files(const std::filesystem::path& path, const PolicyConfig& c, Json& out) {
+// The config with what the weights decide, and what the files hold.
+PolicyConfig described_config(const std::filesystem::path& path, Json& files) {
+  check_model_path(path);
   Json types = Json::object();
   if (is_gguf(path)) {
     const GgufFile file(path);
@@ -93,16 +102,17 @@ void describe_files(const std::filesystem::path& path, const PolicyConfig& c, Js
       const std::string key = "ggml type " + std::to_string(static_cast<uint32_t>(tensor.type));
       types[key] = types.value(key, 0) + 1;
     }
-    out["files"] = {path.filename().string()};
-    out["stored_types"] = types;
-    out["skipped_tensors"] = Json::array();
-    return;
+    files = {{"files", {path.filename().string()}},
+             {"stored_types", types},
+             {"skipped_tensors", Json::array()}};
+    return PolicyConfig::from_json(gguf_config(file), path.string());
   }
-  const Checkpoint checkpoint(path, c);
+  const Checkpoint checkpoint(path, PolicyConfig::from_file(path / "config.json"));
   for (const auto& [name, count] : checkpoint.report().dtypes) types[name] = count;
-  out["files"] = checkpoint.report().files;
-  out["stored_types"] = types;
-  out["skipped_tensors"] = checkpoint.report().skipped;
+  files = {{"files", checkpoint.report().files},
+           {"stored_types", types},
+           {"skipped_tensors", checkpoint.report().skipped}};
+  return checkpoint.config();
 }
 
 // Bytes that a row keeps for backward: the buffers of policy/decoder.h.
@@ -151,9 +161,8 @@ Json step_cost(const PolicyConfig& c, const DescribeOptions& o) {
 }
 
 Json describe(const std::filesystem::path& path, const DescribeOptions& options) {
-  const PolicyConfig c = is_gguf(path)
-                             ? PolicyConfig::from_json(gguf_config(GgufFile(path)), path.string())
-                             : PolicyConfig::from_file(path / "config.json");
+  Json report;
+  const PolicyConfig c = described_config(path, report);
   const ParameterCounts n = count_parameters(c);
   const double mib = 1 << 20;
   // float32: masters and packed copy to sample; gradient and two Adam moments on top to train.
@@ -173,8 +182,9 @@ Json describe(const std::filesystem::path& path, const DescribeOptions& options)
   out["cache_bytes_per_token"] = cache_token;
   out["activation_bytes_per_token"] = {{"full", activation_bytes(c)},
                                        {"checkpoint", 4.0 * (c.layers + 1) * c.width}};
+  out["notes"] = c.notes;
   describe_tokenizer(path, out);
-  describe_files(path, c, out);
+  for (const auto& [key, value] : report.items()) out[key] = value;
   out["step"] = step_cost(c, options);
   return out;
 }

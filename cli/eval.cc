@@ -7,6 +7,7 @@
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/output.h"
 #include "cli/task_notes.h"
 #include "cli/usage.h"
 #include "core/config.h"
@@ -31,6 +32,7 @@ struct EvalCommand {
   std::string split = "held_out";
   std::string save;
   SamplingConfig sampling;
+  PromptConfig prompt;
   int batch = 256;
   int cache_mb = 1024;
   bool json = false;
@@ -44,6 +46,7 @@ struct EvalCommand {
     v("split", split, "problems to use", Choice{{"held_out", "train"}});
     v("save", save, "write every completion with its verdicts to this JSONL file");
     sampling.fields(v);
+    prompt.fields(v);
     v("batch", batch, "completions decoded together; never changes them", Range{1, 65536});
     v("cache_mb", cache_mb, "memory bound of the KV cache in MiB", Range{1, 1 << 20});
     v("json", json, "print one JSON object");
@@ -79,9 +82,10 @@ int run_eval(const Args& args) {
   const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(command.model);
   const TaskSpec spec = parse_task_spec(command.task);
   const std::unique_ptr<Task> task =
-      make_task(spec.name, with_chat_template(spec.options, *tokenizer));
+      make_task(spec.name, with_chat_template(spec.options, *tokenizer, command.prompt.date));
   print_task_notes(*task);
   const WeightsPtr weights = load_weights(command.model);
+  print_notes(weights->config().notes);
   EngineConfig engine_config;
   engine_config.max_batch = command.batch;
   engine_config.cache_mb = command.cache_mb;
@@ -92,9 +96,11 @@ int run_eval(const Args& args) {
   options.samples = command.samples;
   options.sampling = command.sampling;
   options.seed = command.seed;
+  options.bos = command.prompt.bos;
   options.split = command.split == "train" ? Split::kTrain : Split::kHeldOut;
   options.stop = &stop;
-  const PromptScreen screen(*task, *tokenizer, weights->config().max_position,
+  const PromptEncoder prompts(*tokenizer, options.bos);
+  const PromptScreen screen(*task, prompts, weights->config().max_position,
                             command.sampling.max_tokens, {}, options.split);
   for (const std::string& line : screen.lines()) std::fprintf(stderr, "%s\n", line.c_str());
   options.screen = &screen;
@@ -122,6 +128,11 @@ int run_eval(const Args& args) {
   if (options.n > available) {
     std::fprintf(stderr, "the split has %lld problems, all of them are used\n",
                  static_cast<long long>(available));
+  }
+  if (available > 0) {
+    const Problem first = task->problem(options.split, 0);
+    const auto ids = encode_prompt(prompts, *task, first);
+    std::fputs(prompts.report("prompt of problem 0", ids).c_str(), stderr);
   }
   Background background;
   options.background = &background;

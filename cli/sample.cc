@@ -18,6 +18,7 @@
 #include "rl/chat.h"
 #include "rollout/local_sampler.h"
 #include "tasks/options.h"
+#include "text/prompt.h"
 #include "text/tokenizer.h"
 
 namespace zeroth {
@@ -28,7 +29,9 @@ struct SampleOptions {
   std::string prompt;
   std::string prompt_file;
   std::string prompt_template;
-  bool bos = false;
+  std::string system;
+  Json chat_variables = Json::object();
+  PromptConfig placing;
   int n = 1;
   int batch = 64;
   uint64_t seed = 0;
@@ -42,9 +45,11 @@ struct SampleOptions {
     v("prompt_file", prompt_file, "file whose whole content is the prompt");
     v("template", prompt_template,
       "put the prompt as a question: chat (the checkpoint's own), chatml, llama3, deepseek, "
-      "mistral, "
-      "r1_zero, .. or a text with {question}; empty: as it is");
-    v("bos", bos, "put the begin-of-text token before the prompt");
+      "mistral, r1_zero, .. or a text with {question}; empty: as it is");
+    v("system", system, "with a chat template: the text of a system turn in front of the prompt");
+    v("chat_variables", chat_variables,
+      "with template chat: what the template may ask for, such as {\"enable_thinking\": false}");
+    placing.fields(v);
     v("n", n, "completions", Range{1, 1 << 24});
     v("batch", batch, "completions decoded together; never changes them", Range{1, 65536});
     v("seed", seed, "names the random draws");
@@ -62,20 +67,16 @@ std::vector<TokenId> prompt_tokens(const SampleOptions& options, const Tokenizer
     }
     text = read_file(options.prompt_file, uint64_t{1} << 28);
   }
-  if (!options.prompt_template.empty()) {
-    ResponseOptions response;
-    response.prompt_template = with_chat_template(options.prompt_template, tokenizer);
-    text = response.render(text);
-  }
-  std::vector<TokenId> tokens = tokenizer.encode(text);
-  if (options.bos) {
-    if (tokenizer.bos_id() < 0) {
-      fail_usage("zeroth sample: --bos, but this tokenizer has no begin-of-text token",
-                 "leave --bos out");
-    }
-    tokens.insert(tokens.begin(), tokenizer.bos_id());
-  }
+  ResponseOptions response;
+  response.prompt_template = options.prompt_template.empty() ? "bare" : options.prompt_template;
+  response.prompt_template =
+      with_chat_template(response.prompt_template, tokenizer, options.placing.date);
+  response.system = options.system;
+  response.chat_variables = options.chat_variables;
+  const PromptEncoder prompts(tokenizer, options.placing.bos);
+  std::vector<TokenId> tokens = prompts.encode(response.render(text), response.is_chat());
   if (tokens.empty()) fail_usage("zeroth sample: the prompt is empty", "give --prompt TEXT");
+  std::fputs(prompts.report("the prompt", tokens).c_str(), stderr);
   return tokens;
 }
 
@@ -142,6 +143,7 @@ int run_sample(const Args& args) {
   request.samples = options.n;
   request.sampling = options.sampling;
   const WeightsPtr weights = load_weights(options.model);
+  print_notes(weights->config().notes);
 
   EngineConfig config;
   config.max_batch = options.batch;

@@ -133,6 +133,7 @@ int run_train(const Args& args) {
   std::fprintf(stderr, "run %s: step %lld of %lld\n", folder.c_str(),
                static_cast<long long>(run->first_step), static_cast<long long>(config.steps));
   print_task_notes(*run->task);
+  std::fputs(run->prompt_report().c_str(), stderr);
   const TrainSummary summary = train(*run, &stop, note_progress);
   const Json result = {{"run", folder},
                        {"steps", summary.steps},

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "fuzz/cpu_limit.h"
-#include "text/conversation.h"
+#include "text/chat_template.h"
 
 namespace {
 
@@ -32,7 +32,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   const CpuLimit limit(8);
   try {
-    const ConversationTemplate chat(text, {{"bos_token", "<s>"}}, {2026, 3, 7, 9, 5, 4}, "fuzz");
+    const ChatTemplate chat(text, {{"bos_token", "<s>"}}, {2026, 3, 7, 9, 5, 4}, "fuzz");
     chat.render(conversation());
   } catch (const Error&) {
   }

@@ -107,6 +107,8 @@ class Doctor {
     if (!again) {
       for (const auto* lines : {&run->screen->lines(), &run->evaluations->lines()})
         result_.warnings.insert(result_.warnings.end(), lines->begin(), lines->end());
+      const auto& notes = run->tokenizer->special().notes;
+      result_.warnings.insert(result_.warnings.end(), notes.begin(), notes.end());
     }
     int64_t draws = 0;
     Rollout rollout;

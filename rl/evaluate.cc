@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/interrupted.h"
+#include "rl/chat.h"
 #include "rl/grading.h"
 
 namespace zeroth {
@@ -22,7 +23,7 @@ struct Chunk {
 
 // The next `count` problems from `next` on that can be sampled from, fewer at the end of the split;
 // `next` is moved.
-Chunk next_chunk(const Tokenizer& tokenizer, const Task& task, const EvalOptions& options,
+Chunk next_chunk(const PromptEncoder& prompts, const Task& task, const EvalOptions& options,
                  int64_t count, int64_t& next, int64_t& skipped) {
   Chunk chunk;
   const int64_t size = task.size(options.split);
@@ -35,7 +36,7 @@ Chunk next_chunk(const Tokenizer& tokenizer, const Task& task, const EvalOptions
     for (size_t i = 0; i < indices.size(); ++i) {
       Group group;
       group.problem = std::move(problems[i]);
-      group.prompt_tokens = tokenizer.encode(group.problem.prompt);
+      group.prompt_tokens = encode_prompt(prompts, task, group.problem);
       if (options.screen != nullptr && options.screen->skips(group.problem, group.prompt_tokens)) {
         ++skipped;
         continue;
@@ -94,6 +95,7 @@ EvalReport evaluate(Sampler& sampler, const Tokenizer& tokenizer, const Task& ta
       sampling.stop.push_back(stop);
     }
   }
+  const PromptEncoder prompts(tokenizer, options.bos);
   Evaluation evaluation(task.name());
   int64_t done = 0;
   const auto finished = [&] {
@@ -105,7 +107,7 @@ EvalReport evaluate(Sampler& sampler, const Tokenizer& tokenizer, const Task& ta
   int64_t next = 0, sampled = 0, skipped = 0;
   while (sampled < problems) {
     Chunk chunk =
-        next_chunk(tokenizer, task, options, std::min(most, problems - sampled), next, skipped);
+        next_chunk(prompts, task, options, std::min(most, problems - sampled), next, skipped);
     if (chunk.groups.empty()) break;
     sampled += static_cast<int64_t>(chunk.groups.size());
     sample_groups(sampler, options, sampling, chunk, finished);

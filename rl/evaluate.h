@@ -9,15 +9,16 @@
 #include "rollout/sampler.h"
 #include "tasks/evaluation.h"
 #include "tasks/task.h"
-#include "text/tokenizer.h"
+#include "text/prompt.h"
 
 namespace zeroth {
 
 struct EvalOptions {
-  int64_t n = 512;          // problems, the first n of the split; all when it has fewer
-  int samples = 1;          // completions of each
-  SamplingConfig sampling;  // the task's stop strings are added
-  uint64_t seed = 0;        // names the draws
+  int64_t n = 512;           // problems, the first n of the split; all when it has fewer
+  int samples = 1;           // completions of each
+  SamplingConfig sampling;   // the task's stop strings are added
+  uint64_t seed = 0;         // names the draws
+  std::string bos = "auto";  // see text/prompt.h
   Split split = Split::kHeldOut;
   // Problems that it leaves out are replaced by the next ones; null: none is left out.
   const PromptScreen* screen = nullptr;

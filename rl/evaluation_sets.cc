@@ -38,6 +38,7 @@ EvalOptions options_of(const RunConfig& config, int problems, int samples, doubl
   options.sampling.temperature = temperature;
   if (max_tokens > 0) options.sampling.max_tokens = max_tokens;
   options.seed = config.seed;
+  options.bos = config.prompt.bos;
   return options;
 }
 
@@ -62,14 +63,16 @@ EvaluationSets::EvaluationSets(const RunConfig& config, const Task& task,
                "write [{\"name\": .., \"task\": {\"name\": .., \"options\": {..}}}, ..]");
   }
   for (const Json& json : own.sets) add(json);
+  const PromptEncoder prompts(tokenizer, config.prompt.bos);
   for (Set& set : sets_) {
     if (set.task_options.is_null()) continue;  // the run's own
     const std::string name = set.task_options.at("name").get<std::string>();
-    set.owned = make_task(name, with_chat_template(set.task_options.at("options"), tokenizer));
+    set.owned = make_task(
+        name, with_chat_template(set.task_options.at("options"), tokenizer, config.prompt.date));
     set.task = set.owned.get();
-    set.screen = std::make_unique<PromptScreen>(*set.task, tokenizer, context,
-                                                set.options.sampling.max_tokens, config.data,
-                                                set.options.split);
+    set.screen =
+        std::make_unique<PromptScreen>(*set.task, prompts, context, set.options.sampling.max_tokens,
+                                       config.data, set.options.split);
     set.options.screen = set.screen.get();
     for (const std::string& line : set.screen->lines()) lines_.push_back(set.prefix + " " + line);
   }

@@ -50,11 +50,12 @@ class Pretrainer {
         corpus_(make_corpus(config.corpus.name, config.corpus.options)),
         policy_(from ? Policy::load(from->folder) : initial_policy(config)),
         optimizer_(policy_->parameters(), config.optimizer),
-        batches_(*corpus_, *tokenizer_, config.seed, config.batch_tokens),
+        batches_(*corpus_, *tokenizer_, config.seed, config.batch_tokens, config.bos),
         grads_(policy_->parameters().values().size()) {
-    if (tokenizer_->vocab_size() > policy_->config().vocab_size) {
-      fail("the tokenizer has " + std::to_string(tokenizer_->vocab_size()) +
-               " tokens, the model's vocab_size is " + std::to_string(policy_->config().vocab_size),
+    const int tokens = tokenizer_->vocab_size() - tokenizer_->special().named_only;
+    if (tokens > policy_->config().vocab_size) {
+      fail("the tokenizer has " + std::to_string(tokens) + " tokens, the model's vocab_size is " +
+               std::to_string(policy_->config().vocab_size),
            "raise vocab_size in the model's config.json");
     }
     if (!from) return;
@@ -93,6 +94,7 @@ class Pretrainer {
   }
 
   int64_t num_tokens() const { return num_tokens_; }
+  std::string prompt_report() const { return batches_.report(); }
 
  private:
   // Gradient of the mean -log p over the batch's loss tokens; returns that mean.
@@ -152,17 +154,26 @@ void print_progress(int64_t step, int64_t steps, const Json& row, double seconds
 }  // namespace
 
 DocumentBatches::DocumentBatches(const Corpus& corpus, const Tokenizer& tokenizer, uint64_t seed,
-                                 int64_t batch_tokens)
-    : corpus_(corpus), tokenizer_(tokenizer), seed_(seed), batch_tokens_(batch_tokens) {
+                                 int64_t batch_tokens, const std::string& bos)
+    : corpus_(corpus),
+      tokenizer_(tokenizer),
+      prompts_(tokenizer, bos),
+      seed_(seed),
+      batch_tokens_(batch_tokens) {
   if (tokenizer.eos_ids().empty()) {
     fail("the tokenizer names no end-of-text token, so a response would never end",
          "give it an eos_token_id in generation_config.json");
   }
 }
 
+std::string DocumentBatches::report() const {
+  const Document document = corpus_.document(seed_, 0);
+  return prompts_.report("prompt of document 0", prompts_.encode(document.prompt, false));
+}
+
 std::vector<TokenId> DocumentBatches::encode(int64_t index, int64_t& prompt_tokens) const {
   const Document document = corpus_.document(seed_, index);
-  std::vector<TokenId> tokens = tokenizer_.encode(document.prompt);
+  std::vector<TokenId> tokens = prompts_.encode(document.prompt, false);
   // Prompt and response are encoded apart, because sampling continues the prompt's own tokens.
   prompt_tokens = static_cast<int64_t>(tokens.size());
   const std::vector<TokenId> response = tokenizer_.encode(document.response);
@@ -224,6 +235,7 @@ PretrainSummary pretrain(const PretrainConfig& config, const fs::path& folder, b
   }
   const auto checkpoint = resume ? checkpoint_to_resume(folder, "pretrain") : std::nullopt;
   Pretrainer trainer(config, folder, checkpoint);
+  std::fputs(trainer.prompt_report().c_str(), stderr);
   write_run_config(folder, dump);
   RunRecorder recorder = make_recorder(folder, config.steps);
   int64_t step = checkpoint ? checkpoint->step : 0;

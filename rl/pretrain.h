@@ -11,7 +11,7 @@
 #include "policy/packing.h"
 #include "rl/optimizer.h"
 #include "tasks/corpora/corpus.h"
-#include "text/tokenizer.h"
+#include "text/prompt.h"
 
 namespace zeroth {
 
@@ -33,6 +33,7 @@ struct PretrainConfig {
   uint64_t seed = 0;
   int64_t steps = 1000;
   int64_t batch_tokens = 1600;
+  std::string bos = "auto";
   double router_aux_coef = 0.01;
   OptimizerConfig optimizer;
   int64_t checkpoint_every = 500;
@@ -51,6 +52,9 @@ struct PretrainConfig {
     v("steps", steps, "updates", Range{1, 1e9});
     v("batch_tokens", batch_tokens, "most input tokens of an update, prompts included",
       Range{16, 1e9});
+    v("bos", bos,
+      "the begin-of-text token of documents: auto = as the tokenizer says, always, never",
+      Choice{{"auto", "always", "never"}});
     v("router_aux_coef", router_aux_coef, "weight of the load-balancing loss; 0 = off",
       Range{0, 100});
     v("optimizer", optimizer, "AdamW and its schedule");
@@ -71,12 +75,14 @@ class DocumentBatches {
  public:
   // Throws Error when the tokenizer has no end-of-text token.
   DocumentBatches(const Corpus& corpus, const Tokenizer& tokenizer, uint64_t seed,
-                  int64_t batch_tokens);
+                  int64_t batch_tokens, const std::string& bos = "auto");
 
   // Lays out the next batch. `next` is the index of the first document that was not used yet; it is
   // moved.
   void build(int64_t& next);
   const PackedBatch& packed() const { return packed_; }
+  // The prompt of document 0 as the policy sees it.
+  std::string report() const;
   // One entry per response row.
   const std::vector<int32_t>& target() const { return target_; }
 
@@ -85,6 +91,7 @@ class DocumentBatches {
 
   const Corpus& corpus_;
   const Tokenizer& tokenizer_;
+  PromptEncoder prompts_;
   uint64_t seed_;
   int64_t batch_tokens_;
   PackedBatch packed_;

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
+#include "rl/chat.h"
 
 namespace zeroth {
 namespace {
@@ -71,7 +72,7 @@ struct PromptScreen::Found {
   std::string longest_place;
 };
 
-PromptScreen::Found PromptScreen::measure(const Task& task, const Tokenizer& tokenizer,
+PromptScreen::Found PromptScreen::measure(const Task& task, const PromptEncoder& prompts,
                                           Split split) const {
   Found found;
   const int64_t size = measured_problems(task, split);
@@ -83,7 +84,7 @@ PromptScreen::Found PromptScreen::measure(const Task& task, const Tokenizer& tok
     const auto look = [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const Problem problem = task.problem(split, first + i);
-        rows[i].tokens = tokenizer.encode(problem.prompt).size();
+        rows[i].tokens = encode_prompt(prompts, task, problem).size();
         rows[i].prompt_hash = std::hash<std::string>()(problem.prompt);
         rows[i].id = problem.id;
         rows[i].origin = task.origin(split, first + i);
@@ -138,13 +139,13 @@ PromptScreen::Found PromptScreen::measure(const Task& task, const Tokenizer& tok
   return found;
 }
 
-PromptScreen::PromptScreen(const Task& task, const Tokenizer& tokenizer, int64_t context,
+PromptScreen::PromptScreen(const Task& task, const PromptEncoder& prompts, int64_t context,
                            int64_t max_tokens, const DataConfig& config, std::optional<Split> only)
     : context_(context), max_tokens_(max_tokens) {
   std::vector<std::string> bad, suspect;
   for (const Split split : {Split::kTrain, Split::kHeldOut}) {
     if (only && *only != split) continue;
-    const Found found = measure(task, tokenizer, split);
+    const Found found = measure(task, prompts, split);
     for (const Found::Row& row : found.bad) {
       bad.push_back(row.text);
       left_out_.insert(row.id);

@@ -10,7 +10,7 @@
 
 #include "core/config.h"
 #include "tasks/task.h"
-#include "text/tokenizer.h"
+#include "text/prompt.h"
 
 namespace zeroth {
 
@@ -35,7 +35,7 @@ class PromptScreen {
   // Measures the prompts of both splits, or of `only`: all of a task that reads files, some of a
   // task that makes its problems. `context` is the policy's, in tokens. Throws Error naming the
   // rows when the config refuses one, or when no training prompt is left.
-  PromptScreen(const Task& task, const Tokenizer& tokenizer, int64_t context, int64_t max_tokens,
+  PromptScreen(const Task& task, const PromptEncoder& prompts, int64_t context, int64_t max_tokens,
                const DataConfig& config, std::optional<Split> only = std::nullopt);
 
   // Whether a problem of the task is left out, with its prompt in tokens. Problems that were not
@@ -48,7 +48,7 @@ class PromptScreen {
 
  private:
   struct Found;
-  Found measure(const Task& task, const Tokenizer& tokenizer, Split split) const;
+  Found measure(const Task& task, const PromptEncoder& prompts, Split split) const;
 
   int64_t context_, max_tokens_;
   std::unordered_set<std::string> left_out_;  // ids of measured problems

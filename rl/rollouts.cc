@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/interrupted.h"
+#include "rl/chat.h"
 #include "rl/draw.h"
 #include "rl/grading.h"
 
@@ -76,7 +77,7 @@ Rollouts::Rollouts(const RunConfig& config, const Task& task, const Tokenizer& t
                    Sampler& sampler, Background* background, const PromptScreen* screen)
     : config_(config),
       task_(task),
-      tokenizer_(tokenizer),
+      prompts_(tokenizer, config.prompt.bos),
       sampler_(sampler),
       background_(background),
       screen_(screen),
@@ -114,7 +115,7 @@ Rollouts::Drawn Rollouts::draw(int count, int64_t& draws, std::vector<int64_t>& 
     for (size_t i = 0; i < missing; ++i) {
       Group group;
       group.problem = std::move(problems[i]);
-      group.prompt_tokens = tokenizer_.encode(group.problem.prompt);
+      group.prompt_tokens = encode_prompt(prompts_, task_, group.problem);
       if (screen_ != nullptr && screen_->skips(group.problem, group.prompt_tokens)) {
         if (++rollout.skipped_prompts > most_skips) {
           fail("task " + task_.name() + ": " + std::to_string(rollout.skipped_prompts) +

@@ -11,7 +11,7 @@
 #include "rollout/sampler.h"
 #include "tasks/curriculum.h"
 #include "tasks/task.h"
-#include "text/tokenizer.h"
+#include "text/prompt.h"
 
 namespace zeroth {
 
@@ -63,7 +63,7 @@ class Rollouts {
 
   const RunConfig& config_;
   const Task& task_;
-  const Tokenizer& tokenizer_;
+  PromptEncoder prompts_;
   Sampler& sampler_;
   Background* background_;
   const PromptScreen* screen_;

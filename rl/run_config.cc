@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "rl/run_folder.h"
+#include "text/jinja/template.h"
 
 namespace zeroth {
 namespace {
@@ -43,6 +44,7 @@ void check_run_config(const RunConfig& config) {
   config.shaping.check();
   refuse_equal_samples(config);
   check_keep_best(config);
+  if (!config.prompt.date.empty()) jinja::parse_date(config.prompt.date, "prompt.date");
   if (config.sampling.temperature <= 0) {
     fail_usage("sampling.temperature = 0: greedy samples of a group are all equal",
                "train with a temperature above 0, for example 1");

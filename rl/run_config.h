@@ -20,6 +20,7 @@
 #include "rollout/engine_config.h"
 #include "rollout/sampling_config.h"
 #include "tasks/curriculum.h"
+#include "text/prompt.h"
 
 namespace zeroth {
 
@@ -64,6 +65,7 @@ struct RunConfig {
   std::string model = "models/base";
   TaskConfig task;
   DataConfig data;
+  PromptConfig prompt;
   uint64_t seed = 0;
   int64_t steps = 100;
   int prompts_per_step = 16;
@@ -92,6 +94,7 @@ struct RunConfig {
     v("model", model, "base checkpoint: a Hugging Face directory");
     v("task", task, "what is trained");
     v("data", data, "rows that cannot be used, or look like mistakes");
+    v("prompt", prompt, "begin token and date of the prompts");
     v("seed", seed, "of every random draw");
     v("steps", steps, "rollout and update rounds", Range{1, 1e9});
     v("prompts_per_step", prompts_per_step, "problems per step", Range{1, 65536});

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "core/error.h"
+#include "core/terminal.h"
 #include "core/version.h"
 #include "kernels/limits.h"
 #include "model/formats/gguf_model.h"
@@ -13,6 +14,7 @@
 #include "rl/recording_gaps.h"
 #include "rollout/local_sampler.h"
 #include "rollout/roofline.h"
+#include "text/jinja/template.h"
 
 namespace zeroth {
 namespace {
@@ -74,11 +76,16 @@ TrainingRun::TrainingRun(const fs::path& path, const RunConfig& run_config)
 
 void TrainingRun::open(const fs::path& model, const fs::path& reference_model) {
   tokenizer = load_tokenizer(model);
-  task = make_task(config.task.name, with_chat_template(config.task.options, *tokenizer));
+  task = make_task(config.task.name,
+                   with_chat_template(config.task.options, *tokenizer, config.prompt.date));
   tokenizer_files = read_tokenizer_files(*tokenizer);
   policy = Policy::load(model);
+  for (const std::string& note : policy->config().notes) {
+    std::fprintf(stderr, "note: %s\n", printable(note).c_str());
+  }
   const int64_t context = policy->config().max_position;
-  screen = std::make_unique<PromptScreen>(*task, *tokenizer, context, config.sampling.max_tokens,
+  const PromptEncoder prompts(*tokenizer, config.prompt.bos);
+  screen = std::make_unique<PromptScreen>(*task, prompts, context, config.sampling.max_tokens,
                                           config.data);
   evaluations = std::make_unique<EvaluationSets>(config, *task, *screen, *tokenizer, context);
   for (const auto* lines : {&screen->lines(), &evaluations->lines()}) {
@@ -156,6 +163,9 @@ void TrainingRun::restore(const TrainingCheckpoint& checkpoint, const ResumeOpti
 
 std::unique_ptr<TrainingRun> TrainingRun::create(const fs::path& folder, const RunConfig& config) {
   std::unique_ptr<TrainingRun> run(new TrainingRun(folder, config));
+  // A chat template may write the date: the run keeps the one it began with.
+  std::string& date = run->config.prompt.date;
+  if (date.empty()) date = jinja::to_string(jinja::current_date());
   refuse_old_run(folder, "train");
   run->open(config.model, config.model);
   run->notes.inputs = run->fingerprint();
@@ -173,6 +183,7 @@ std::unique_ptr<TrainingRun> TrainingRun::resume(const fs::path& folder, const R
     // Read as a config, so that fields that are newer than the run have their defaults.
     RunConfig before = read_run_config(folder / "config.json", {});
     recorded = dump_config(before);
+    if (run->config.prompt.date.empty()) run->config.prompt.date = before.prompt.date;
     refuse_other_run(folder, recorded, dump_config(run->config), free_fields(), options.changed);
   }
   if (checkpoint && config.steps < checkpoint->step) {
@@ -240,6 +251,12 @@ void TrainingRun::note_resumption(const Json& recorded) {
   for (const std::string& line : recording_gaps(folder, first_step, config.record))
     std::fprintf(stderr, "%s\n", line.c_str());
   write_run_config(folder, std::move(wanted), notes);
+}
+
+std::string TrainingRun::prompt_report() const {
+  const PromptEncoder prompts(*tokenizer, config.prompt.bos);
+  const Problem problem = task->problem(Split::kTrain, 0);
+  return prompts.report("prompt of problem 0", encode_prompt(prompts, *task, problem));
 }
 
 void TrainingRun::save(int64_t step) {

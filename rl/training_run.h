@@ -61,6 +61,8 @@ struct TrainingRun {
   // that they are still in place, so that one is written. Throws Error(kUsage) when the row, which
   // must have the metric if `expected`, has not.
   void consider_best(int64_t step, const Json& row, bool expected, bool can_save);
+  // The prompt of training problem 0 as the policy sees it; see PromptEncoder::report.
+  std::string prompt_report() const;
 
   std::filesystem::path folder;
   RunConfig config;

@@ -214,6 +214,12 @@ std::string MixtureTask::cluster(const Problem& problem) const {
   return std::to_string(part) + ":" + parts_.at(part).task->cluster(own);
 }
 
+bool MixtureTask::is_chat(const Problem& problem) const {
+  size_t part = 0;
+  const Problem own = inner(problem, &part);
+  return parts_.at(part).task->is_chat(own);
+}
+
 std::unique_ptr<Task> make_mixture(const Json& json) {
   MixtureOptions options;
   load_config(options, json, "task mixture");

@@ -38,6 +38,7 @@ class MixtureTask : public Task {
   std::string gold_completion(const Problem& problem) const override;
   std::vector<std::string> stop_strings() const override;
   std::string cluster(const Problem& problem) const override;
+  bool is_chat(const Problem& problem) const override;
   bool grades_here() const override;
   std::vector<std::string> notes() const override;
 

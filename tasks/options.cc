@@ -1,7 +1,10 @@
 #include "tasks/options.h"
 
-#include <optional>
+#include <memory>
+#include <mutex>
 
+#include "core/error.h"
+#include "text/chat_shape.h"
 #include "text/chat_template.h"
 
 namespace zeroth {
@@ -18,13 +21,46 @@ constexpr std::string_view kR1Zero =
     "that is, <think> "
     "reasoning here </think> <answer> answer here </answer>. User: {question}. Assistant:";
 
-// With a chat template, its shape; "chat:TEXT" is a checkpoint's own template in Jinja.
-std::optional<ChatTemplate> chat_template_of(const std::string& name) {
-  if (name == "chatml" || name == "llama3" || name == "deepseek" || name == "mistral") {
-    return ChatTemplate::named(name);
+constexpr std::string_view kOwn = "chat:";
+
+Json user_turn(std::string_view question) {
+  return Json::array({{{"role", "user"}, {"content", std::string(question)}}});
+}
+
+std::shared_ptr<const ChatTemplate> parse_own_template(const std::string& name) {
+  const Json parts = parse_json(name.substr(kOwn.size()), "the chat template");
+  const std::string source = "the checkpoint's chat template";
+  return std::make_shared<ChatTemplate>(
+      parts.at("template").get<std::string>(), parts.at("special_tokens"),
+      jinja::parse_date(parts.at("date").get<std::string>(), "the date"), source);
+}
+
+// Parsed once: every problem asks for it.
+std::shared_ptr<const ChatTemplate> own_template(const std::string& name) {
+  static std::mutex mutex;
+  static std::vector<std::pair<std::string, std::shared_ptr<const ChatTemplate>>> known;
+  const std::lock_guard lock(mutex);
+  for (const auto& [text, parsed] : known) {
+    if (text == name) return parsed;
   }
-  if (!name.starts_with("chat:")) return std::nullopt;
-  return ChatTemplate::recognise(std::string_view(name).substr(5), "the checkpoint's tokenizer");
+  if (known.size() >= 16) known.erase(known.begin());
+  return known.emplace_back(name, parse_own_template(name)).second;
+}
+
+bool is_own(const std::string& name) { return name.starts_with(kOwn); }
+
+std::vector<ChatTurn> plain_turns(const Json& messages, const std::string& place) {
+  std::vector<ChatTurn> turns;
+  for (const Json& message : messages) {
+    if (!message.is_object() || !message.contains("role") || !message["role"].is_string() ||
+        !message.contains("content") || !message["content"].is_string()) {
+      fail(place +
+               ": a chat message without text in role and content: " + message.dump().substr(0, 80),
+           "messages look like {\"role\": \"user\", \"content\": \"..\"}");
+    }
+    turns.push_back({message["role"].get<std::string>(), message["content"].get<std::string>()});
+  }
+  return turns;
 }
 
 std::string template_text(const std::string& name) {
@@ -32,7 +68,6 @@ std::string template_text(const std::string& name) {
   if (name == "plain") return std::string(kQuestion) + "\n";
   if (name == "r1_zero") return std::string(kR1Zero);
   if (name == "r1_zero_think") return std::string(kR1Zero) + " <think>";
-  if (const auto chat = chat_template_of(name)) return chat->question_text();
   if (name == "chat") {
     fail_usage("template \"chat\" is the checkpoint's own, and no checkpoint is at hand here",
                "name the template: chatml, llama3, deepseek or mistral");
@@ -48,29 +83,59 @@ std::string template_text(const std::string& name) {
 
 }  // namespace
 
+std::string own_chat_template(const std::string& jinja, const Json& special_tokens,
+                              const std::string& date) {
+  std::string name(kOwn);
+  name += Json{{"template", jinja}, {"special_tokens", special_tokens}, {"date", date}}.dump();
+  own_template(name);
+  return name;
+}
+
+bool ResponseOptions::is_chat() const {
+  return is_own(prompt_template) || ChatShape::is_name(prompt_template);
+}
+
 std::string ResponseOptions::render(std::string_view question) const {
+  if (is_chat()) return render_messages(user_turn(question), Json(), "the question");
+  if (!system.empty()) {
+    fail_usage("system is given, and template \"" + prompt_template + "\" has no system turn",
+               "use a chat template, or write the text into the template");
+  }
   std::string text = template_text(prompt_template);
   // Only the template's own place is filled: a question that contains "{question}" stays as it is.
   text.replace(text.find(kQuestion), kQuestion.size(), question);
   return text;
 }
 
-std::string ResponseOptions::render_messages(const Json& messages, const std::string& place) const {
-  std::string joined;
-  std::vector<ChatTurn> turns;
-  for (const Json& message : messages) {
-    if (!message.is_object() || !message.contains("role") || !message["role"].is_string() ||
-        !message.contains("content") || !message["content"].is_string()) {
-      fail(place +
-               ": a chat message without text in role and content: " + message.dump().substr(0, 80),
-           "messages look like {\"role\": \"user\", \"content\": \"..\"}");
-    }
-    const auto content = message["content"].get<std::string>();
-    joined += (joined.empty() ? "" : "\n\n") + content;
-    turns.push_back({message["role"].get<std::string>(), content});
+std::string ResponseOptions::render_messages(const Json& messages, const Json& tools,
+                                             const std::string& place) const {
+  Json all = messages;
+  const bool has_system = !messages.empty() && messages.front().is_object() &&
+                          messages.front().value("role", Json()) == "system";
+  if (!system.empty() && !has_system) {
+    const Json first = {{"role", "system"}, {"content", system}};
+    all.insert(all.begin(), first);
   }
-  const auto chat = chat_template_of(prompt_template);
-  return chat ? chat->render(turns) : render(joined);
+  if (is_own(prompt_template)) {
+    Conversation conversation;
+    conversation.messages = std::move(all);
+    conversation.tools = tools;
+    conversation.variables = chat_variables;
+    try {
+      return own_template(prompt_template)->render(conversation);
+    } catch (const jinja::TemplateError& error) {
+      fail(place + ": " + error.what(), "name another template, or mend the row");
+    }
+  }
+  if (!tools.is_null() && !tools.empty()) {
+    fail(place + ": tools, and template \"" + prompt_template + "\" has no place for them",
+         "use template chat with a checkpoint whose chat template knows tools");
+  }
+  const std::vector<ChatTurn> turns = plain_turns(all, place);
+  if (ChatShape::is_name(prompt_template)) return ChatShape::named(prompt_template).render(turns);
+  std::string joined;
+  for (const ChatTurn& turn : turns) joined += (joined.empty() ? "" : "\n\n") + turn.content;
+  return render(joined);
 }
 
 std::string ResponseOptions::wrap_answer(const std::string& answer) const {
@@ -79,7 +144,8 @@ std::string ResponseOptions::wrap_answer(const std::string& answer) const {
 }
 
 bool ResponseOptions::think_opened() const {
-  return trim(template_text(prompt_template)).ends_with("<think>");
+  const std::string text = is_chat() ? render("1 + 1?") : template_text(prompt_template);
+  return trim(text).ends_with("<think>");
 }
 
 FormatRules ResponseOptions::format_rules() const {

@@ -16,15 +16,17 @@ namespace zeroth {
 //   plain          the question and a line feed
 //   r1_zero        a conversation that asks for <think> and <answer> blocks, ending with
 //   "Assistant:" r1_zero_think  the same, with the opening <think> already there chatml, llama3,
-//   deepseek, mistral   one user turn, ending where the assistant starts
-//                  (text/chat_template.h)
-//   chat           the one that the checkpoint's tokenizer names; known only where there is one
+//   deepseek, mistral   one user turn, ending where the assistant starts (text/chat_shape.h)
+//   chat           the checkpoint's own, which is run (text/chat_template.h); known only where
+//                  there is a checkpoint: rl/chat.h turns it into "chat:" and own_chat_template()
 struct ResponseOptions {
   std::string prompt_template = "plain";
   double accuracy_weight = 1;
   double format_weight = 0.1;
   bool stop_at_answer = false;
   bool allow_empty_think = true;
+  std::string system;
+  Json chat_variables = Json::object();
 
   template <class V>
   void fields(V& v) {
@@ -36,14 +38,21 @@ struct ResponseOptions {
     v("stop_at_answer", stop_at_answer,
       "end a completion at </answer> (for models without an end-of-text habit)");
     v("allow_empty_think", allow_empty_think, "an empty think block is well formed");
+    v("system", system, "with a chat template: the text of a system turn in front of the question");
+    v("chat_variables", chat_variables,
+      "with template chat: what the template may ask for, such as {\"enable_thinking\": false}");
   }
 
   // The prompt for a question. Throws a usage Error when the template lacks {question}.
   std::string render(std::string_view question) const;
-  // The prompt for chat messages [{"role", "content"}, ..]: with a chat template one turn each,
-  // else the contents joined by blank lines are the question. Malformed messages are an Error that
-  // names `place`.
-  std::string render_messages(const Json& messages, const std::string& place) const;
+  // The prompt for chat messages [{"role", "content"}, ..] and the tools they may call (JSON
+  // schemas; null: none): with a chat template one turn each, else the contents joined by blank
+  // lines are the question. Malformed messages are an Error that names `place`, and so are tools
+  // where no template can put them.
+  std::string render_messages(const Json& messages, const Json& tools,
+                              const std::string& place) const;
+  // Whether a chat template makes the prompts.
+  bool is_chat() const;
   // A well-formed response with this answer and empty thinking.
   std::string wrap_answer(const std::string& answer) const;
   // True when the rendered prompt ends with an opening <think>.
@@ -55,6 +64,12 @@ struct ResponseOptions {
                                 FinishReason finish) const;
   std::vector<std::string> stop_strings() const;
 };
+
+// The template "chat" of one checkpoint, as a value of ResponseOptions::prompt_template: its Jinja
+// text, the texts of its special tokens (an object), and the date that it sees. Throws
+// jinja::TemplateError for a template that cannot be run here.
+std::string own_chat_template(const std::string& jinja, const Json& special_tokens,
+                              const std::string& date);
 
 // Adds the facts "thinks", "direct", "thinks_right" and "direct_right" (0 or 1): accuracy with and
 // without thinking, whose difference decides whether training makes thinking grow or die out.

@@ -45,6 +45,9 @@ class Task {
   virtual bool reads_rows() const { return false; }
   // Name of the part of a mixture that a problem belongs to; empty for other tasks.
   virtual std::string part(const Problem&) const { return {}; }
+  // Whether a chat template made the problem's prompt: its begin token is then as the template
+  // wrote it.
+  virtual bool is_chat(const Problem&) const { return false; }
   // Grades one completion: a Verdict per reward, in a fixed order, never throwing on model text and
   // always bounded in time. `finish` tells truncation apart. A broken checker gives
   // Reason::kCheckerError.

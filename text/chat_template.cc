@@ -1,188 +1,107 @@
 #include "text/chat_template.h"
 
 #include "core/error.h"
+#include "text/jinja/python_text.h"
 
 namespace zeroth {
 namespace {
 
-constexpr const char* kBegin = "<｜begin▁of▁sentence｜>";  // DeepSeek's
-constexpr const char* kEnd = "<｜end▁of▁sentence｜>";
-constexpr const char* kUser = "<｜User｜>";
-constexpr const char* kAssistant = "<｜Assistant｜>";
-constexpr const char* kNames = "chatml, llama3, deepseek, mistral, plain";
+constexpr const char* kContinueMark = "CONTINUE_FINAL_MESSAGE_TAG ";
 
-bool has(std::string_view text, std::string_view part) {
-  return text.find(part) != std::string_view::npos;
-}
-
-std::string trimmed(std::string_view text) {
-  const auto blank = [](char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; };
-  while (!text.empty() && blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && blank(text.back())) text.remove_suffix(1);
-  return std::string(text);
-}
-
-// The literal system text of a ChatML template: what stands between the mark and its end without
-// leaving the string ("' + message" would be the user's own).
-std::string literal_system(std::string_view jinja) {
-  constexpr std::string_view kMark = "<|im_start|>system";
-  for (size_t at = jinja.find(kMark); at != std::string_view::npos;
-       at = jinja.find(kMark, at + 1)) {
-    std::string_view rest = jinja.substr(at + kMark.size());
-    if (rest.starts_with("\\n")) {
-      rest.remove_prefix(2);
-    } else if (rest.starts_with("\n")) {
-      rest.remove_prefix(1);
-    } else {
-      continue;
+// Keys whose value is null are left out, and the names of reasoning are filled from each other.
+Json prepared(const Json& message) {
+  Json out = Json::object();
+  for (const auto& [key, value] : message.items()) {
+    if (!value.is_null()) out[key] = value;
+  }
+  for (const char* field : {"reasoning_content", "thinking", "reasoning"}) {
+    if (!out.contains(field)) continue;
+    const Json reasoning = out[field];
+    if (!out.contains("thinking")) {
+      Json first = {{"thinking", reasoning}};
+      first.update(out);
+      out = std::move(first);
     }
-    const size_t end = rest.find("<|im_end|>");
-    if (end == std::string_view::npos) continue;
-    const std::string_view text = rest.substr(0, end);
-    if (!text.empty() && !has(text, "'") && !has(text, "\"") && !has(text, "}}")) {
-      return std::string(text);
-    }
-  }
-  return "";
-}
-
-// System text and the turns behind it.
-std::string take_system(std::span<const ChatTurn>& turns) {
-  std::string system;
-  while (!turns.empty() && turns.front().role == "system") {
-    system += (system.empty() ? "" : "\n\n") + turns.front().content;
-    turns = turns.subspan(1);
-  }
-  return system;
-}
-
-void check_roles(std::span<const ChatTurn> turns) {
-  for (const ChatTurn& turn : turns) {
-    if (turn.role == "system" || turn.role == "user" || turn.role == "assistant") continue;
-    fail("a chat turn has the role \"" + turn.role + "\"", "use system, user or assistant");
-  }
-}
-
-std::string chatml(std::span<const ChatTurn> turns, const std::string& default_system) {
-  std::string out;
-  if (!default_system.empty() && (turns.empty() || turns.front().role != "system")) {
-    out = "<|im_start|>system\n" + default_system + "<|im_end|>\n";
-  }
-  for (const ChatTurn& turn : turns) {
-    out += "<|im_start|>" + turn.role + "\n" + turn.content + "<|im_end|>\n";
-  }
-  return out + "<|im_start|>assistant\n";
-}
-
-std::string llama3(std::span<const ChatTurn> turns, const std::string& system_prefix) {
-  const auto part = [](const std::string& role, const std::string& content) {
-    return "<|start_header_id|>" + role + "<|end_header_id|>\n\n" + content + "<|eot_id|>";
-  };
-  std::string out = "<|begin_of_text|>";
-  const std::string system = take_system(turns);
-  if (!system.empty() || !system_prefix.empty()) {
-    out += part("system", system_prefix + trimmed(system));
-  }
-  for (const ChatTurn& turn : turns) out += part(turn.role, trimmed(turn.content));
-  return out + "<|start_header_id|>assistant<|end_header_id|>\n\n";
-}
-
-std::string deepseek(std::span<const ChatTurn> turns, bool words, const std::string& think) {
-  std::string out = kBegin;
-  const std::string system = take_system(turns);
-  out += words && !system.empty() ? system + "\n\n" : system;
-  for (const ChatTurn& turn : turns) {
-    if (turn.role == "user") {
-      out += words ? "User: " + turn.content + "\n\n" : kUser + turn.content;
-    } else if (turn.role == "assistant") {
-      out += (words ? "Assistant: " : kAssistant) + turn.content + kEnd;
-    } else {
-      out += turn.content;
-    }
-  }
-  return out + (words ? "Assistant:" : kAssistant + think);
-}
-
-std::string mistral(std::span<const ChatTurn> turns, const std::string& open,
-                    const std::string& close) {
-  std::string out = "<s>";
-  // Mistral has no system turn: its text stands in front of the first question.
-  std::string system = take_system(turns);
-  const bool spaced = close.starts_with(" ") || open.ends_with(" ");
-  for (const ChatTurn& turn : turns) {
-    if (turn.role == "assistant") {
-      out += (spaced ? " " : "") + turn.content + "</s>";
-      continue;
-    }
-    out += open + (system.empty() ? "" : system + "\n\n") + turn.content + close;
-    system.clear();
+    out["reasoning_content"] = reasoning;
+    break;
   }
   return out;
 }
 
+// Puts the mark behind the text that is to be continued; returns that text.
+std::string mark_final(Json& messages, const std::string& source) {
+  const auto refuse = [&](const char* what) {
+    fail(source + ": continue_final_message is set but " + what);
+  };
+  if (messages.empty()) refuse("the conversation is empty");
+  Json& last = messages.back();
+  if (!last.contains("content")) refuse("the final message has no content to continue");
+  Json* content = &last["content"];
+  if (content->is_array()) {
+    Json* found = nullptr;
+    for (Json& part : *content) {
+      if (part.is_object() && part.contains("text")) found = &part["text"];
+    }
+    if (found == nullptr) refuse("the final message holds no text");
+    content = found;
+  }
+  if (!content->is_string()) refuse("the final message's content is no text");
+  const std::string text = content->get<std::string>();
+  *content = text + kContinueMark;
+  return text;
+}
+
+std::string without_mark(const std::string& rendered, const std::string& final_text,
+                         const std::string& source) {
+  const std::string_view mark = kContinueMark;
+  const std::string_view tight = jinja::stripped(mark);
+  const size_t at = rendered.rfind(tight);
+  if (at == std::string::npos || rendered.find(jinja::stripped(final_text)) == std::string::npos) {
+    fail(source + ": continue_final_message is set but the final message does not appear in the " +
+         "text that the chat template makes");
+  }
+  const std::string head = rendered.substr(0, at);
+  if (rendered.compare(at, mark.size(), mark) == 0) return head;
+  return std::string(jinja::stripped(head, jinja::Side::kRight));
+}
+
 }  // namespace
 
-ChatTemplate ChatTemplate::named(const std::string& name) {
-  for (const char* known : {"chatml", "llama3", "deepseek", "mistral", "plain"}) {
-    if (name != known) continue;
-    ChatTemplate out;
-    out.name_ = name;
-    return out;
-  }
-  fail_usage("chat template \"" + name + "\" is not known", std::string("use one of ") + kNames);
-}
+ChatTemplate::ChatTemplate(std::string_view jinja, Json special_tokens, const jinja::DateTime& date,
+                           const std::string& source)
+    : template_(jinja::Template::parse(jinja, source)),
+      special_tokens_(std::move(special_tokens)),
+      date_(date),
+      source_(source) {}
 
-ChatTemplate ChatTemplate::recognise(std::string_view jinja, const std::string& source) {
-  if (trimmed(jinja).empty()) return named("plain");
-  if (has(jinja, "<|im_start|>")) {
-    ChatTemplate out = named("chatml");
-    out.default_system_ = literal_system(jinja);
-    return out;
+std::string ChatTemplate::render(const Conversation& conversation,
+                                 std::vector<jinja::GenerationSpan>* spans) const {
+  if (!conversation.messages.is_array()) {
+    fail(source_ + ": the messages of a conversation are no list", "give a list of objects");
   }
-  if (has(jinja, "<|start_header_id|>")) {
-    ChatTemplate out = named("llama3");
-    if (has(jinja, "Cutting Knowledge Date: December 2023")) {
-      out.system_prefix_ = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n";
+  Json messages = Json::array();
+  for (const Json& message : conversation.messages) {
+    if (!message.is_object()) {
+      fail(source_ + ": a message of a conversation is no object", "give it a role and a content");
     }
-    return out;
+    messages.push_back(prepared(message));
   }
-  const bool marks = has(jinja, kUser) && has(jinja, kAssistant);
-  if (marks || (has(jinja, "'User: '") && has(jinja, "'Assistant:'"))) {
-    ChatTemplate out = named("deepseek");
-    out.words_ = !marks;
-    const std::string opened = std::string(kAssistant) + "<think>";
-    if (has(jinja, opened + "\\n") || has(jinja, opened + "\n")) {
-      out.think_ = "<think>\n";
-    } else if (has(jinja, opened)) {
-      out.think_ = "<think>";
+  std::string final_text;
+  if (conversation.continue_final_message) {
+    if (conversation.add_generation_prompt) {
+      fail(source_ + ": continue_final_message and add_generation_prompt are both set",
+           "set one of them");
     }
-    return out;
+    final_text = mark_final(messages, source_);
   }
-  if (has(jinja, "[INST]")) {
-    ChatTemplate out = named("mistral");
-    out.open_ = has(jinja, "[INST] ") ? "[INST] " : "[INST]";
-    out.close_ = has(jinja, " [/INST]") ? " [/INST]" : "[/INST]";
-    return out;
-  }
-  fail(source + ": the chat template \"" + trimmed(jinja).substr(0, 60) + "..\" is not known",
-       std::string("name the nearest with template=NAME (") + kNames +
-           "), or give the whole text as template, with {question} in it");
-}
-
-std::string ChatTemplate::render(std::span<const ChatTurn> turns) const {
-  check_roles(turns);
-  if (name_ == "chatml") return chatml(turns, default_system_);
-  if (name_ == "llama3") return llama3(turns, system_prefix_);
-  if (name_ == "deepseek") return deepseek(turns, words_, think_);
-  if (name_ == "mistral") return mistral(turns, open_, close_);
-  std::string joined;
-  for (const ChatTurn& turn : turns) joined += (joined.empty() ? "" : "\n\n") + turn.content;
-  return joined + "\n";
-}
-
-std::string ChatTemplate::question_text() const {
-  const ChatTurn turn{"user", "{question}"};
-  return render({&turn, 1});
+  Json variables = special_tokens_;
+  for (const auto& [name, value] : conversation.variables.items()) variables[name] = value;
+  variables["messages"] = std::move(messages);
+  variables["tools"] = conversation.tools;
+  variables["documents"] = conversation.documents;
+  variables["add_generation_prompt"] = conversation.add_generation_prompt;
+  const std::string out = template_.render(variables, date_, spans);
+  return conversation.continue_final_message ? without_mark(out, final_text, source_) : out;
 }
 
 }  // namespace zeroth

@@ -36,6 +36,7 @@ class ArithmeticTask : public Task {
   std::string name() const override { return "arithmetic"; }
   int64_t size(Split split) const override;
   Problem problem(Split split, int64_t index) const override;
+  bool is_chat(const Problem&) const override { return options_.is_chat(); }
   std::vector<Verdict> grade(const Problem& problem, std::string_view completion,
                              FinishReason finish) const override;
   std::string gold_completion(const Problem& problem) const override;

@@ -129,7 +129,7 @@ void CodeTask::read() {
         (options_.held_out_path.empty() && is_held_out(text.question, options_.held_out_every));
     row.prompt = text.messages.is_null()
                      ? options_.render(text.question)
-                     : options_.render_messages(text.messages, sources[i].place);
+                     : options_.render_messages(text.messages, Json(), sources[i].place);
     row.solution = std::move(text.solution);
     row.shape = std::move(text.shape);
     row.tests = std::move(loaded[i].tests);

@@ -82,6 +82,7 @@ class CodeTask : public BatchTask {
   Problem problem(Split split, int64_t index) const override;
   ProblemOrigin origin(Split split, int64_t index) const override;
   bool reads_rows() const override { return true; }
+  bool is_chat(const Problem&) const override { return options_.is_chat(); }
   std::vector<std::vector<Verdict>> grade_batch(
       std::span<const GradeRequest> requests) const override;
   std::string gold_completion(const Problem& problem) const override;

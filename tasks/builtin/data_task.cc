@@ -145,7 +145,9 @@ DataTask::Row DataTask::Reader::row_of(const Json& json, const std::string& plac
   Row row;
   row.origin = {place, "", false};
   DataRow read = read_data_row(json, options_.prompt_column, options_.answer_column, place);
-  row.prompt = read.prompt.is_array() ? options_.render_messages(read.prompt, place)
+  const Json* tools = find_column(json, "tools");
+  row.prompt = read.prompt.is_array() ? options_.render_messages(
+                                            read.prompt, tools != nullptr ? *tools : Json(), place)
                                       : options_.render(read.prompt.get<std::string>());
   row.golds = std::move(read.golds);
   cut_assistant_ += read.cut_assistant;

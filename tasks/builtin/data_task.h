@@ -68,6 +68,7 @@ class DataTask : public Task {
   Problem problem(Split split, int64_t index) const override;
   ProblemOrigin origin(Split split, int64_t index) const override;
   bool reads_rows() const override { return true; }
+  bool is_chat(const Problem&) const override { return options_.is_chat(); }
   std::vector<Verdict> grade(const Problem& problem, std::string_view completion,
                              FinishReason finish) const override;
   std::string gold_completion(const Problem& problem) const override;

@@ -44,6 +44,7 @@ class ProgramsTask : public BatchTask {
   std::string name() const override { return "programs"; }
   int64_t size(Split split) const override;
   Problem problem(Split split, int64_t index) const override;
+  bool is_chat(const Problem&) const override { return options_.is_chat(); }
   std::vector<std::vector<Verdict>> grade_batch(
       std::span<const GradeRequest> requests) const override;
   std::string gold_completion(const Problem& problem) const override;

@@ -118,7 +118,9 @@ Problem PluginTask::read_problem(Split split, int64_t index, const Json& row) co
     problem.id = (split == Split::kHeldOut ? "held-out-" : "train-") + std::to_string(index);
   const auto prompt = row.find("prompt");
   if (prompt != row.end() && prompt->is_array()) {
-    problem.prompt = options_.render_messages(*prompt, "problem " + problem.id);
+    const auto tools = row.find("tools");
+    problem.prompt = options_.render_messages(*prompt, tools != row.end() ? *tools : Json(),
+                                              "problem " + problem.id);
   } else if (prompt != row.end() && prompt->is_string() && !prompt->get<std::string>().empty()) {
     problem.prompt = options_.render(prompt->get<std::string>());
   } else {

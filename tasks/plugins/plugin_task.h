@@ -94,6 +94,9 @@ class PluginTask : public BatchTask {
   std::string part(const Problem& problem) const override {
     return base_ ? base_->part(problem) : std::string();
   }
+  bool is_chat(const Problem& problem) const override {
+    return base_ ? base_->is_chat(problem) : options_.is_chat();
+  }
   std::vector<std::vector<Verdict>> grade_batch(
       std::span<const GradeRequest> requests) const override;
   // The reference answer in an answer block, or the problem's meta.gold.

@@ -35,7 +35,7 @@ struct File {
     return make_task("jsonl", options);
   }
   PromptScreen screen(const DataConfig& config = {}) const {
-    return PromptScreen(*task(), *tokenizer, kContext, 16, config);
+    return PromptScreen(*task(), PromptEncoder(*tokenizer, "auto"), kContext, 16, config);
   }
   std::string place(int line) const { return path.string() + ":" + std::to_string(line); }
 };
@@ -157,7 +157,7 @@ TEST_CASE("a mixture names the rows of its parts, and its repeats are no duplica
              {"options",
               {{"path", file.path.string()}, {"template", "bare"}, {"grader", "text"}}}}})}};
   const auto task = make_task("mixture", options);
-  const PromptScreen screen(*task, *file.tokenizer, kContext, 8, {});
+  const PromptScreen screen(*task, PromptEncoder(*file.tokenizer, "auto"), kContext, 8, {});
   const std::string said = joined(screen);
   CAPTURE(said);
   CHECK(said.find(file.place(3) + ": the prompt is empty") != std::string::npos);

@@ -2,7 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "core/json_lines.h"
-#include "text/conversation.h"
+#include "text/chat_template.h"
 
 namespace zeroth {
 namespace {
@@ -25,9 +25,8 @@ bool check_case(const Json& row) {
   std::vector<jinja::GenerationSpan> spans;
   std::string text, kind = "none", message;
   try {
-    const ConversationTemplate chat(row["template"].get<std::string>(), row["special_tokens"],
-                                    jinja::parse_date(row["now"].get<std::string>(), "now"),
-                                    "template");
+    const ChatTemplate chat(row["template"].get<std::string>(), row["special_tokens"],
+                            jinja::parse_date(row["now"].get<std::string>(), "now"), "template");
     text = chat.render(conversation_of(row), &spans);
   } catch (const jinja::TemplateError& error) {
     kind = to_string(error.fault());
