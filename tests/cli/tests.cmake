@@ -5,3 +5,8 @@ foreach(script deep_json.sh demo.sh errors.sh help.sh score.sh start_plugins.sh 
            WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   set_tests_properties(cli/${stem} PROPERTIES TIMEOUT 900)
 endforeach()
+
+# Every command line of README.md and docs/.
+add_test(NAME cli/documents COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/documents_test.py $<TARGET_FILE:zeroth>
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+set_tests_properties(cli/documents PROPERTIES TIMEOUT 1800)
