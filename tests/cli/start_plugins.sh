@@ -11,7 +11,7 @@ fails() { echo "FAILED: $*"; failures=$((failures + 1)); }
 cp tests/data/tiny_base/tokenizer.json tests/data/tiny_base/generation_config.json "$dir/base/"
 cat > "$dir/plugin.py" <<'PY'
 import json, os, sys
-open(sys.argv[1], "a").write("started\n")
+open(sys.argv[1] + "/mark", "a").write("started\n")
 for line in sys.stdin:
     m = json.loads(line)
     reply = {"id": m["id"], "name": "marks", "train": 8, "held_out": 2}
@@ -23,7 +23,7 @@ for line in sys.stdin:
 PY
 cat > "$dir/config.json" <<JSON
 {"model": "$dir/base", "steps": 2, "prompts_per_step": 2, "samples_per_prompt": 4, "sampling": {"max_tokens": 8},
- "task": {"name": "mixture", "options": {"parts": [{"task": "process", "options": {"command": ["python3", "$dir/plugin.py", "$dir/mark"]}}]}},
+ "task": {"name": "mixture", "options": {"parts": [{"task": "process", "options": {"command": ["python3", "$dir/plugin.py", "$dir"]}}]}},
  "record": {"progress": false}}
 JSON
 "$zeroth" train "$dir/config.json" --out "$dir/run" > /dev/null 2> "$dir/err" || fails "the run itself: $(tail -n 2 "$dir/err")"
