@@ -4,7 +4,7 @@
 #include "cli/commands.h"
 #include "cli/usage.h"
 #include "core/error.h"
-#include "policy/parity.h"
+#include "learn/parity.h"
 
 namespace zeroth {
 

@@ -8,6 +8,7 @@
 #include "core/json_lines.h"
 #include "core/sha256.h"
 #include "kernels/ops.h"
+#include "learn/learner.h"
 #include "policy/scoring.h"
 
 namespace zeroth {
@@ -70,16 +71,18 @@ int run_score(const Args& args) {
   if (options.grad_norm) policy = Policy::load(options.model);
   const WeightsPtr weights = policy ? policy->weights() : load_weights(options.model);
   print_notes(weights->config().notes);
-  std::vector<float> grads(policy ? policy->parameters().values().size() : 0);
-
-  const Activations::Mode mode =
-      options.recompute ? Activations::Mode::kCheckpoint : Activations::Mode::kFull;
+  std::unique_ptr<Learner> learner;
+  if (policy) {
+    using Mode = Activations::Mode;
+    const Mode mode = options.recompute ? Mode::kCheckpoint : Mode::kFull;
+    learner = std::make_unique<Learner>(*policy, OptimizerConfig(), mode);
+    learner->begin();
+  }
   std::vector<std::vector<TokenId>> waiting;
   int64_t tokens = 0;
   const auto flush = [&] {
-    const auto scores = policy
-                            ? score_sequences(*policy, waiting, grads, options.batch_tokens, mode)
-                            : score_sequences(*weights, waiting, options.batch_tokens);
+    const auto scores = learner ? differentiate_sequences(*learner, waiting, options.batch_tokens)
+                                : score_sequences(*weights, waiting, options.batch_tokens);
     for (const std::vector<float>& logprobs : scores) {
       std::printf("%s\n", Json{{"logprobs", logprobs}}.dump().c_str());
     }
@@ -93,7 +96,8 @@ int run_score(const Args& args) {
     if (tokens >= options.batch_tokens) flush();
   });
   flush();
-  if (options.grad_norm) {
+  if (learner) {
+    const std::span<const float> grads = learner->reduce();
     const double norm = std::sqrt(kernels::sum_squares(grads.data(), grads.size()));
     Json last = {{"total_grad_norm", norm}};
     if (options.grad_hash) {

@@ -6,28 +6,43 @@
 #include "policy/packing.h"
 
 namespace zeroth {
-namespace {
+void TargetBatch::clear() {
+  packed.clear();
+  target.clear();
+  temperature.clear();
+  kept.clear();
+}
 
-// A packed batch in which every row but the last of a sequence is given its target.
-struct TargetBatch {
-  PackedBatch packed;
-  std::vector<int32_t> targets;
-  std::vector<float> temperature;
+void Scorer::prepare(const PolicyConfig& config, const PackedBatch& batch) {
+  hidden_.resize(batch.rows() * config.width);
+  if (cache_ && cache_->pages() >= batch.pages()) return;
+  cache_ = nullptr;  // free the old one first
+  cache_ = std::make_unique<KvCache>(config, batch.pages() + batch.pages() / 4);
+}
 
-  explicit TargetBatch(std::span<const std::vector<TokenId>> sequences) {
-    for (const std::vector<TokenId>& ids : sequences) {
-      packed.add(std::span(ids).first(ids.size() - 1));
-      targets.insert(targets.end(), ids.begin() + 1, ids.end());
-    }
-    packed.finish();
-    temperature.assign(targets.size(), 1.0f);
-  }
-};
+void Scorer::forward(const Weights& weights, const TargetBatch& batch,
+                     const ForwardExtras& extras) {
+  prepare(weights.config(), batch.packed);
+  weights.forward(batch.packed.view(), *cache_, hidden_.data(), extras);
+}
 
-// Calls pass(begin, end) for ranges of sequences of about batch_tokens rows.
-template <class Pass>
+void Scorer::recall(const Weights& weights, const TargetBatch& batch, Activations& save,
+                    RouterStats* stats, const ActivationStore& store,
+                    std::span<const int32_t> store_rows) {
+  prepare(weights.config(), batch.packed);
+  weights.recall(batch.packed.view(), *cache_, hidden_.data(), save, stats, store, store_rows);
+}
+
+void Scorer::score(const Weights& weights, const TargetBatch& batch, int64_t rows, float* logprob,
+                   float* entropy) const {
+  const std::span<const kernels::KeptSet> kept = batch.kept;
+  weights.logprobs(hidden_.data() + batch.packed.first_response_row() * weights.config().width,
+                   rows, batch.target.data(), batch.temperature.data(),
+                   kept.first(std::min<size_t>(kept.size(), rows)), logprob, entropy);
+}
+
 void for_each_pass(const PolicyConfig& config, std::span<const std::vector<TokenId>> sequences,
-                   int64_t batch_tokens, const Pass& pass) {
+                   int64_t batch_tokens, const std::function<void(const TargetBatch&)>& pass) {
   for (size_t i = 0; i < sequences.size(); ++i) {
     if (sequences[i].empty()) {
       fail("sequence " + std::to_string(i) + " is empty", "give at least one token");
@@ -40,63 +55,40 @@ void for_each_pass(const PolicyConfig& config, std::span<const std::vector<Token
            "use the tokenizer that belongs to the model");
     }
   }
-  size_t begin = 0;
-  while (begin < sequences.size()) {
-    size_t end = begin;
-    int64_t rows = 0;
-    while (end < sequences.size() && (end == begin || rows < batch_tokens)) {
-      rows += static_cast<int64_t>(sequences[end++].size()) - 1;
-    }
-    pass(sequences.subspan(begin, end - begin));
-    begin = end;
+  TargetBatch batch;
+  for (size_t next = 0; next < sequences.size();) {
+    batch.clear();
+    do {
+      const std::vector<TokenId>& ids = sequences[next++];
+      batch.packed.add(std::span(ids).first(ids.size() - 1));
+      batch.target.insert(batch.target.end(), ids.begin() + 1, ids.end());
+    } while (next < sequences.size() && batch.responses() < batch_tokens);
+    batch.packed.finish();
+    batch.temperature.assign(batch.target.size(), 1.0f);
+    pass(batch);
   }
 }
 
-// Log-probs of every sequence of a batch, from its hidden rows.
-void append_logprobs(const Weights& weights, const TargetBatch& batch,
-                     const std::vector<float>& hidden, std::vector<std::vector<float>>& out) {
-  std::vector<float> logprobs(batch.targets.size());
-  weights.logprobs(hidden.data(), batch.packed.rows(), batch.targets.data(),
-                   batch.temperature.data(), {}, logprobs.data(), nullptr);
+void append_by_sequence(const TargetBatch& batch, std::span<const float> values,
+                        std::vector<std::vector<float>>& out) {
   for (int i = 0; i < batch.packed.sequences(); ++i) {
     const auto [row, rows] = batch.packed.segment(i);
-    out.emplace_back(logprobs.begin() + row, logprobs.begin() + row + rows);
+    const auto part = values.subspan(row, rows);
+    out.emplace_back(part.begin(), part.end());
   }
 }
-
-}  // namespace
 
 std::vector<std::vector<float>> score_sequences(const Weights& weights,
                                                 std::span<const std::vector<TokenId>> sequences,
                                                 int64_t batch_tokens) {
   std::vector<std::vector<float>> out;
-  for_each_pass(weights.config(), sequences, batch_tokens, [&](auto part) {
-    const TargetBatch batch(part);
-    KvCache cache(weights.config(), batch.packed.pages());
-    std::vector<float> hidden(batch.packed.rows() * weights.config().width);
-    weights.forward(batch.packed.view(), cache, hidden.data());
-    append_logprobs(weights, batch, hidden, out);
-  });
-  return out;
-}
-
-std::vector<std::vector<float>> score_sequences(const Policy& policy,
-                                                std::span<const std::vector<TokenId>> sequences,
-                                                std::span<float> grads, int64_t batch_tokens,
-                                                Activations::Mode mode) {
-  std::vector<std::vector<float>> out;
-  Activations activations(mode);
-  const int64_t width = policy.config().width;
-  for_each_pass(policy.config(), sequences, batch_tokens, [&](auto part) {
-    const TargetBatch batch(part);
-    const int64_t m = batch.packed.rows();
-    KvCache cache(policy.config(), batch.packed.pages());
-    std::vector<float> hidden(m * width), dlogprob(m, -1.0f), dhidden(m * width);
-    policy.forward(batch.packed.view(), cache, hidden.data(), &activations);
-    append_logprobs(*policy.weights(), batch, hidden, out);
-    policy.logprobs_backward(hidden.data(), m, batch.targets.data(), batch.temperature.data(), {},
-                             dlogprob.data(), nullptr, dhidden.data(), grads);
-    policy.backward(batch.packed.view(), cache, activations, dhidden.data(), grads);
+  std::vector<float> logprobs;
+  Scorer scorer;
+  for_each_pass(weights.config(), sequences, batch_tokens, [&](const TargetBatch& batch) {
+    scorer.forward(weights, batch);
+    logprobs.resize(batch.target.size());
+    scorer.score(weights, batch, batch.responses(), logprobs.data(), nullptr);
+    append_by_sequence(batch, logprobs, out);
   });
   return out;
 }

@@ -1,25 +1,68 @@
-// Teacher-forced log-probabilities of whole sequences, and the gradient of their sum.
+// Forward calls over packed tokens whose next ones are known: log-probabilities and entropies.
 #pragma once
 
+#include <cstdint>
+#include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
-#include "policy/policy.h"
+#include "policy/packing.h"
+#include "policy/weights.h"
 
 namespace zeroth {
 
+// A packed batch, and what its response rows predict.
+struct TargetBatch {
+  PackedBatch packed;
+  std::vector<int32_t> target;         // [responses] the token that follows
+  std::vector<float> temperature;      // [responses]
+  std::vector<kernels::KeptSet> kept;  // [responses] sets of truncated sampling, or empty
+
+  int64_t responses() const { return static_cast<int64_t>(target.size()); }
+  void clear();
+};
+
+// The calls, and the memory that they leave each other. Not thread safe.
+class Scorer {
+ public:
+  // Leaves the hidden rows of all tokens, and what `extras` asks for.
+  void forward(const Weights& weights, const TargetBatch& batch, const ForwardExtras& extras = {});
+  // The same from the rows that a store has kept; see Weights::recall.
+  void recall(const Weights& weights, const TargetBatch& batch, Activations& save,
+              RouterStats* stats, const ActivationStore& store,
+              std::span<const int32_t> store_rows);
+  // Log-prob and entropy (may be null) of the first `rows` responses, from the hidden rows of the
+  // call before, which must have been that of this batch.
+  void score(const Weights& weights, const TargetBatch& batch, int64_t rows, float* logprob,
+             float* entropy) const;
+
+  // Of the call before; for a backward.
+  std::vector<float>& hidden() { return hidden_; }
+  KvCache& cache() { return *cache_; }
+
+ private:
+  void prepare(const PolicyConfig& config, const PackedBatch& batch);
+
+  std::vector<float> hidden_;  // [rows, width]
+  std::unique_ptr<KvCache> cache_;
+};
+
+// Cuts sequences into passes of up to about batch_tokens rows, at least one sequence each; calls
+// pass(batch), in which every token but a sequence's first is a target, at temperature 1. Empty
+// sequences and last tokens outside the vocabulary are Errors, before any pass.
+void for_each_pass(const PolicyConfig& config, std::span<const std::vector<TokenId>> sequences,
+                   int64_t batch_tokens, const std::function<void(const TargetBatch&)>& pass);
+// Appends the targets' values, one vector a sequence of the batch.
+void append_by_sequence(const TargetBatch& batch, std::span<const float> values,
+                        std::vector<std::vector<float>>& out);
+
 // For every sequence the natural log-prob of each token given those before it, one fewer than
 // tokens; at temperature 1. Sequences are packed up to about batch_tokens rows a pass, which
-// changes no bit of a log-prob. Empty sequences and unknown token ids are Errors.
+// changes no bit. Empty sequences and unknown token ids are Errors.
 std::vector<std::vector<float>> score_sequences(const Weights& weights,
                                                 std::span<const std::vector<TokenId>> sequences,
                                                 int64_t batch_tokens = 4096);
-// The same by what the policy has published; adds to `grads` (laid out like parameters()) the
-// gradient of sum(-log p) over all sequences. `mode` changes no bit of it.
-std::vector<std::vector<float>> score_sequences(const Policy& policy,
-                                                std::span<const std::vector<TokenId>> sequences,
-                                                std::span<float> grads, int64_t batch_tokens = 4096,
-                                                Activations::Mode mode = Activations::Mode::kFull);
 
 // The token of the largest logit after each of `steps` greedy steps from `prompt`, decoded one
 // token at a time.

@@ -22,8 +22,8 @@
 #include <vector>
 
 #include "core/config.h"
+#include "learn/optimizer.h"
 #include "policy/policy.h"
-#include "rl/optimizer.h"
 #include "text/tokenizer.h"
 
 namespace zeroth {

@@ -75,16 +75,17 @@ void MicroBatch::find_activations(const SliceList& slices, const std::vector<int
     const ActivationTicket& ticket = ticket_of(row);
     if (ticket.rows.empty() || ticket.epoch != activation_epoch_) return;
   }
-  activation_rows_.resize(packed_.rows());
+  activation_rows_.resize(batch_.packed.rows());
   for (size_t g = 0; g < slices.size(); ++g) {
     const std::vector<ActivationTicket>& of_group = tickets[slices[g].group];
     const std::vector<int32_t>& samples = slices[g].samples;
     // The prompt without its last token, then every sample from that token on.
-    const PackedBatch::Segment prompt = packed_.segment(first_child[g] - 1);
+    const PackedBatch::Segment prompt = batch_.packed.segment(first_child[g] - 1);
     std::copy_n(of_group[samples[0]].rows.begin(), prompt.rows,
                 activation_rows_.begin() + prompt.row);
     for (size_t i = 0; i < samples.size(); ++i) {
-      const PackedBatch::Segment child = packed_.segment(first_child[g] + static_cast<int>(i));
+      const PackedBatch::Segment child =
+          batch_.packed.segment(first_child[g] + static_cast<int>(i));
       std::copy_n(of_group[samples[i]].rows.begin() + prompt.rows, child.rows,
                   activation_rows_.begin() + child.row);
     }
@@ -98,10 +99,8 @@ std::span<const int32_t> MicroBatch::activation_rows(int64_t epoch) const {
 
 void MicroBatch::build(std::span<const Group> groups, const SliceList& slices, double temperature,
                        const Tickets& tickets) {
-  packed_.clear();
+  batch_.clear();
   samples_.clear();
-  target_.clear();
-  kept_.clear();
   bool truncated = false;
   std::vector<std::vector<TokenId>> inputs;
   std::vector<std::span<const TokenId>> children;
@@ -117,26 +116,27 @@ void MicroBatch::build(std::span<const Group> groups, const SliceList& slices, d
       input.insert(input.end(), sample.tokens.begin(), sample.tokens.end() - 1);
       inputs.push_back(std::move(input));
       samples_.push_back(
-          {slice.group, index, static_cast<int64_t>(target_.size()), sample_rows(sample)});
-      target_.insert(target_.end(), sample.tokens.begin(), sample.tokens.end());
+          {slice.group, index, static_cast<int64_t>(batch_.target.size()), sample_rows(sample)});
+      batch_.target.insert(batch_.target.end(), sample.tokens.begin(), sample.tokens.end());
       truncated = truncated || !sample.kept_offsets.empty();
     }
     for (const auto& input : inputs) children.emplace_back(input);
-    first_child.push_back(packed_.add_group(std::span(prompt).first(prompt.size() - 1), children));
+    first_child.push_back(
+        batch_.packed.add_group(std::span(prompt).first(prompt.size() - 1), children));
   }
-  packed_.finish();
+  batch_.packed.finish();
   find_activations(slices, first_child, tickets);
-  temperature_.assign(target_.size(), static_cast<float>(temperature));
+  batch_.temperature.assign(batch_.target.size(), static_cast<float>(temperature));
   if (!truncated) return;
   for (const Row& row : samples_) {
     const Sample& sample = groups[row.group].samples[row.sample];
     for (int64_t t = 0; t < row.count; ++t) {
       if (sample.kept_offsets.empty()) {
-        kept_.emplace_back();
+        batch_.kept.emplace_back();
         continue;
       }
       const int32_t begin = sample.kept_offsets[t], end = sample.kept_offsets[t + 1];
-      kept_.emplace_back(sample.kept_ids.data() + begin, static_cast<size_t>(end - begin));
+      batch_.kept.emplace_back(sample.kept_ids.data() + begin, static_cast<size_t>(end - begin));
     }
   }
 }

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "core/trajectory.h"
-#include "policy/packing.h"
+#include "policy/scoring.h"
 #include "rollout/sampler.h"
 
 namespace zeroth {
@@ -43,23 +43,18 @@ class MicroBatch {
   void build(std::span<const Group> groups, const SliceList& slices, double temperature,
              const Tickets& tickets = {});
 
-  const PackedBatch& packed() const { return packed_; }
+  // Its kept sets point into the groups.
+  const TargetBatch& targets() const { return batch_; }
+  const PackedBatch& packed() const { return batch_.packed; }
   const std::vector<Row>& samples() const { return samples_; }  // in row order
-  int64_t responses() const { return static_cast<int64_t>(target_.size()); }
-  const std::vector<int32_t>& target() const { return target_; }
-  const std::vector<float>& temperature() const { return temperature_; }
+  int64_t responses() const { return batch_.responses(); }
   // [rows] numbers of the rows in the activation store of sampling at that epoch; empty when one is
   // missing.
   std::span<const int32_t> activation_rows(int64_t epoch) const;
-  // Kept sets of truncated sampling, one per response row, or empty. They point into the groups.
-  std::span<const kernels::KeptSet> kept() const { return kept_; }
 
  private:
-  PackedBatch packed_;
+  TargetBatch batch_;
   std::vector<Row> samples_;
-  std::vector<int32_t> target_;
-  std::vector<float> temperature_;
-  std::vector<kernels::KeptSet> kept_;
   std::vector<int32_t> activation_rows_;
   int64_t activation_epoch_ = 0;
   void find_activations(const SliceList& slices, const std::vector<int>& first_child,

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/files.h"
+#include "learn/learner.h"
 #include "model/formats/gguf_model.h"
 #include "policy/policy.h"
 #include "record/progress.h"
@@ -49,9 +50,8 @@ class Pretrainer {
         tokenizer_files_(read_tokenizer_files(*tokenizer_)),
         corpus_(make_corpus(config.corpus.name, config.corpus.options)),
         policy_(from ? Policy::load(from->folder) : initial_policy(config)),
-        optimizer_(policy_->parameters(), config.optimizer),
-        batches_(*corpus_, *tokenizer_, config.seed, config.batch_tokens, config.bos),
-        grads_(policy_->parameters().values().size()) {
+        learner_(*policy_, config.optimizer),
+        batches_(*corpus_, *tokenizer_, config.seed, config.batch_tokens, config.bos) {
     const int tokens = tokenizer_->vocab_size() - tokenizer_->special().named_only;
     if (tokens > policy_->config().vocab_size) {
       fail("the tokenizer has " + std::to_string(tokens) + " tokens, the model's vocab_size is " +
@@ -59,8 +59,8 @@ class Pretrainer {
            "raise vocab_size in the model's config.json");
     }
     if (!from) return;
-    restore_trainer(*from, *policy_, optimizer_, nullptr);
-    policy_->publish(optimizer_.steps());
+    restore_trainer(*from, *policy_, learner_.optimizer(), nullptr);
+    learner_.publish();
     next_document_ = from->state.at("next_document").get<int64_t>();
     num_tokens_ = from->state.at("num_tokens").get<int64_t>();
   }
@@ -70,26 +70,27 @@ class Pretrainer {
     batches_.build(next_document_);
     const double loss = differentiate();
     const double lr = learning_rate(config_.optimizer, step, config_.steps);
-    const double norm = optimizer_.step(policy_->parameters(), grads_, lr);
+    const double norm = learner_.step(lr);
     if (!std::isfinite(norm)) {
       fail("alarm gradient_nan stopped the run: the gradient norm at step " + std::to_string(step) +
                " is " + std::to_string(norm) +
                "; the update was not made and the last checkpoint is kept",
            "lower optimizer.lr or optimizer.max_grad_norm and resume");
     }
-    policy_->publish(optimizer_.steps());
-    num_tokens_ += batches_.packed().rows();
+    learner_.publish();
+    num_tokens_ += batches_.batch().packed.rows();
     return {{"loss", loss},
             {"grad_norm", norm},
             {"learning_rate", lr},
-            {"loss_tokens", batches_.target().size()},
+            {"loss_tokens", batches_.batch().responses()},
             {"num_tokens", num_tokens_},
             {"documents", next_document_}};
   }
 
   void save(int64_t step) {
     const Json state = {{"next_document", next_document_}, {"num_tokens", num_tokens_}};
-    save_checkpoint(folder_, step, {*policy_, tokenizer_files_, optimizer_, nullptr, state},
+    save_checkpoint(folder_, step,
+                    {*policy_, tokenizer_files_, learner_.optimizer(), nullptr, state},
                     {config_.keep_last, config_.keep_every, -1});
   }
 
@@ -99,29 +100,14 @@ class Pretrainer {
  private:
   // Gradient of the mean -log p over the batch's loss tokens; returns that mean.
   double differentiate() {
-    const PackedBatch& packed = batches_.packed();
-    const auto width = static_cast<size_t>(policy_->config().width);
-    const auto rows = static_cast<int64_t>(batches_.target().size());
-    const size_t head = packed.first_response_row() * width;
-    if (!cache_ || cache_->pages() < packed.pages()) {
-      cache_ = nullptr;
-      cache_ = std::make_unique<KvCache>(policy_->config(), packed.pages() + packed.pages() / 4);
-    }
-    hidden_.resize(packed.rows() * width);
-    dhidden_.resize(hidden_.size());
+    const TargetBatch& batch = batches_.batch();
+    const auto rows = static_cast<size_t>(batch.responses());
     logprob_.resize(rows);
-    const std::vector<float> temperature(rows, 1.0f);
     const std::vector<float> dlogprob(rows, -1.0f / static_cast<float>(rows));
-    policy_->forward(packed.view(), *cache_, hidden_.data(), &activations_);
-    policy_->weights()->logprobs(hidden_.data() + head, rows, batches_.target().data(),
-                                 temperature.data(), {}, logprob_.data(), nullptr);
-    std::fill(grads_.begin(), grads_.end(), 0.0f);
-    std::fill(dhidden_.begin(), dhidden_.begin() + head, 0.0f);
-    policy_->logprobs_backward(hidden_.data() + head, rows, batches_.target().data(),
-                               temperature.data(), {}, dlogprob.data(), nullptr,
-                               dhidden_.data() + head, grads_);
-    policy_->backward(packed.view(), *cache_, activations_, dhidden_.data(), grads_,
-                      static_cast<float>(config_.router_aux_coef));
+    learner_.begin();
+    learner_.forward(batch, logprob_.data(), nullptr);
+    learner_.accumulate(batch, dlogprob.data(), nullptr, config_.router_aux_coef);
+    learner_.reduce();
     double sum = 0;
     for (float logprob : logprob_) sum -= logprob;
     return sum / static_cast<double>(rows);
@@ -133,11 +119,9 @@ class Pretrainer {
   TokenizerFiles tokenizer_files_;
   std::unique_ptr<Corpus> corpus_;
   std::unique_ptr<Policy> policy_;
-  AdamW optimizer_;
+  Learner learner_;
   DocumentBatches batches_;
-  std::vector<float> grads_, hidden_, dhidden_, logprob_;
-  std::unique_ptr<KvCache> cache_;
-  Activations activations_;
+  std::vector<float> logprob_;
   int64_t next_document_ = 0;
   int64_t num_tokens_ = 0;
 };
@@ -183,8 +167,7 @@ std::vector<TokenId> DocumentBatches::encode(int64_t index, int64_t& prompt_toke
 }
 
 void DocumentBatches::build(int64_t& next) {
-  packed_.clear();
-  target_.clear();
+  batch_.clear();
   int64_t used = 0;
   for (;; ++next) {
     int64_t prompt = 0;
@@ -197,10 +180,11 @@ void DocumentBatches::build(int64_t& next) {
     const int64_t first = std::max<int64_t>(prompt, 1);
     const std::span all(tokens);
     const std::span<const TokenId> input = all.subspan(first - 1, rows - (first - 1));
-    packed_.add_group(all.first(first - 1), std::span(&input, 1));
-    target_.insert(target_.end(), tokens.begin() + first, tokens.end());
+    batch_.packed.add_group(all.first(first - 1), std::span(&input, 1));
+    batch_.target.insert(batch_.target.end(), tokens.begin() + first, tokens.end());
   }
-  packed_.finish();
+  batch_.packed.finish();
+  batch_.temperature.assign(batch_.target.size(), 1.0f);
 }
 
 PretrainConfig read_pretrain_config(const fs::path& file,

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "policy/packing.h"
-#include "rl/optimizer.h"
+#include "policy/scoring.h"
+#include "learn/optimizer.h"
 #include "tasks/corpora/corpus.h"
 #include "text/prompt.h"
 
@@ -80,11 +80,9 @@ class DocumentBatches {
   // Lays out the next batch. `next` is the index of the first document that was not used yet; it is
   // moved.
   void build(int64_t& next);
-  const PackedBatch& packed() const { return packed_; }
+  const TargetBatch& batch() const { return batch_; }
   // The prompt of document 0 as the policy sees it.
   std::string report() const;
-  // One entry per response row.
-  const std::vector<int32_t>& target() const { return target_; }
 
  private:
   std::vector<TokenId> encode(int64_t index, int64_t& prompt_tokens) const;
@@ -94,8 +92,7 @@ class DocumentBatches {
   PromptEncoder prompts_;
   uint64_t seed_;
   int64_t batch_tokens_;
-  PackedBatch packed_;
-  std::vector<int32_t> target_;
+  TargetBatch batch_;
 };
 
 struct PretrainSummary {

@@ -14,7 +14,6 @@
 #include "rl/alarms.h"
 #include "rl/evaluation_config.h"
 #include "rl/loss.h"
-#include "rl/optimizer.h"
 #include "rl/prompt_screen.h"
 #include "rl/trainer.h"
 #include "rollout/engine_config.h"

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/interrupted.h"
+#include "learn/learner.h"
 #include "rl/micro_batch.h"
 
 namespace zeroth {
@@ -58,7 +59,8 @@ double max_violation(const RouterStats& stats) {
 constexpr const char* kSelectionBias = ".gate.e_score_correction_bias";
 
 // Marks what learns. Selection biases never do by gradient.
-Parameters& with_frozen(Parameters& parameters, const TrainerConfig& config) {
+Policy& with_frozen(Policy& policy, const TrainerConfig& config) {
+  Parameters& parameters = policy.parameters();
   std::vector<bool> met(config.freeze.size(), false);
   bool any = false;
   for (const ParameterInfo& info : parameters.infos()) {
@@ -81,17 +83,7 @@ Parameters& with_frozen(Parameters& parameters, const TrainerConfig& config) {
                "give parts of names as the checkpoint has them, such as \"model.layers.0.\"");
   }
   if (!any) fail_usage("trainer.freeze leaves nothing to train", "freeze less");
-  return parameters;
-}
-
-// Where writing gradients begins: in front of it only the embedding has any (its own, or a tied
-// head's).
-int64_t first_gradient(const Parameters& parameters) {
-  const auto& infos = parameters.infos();
-  for (size_t i = 1; i < infos.size(); ++i) {
-    if (infos[i].trainable) return infos[i].offset;
-  }
-  return static_cast<int64_t>(parameters.values().size());
+  return policy;
 }
 
 // b_e -= rate where expert e has more than the mean load, += rate where it has less (DeepSeek-V3,
@@ -142,20 +134,16 @@ struct Trainer::Impl {
   uint64_t seed = 0;
   int64_t total_steps = 0, max_tokens = 0;
   double temperature = 1;
-  AdamW optimizer;
-
-  ZeroedFloats gradients;
-  std::span<float> grads;
-  std::unique_ptr<KvCache> cache;
-  Activations activations;
+  Learner learner;
   ActivationStore store;
   RouterStats router;        // of the step
   RouterStats batch_router;  // of the update
   MicroBatch batch;
   MicroBatch spot;        // of the one sample that is computed again, ...
   GroupSlice spot_slice;  // ... which is this one; empty: none in this call
+  Scorer scorer;          // of that sample, and of the reference
   std::vector<float> spot_logprob, spot_entropy;
-  std::vector<float> hidden, logprob, entropy, dlogprob, dentropy, dhidden;
+  std::vector<float> logprob, entropy, dlogprob, dentropy;
   std::vector<double> gradient;
   // Of the step: what update() was given, ...
   std::span<const Group> groups;
@@ -174,10 +162,8 @@ struct Trainer::Impl {
         loss(l),
         policy_loss(l),
         schedule(o),
-        optimizer(with_frozen(p.parameters(), c), o),
-        gradients(p.parameters().values().size()),
-        grads(gradients.span()),
-        activations(c.recompute ? Activations::Mode::kCheckpoint : Activations::Mode::kFull),
+        learner(with_frozen(p, c), o,
+                c.recompute ? Activations::Mode::kCheckpoint : Activations::Mode::kFull),
         store(c.reuse_mb << 20) {
     if (c.router_bias_rate > 0 && !p.config().selection_bias) {
       fail_usage("trainer.router_bias_rate is set, but a " +
@@ -186,22 +172,10 @@ struct Trainer::Impl {
     }
   }
 
-  void clear_gradients() {
-    const Parameters& parameters = policy.parameters();
-    std::fill_n(grads.begin(), parameters.infos().front().count, 0.0f);
-    std::fill(grads.begin() + first_gradient(parameters), grads.end(), 0.0f);
-  }
-
   // A constant group moves the weights only through the KL or the entropy bonus.
   bool has_signal(const Group& group) const {
     return (!group.zero_variance || loss.beta > 0 || loss.entropy_coef > 0) &&
            loss_tokens(group) > 0;
-  }
-
-  void need_cache(const Policy& of, int64_t pages) {
-    if (cache && cache->pages() >= pages) return;
-    cache = nullptr;  // free the old one first
-    cache = std::make_unique<KvCache>(of.config(), pages + pages / 4);
   }
 
   bool reuses() const {
@@ -212,9 +186,8 @@ struct Trainer::Impl {
   bool recall(const SliceList& slices, int64_t turn) {
     const std::span<const int32_t> rows = batch.activation_rows(store.epoch());
     if (rows.empty() || !reuses() || !store.holds(*policy.weights())) return false;
-    compute_spot(slices, turn);  // first: it uses the cache too
-    policy.weights()->recall(batch.packed().view(), *cache, hidden.data(), activations,
-                             &batch_router, store, rows);
+    compute_spot(slices, turn);
+    learner.recall(batch.targets(), store, rows, &batch_router);
     return true;
   }
 
@@ -239,50 +212,36 @@ struct Trainer::Impl {
     if (turn % ((kSpotShare * rows + all - 1) / all) != 0) return;
     spot_slice = {slice->group, {slice->samples[at]}};
     spot.build(groups, {spot_slice}, temperature);
-    policy.forward(spot.packed().view(), *cache, hidden.data());
-    spot_logprob.resize(spot.responses());
-    spot_entropy.resize(spot.responses());
-    score(policy, spot, spot.responses(), spot_logprob, spot_entropy);
+    score_alone(*policy.weights(), spot, spot_logprob, spot_entropy);
   }
 
-  // Log-probs and entropies of the first `rows` responses, from the hidden states of their call.
-  void score(const Policy& of, const MicroBatch& of_batch, int64_t rows,
-             std::vector<float>& logprobs, std::vector<float>& entropies) const {
-    const auto kept = of_batch.kept();
-    of.weights()->logprobs(
-        hidden.data() + of_batch.packed().first_response_row() * of.config().width, rows,
-        of_batch.target().data(), of_batch.temperature().data(),
-        kept.first(std::min<size_t>(kept.size(), rows)), logprobs.data(), entropies.data());
+  // Log-probs and entropies of a batch that no backward follows.
+  void score_alone(const Weights& weights, const MicroBatch& of, std::vector<float>& logprobs,
+                   std::vector<float>& entropies) {
+    logprobs.resize(of.responses());
+    entropies.resize(of.responses());
+    scorer.forward(weights, of.targets());
+    scorer.score(weights, of.targets(), of.responses(), logprobs.data(), entropies.data());
   }
 
-  enum class Use {
-    kScore,  // log-probs only
-    kTrain   // backward may follow; from sampling's activations where they are there
-  };
-
-  // Returns whether the rows were recalled. Which sample is computed again depends on `turn`.
-  bool forward(const Policy& of, const SliceList& slices, Use use, int64_t turn = 0) {
-    static const Tickets none;
-    batch.build(groups, slices, temperature, use == Use::kTrain ? *tickets : none);
-    const PackedBatch& packed = batch.packed();
-    need_cache(of, packed.pages());
-    hidden.resize(packed.rows() * of.config().width);
-    const bool recalled = use == Use::kTrain && recall(slices, turn);
-    if (!recalled) {
-      const bool save = use != Use::kScore;
-      of.forward(packed.view(), *cache, hidden.data(), save ? &activations : nullptr,
-                 save ? &batch_router : nullptr);
-    }
+  // Log-probs and entropies of the slices, from sampling's activations where they are there;
+  // backward may follow. Returns whether the rows were recalled. Which sample is computed again
+  // depends on `turn`.
+  bool forward(const SliceList& slices, int64_t turn) {
+    batch.build(groups, slices, temperature, *tickets);
     logprob.resize(batch.responses());
     entropy.resize(batch.responses());
-    if (recalled) recall_logprobs();
-    score(of, batch, recalled ? std::min(batch.responses(), kSpotRows) : batch.responses(), logprob,
-          entropy);
-    return recalled;
+    if (!recall(slices, turn)) {
+      learner.forward(batch.targets(), logprob.data(), entropy.data(), &batch_router);
+      return false;
+    }
+    recall_logprobs();
+    learner.score(batch.targets(), std::min(batch.responses(), kSpotRows), logprob.data(),
+                  entropy.data());
+    return true;
   }
 
-  // What sampling recorded, but for the sample that was computed again. The first rows are, too,
-  // all the same.
+  // What sampling recorded, but for the sample that was computed again.
   void recall_logprobs() {
     for (const MicroBatch::Row& row : batch.samples()) {
       const bool again = !spot_slice.samples.empty() && row.group == spot_slice.group &&
@@ -301,7 +260,8 @@ struct Trainer::Impl {
     reset(logprobs, groups);
     for (const SliceList& slices : plan_micro_batches(groups, order, config.micro_batch_tokens)) {
       check_stop(stop, "the update");
-      forward(of, slices, Use::kScore);
+      batch.build(groups, slices, temperature);
+      score_alone(*of.weights(), batch, logprob, entropy);
       for (const MicroBatch::Row& row : batch.samples()) {
         logprobs[row.group][row.sample].assign(logprob.begin() + row.first,
                                                logprob.begin() + row.first + row.count);
@@ -387,20 +347,6 @@ struct Trainer::Impl {
     }
   }
 
-  void backward(double aux_coef) {
-    const PackedBatch& packed = batch.packed();
-    const size_t width = policy.config().width;
-    const size_t head = packed.first_response_row() * width;
-    dhidden.resize(hidden.size());
-    std::fill(dhidden.begin(), dhidden.begin() + head, 0.0f);
-    policy.logprobs_backward(hidden.data() + head, batch.responses(), batch.target().data(),
-                             batch.temperature().data(), batch.kept(), dlogprob.data(),
-                             dentropy.empty() ? nullptr : dentropy.data(), dhidden.data() + head,
-                             grads);
-    policy.backward(packed.view(), *cache, activations, dhidden.data(), grads,
-                    static_cast<float>(aux_coef));
-  }
-
   // One optimizer update from a mini-batch. Returns false when the gradient was not finite.
   bool mini_batch(std::span<const int32_t> order, double step_tokens, bool first, int64_t step,
                   StepReport& report) {
@@ -413,25 +359,28 @@ struct Trainer::Impl {
     const auto calls = plan_micro_batches(groups, informative, config.micro_batch_tokens);
     double rows_total = 0;
     for (const int32_t g : informative) rows_total += static_cast<double>(loss_tokens(groups[g]));
-    clear_gradients();
+    learner.begin();
     batch_router.load.clear();
     int64_t turn = step;
     for (const SliceList& slices : calls) {
       if (report.updates == 0) check_stop(stop, "the update");
-      const bool recalled = forward(policy, slices, Use::kTrain, turn++);
+      const bool recalled = forward(slices, turn++);
       differentiate(scope, first, report);
-      backward(config.router_aux_coef * static_cast<double>(batch.responses()) / rows_total);
+      learner.accumulate(
+          batch.targets(), dlogprob.data(), dentropy.empty() ? nullptr : dentropy.data(),
+          config.router_aux_coef * static_cast<double>(batch.responses()) / rows_total);
       report.forward_rows += batch.packed().rows();
       if (recalled) report.recalled_rows += batch.packed().rows();
     }
-    report.grad_norm = optimizer.step(policy.parameters(), grads, report.learning_rate);
+    learner.reduce();
+    report.grad_norm = learner.step(report.learning_rate);
     if (!std::isfinite(report.grad_norm)) return false;
     if (config.router_bias_rate > 0) {
       balance_selection(policy.parameters(), batch_router, config.router_bias_rate);
     }
     add_load(batch_router, router);
     ++report.updates;
-    policy.publish(optimizer.steps());
+    learner.publish();
     return true;
   }
 
@@ -504,7 +453,7 @@ StepReport Trainer::update(const std::vector<Group>& groups, int64_t step, const
   return impl_->update(step);
 }
 ActivationStore* Trainer::activation_store() { return impl_->reuses() ? &impl_->store : nullptr; }
-AdamW& Trainer::optimizer() { return impl_->optimizer; }
+AdamW& Trainer::optimizer() { return impl_->learner.optimizer(); }
 Policy* Trainer::reference() { return impl_->reference.get(); }
 
 }  // namespace zeroth

@@ -11,7 +11,7 @@
 #include "policy/activation_store.h"
 #include "policy/policy.h"
 #include "rl/loss.h"
-#include "rl/optimizer.h"
+#include "learn/optimizer.h"
 #include "rollout/sampler.h"
 
 namespace zeroth {

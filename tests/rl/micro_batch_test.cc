@@ -90,15 +90,15 @@ TEST_CASE("response rows predict the sampled tokens in order, with their kept se
   MicroBatch batch;
   const std::vector<Group> groups = {group};
   batch.build(groups, {{0, {0, 1}}}, 0.7);
-  CHECK(batch.target() == std::vector<int32_t>{1, 2, 3});
+  CHECK(batch.targets().target == std::vector<int32_t>{1, 2, 3});
   CHECK(batch.packed().rows() == 2 + 2 + 1);
   CHECK(batch.packed().first_response_row() == 2);
   const ForwardBatch view = batch.packed().view();
   const std::vector<TokenId> tokens(view.tokens.begin() + 2, view.tokens.end());
   CHECK(tokens == std::vector<TokenId>{7, 1, 7});
-  REQUIRE(batch.kept().size() == 3);
-  CHECK(batch.kept()[0].empty());
-  CHECK(std::vector<int32_t>(batch.kept()[2].begin(), batch.kept()[2].end()) ==
+  REQUIRE(batch.targets().kept.size() == 3);
+  CHECK(batch.targets().kept[0].empty());
+  CHECK(std::vector<int32_t>(batch.targets().kept[2].begin(), batch.targets().kept[2].end()) ==
         std::vector<int32_t>{3, 9});
-  CHECK(batch.temperature() == std::vector<float>(3, 0.7f));
+  CHECK(batch.targets().temperature == std::vector<float>(3, 0.7f));
 }

@@ -56,7 +56,7 @@ TEST_CASE("batches hold whole documents, and loss falls on responses and their e
   for (int batch = 0; batch < 6; ++batch) {
     const int64_t first = next;
     batches.build(next);
-    CHECK(batches.packed().rows() <= 24);
+    CHECK(batches.batch().packed.rows() <= 24);
     std::vector<int32_t> expected;
     for (int64_t i = first; i < next; ++i) {
       const Document document = corpus.document(0, i);
@@ -65,7 +65,7 @@ TEST_CASE("batches hold whole documents, and loss falls on responses and their e
       for (size_t t = from; t < text.size(); ++t) expected.push_back(byte_id(text[t]));
       if (!text.empty()) expected.push_back(kEnd);
     }
-    CHECK(batches.target() == expected);
+    CHECK(batches.batch().target == expected);
     CHECK(first == expected_next);
     expected_next = next;
     CHECK(next > first);
@@ -75,11 +75,11 @@ TEST_CASE("batches hold whole documents, and loss falls on responses and their e
   DocumentBatches small(corpus, *tokenizer, 0, 6);
   small.build(index);
   CHECK(index == 8);
-  const ForwardBatch view = small.packed().view();
+  const ForwardBatch view = small.batch().packed.view();
   const std::vector<TokenId> input(view.tokens.begin(), view.tokens.end());
   CHECK(input == std::vector<TokenId>{byte_id('p'), byte_id('p'), byte_id('p'), byte_id('='),
                                       byte_id('r'), byte_id('r')});
-  CHECK(small.target() == std::vector<int32_t>{byte_id('r'), byte_id('r'), kEnd});
+  CHECK(small.batch().target == std::vector<int32_t>{byte_id('r'), byte_id('r'), kEnd});
 }
 
 TEST_CASE("pretraining lowers the loss and leaves a checkpoint that loads") {

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "policy/policy.h"
 #include "policy/scoring.h"
 #include "rollout/local_sampler.h"
 

@@ -1,10 +1,11 @@
-#include "policy/parity.h"
+#include "learn/parity.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "core/config.h"
 #include "kernels/ops.h"
+#include "learn/learner.h"
 #include "policy/packing.h"
 #include "policy/scoring.h"
 
@@ -70,8 +71,10 @@ ParityGap measure_parity(const std::filesystem::path& dir) {
   for (const Json& row : expected["sequences"]) {
     sequences.push_back(numbers<TokenId>(row, "ids", where));
   }
-  std::vector<float> grads(policy->parameters().values().size());
-  const auto scores = score_sequences(*policy, sequences, grads);
+  Learner learner(*policy, {});
+  learner.begin();
+  const auto scores = differentiate_sequences(learner, sequences);
+  const std::span<const float> grads = learner.reduce();
   for (size_t i = 0; i < sequences.size(); ++i) {
     const Json& row = expected["sequences"][i];
     d.logprob = largest(scores[i], numbers<double>(row, "logprobs", where), d.logprob, where);

@@ -1,4 +1,4 @@
-#include "policy/parity.h"
+#include "learn/parity.h"
 
 #include <doctest/doctest.h>
 

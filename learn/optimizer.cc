@@ -1,4 +1,4 @@
-#include "rl/optimizer.h"
+#include "learn/optimizer.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,0 +1,75 @@
+// The update of weights, whatever is learnt: forward, accumulate, reduce, step, publish. Under
+// reinforcement learning, pretraining and the gradients of `zeroth score`.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "learn/collective.h"
+#include "learn/optimizer.h"
+#include "model/buffer.h"
+#include "policy/policy.h"
+#include "policy/scoring.h"
+
+namespace zeroth {
+
+// Owns gradients, activations and the optimizer; the policy outlives it. What is trainable is
+// settled before it is made. Not thread safe.
+//
+// Use, for every update: begin(); forward() or recall(), then accumulate(), for every call;
+// reduce(); step(); publish().
+class Learner {
+ public:
+  // kCheckpoint: see Activations. `collective` null: this learner is alone.
+  Learner(Policy& policy, const OptimizerConfig& optimizer,
+          Activations::Mode mode = Activations::Mode::kFull,
+          std::unique_ptr<Collective> collective = nullptr);
+  ~Learner();
+
+  // The gradient is zero again.
+  void begin();
+  // By the published weights: log-prob and entropy (may be null) of every response. `stats` may be
+  // null.
+  void forward(const TargetBatch& batch, float* logprob, float* entropy,
+               RouterStats* stats = nullptr);
+  // In place of forward, for a batch whose rows the store has kept: the same bits for accumulate().
+  // Log-probs are asked for with score().
+  void recall(const TargetBatch& batch, const ActivationStore& store,
+              std::span<const int32_t> store_rows, RouterStats* stats = nullptr);
+  // Of the first `rows` responses of the last call.
+  void score(const TargetBatch& batch, int64_t rows, float* logprob, float* entropy) const;
+  // Adds the gradient of sum_i dlogprob[i] logprob[i] + dentropy[i] entropy[i] (dentropy may be
+  // null) over the responses of the last forward or recall, once for each of them. aux_coef: of the
+  // routers' balancing loss, see Policy::backward.
+  void accumulate(const TargetBatch& batch, const float* dlogprob, const float* dentropy,
+                  double aux_coef = 0);
+  // The gradient of all members, laid out like parameters(). Before step().
+  std::span<const float> reduce();
+  // One update with the reduced gradient. Returns its norm over trainable parameters before
+  // clipping; when that is not finite nothing is changed.
+  double step(double lr);
+  // Publishes the parameters as version optimizer().steps().
+  WeightsPtr publish();
+
+  Policy& policy() { return policy_; }
+  AdamW& optimizer() { return optimizer_; }
+  Collective& collective() { return *collective_; }
+
+ private:
+  Policy& policy_;
+  AdamW optimizer_;
+  std::unique_ptr<Collective> collective_;
+  ZeroedFloats gradients_;
+  Activations activations_;
+  Scorer scorer_;
+  std::vector<float> dhidden_;
+};
+
+// score_sequences by the published weights; adds the gradient of sum(-log p) over all sequences to
+// the learner's. `batch_tokens` changes no log-prob.
+std::vector<std::vector<float>> differentiate_sequences(
+    Learner& learner, std::span<const std::vector<TokenId>> sequences, int64_t batch_tokens = 4096);
+
+}  // namespace zeroth
