@@ -33,6 +33,8 @@ struct EvalCommand {
   std::string save;
   SamplingConfig sampling;
   PromptConfig prompt;
+  OverlongConfig overlong;
+  ShapingConfig shaping;
   int batch = 256;
   int cache_mb = 1024;
   bool json = false;
@@ -47,6 +49,8 @@ struct EvalCommand {
     v("save", save, "write every completion with its verdicts to this JSONL file");
     sampling.fields(v);
     prompt.fields(v);
+    v("overlong", overlong, "part of the reward, as in a run's config");
+    v("shaping", shaping, "parts of the reward, as in a run's config");
     v("batch", batch, "completions decoded together; never changes them", Range{1, 65536});
     v("cache_mb", cache_mb, "memory bound of the KV cache in MiB", Range{1, 1 << 20});
     v("json", json, "print one JSON object");
@@ -95,6 +99,8 @@ int run_eval(const Args& args) {
   options.n = command.n;
   options.samples = command.samples;
   options.sampling = command.sampling;
+  command.shaping.check();
+  options.rubric = {command.overlong, command.shaping, command.sampling.max_tokens};
   options.seed = command.seed;
   options.bos = command.prompt.bos;
   options.split = command.split == "train" ? Split::kTrain : Split::kHeldOut;

@@ -1,5 +1,5 @@
 // `zeroth rescore RUN`: grades the stored traces of a run again, with the grader of this build or
-// with another task, and shows what changes. Reads only.
+// with another task, under the run's rubric, and shows what changes. Reads only.
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -15,6 +15,9 @@
 #include "core/error.h"
 #include "core/terminal.h"
 #include "record/trace_store.h"
+#include "rewards/rubric.h"
+#include "rl/grading.h"
+#include "rollout/sampling_config.h"
 #include "tasks/task.h"
 
 namespace zeroth {
@@ -56,22 +59,24 @@ bool differs(const Verdict& before, const Verdict& after) {
 
 class Rescore {
  public:
-  Rescore(const Task& task, const RescoreOptions& options) : task_(task), options_(options) {}
+  Rescore(const Task& task, const Rubric& rubric, const RescoreOptions& options)
+      : task_(task), rubric_(rubric), options_(options) {}
 
   void add(int64_t step, const Group& group) {
-    const auto fresh = grade(group);
+    const Group graded = grade(group);
     for (size_t i = 0; i < group.samples.size(); ++i) {
       const Sample& sample = group.samples[i];
+      const std::vector<Verdict>& fresh = graded.samples[i].verdicts;
       ++samples_;
-      if (fresh[i].empty()) {
+      if (fresh.empty()) {
         ++foreign_;
         continue;
       }
       bool changed = false;
-      for (const Verdict& after : fresh[i]) {
+      for (const Verdict& after : fresh) {
         const Verdict* before = find(sample.verdicts, after.name);
         if (after.reason == Reason::kCheckerError) {
-          errors_ += after.name == fresh[i][0].name;
+          errors_ += after.name == fresh[0].name;
           continue;
         }
         if (before == nullptr) {
@@ -85,7 +90,8 @@ class Rescore {
         }
       }
       changed_ += changed;
-      count_accuracy(sample.verdicts, fresh[i]);
+      count_accuracy(sample.verdicts, fresh);
+      count_reward(sample, graded.samples[i]);
     }
   }
 
@@ -98,6 +104,7 @@ class Rescore {
                              {"samples", count}});
     }
     const double graded = std::max<double>(1, static_cast<double>(graded_));
+    const double rewarded = std::max<double>(1, static_cast<double>(rewarded_));
     return {{"run", run},
             {"task", task_.name()},
             {"samples", samples_},
@@ -106,6 +113,8 @@ class Rescore {
             {"right_to_wrong", lost_},
             {"accuracy_before", before_ / graded},
             {"accuracy_after", after_ / graded},
+            {"reward_before", reward_before_ / rewarded},
+            {"reward_after", reward_after_ / rewarded},
             {"errors", errors_},
             {"not_gradable", foreign_},
             {"transitions", transitions}};
@@ -114,16 +123,23 @@ class Rescore {
   const std::vector<Json>& shown() const { return shown_; }
 
  private:
-  // Empty verdicts for a sample whose problem this task does not understand.
-  std::vector<std::vector<Verdict>> grade(const Group& group) const {
-    std::vector<GradeRequest> requests;
-    for (const Sample& sample : group.samples)
-      requests.push_back({&group.problem, sample.text, sample.finish, 0});
+  // The group graded anew; samples without verdicts when this task does not understand its problem.
+  Group grade(const Group& group) const {
+    std::vector<Group> groups = {group};
     try {
-      return task_.grade_batch(requests);
+      grade_groups(task_, rubric_, groups);
     } catch (const std::exception&) {
-      return std::vector<std::vector<Verdict>>(group.samples.size());
+      for (Sample& sample : groups[0].samples) sample.verdicts.clear();
     }
+    return std::move(groups[0]);
+  }
+
+  // Over the samples that count in both.
+  void count_reward(const Sample& before, const Sample& after) {
+    if (before.masked || after.masked) return;
+    ++rewarded_;
+    reward_before_ += before.reward;
+    reward_after_ += after.reward;
   }
 
   // Over the samples that both graded.
@@ -153,10 +169,11 @@ class Rescore {
   }
 
   const Task& task_;
+  const Rubric& rubric_;
   const RescoreOptions& options_;
   int64_t samples_ = 0, changed_ = 0, gained_ = 0, lost_ = 0, errors_ = 0, foreign_ = 0;
-  int64_t graded_ = 0;
-  double before_ = 0, after_ = 0;
+  int64_t graded_ = 0, rewarded_ = 0;
+  double before_ = 0, after_ = 0, reward_before_ = 0, reward_after_ = 0;
   std::map<std::tuple<std::string, std::string, std::string>, int64_t> transitions_;
   std::vector<Json> shown_;
 };
@@ -173,6 +190,25 @@ std::unique_ptr<Task> task_to_grade_with(const RescoreOptions& options, const st
   const Json task_options = task->value("options", Json::object());
   ask_for_plugins(run, name, task_options, options.start_plugins);
   return make_task(name, task_options);
+}
+
+// What rewards were in the run; the task's verdicts alone when it has no config.
+Rubric rubric_of(const std::filesystem::path& run) {
+  Rubric rubric;
+  const std::filesystem::path path = run / "config.json";
+  if (!std::filesystem::exists(path)) return rubric;
+  const Json config = read_json_file(path);
+  const auto section = [&](const char* name, auto& to) {
+    if (const auto it = config.find(name); it != config.end()) {
+      load_config(to, *it, path.string() + ", " + name);
+    }
+  };
+  SamplingConfig sampling;
+  section("overlong", rubric.overlong);
+  section("shaping", rubric.shaping);
+  section("sampling", sampling);
+  rubric.max_tokens = sampling.max_tokens;
+  return rubric;
 }
 
 void print_text(const Json& summary, const std::vector<Json>& shown) {
@@ -196,10 +232,12 @@ void print_text(const Json& summary, const std::vector<Json>& shown) {
   }
   std::printf(
       "%s samples, %s changed (%s wrong -> right, %s right -> wrong), accuracy %.4f -> %.4f, "
+      "reward %.4f -> %.4f, "
       "%s checker errors, %s not gradable\n",
       dumped(summary["samples"]).c_str(), dumped(summary["changed"]).c_str(),
       dumped(summary["wrong_to_right"]).c_str(), dumped(summary["right_to_wrong"]).c_str(),
       summary["accuracy_before"].get<double>(), summary["accuracy_after"].get<double>(),
+      summary["reward_before"].get<double>(), summary["reward_after"].get<double>(),
       dumped(summary["errors"]).c_str(), dumped(summary["not_gradable"]).c_str());
 }
 
@@ -219,7 +257,8 @@ int run_rescore(const Args& args) {
   TraceReader reader(std::filesystem::path(rest[0]) / "traces");
   reader.refresh();
   const std::unique_ptr<Task> task = task_to_grade_with(options, rest[0], reader.run_info());
-  Rescore rescore(*task, options);
+  const Rubric rubric = rubric_of(rest[0]);
+  Rescore rescore(*task, rubric, options);
   int64_t damaged = 0;
   for (const TraceEntry& entry : reader.groups()) {
     if (entry.step < options.from || entry.step > options.to) continue;

@@ -82,7 +82,6 @@ void add_verdict(Sample& sample, const char* name, double score, double weight) 
   verdict.weight = weight;
   verdict.reason = Reason::kShaped;
   sample.verdicts.push_back(std::move(verdict));
-  sample.reward += score * weight;
 }
 
 bool is_right(const Sample& sample) {
@@ -180,15 +179,11 @@ std::string_view thought_of(const Sample& sample) {
 void add_process(const ShapingConfig& config, Sample& sample) {
   for (Verdict& verdict : sample.verdicts) {
     if (verdict.name != "process") continue;
-    if (verdict.weight == 0) {
-      verdict.weight = config.process_weight;
-      sample.reward += verdict.score * verdict.weight;
-    }
+    if (verdict.weight == 0) verdict.weight = config.process_weight;
     return;
   }
   Verdict verdict = check_process(thought_of(sample), config.process_min_steps);
   verdict.weight = config.process_weight;
-  sample.reward += verdict.score * verdict.weight;
   sample.verdicts.push_back(std::move(verdict));
 }
 

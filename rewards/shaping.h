@@ -1,6 +1,6 @@
 // Rewards that look at the shape of a response or of its group, not at its answer: language,
 // repetition, length. Each is a pure function; shape_group applies the chosen ones to the graded
-// samples of one problem.
+// samples of one problem (rewards/rubric.h).
 #pragma once
 
 #include <cstdint>
@@ -86,10 +86,9 @@ struct ShapingConfig {
 const Verdict* accuracy_verdict(const Sample& sample);
 
 // Appends the verdicts "language", "repetition", "kimi_length", "cosine" and "process", those with
-// a weight, to every sample of the group and adds score * weight to its reward. A task's own
-// "process" verdict of weight 0 gets the weight instead; one with a weight stays. Samples that are
-// masked take no part in the group's lengths and get none. Call once, after grading. `max_tokens`
-// is the length limit.
+// a weight, to every sample of the group. A task's own "process" verdict of weight 0 gets the
+// weight instead; one with a weight stays. Samples that are masked take no part in the group's
+// lengths and get none. Call once, after grading. `max_tokens` is the length limit.
 void shape_group(const ShapingConfig& config, int max_tokens, Group& group);
 
 }  // namespace zeroth

@@ -66,20 +66,6 @@ void sample_groups(Sampler& sampler, const EvalOptions& options, const SamplingC
   for (size_t i = 0; i < groups.size(); ++i) groups[i].samples = std::move(samples[i]);
 }
 
-void grade(const Task& task, const EvalOptions& options, std::vector<Group>& groups) {
-  auto verdicts = grade_groups(task, groups, options.background, options.stop);
-  size_t next = 0;
-  for (Group& group : groups) {
-    for (Sample& sample : group.samples) {
-      sample.verdicts = std::move(verdicts[next++]);
-      sample.reward = 0;
-      for (const Verdict& verdict : sample.verdicts) {
-        if (has_score(verdict.reason)) sample.reward += verdict.score * verdict.weight;
-      }
-    }
-  }
-}
-
 }  // namespace
 
 EvalReport evaluate(Sampler& sampler, const Tokenizer& tokenizer, const Task& task,
@@ -117,7 +103,7 @@ EvalReport evaluate(Sampler& sampler, const Tokenizer& tokenizer, const Task& ta
                         "run it again for a result");
     };
     check();
-    grade(task, options, chunk.groups);
+    grade_groups(task, options.rubric, chunk.groups, options.background, options.stop);
     check();
     for (const Group& group : chunk.groups) {
       const std::string cluster = task.cluster(group.problem);

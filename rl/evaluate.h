@@ -4,6 +4,7 @@
 #include <atomic>
 #include <functional>
 
+#include "rewards/rubric.h"
 #include "rl/background.h"
 #include "rl/prompt_screen.h"
 #include "rollout/sampler.h"
@@ -17,6 +18,7 @@ struct EvalOptions {
   int64_t n = 512;           // problems, the first n of the split; all when it has fewer
   int samples = 1;           // completions of each
   SamplingConfig sampling;   // the task's stop strings are added
+  Rubric rubric;             // what their rewards are
   uint64_t seed = 0;         // names the draws
   std::string bos = "auto";  // see text/prompt.h
   Split split = Split::kHeldOut;

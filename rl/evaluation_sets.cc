@@ -37,6 +37,8 @@ EvalOptions options_of(const RunConfig& config, int problems, int samples, doubl
   options.sampling = config.sampling;
   options.sampling.temperature = temperature;
   if (max_tokens > 0) options.sampling.max_tokens = max_tokens;
+  options.rubric = config.rubric();
+  options.rubric.max_tokens = options.sampling.max_tokens;
   options.seed = config.seed;
   options.bos = config.prompt.bos;
   return options;

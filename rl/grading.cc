@@ -1,6 +1,8 @@
 #include "rl/grading.h"
 
+#include <iterator>
 #include <memory>
+#include <utility>
 
 namespace zeroth {
 namespace {
@@ -17,16 +19,24 @@ std::vector<std::vector<Verdict>> grade(const Task& task, const std::vector<Grou
 
 }  // namespace
 
-std::vector<std::vector<Verdict>> grade_groups(const Task& task, std::vector<Group>& groups,
-                                               Background* background,
-                                               const std::atomic<bool>* stop) {
-  if (background == nullptr) return grade(task, groups);
-  // A call that is given up goes on, so the groups are its own while it runs.
-  const auto held = std::make_shared<std::vector<Group>>(std::move(groups));
-  groups.clear();
-  auto verdicts = background->run([&task, held] { return grade(task, *held); }, stop, "grading");
-  groups = std::move(*held);
-  return verdicts;
+void grade_groups(const Task& task, const Rubric& rubric, std::vector<Group>& groups,
+                  Background* background, const std::atomic<bool>* stop) {
+  std::vector<std::vector<Verdict>> verdicts;
+  if (background == nullptr) {
+    verdicts = grade(task, groups);
+  } else {
+    // A call that is given up goes on, so the groups are its own while it runs.
+    const auto held = std::make_shared<std::vector<Group>>(std::move(groups));
+    groups.clear();
+    verdicts = background->run([&task, held] { return grade(task, *held); }, stop, "grading");
+    groups = std::move(*held);
+  }
+  auto next = std::make_move_iterator(verdicts.begin());
+  for (Group& group : groups) {
+    const auto end = next + static_cast<std::ptrdiff_t>(group.samples.size());
+    rubric.apply({next, end}, group);
+    next = end;
+  }
 }
 
 std::vector<Problem> fetch_problems(const Task& task, Split split,

@@ -4,16 +4,17 @@
 #include <atomic>
 #include <vector>
 
+#include "rewards/rubric.h"
 #include "rl/background.h"
 #include "tasks/task.h"
 
 namespace zeroth {
 
-// Verdicts of every sample of every group, in order. When `stop` becomes true first, throws
-// Interrupted and leaves `groups` empty; `background` may be null, then a stop is not heard.
-std::vector<std::vector<Verdict>> grade_groups(const Task& task, std::vector<Group>& groups,
-                                               Background* background,
-                                               const std::atomic<bool>* stop);
+// Grades every sample of every group in one call of the task, and applies the rubric. When `stop`
+// becomes true first, throws Interrupted and leaves `groups` empty; `background` may be null, then a
+// stop is not heard.
+void grade_groups(const Task& task, const Rubric& rubric, std::vector<Group>& groups,
+                  Background* background = nullptr, const std::atomic<bool>* stop = nullptr);
 
 // Problems `indices` of a split, in order. The same holds for `stop`: a plug-in may take its time
 // to make them.

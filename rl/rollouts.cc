@@ -45,34 +45,6 @@ void record_outcomes(const std::vector<Group>& groups, const std::vector<int64_t
 
 }  // namespace
 
-void set_verdicts(std::vector<Verdict> verdicts, const OverlongConfig& overlong, int max_tokens,
-                  Sample& sample) {
-  sample.verdicts = std::move(verdicts);
-  if (overlong.buffer > 0) {
-    const double over = static_cast<double>(sample.tokens.size()) - (max_tokens - overlong.buffer);
-    Verdict verdict;
-    verdict.name = "overlong";
-    verdict.score = -overlong.penalty * std::clamp(over / overlong.buffer, 0.0, 1.0);
-    verdict.reason = Reason::kShaped;
-    sample.verdicts.push_back(std::move(verdict));
-  }
-  sample.reward = 0;
-  sample.masked = sample.finish == FinishReason::kAborted ||
-                  (overlong.mask && sample.finish == FinishReason::kLength);
-  bool silent = false, spoken = false;  // rewards that do not apply, and those that do
-  for (const Verdict& verdict : sample.verdicts) {
-    if (has_score(verdict.reason)) {
-      sample.reward += verdict.score * verdict.weight;
-      spoken |= verdict.weight != 0;
-    } else if (verdict.reason == Reason::kNotApplicable) {
-      silent = true;
-    } else {
-      sample.masked = true;
-    }
-  }
-  if (silent && !spoken) sample.masked = true;  // no reward says anything about it
-}
-
 Rollouts::Rollouts(const RunConfig& config, const Task& task, const Tokenizer& tokenizer,
                    Sampler& sampler, Background* background, const PromptScreen* screen)
     : config_(config),
@@ -159,19 +131,6 @@ Rollouts::Drawn Rollouts::generate(int64_t step, int count, int64_t& draws,
   return drawn;
 }
 
-void Rollouts::grade(std::vector<Group>& groups, Rollout& rollout,
-                     const std::atomic<bool>* stop) const {
-  const Stopwatch watch(rollout.grade_seconds);
-  auto verdicts = grade_groups(task_, groups, background_, stop);
-  auto next = verdicts.begin();
-  for (Group& group : groups) {
-    for (Sample& sample : group.samples) {
-      set_verdicts(std::move(*next++), config_.overlong, config_.sampling.max_tokens, sample);
-    }
-    shape_group(config_.shaping, config_.sampling.max_tokens, group);
-  }
-}
-
 Json Rollouts::curriculum_state() const { return curriculum_ ? curriculum_->state() : Json(); }
 
 void Rollouts::restore_curriculum(const Json& state) {
@@ -203,7 +162,10 @@ Rollout Rollouts::collect_groups(int64_t step, int64_t& draws, const std::atomic
     const int missing = config_.prompts_per_step - static_cast<int>(rollout.groups.size());
     Drawn batch = generate(step, missing, draws, taken, rollout, stop);
     std::vector<Group>& drawn = batch.groups;
-    grade(drawn, rollout, stop);
+    {
+      const Stopwatch watch(rollout.grade_seconds);
+      grade_groups(task_, config_.rubric(), drawn, background_, stop);
+    }
     check_stop(stop, "grading");
     if (curriculum_) record_outcomes(drawn, batch.indices, *curriculum_);
     assign_advantages(drawn, config_.advantage);

@@ -59,7 +59,6 @@ class Rollouts {
   Drawn generate(int64_t step, int count, int64_t& draws, std::vector<int64_t>& taken,
                  Rollout& rollout, const std::atomic<bool>* stop);
   Rollout collect_groups(int64_t step, int64_t& draws, const std::atomic<bool>* stop);
-  void grade(std::vector<Group>& groups, Rollout& rollout, const std::atomic<bool>* stop) const;
 
   const RunConfig& config_;
   const Task& task_;
@@ -72,12 +71,5 @@ class Rollouts {
   std::unique_ptr<ProblemSampler> curriculum_before_;
   SamplingConfig sampling_;  // config.sampling with the task's stop strings
 };
-
-// Takes the verdicts of one sample over and sets its reward, the sum of score * weight, and its
-// mask: a checker failed, the sample was aborted, or it was cut off and overlong.mask is set.
-// overlong.buffer adds the verdict "overlong": with length l, limit L and buffer b, -penalty *
-// clamp((l - (L - b)) / b, 0, 1).
-void set_verdicts(std::vector<Verdict> verdicts, const OverlongConfig& overlong, int max_tokens,
-                  Sample& sample);
 
 }  // namespace zeroth

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "record/run_recorder.h"
-#include "rewards/shaping.h"
+#include "rewards/rubric.h"
 #include "rl/advantage.h"
 #include "rl/alarms.h"
 #include "rl/evaluation_config.h"
@@ -45,21 +45,6 @@ struct DynamicSamplingConfig {
   }
 };
 
-// What happens to samples that reach the length limit (DAPO, section 3.4).
-struct OverlongConfig {
-  bool mask = false;
-  int buffer = 0;
-  double penalty = 1;
-  template <class V>
-  void fields(V& v) {
-    v("mask", mask, "samples cut off at max_tokens have no loss");
-    v("buffer", buffer,
-      "the last so many tokens before max_tokens are punished, linearly; 0 = none",
-      Range{0, 1 << 20});
-    v("penalty", penalty, "largest punishment, reached at max_tokens", Range{0, 1e6});
-  }
-};
-
 struct RunConfig {
   std::string model = "models/base";
   TaskConfig task;
@@ -87,6 +72,9 @@ struct RunConfig {
   int keep_last = 2;
   int64_t keep_every = 0;
   std::string keep_best;
+
+  // What a reward is in this run.
+  Rubric rubric() const { return {overlong, shaping, sampling.max_tokens}; }
 
   template <class V>
   void fields(V& v) {

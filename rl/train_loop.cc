@@ -34,6 +34,7 @@ void record_probe(TrainingRun& run, int64_t step, Json& row, const std::atomic<b
   options.n = run.config.probe.problems;
   options.samples = run.config.probe.samples;
   options.sampling = run.config.sampling;
+  options.rubric = run.config.rubric();
   options.seed = run.config.seed;
   options.stop = stop;
   options.background = &run.background;

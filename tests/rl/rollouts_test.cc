@@ -141,30 +141,6 @@ TEST_CASE("a broken checker masks its samples and is counted, and is never a zer
   CHECK(step_health(rollout, {}).samples == samples);
 }
 
-TEST_CASE("overlong masking and the soft punishment") {
-  const EveryThird task;
-  const Problem problem = task.problem(Split::kTrain, 0);
-  OverlongConfig overlong;
-  overlong.buffer = 4;
-  overlong.penalty = 0.5;
-  const auto graded = [&](size_t length, FinishReason finish) {
-    Sample sample;
-    sample.tokens.assign(length, 1);
-    sample.text = "@";
-    sample.finish = finish;
-    set_verdicts(task.grade(problem, sample.text, finish), overlong, 12, sample);
-    return sample;
-  };
-  CHECK(graded(8, FinishReason::kStop).reward == 1);
-  CHECK(graded(10, FinishReason::kStop).reward == doctest::Approx(1 - 0.25));
-  CHECK(graded(12, FinishReason::kLength).reward == doctest::Approx(0.5));
-  CHECK(!graded(12, FinishReason::kLength).masked);
-  CHECK(graded(3, FinishReason::kAborted).masked);
-  overlong.mask = true;
-  CHECK(graded(12, FinishReason::kLength).masked);
-  CHECK(!graded(12, FinishReason::kStop).masked);
-}
-
 TEST_CASE("shaping rewards reach the samples of a step from the run's config") {
   Setup setup(0);
   override_config(setup.config, "shaping.repetition_weight=2");
