@@ -16,9 +16,15 @@ class Builder {
  public:
   explicit Builder(Layout& layout) : infos_(layout.infos) {}
 
-  int64_t add(const std::string& name, std::vector<int64_t> shape, bool glued = false) {
+  // What is added from now on belongs to this layer.
+  void begin_layer(int layer) { layer_ = layer; }
+
+  int64_t add(const std::string& name, Role role, std::vector<int64_t> shape, bool glued = false) {
     ParameterInfo info;
     info.name = name;
+    info.role = role;
+    info.layer = layer_;
+    info.trainable = role != Role::kSelectionBias;
     info.decay = shape.size() > 1;
     info.shape = std::move(shape);
     info.glued = glued;
@@ -26,45 +32,48 @@ class Builder {
     infos_.push_back(std::move(info));
     return infos_.back().offset;
   }
-  int64_t norm(const std::string& name, int64_t width) { return add(name + ".weight", {width}); }
+  int64_t norm(const std::string& name, int64_t width) {
+    return add(name + ".weight", Role::kNorm, {width});
+  }
 
   // One matrix from tensors that all read the same input; with biases, those are one vector too.
-  Matrix matrix(const std::string& prefix, std::initializer_list<Rows> parts, int64_t in,
+  Matrix matrix(const std::string& prefix, Role role, std::initializer_list<Rows> parts, int64_t in,
                 bool biased = false) {
     Matrix m;
     m.in = static_cast<int>(in);
     for (const Rows& part : parts) {
-      const int64_t at = add(prefix + part.name + ".weight", {part.out, in}, m.present());
+      const int64_t at = add(prefix + part.name + ".weight", role, {part.out, in}, m.present());
       if (!m.present()) m.weight = at;
       m.out += static_cast<int>(part.out);
     }
     for (const Rows& part : parts) {
       if (!biased) break;
-      const int64_t at = add(prefix + part.name + ".bias", {part.out}, m.bias >= 0);
+      const int64_t at = add(prefix + part.name + ".bias", Role::kBias, {part.out}, m.bias >= 0);
       if (m.bias < 0) m.bias = at;
     }
     return m;
   }
-  GatedMlp mlp(const std::string& prefix, int64_t width, int64_t hidden, bool biased,
+  GatedMlp mlp(const std::string& prefix, Role role, int64_t width, int64_t hidden, bool biased,
                const char* gate = "gate_proj", const char* up = "up_proj",
                const char* down = "down_proj") {
     GatedMlp m;
-    m.gate_up = matrix(prefix, {{gate, width}, {up, width}}, hidden, biased);
-    m.down = matrix(prefix, {{down, hidden}}, width, biased);
+    m.gate_up = matrix(prefix, role, {{gate, width}, {up, width}}, hidden, biased);
+    m.down = matrix(prefix, role, {{down, hidden}}, width, biased);
     return m;
   }
-  void freeze_last() { infos_.back().trainable = false; }
 
  private:
   std::vector<ParameterInfo>& infos_;
   int64_t end_ = 0;
+  int layer_ = -1;
 };
 
 void add_standard_attention(const PolicyConfig& c, const std::string& prefix, Builder& b,
                             LayerLayout& l) {
   const int64_t q = int64_t{c.heads} * c.head_dim, kv = int64_t{c.kv_heads} * c.head_dim;
-  l.qkv = b.matrix(prefix, {{"q_proj", q}, {"k_proj", kv}, {"v_proj", kv}}, c.width, c.qkv_bias);
-  l.o = b.matrix(prefix, {{"o_proj", c.width}}, q, c.output_bias);
+  l.qkv = b.matrix(prefix, Role::kAttention, {{"q_proj", q}, {"k_proj", kv}, {"v_proj", kv}},
+                   c.width, c.qkv_bias);
+  l.o = b.matrix(prefix, Role::kAttention, {{"o_proj", c.width}}, q, c.output_bias);
   if (c.qk_norm == QkNorm::kNone) return;
   const bool per_head = c.qk_norm == QkNorm::kPerHead;
   l.q_norm = b.norm(prefix + "q_norm", per_head ? c.head_dim : q);
@@ -76,39 +85,43 @@ void add_latent_attention(const PolicyConfig& c, const std::string& prefix, Buil
   const LatentConfig& a = c.latent;
   const int64_t q = int64_t{c.heads} * (a.nope_dim + a.rope_dim);
   if (a.q_rank > 0) {
-    l.q_in = b.matrix(prefix, {{"q_a_proj", a.q_rank}}, c.width, c.qkv_bias);
+    l.q_in = b.matrix(prefix, Role::kAttention, {{"q_a_proj", a.q_rank}}, c.width, c.qkv_bias);
     l.q_latent_norm = b.norm(prefix + "q_a_layernorm", a.q_rank);
-    l.q_up = b.matrix(prefix, {{"q_b_proj", q}}, a.q_rank);
+    l.q_up = b.matrix(prefix, Role::kAttention, {{"q_b_proj", q}}, a.q_rank);
   } else {
-    l.q_in = b.matrix(prefix, {{"q_proj", q}}, c.width);
+    l.q_in = b.matrix(prefix, Role::kAttention, {{"q_proj", q}}, c.width);
   }
-  l.kv_in = b.matrix(prefix, {{"kv_a_proj_with_mqa", a.kv_rank + a.rope_dim}}, c.width, c.qkv_bias);
+  l.kv_in = b.matrix(prefix, Role::kAttention, {{"kv_a_proj_with_mqa", a.kv_rank + a.rope_dim}},
+                     c.width, c.qkv_bias);
   l.kv_latent_norm = b.norm(prefix + "kv_a_layernorm", a.kv_rank);
   const int64_t kv = int64_t{c.heads} * (a.nope_dim + a.v_dim);
-  l.kv_up = b.matrix(prefix, {{"kv_b_proj", kv}}, a.kv_rank);
-  l.o = b.matrix(prefix, {{"o_proj", c.width}}, int64_t{c.heads} * a.v_dim, c.output_bias);
+  l.kv_up = b.matrix(prefix, Role::kAttention, {{"kv_b_proj", kv}}, a.kv_rank);
+  l.o = b.matrix(prefix, Role::kAttention, {{"o_proj", c.width}}, int64_t{c.heads} * a.v_dim,
+                 c.output_bias);
 }
 
 void add_experts(const PolicyConfig& c, const std::string& layer, Builder& b, LayerLayout& l) {
   const bool mixtral = c.family == Family::kMixtral;
   const std::string block = layer + (mixtral ? "block_sparse_moe." : "mlp.");
-  l.router = b.matrix(block, {{"gate", c.router.experts}}, c.width);
+  l.router = b.matrix(block, Role::kRouter, {{"gate", c.router.experts}}, c.width);
   if (c.selection_bias) {
-    l.selection_bias = b.add(block + "gate.e_score_correction_bias", {c.router.experts});
-    b.freeze_last();
+    l.selection_bias =
+        b.add(block + "gate.e_score_correction_bias", Role::kSelectionBias, {c.router.experts});
   }
   for (int e = 0; e < c.router.experts; ++e) {
     const std::string expert = block + "experts." + std::to_string(e) + ".";
-    l.experts.push_back(mixtral ? b.mlp(expert, c.expert_width, c.width, false, "w1", "w3", "w2")
-                                : b.mlp(expert, c.expert_width, c.width, false));
+    l.experts.push_back(
+        mixtral ? b.mlp(expert, Role::kExpert, c.expert_width, c.width, false, "w1", "w3", "w2")
+                : b.mlp(expert, Role::kExpert, c.expert_width, c.width, false));
   }
   if (c.shared_width > 0) {
     // DeepSeek names its shared experts in the plural; mlp_bias reaches them because they are plain
     // MLPs.
     const std::string shared = block + (c.shared_gate ? "shared_expert." : "shared_experts.");
-    l.shared = b.mlp(shared, c.shared_width, c.width, c.mlp_bias);
+    l.shared = b.mlp(shared, Role::kShared, c.shared_width, c.width, c.mlp_bias);
   }
-  if (c.shared_gate) l.shared_gate = b.matrix(block, {{"shared_expert_gate", 1}}, c.width);
+  if (c.shared_gate)
+    l.shared_gate = b.matrix(block, Role::kSharedGate, {{"shared_expert_gate", 1}}, c.width);
 }
 
 }  // namespace
@@ -116,10 +129,11 @@ void add_experts(const PolicyConfig& c, const std::string& layer, Builder& b, La
 Layout make_layout(const PolicyConfig& c) {
   Layout layout;
   Builder b(layout);
-  layout.embedding = b.add("model.embed_tokens.weight", {c.vocab_size, c.width});
+  layout.embedding = b.add("model.embed_tokens.weight", Role::kEmbedding, {c.vocab_size, c.width});
   for (int i = 0; i < c.layers; ++i) {
     const std::string prefix = "model.layers." + std::to_string(i) + ".";
     LayerLayout& l = layout.layers.emplace_back();
+    b.begin_layer(i);
     l.input_norm = b.norm(prefix + "input_layernorm", c.width);
     if (c.is_latent()) {
       add_latent_attention(c, prefix + "self_attn.", b, l);
@@ -130,14 +144,15 @@ Layout make_layout(const PolicyConfig& c) {
     if (c.sparse[i]) {
       add_experts(c, prefix, b, l);
     } else {
-      l.mlp = b.mlp(prefix + "mlp.", c.mlp_width, c.width, c.mlp_bias);
+      l.mlp = b.mlp(prefix + "mlp.", Role::kMlp, c.mlp_width, c.width, c.mlp_bias);
     }
   }
+  b.begin_layer(-1);
   layout.final_norm = b.norm("model.norm", c.width);
   if (c.tied_embeddings) {
     layout.head = {layout.embedding, -1, c.vocab_size, c.width};
   } else {
-    layout.head = b.matrix("", {{"lm_head", c.vocab_size}}, c.width);
+    layout.head = b.matrix("", Role::kHead, {{"lm_head", c.vocab_size}}, c.width);
   }
   return layout;
 }

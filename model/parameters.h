@@ -12,10 +12,28 @@
 
 namespace zeroth {
 
+// What a tensor is for, in any family.
+enum class Role {
+  kEmbedding,
+  kHead,
+  kNorm,
+  kBias,           // of any matrix
+  kAttention,      // projections into and out of attention
+  kMlp,            // of a dense layer
+  kExpert,         // MLPs that a router chooses from
+  kShared,         // MLPs of shared experts
+  kRouter,         // chooses experts
+  kSharedGate,     // scales the shared experts
+  kSelectionBias,  // added to a router's scores when experts are chosen; learns by load, not
+                   // gradient
+};
+
 struct ParameterInfo {
   std::string name;            // Hugging Face tensor name
   std::vector<int64_t> shape;  // row-major
-  int64_t offset = 0;          // in floats, a multiple of 16 unless glued
+  Role role = Role::kMlp;
+  int layer = -1;      // -1: of no layer
+  int64_t offset = 0;  // in floats, a multiple of 16 unless glued
   int64_t count = 0;
   bool trainable = true;  // false: buffers such as e_score_correction_bias
   bool decay = false;     // weight decay applies (matrices, not norms or biases)

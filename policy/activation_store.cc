@@ -15,70 +15,38 @@ namespace {
 constexpr int64_t kBlockBytes = 32 << 20;  // memory is taken in pieces of about this size
 constexpr int64_t kLine = 64;
 
-// One tensor of a layer's state, seen by the row.
+// One tensor of a layer's state, seen by the row: kRow is [m] of `bytes`, kColumn [bytes / 4, m]
+// floats, kChoice [m * top_k, sorted by expert] of `bytes`.
 struct Field {
-  enum Order {
-    kRow,     // [m] of `bytes`
-    kColumn,  // [bytes / 4, m] floats
-    kChoice   // [m * top_k, sorted by expert] of `bytes`
-  };
   char* data;
   int64_t bytes;
-  Order order;
-  bool in_lines() const { return bytes % kLine == 0 && order != kColumn; }
+  SavedOrder order;
+  bool in_lines() const { return bytes % kLine == 0 && order != SavedOrder::kColumn; }
 };
 
-template <class T>
-Field field(Buffer<T>& buffer, int64_t m, int64_t width, Field::Order order = Field::kRow,
-            int64_t parts = 1) {
-  return {reinterpret_cast<char*>(buffer.get(m * parts * width)),
-          width * static_cast<int64_t>(sizeof(T)), order};
-}
-
-// What layer_forward leaves for `m` rows. First the fields of whole cache lines, which can be
-// streamed, then the others.
-std::vector<Field> fields_of(const PolicyConfig& c, int layer, LayerState& s, float* x_out,
+// What layer_forward leaves for `m` rows: its output and its state. First the fields of whole cache
+// lines, which can be streamed, then the others.
+std::vector<Field> fields_of(const PolicyConfig& c, int layer, LayerState& state, float* x_out,
                              int64_t m) {
-  std::vector<Field> out = {
-      {reinterpret_cast<char*>(x_out), c.width * static_cast<int64_t>(sizeof(float)), Field::kRow},
-      field(s.x_mid, m, c.width),
-      field(s.attention, m, int64_t{c.heads} * c.v_dim()),
-      field(s.inv_input, m, 1),
-      field(s.inv_post, m, 1),
-      field(s.lse, m, c.heads)};
-  if (c.is_latent()) {
-    if (c.latent.q_rank > 0) out.push_back(field(s.q_latent, m, c.latent.q_rank));
-    out.push_back(field(s.kv_latent, m, c.latent.kv_rank + c.latent.rope_dim));
-    out.push_back(field(s.q, m, int64_t{c.heads} * c.k_dim()));
-    out.push_back(field(s.inv_latent, m, 2, Field::kColumn));
-  } else {
-    out.push_back(field(s.qkv, m, int64_t{c.heads + 2 * c.kv_heads} * c.head_dim));
-    if (c.qk_norm != QkNorm::kNone) {
-      const int norms = c.qk_norm == QkNorm::kWholeWidth ? 2 : c.heads + c.kv_heads;
-      out.push_back(field(s.inv_qk, m, norms, Field::kColumn));
+  const LayerWidths widths(c, layer);
+  std::vector<Field> out = {{reinterpret_cast<char*>(x_out),
+                             c.width * static_cast<int64_t>(sizeof(float)), SavedOrder::kRow}};
+  state.each(widths, [&](const SavedField& field, auto& member) {
+    if constexpr (requires { member.get(m); }) {
+      if (field.width == 0) return;
+      const int64_t rows = field.order == SavedOrder::kChoice ? m * widths.choices : m;
+      auto* data = member.get(rows * field.width);
+      out.push_back({reinterpret_cast<char*>(data),
+                     field.width * static_cast<int64_t>(sizeof(*data)), field.order});
     }
-  }
-  if (c.sparse[layer]) {
-    const int top_k = c.router.top_k;
-    out.push_back(field(s.expert_ids, m, top_k));
-    out.push_back(field(s.expert_weights, m, top_k));
-    out.push_back(field(s.scores, m, c.router.experts));
-    out.push_back(field(s.gate_up, m, 2 * int64_t{c.expert_width}, Field::kChoice, top_k));
-    if (c.shared_width > 0) out.push_back(field(s.shared_gate_up, m, 2 * int64_t{c.shared_width}));
-    if (c.shared_gate) {
-      out.push_back(field(s.shared_score, m, 1));
-      out.push_back(field(s.shared_scale, m, 1));
-    }
-  } else {
-    out.push_back(field(s.gate_up, m, 2 * int64_t{c.mlp_width}));
-  }
+  });
   std::stable_partition(out.begin(), out.end(), [](const Field& f) { return f.in_lines(); });
   return out;
 }
 
 // Bytes of one row in a layer's part of a stored row.
 int64_t field_bytes(const PolicyConfig& c, const Field& f) {
-  return f.bytes * (f.order == Field::kChoice ? c.router.top_k : 1);
+  return f.bytes * (f.order == SavedOrder::kChoice ? c.router.top_k : 1);
 }
 
 int64_t layer_bytes(const PolicyConfig& c, int layer) {
@@ -164,13 +132,14 @@ void store_layer(const PolicyConfig& c, int layer, LayerState& state, float* x_o
       char* const row_end = to + bytes;
       char* small = rest;
       for (const Field& f : fields) {
-        for (int64_t j = 0; j < field_bytes(c, f); j += f.order == Field::kColumn ? 4 : f.bytes) {
-          if (f.order == Field::kColumn) {
+        for (int64_t j = 0; j < field_bytes(c, f);
+             j += f.order == SavedOrder::kColumn ? 4 : f.bytes) {
+          if (f.order == SavedOrder::kColumn) {
             std::memcpy(small, f.data + j * m + i * 4, 4);
             small += 4;
             continue;
           }
-          const int64_t from = f.order == Field::kRow ? i : place[i * top_k + j / f.bytes];
+          const int64_t from = f.order == SavedOrder::kRow ? i : place[i * top_k + j / f.bytes];
           if (f.in_lines()) {
             stream_copy(to, f.data + from * f.bytes, f.bytes);
             to += f.bytes;
@@ -192,10 +161,10 @@ void recall_layer(const Pass& pass, int layer, const ActivationStore& store,
   const int64_t m = pass.rows, top_k = c.router.top_k;
   const std::vector<Field> fields = fields_of(c, layer, state, x_out, m);
   const int64_t begin_at = store.layer_begin(layer);
-  Field choices{nullptr, 0, Field::kChoice};
+  Field choices{nullptr, 0, SavedOrder::kChoice};
   int64_t choices_at = begin_at;  // within a stored row
   for (const Field& f : fields) {
-    if (f.order == Field::kChoice) {
+    if (f.order == SavedOrder::kChoice) {
       choices = f;
       break;
     }
@@ -208,11 +177,11 @@ void recall_layer(const Pass& pass, int layer, const ActivationStore& store,
       const char* from = store.row(rows[i]) + begin_at;
       if (i + 1 < m) fetch(store.row(rows[i + 1]) + begin_at, choices_at - begin_at);
       for (const Field& f : fields) {
-        if (f.order == Field::kColumn) {
+        if (f.order == SavedOrder::kColumn) {
           for (int64_t j = 0; j < f.bytes; j += 4) std::memcpy(f.data + j * m + i * 4, from + j, 4);
-        } else if (f.order == Field::kRow && f.in_lines()) {
+        } else if (f.order == SavedOrder::kRow && f.in_lines()) {
           stream_copy(f.data + i * f.bytes, from, f.bytes);
-        } else if (f.order == Field::kRow) {
+        } else if (f.order == SavedOrder::kRow) {
           std::memcpy(f.data + i * f.bytes, from, f.bytes);
         }
         from += field_bytes(c, f);

@@ -197,7 +197,8 @@ void attention_forward(const Pass& pass, int layer, const float* normed, LayerSt
   pass.model.layers[layer].qkv(normed + rows.begin * c.width, c.width, qkv + rows.begin * w.all,
                                w.all, rows.count, pages_seen(pass, layer, rows));
   int64_t ld = 0;
-  float* inv = state.inv_qk.get(m * (c.heads + c.kv_heads));
+  const int64_t norms = LayerWidths(c, layer).qk_norms;
+  float* inv = norms > 0 ? state.inv_qk.get(m * norms) : nullptr;
   float* qk = prepare_qk(pass, layer, state, inv, &ld, rows);
   float* v = qkv + w.qk;
   if (c.clip_qkv > 0) clamp_rows(v + rows.begin * w.all, w.all, rows.count, w.kv, c.clip_qkv);
@@ -212,15 +213,9 @@ void attention_forward(const Pass& pass, int layer, const float* normed, LayerSt
   attend(pass, layer, qk, ld, state, out, rows);
 }
 
-void prepare_attention(const Pass& pass, LayerState& state) {
-  const PolicyConfig& c = pass.config;
-  const Widths w(c);
-  const int64_t m = pass.rows;
-  state.qkv.get(m * w.all);
-  state.inv_qk.get(m * (c.heads + c.kv_heads));
-  state.attention.get(m * c.heads * c.v_dim());
-  state.lse.get(m * c.heads);
-  pass.scratch.qk.get(m * w.qk);
+void prepare_attention(const Pass& pass, int layer, LayerState& state) {
+  state.prepare_attention(LayerWidths(pass.config, layer), pass.rows);
+  pass.scratch.qk.get(pass.rows * Widths(pass.config).qk);
 }
 
 void attention_cache(const Pass& pass, int layer, LayerState& state) {

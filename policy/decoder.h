@@ -15,30 +15,10 @@
 #include "model/rope_table.h"
 #include "policy/activation_store.h"
 #include "policy/dual_chunk.h"
+#include "policy/layer_state.h"
 #include "policy/published.h"
 
 namespace zeroth {
-
-// What the backward pass of one layer reads.
-struct LayerState {
-  Floats inv_input, inv_post;         // [m]
-  Floats x_mid;                       // [m, width] after attention
-  Floats qkv;                         // [m, q + 2 kv] rotated unless normed (then as projected)
-  Floats inv_qk;                      // [heads + kv_heads, m], or [2, m] for whole-width norms
-  Floats q_latent, kv_latent;         // [m, q_rank], [m, kv_rank + rope_dim]
-  Floats inv_latent;                  // [2, m]
-  Floats q;                           // [m, heads * k_dim] latent attention, rotated
-  Floats attention;                   // [m, heads * v_dim]
-  Floats lse;                         // [m, heads]
-  Floats gate_up;                     // [m or m * top_k, 2 * width of the MLP]
-  Floats scores, expert_weights;      // [m, experts], [m, top_k]
-  Ints expert_ids;                    // [m, top_k]
-  std::vector<int64_t> offsets;       // [experts + 1]
-  std::vector<int32_t> order;         // [m * top_k] choices sorted by expert
-  Floats shared_gate_up;              // [m, 2 * shared_width]
-  Floats shared_score, shared_scale;  // [m] sigmoid gate: score, weight
-  int64_t bytes() const;
-};
 
 struct Activations::Impl {
   Mode mode = Mode::kFull;
@@ -138,7 +118,7 @@ void recall_layer(const Pass& pass, int layer, const ActivationStore& store,
 // Only the rows given; slices may run beside each other once prepare_attention was called.
 void attention_forward(const Pass& pass, int layer, const float* normed, LayerState& state,
                        float* out, const Rows& rows);
-void prepare_attention(const Pass& pass, LayerState& state);
+void prepare_attention(const Pass& pass, int layer, LayerState& state);
 void attention_backward(const Pass& pass, int layer, const float* normed, LayerState& state,
                         const float* dout, float* dnormed);
 void latent_attention_forward(const Pass& pass, int layer, const float* normed, LayerState& state,

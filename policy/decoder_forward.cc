@@ -12,17 +12,6 @@ void Linear::operator()(const float* x, int64_t ldx, float* y, int64_t ldy, int6
   linear(x, ldx, weight, bias.empty() ? nullptr : bias.data(), y, ldy, m, fetch);
 }
 
-int64_t LayerState::bytes() const {
-  int64_t n = 0;
-  for (const Floats* b : {&inv_input, &inv_post, &x_mid, &qkv, &inv_qk, &q_latent, &kv_latent,
-                          &inv_latent, &q, &attention, &lse, &gate_up, &scores, &expert_weights,
-                          &shared_gate_up, &shared_score, &shared_scale}) {
-    n += b->bytes();
-  }
-  return n + expert_ids.bytes() + static_cast<int64_t>(offsets.capacity() * sizeof(int64_t)) +
-         static_cast<int64_t>(order.capacity() * sizeof(int32_t));
-}
-
 void mlp_forward(const Pass& pass, const PublishedMlp& mlp, const float* normed, float* gate_up,
                  float* out) {
   const int64_t m = pass.rows, hidden = pass.config.width, width = mlp.down.weight.in();
@@ -84,7 +73,7 @@ void layer_forward(const Pass& pass, int layer, const float* x_in, LayerState& s
   if (pass.slices == 1) {
     attention_half(pass.all());
   } else {
-    prepare_attention(pass, state);
+    prepare_attention(pass, layer, state);
     parallel_for(pass.slices, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) attention_half(pass.slice(i));
     });

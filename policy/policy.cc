@@ -78,16 +78,11 @@ WeightsPtr Policy::weights() const {
 }
 
 int Policy::first_trainable_layer() const {
-  const Layout& layout = impl_->architecture->layout;
   int first = config().layers;
   for (const ParameterInfo& info : impl_->parameters.infos()) {
-    if (!info.trainable || info.offset >= layout.final_norm) continue;
-    if (info.offset == layout.embedding) return -1;
-    // A layer's first parameter is its input norm.
-    const auto it = std::upper_bound(
-        layout.layers.begin(), layout.layers.end(), info.offset,
-        [](int64_t offset, const LayerLayout& layer) { return offset < layer.input_norm; });
-    first = std::min(first, static_cast<int>(it - layout.layers.begin()) - 1);
+    if (!info.trainable) continue;
+    if (info.role == Role::kEmbedding) return -1;
+    if (info.layer >= 0) first = std::min(first, info.layer);
   }
   return first;
 }

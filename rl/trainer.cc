@@ -56,19 +56,14 @@ double max_violation(const RouterStats& stats) {
   return worst;
 }
 
-constexpr const char* kSelectionBias = ".gate.e_score_correction_bias";
-
 // Marks what learns. Selection biases never do by gradient.
 Policy& with_frozen(Policy& policy, const TrainerConfig& config) {
   Parameters& parameters = policy.parameters();
   std::vector<bool> met(config.freeze.size(), false);
   bool any = false;
   for (const ParameterInfo& info : parameters.infos()) {
-    if (info.name.ends_with(kSelectionBias)) continue;
-    // The tensors that choose experts, in any family.
-    const bool router = info.name.ends_with(".mlp.gate.weight") ||
-                        info.name.ends_with(".block_sparse_moe.gate.weight");
-    bool learns = config.train_router || !router;
+    if (info.role == Role::kSelectionBias) continue;
+    bool learns = config.train_router || info.role != Role::kRouter;
     for (size_t i = 0; i < met.size(); ++i) {
       if (info.name.find(config.freeze[i]) == std::string::npos) continue;
       met[i] = true;
@@ -91,7 +86,7 @@ Policy& with_frozen(Policy& policy, const TrainerConfig& config) {
 void balance_selection(Parameters& parameters, const RouterStats& stats, double rate) {
   size_t layer = 0;
   for (const ParameterInfo& info : parameters.infos()) {
-    if (!info.name.ends_with(kSelectionBias)) continue;
+    if (info.role != Role::kSelectionBias) continue;
     if (layer == stats.load.size()) return;  // nothing was routed
     const std::vector<int64_t>& load = stats.load[layer++];
     const int64_t total = std::accumulate(load.begin(), load.end(), int64_t{0});

@@ -433,7 +433,7 @@ void write_checkpoint(const std::filesystem::path& dir, const PolicyConfig& conf
   uint64_t shard_bytes = 0, total_bytes = 0;
   for (const ParameterInfo& info : parameters.infos()) {
     // Selection biases decide between nearly equal experts: they keep every bit.
-    const bool narrow = options.bfloat16 && !ends_with(info.name, "e_score_correction_bias");
+    const bool narrow = options.bfloat16 && info.role != Role::kSelectionBias;
     const TensorToWrite tensor{info.name, info.shape, parameters.view(info), narrow};
     if (shard_bytes > 0 && shard_bytes + tensor.bytes() > options.shard_bytes) {
       shards.emplace_back();
@@ -466,7 +466,7 @@ void initialize(const PolicyConfig& config, uint64_t seed, Parameters& parameter
     for (int64_t i = begin; i < end; ++i) {
       Rng rng(seed, static_cast<uint32_t>(i));
       const bool matrix = infos[i].shape.size() > 1;
-      const bool norm = ends_with(infos[i].name, "norm.weight");
+      const bool norm = infos[i].role == Role::kNorm;
       for (float& value : parameters.view(infos[i])) {
         value = matrix ? static_cast<float>(config.initializer_range * rng.normal()) : norm;
       }

@@ -123,7 +123,7 @@ class TensorList {
     const std::span<const float> values = parameters_.view(info);
     std::vector<int64_t> shape = info.shape;
     if (shape.size() == 2 && shape[0] == 1) shape.erase(shape.begin());  // a gate is a vector
-    const bool router = info.name.ends_with(".gate.weight");
+    const bool router = info.role == Role::kRouter;
     const bool narrow = shape.size() > 1 && !router;
     const bool pairs = interleaved_ && name.query_or_key;
     add(name.tensor, std::move(shape), narrow ? type_ : GgmlType::kF32,

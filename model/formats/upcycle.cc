@@ -82,13 +82,14 @@ double deviation(std::span<const float> values) {
 // The name under which the dense model keeps what tensor `name` of the sparse one starts from;
 // empty for what is new. "P.mlp.experts.3.up_proj.weight" and
 // "P.block_sparse_moe.experts.3.w3.weight": "P.mlp.up_proj.weight".
-std::string origin_of(const std::string& name) {
-  const size_t at = name.find(".experts.");
-  if (at == std::string::npos) {
-    const bool fresh = name.find(".shared_expert") != std::string::npos ||
-                       name.ends_with("mlp.gate.weight") || name.ends_with("moe.gate.weight");
+std::string origin_of(const ParameterInfo& info) {
+  const std::string& name = info.name;
+  if (info.role != Role::kExpert) {
+    const bool fresh =
+        info.role == Role::kShared || info.role == Role::kSharedGate || info.role == Role::kRouter;
     return fresh ? "" : name;
   }
+  const size_t at = name.find(".experts.");
   const std::string layer = name.substr(0, name.rfind('.', at - 1));
   std::string part = name.substr(name.find('.', at + 9) + 1);
   if (part == "w1.weight") part = "gate_proj.weight";
@@ -119,9 +120,9 @@ ModelValues upcycle(const ModelValues& dense, const UpcycleOptions& options) {
     for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
       const std::string& name = infos[i].name;
       const std::span<float> out = sparse.parameters.view(infos[i]);
-      const std::string origin = origin_of(name);
+      const std::string origin = origin_of(infos[i]);
       if (origin.empty()) {
-        const bool router = name.find(".shared_expert") == std::string::npos;
+        const bool router = infos[i].role == Role::kRouter;
         const bool silent = name.ends_with("shared_expert.down_proj.weight");
         const double scale = router ? options.router_std : config.initializer_range;
         if (!silent) add_normal(out, scale, options.seed, i);

@@ -1,0 +1,89 @@
+// What the forward pass of one layer leaves for its backward pass: one list of fields, which
+// everybody reads who sizes, stores, recalls or copies them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "model/buffer.h"
+#include "model/config.h"
+
+namespace zeroth {
+
+// How many values a row has of each field in one layer of a model; 0: the layer has no such field.
+struct LayerWidths {
+  int64_t model = 0;                                 // hidden width
+  int64_t qkv = 0, qk_norms = 0;                     // standard attention
+  int64_t q_latent = 0, kv_latent = 0, q_heads = 0;  // latent attention
+  int64_t heads = 0, attended = 0;
+  int64_t gate_up = 0, choices = 0;  // of one choice (dense: of the row); choices of a row
+  int64_t experts = 0, shared_gate_up = 0, shared_gate = 0;
+
+  LayerWidths() = default;
+  LayerWidths(const PolicyConfig& config, int layer);
+};
+
+enum class SavedOrder {
+  kRow,      // [m, width]
+  kColumn,   // [width, m]
+  kChoice,   // [m * choices, width], sorted by expert
+  kDerived,  // from the others, by expert_sort
+};
+struct SavedField {
+  const char* name;
+  int64_t width;
+  SavedOrder order = SavedOrder::kRow;
+  bool attention = false;  // left by the attention half of a layer
+};
+
+struct LayerState {
+  Floats inv_input, inv_post;         // [m]
+  Floats x_mid;                       // [m, width] after attention
+  Floats qkv;                         // [m, q + 2 kv] rotated unless normed (then as projected)
+  Floats inv_qk;                      // [heads + kv_heads, m], or [2, m] for whole-width norms
+  Floats q_latent, kv_latent;         // [m, q_rank], [m, kv_rank + rope_dim]
+  Floats inv_latent;                  // [2, m]
+  Floats q;                           // [m, heads * k_dim] latent attention, rotated
+  Floats attention;                   // [m, heads * v_dim]
+  Floats lse;                         // [m, heads]
+  Floats gate_up;                     // [m or m * top_k, 2 * width of the MLP]
+  Floats scores, expert_weights;      // [m, experts], [m, top_k]
+  Ints expert_ids;                    // [m, top_k]
+  std::vector<int64_t> offsets;       // [experts + 1]
+  std::vector<int32_t> order;         // [m * top_k] choices sorted by expert
+  Floats shared_gate_up;              // [m, 2 * shared_width]
+  Floats shared_score, shared_scale;  // [m] sigmoid gate: score, weight
+
+  // visit(SavedField, member) for every member. The order is that in which rows are stored.
+  template <class Visit>
+  void each(const LayerWidths& w, Visit&& visit) {
+    using enum SavedOrder;
+    visit(SavedField{"x_mid", w.model}, x_mid);
+    visit(SavedField{"attention", w.attended, kRow, true}, attention);
+    visit(SavedField{"inv_input", w.model > 0 ? 1 : 0}, inv_input);
+    visit(SavedField{"inv_post", w.model > 0 ? 1 : 0}, inv_post);
+    visit(SavedField{"lse", w.heads, kRow, true}, lse);
+    visit(SavedField{"q_latent", w.q_latent, kRow, true}, q_latent);
+    visit(SavedField{"kv_latent", w.kv_latent, kRow, true}, kv_latent);
+    visit(SavedField{"q", w.q_heads, kRow, true}, q);
+    visit(SavedField{"inv_latent", w.kv_latent > 0 ? 2 : 0, kColumn, true}, inv_latent);
+    visit(SavedField{"qkv", w.qkv, kRow, true}, qkv);
+    visit(SavedField{"inv_qk", w.qk_norms, kColumn, true}, inv_qk);
+    visit(SavedField{"expert_ids", w.experts > 0 ? w.choices : 0}, expert_ids);
+    visit(SavedField{"expert_weights", w.experts > 0 ? w.choices : 0}, expert_weights);
+    visit(SavedField{"scores", w.experts}, scores);
+    visit(SavedField{"gate_up", w.gate_up, w.experts > 0 ? kChoice : kRow}, gate_up);
+    visit(SavedField{"shared_gate_up", w.shared_gate_up}, shared_gate_up);
+    visit(SavedField{"shared_score", w.shared_gate}, shared_score);
+    visit(SavedField{"shared_scale", w.shared_gate}, shared_scale);
+    visit(SavedField{"offsets", 0, kDerived}, offsets);
+    visit(SavedField{"order", 0, kDerived}, order);
+  }
+
+  int64_t bytes() const;  // memory held now
+  // Sizes the fields of the attention half for m rows, so that slices of them can be written beside
+  // each other.
+  void prepare_attention(const LayerWidths& widths, int64_t m);
+};
+
+}  // namespace zeroth
