@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "policy/scoring.h"
 #include "learn/optimizer.h"
+#include "policy/scoring.h"
 #include "tasks/corpora/corpus.h"
 #include "text/prompt.h"
 

@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "core/trajectory.h"
+#include "learn/optimizer.h"
 #include "policy/activation_store.h"
 #include "policy/policy.h"
 #include "rl/loss.h"
-#include "learn/optimizer.h"
 #include "rollout/sampler.h"
 
 namespace zeroth {

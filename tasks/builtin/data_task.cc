@@ -20,12 +20,6 @@ bool is_blank(const Json& prompt) {
   });
 }
 
-bool ends_with_answer(const Json& prompt) {
-  if (!prompt.is_array() || prompt.empty() || !prompt.back().is_object()) return false;
-  const auto role = prompt.back().find("role");
-  return role != prompt.back().end() && *role == "assistant";
-}
-
 // Folded for comparison: lower-case ASCII, runs of blanks as one, ends trimmed.
 std::string folded(std::string_view text) {
   std::string out;
@@ -154,8 +148,6 @@ DataTask::Row DataTask::Reader::row_of(const Json& json, const std::string& plac
   if (is_blank(read.prompt)) {
     row.origin.fault = "the prompt is empty";
     row.origin.unusable = true;
-  } else if (ends_with_answer(read.prompt)) {
-    row.origin.fault = "the messages end with an assistant's turn, so the prompt holds an answer";
   }
   row.meta = json;
   for (const char* known : {"prompt", "question", "problem", "instruction", "answer", "grader"})

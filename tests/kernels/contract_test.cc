@@ -8,7 +8,8 @@ namespace {
 
 TEST_CASE("docs/numerics.md quotes the contract word for word") {
   const std::string doc = read_file("docs/numerics.md");
-  const std::string begin = "<!-- contract begin -->\n```\n", end = "```\n<!-- contract end -->";
+  const std::string begin = "<!-- contract begin -->\n```text\n",
+                    end = "```\n<!-- contract end -->";
   const size_t from = doc.find(begin), to = doc.find(end);
   REQUIRE(from != std::string::npos);
   REQUIRE(to != std::string::npos);

@@ -106,6 +106,7 @@ TEST_CASE("rows that look like mistakes are said, left out or refused") {
   rows[5] = row("question 2");
   rows[6] = row("Say: the quick brown fox jumps over", "the quick brown fox jumps over");
   rows[8] = row("1 + 2 = 3", "3");
+  // The assistant's turn is no part of the prompt, so this row is as good as the others.
   rows[10] = {{"prompt", Json::array({{{"role", "user"}, {"content", "2+2?"}},
                                       {{"role", "assistant"}, {"content", "4"}}})},
               {"answer", "4"}};
@@ -114,12 +115,11 @@ TEST_CASE("rows that look like mistakes are said, left out or refused") {
   PromptScreen screen = file.screen();
   const std::string said = joined(screen);
   CAPTURE(said);
-  CHECK(screen.suspect() == 4);
+  CHECK(screen.suspect() == 3);
   CHECK(screen.bad() == 0);
   CHECK(said.find(file.place(7) + ": the prompt holds its own answer") != std::string::npos);
   CHECK(said.find(file.place(9) + ": the prompt holds its own answer") != std::string::npos);
-  CHECK(said.find(file.place(11) + ": the messages end with an assistant's turn") !=
-        std::string::npos);
+  CHECK(said.find(file.place(11)) == std::string::npos);
   const bool train_copy =
       said.find(file.place(6) + ": the same prompt as " + file.place(3)) != std::string::npos;
   CHECK(train_copy);
@@ -135,7 +135,7 @@ TEST_CASE("rows that look like mistakes are said, left out or refused") {
   CHECK(kept(screen) == 20);
   DataConfig config;
   config.on_suspect_row = "skip";
-  CHECK(kept(file.screen(config)) == 16);
+  CHECK(kept(file.screen(config)) == 17);
   config.on_suspect_row = "refuse";
   CHECK_THROWS_WITH_AS(file.screen(config), doctest::Contains("data.on_suspect_row"), Error);
 }

@@ -232,7 +232,7 @@ std::vector<const Value*> bound(const Arguments& arguments, const char* function
   for (size_t i = 0; i < arguments.positional.size(); ++i) out[i] = &arguments.positional[i];
   for (const auto& [name, value] : arguments.named) {
     const auto at = std::find_if(parameters.begin(), parameters.end(),
-                                 [&](const char* known) { return name == known; });
+                                 [&name = name](const char* known) { return name == known; });
     if (at == parameters.end()) {
       fail_runtime(std::string(function) + "() got an unexpected keyword argument " +
                    repr_text(name));
