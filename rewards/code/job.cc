@@ -6,6 +6,7 @@
 
 #include "core/config.h"
 #include "core/error.h"
+#include "rewards/code/sandbox_pool.h"
 #include "rewards/code/scripts.h"
 
 namespace zeroth {
@@ -66,7 +67,8 @@ std::string compiled(const std::string& script, const std::string& python) {
   job.argv = {python, "-s", "-S", "-c", kCompile};
   job.input = script;
   job.limits.wall_seconds = 30;
-  const SandboxResult result = SandboxSeat().run(job);
+  SandboxPool pool(1);  // not here: a killed trainer must leave no control group
+  const SandboxResult result = pool.run({job})[0];
   if (result.status != SandboxResult::Status::kExited || result.exit_code != 0) return script;
   std::string bytes;
   for (size_t i = 0; i + 1 < result.report.size(); i += 2)
