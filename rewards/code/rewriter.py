@@ -183,6 +183,21 @@ class Row:
             return self.classes != ['(none)']
         return any(n.lstrip('_')[:1].isupper() for n in self.called - set(self.scope) - set(dir(builtins)))
 
+    def always_called(self):
+        """`sum` in asserts that are all `sum(10, 15) == 6`: nobody tests Python's own function."""
+        calls = set()
+        for source in self.sources:
+            try:
+                nodes = ast.parse(source).body
+            except (SyntaxError, ValueError):
+                return set()
+            for node in nodes:
+                left = node.test.left if isinstance(node, ast.Assert) and isinstance(node.test, ast.Compare) else None
+                if not (isinstance(left, ast.Call) and isinstance(left.func, ast.Name) and all(literal(a) for a in left.args)):
+                    return set()
+                calls.add(left.func.id)
+        return {name for name in calls if hasattr(builtins, name)} if len(calls) == 1 else set()
+
     def reference_names(self):
         """Names that are the submission's although Python has them too; and those that are classes, None when unknown."""
         own = {self.entry} - {''}
@@ -191,7 +206,7 @@ class Row:
         except (SyntaxError, ValueError):
             body = []
         if not body:
-            return own, []
+            return own | self.always_called(), []
         given = {getattr(n, 'name', '') for n in ast.parse(self.given).body}
         defined = [n for n in body if isinstance(n, FUNCTIONS + (ast.ClassDef,)) and n.name not in given]
         own |= {n.name for n in defined}

@@ -97,7 +97,7 @@ TEST_CASE("code task: cases of public reports") {
 
 TEST_CASE("code task: programs that want to fool their tests") {
   if (refused_here()) return;
-  check_expected("tests/data/hostile_tests.jsonl", 98, 3);
+  check_expected("tests/data/hostile_tests.jsonl", 100, 3);
 }
 
 TEST_CASE("code task: shadowed names pay nothing") {
