@@ -427,12 +427,27 @@ std::string first_solution(const PyValue& column) {
   return {};
 }
 
+// A prompt that is Python up to where the program begins: it starts as code does and has the line
+// that defines `entry`.
+bool begins_function(std::string_view prompt, const std::string& entry) {
+  const std::string head = "def " + entry + "(";
+  if (entry.empty() || (!prompt.starts_with(head) && prompt.find("\n" + head) == prompt.npos))
+    return false;
+  prompt.remove_prefix(std::min(prompt.find_first_not_of(" \t\r\n"), prompt.size()));
+  const Names starts = {"def ", "from ", "import ", "class ", "@", "#", "\"\"\"", "'''"};
+  return std::any_of(starts.begin(), starts.end(),
+                     [&](const char* start) { return prompt.starts_with(start); });
+}
+
 }  // namespace
 
 RowCode code_of_row(const PyValue& row) {
   RowCode code;
-  if (const std::string body = text_of(field(row, "canonical_solution")); !body.empty()) {
-    code.given = first_text(row, {"complete_prompt", "prompt"});
+  const std::string prompt = first_text(row, {"complete_prompt", "prompt"});
+  const std::string body = text_of(field(row, "canonical_solution"));
+  // A row may come without its solution; helpers that the prompt defines are the row's all the same.
+  if (!body.empty() || begins_function(prompt, entry_of(row))) code.given = prompt;
+  if (!body.empty()) {
     code.reference = code.given + body;
     return code;
   }

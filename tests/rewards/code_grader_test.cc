@@ -86,6 +86,31 @@ TEST_CASE("code: references of HumanEval and MBPP pass, emptied ones fail") {
   }
 }
 
+TEST_CASE("code: helpers of the prompt are the row's, with and without its solution") {
+  if (refused_here()) return;
+  SandboxPool pool(1);
+  // As HumanEval/32: the test asks the prompt's poly(), which the program must not bend.
+  const std::string prompt =
+      "import math\n\ndef poly(xs, x):\n"
+      "    return sum([c * math.pow(x, i) for i, c in enumerate(xs)])\n\n"
+      "def find_zero(xs):\n    \"\"\"where poly is 0\"\"\"\n";
+  Json row = {{"prompt", prompt},
+              {"entry_point", "find_zero"},
+              {"test",
+               "def check(candidate):\n"
+               "    assert math.fabs(poly([2, 1], candidate([2, 1]))) < 1e-4\n"}};
+  for (const bool solved : {false, true}) {
+    CAPTURE(solved);
+    if (solved) row["canonical_solution"] = "    return -xs[0] / xs[1]\n";
+    const CodeTests tests = tests_of(row.dump(), pool);
+    CHECK(grade(prompt + "    return -xs[0] / xs[1]\n", tests, pool).score == 1);
+    for (const char* trick : {"", "enumerate = lambda *a: []\n", "sum = lambda *a: 0\n"})
+      CHECK(grade(trick + prompt + "    return None\n", tests, pool).reason == Reason::kWrong);
+    CHECK(grade("def poly(xs, x): return 0\ndef find_zero(xs): return None\n", tests, pool).score ==
+          0);
+  }
+}
+
 TEST_CASE("code: verdicts and their reasons") {
   if (refused_here()) return;
   SandboxPool pool(1);
