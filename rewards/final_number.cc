@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/ascii.h"
 #include "rewards/final_statement.h"
 
 namespace zeroth {
@@ -10,7 +11,7 @@ namespace {
 
 constexpr size_t kMaxDigits = 4096;
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+using ascii::is_digit;
 // Bytes of other scripts count as letters: a digit glued to them is part of some other token.
 bool is_letter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/ascii.h"
 #include "rewards/expression.h"
 #include "rewards/format.h"
 #include "rewards/math/boxes.h"
@@ -14,7 +15,7 @@ namespace {
 constexpr size_t kNone = std::string_view::npos;
 constexpr size_t kShort = 300;  // bytes of a text that is a statement as a whole
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+using ascii::is_digit;
 
 // "15 = 5*3": the number stands in front of how it came about.
 std::string_view without_working(std::string_view clause) {

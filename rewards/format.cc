@@ -49,13 +49,6 @@ const char* format_fault(std::string_view text, const FormatRules& rules) {
 
 }  // namespace
 
-std::string_view trim(std::string_view text) {
-  constexpr std::string_view kBlanks = " \t\n\r";
-  const size_t first = text.find_first_not_of(kBlanks);
-  if (first == kNone) return {};
-  return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
-}
-
 ResponseParts split_response(std::string_view text, const FormatRules& rules) {
   ResponseParts parts;
   parts.reason = Reason::kNoAnswer;

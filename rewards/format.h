@@ -5,6 +5,7 @@
 
 #include <string_view>
 
+#include "core/ascii.h"
 #include "core/trajectory.h"
 
 namespace zeroth {
@@ -40,7 +41,6 @@ ResponseParts split_response(std::string_view completion, const FormatRules& rul
 // opening tag counts as already seen.
 Verdict check_format(std::string_view completion, const FormatRules& rules, FinishReason finish);
 
-// Without the blanks (space, tab, line feed, carriage return) at both ends.
-std::string_view trim(std::string_view text);
+using ascii::trim;
 
 }  // namespace zeroth

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "core/ascii.h"
 #include "core/config.h"
 #include "core/error.h"
 #include "core/terminal.h"
@@ -12,7 +13,7 @@
 namespace zeroth {
 namespace {
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+using ascii::lower;
 
 // Letters and digits of any script, and the underscore.
 bool is_word_character(char32_t c) {
@@ -117,9 +118,7 @@ WordList read_word_list(const std::filesystem::path& path) {
       for (const Json& word : value) {
         if (!word.is_string() || word.get<std::string>().empty())
           bad("a word is no text: " + word.dump());
-        std::string text = word.get<std::string>();
-        std::transform(text.begin(), text.end(), text.begin(), lower);
-        list.words.push_back(std::move(text));
+        list.words.push_back(lower(word.get<std::string>()));
       }
     } else {
       bad("field \"" + key + "\" is unknown or of the wrong type");

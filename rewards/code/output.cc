@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <string>
 
+#include "core/ascii.h"
+
 namespace zeroth {
 namespace {
 
@@ -20,7 +22,7 @@ std::string_view take_word(std::string_view& text) {
   return word;
 }
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+using ascii::is_digit;
 
 enum class Shape { kText, kWhole, kDecimal };
 

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstring>
 
+#include "core/ascii.h"
 #include "rewards/math/clause.h"
 #include "rewards/math/extract_parts.h"
 
@@ -12,24 +13,11 @@ namespace {
 
 constexpr size_t kNpos = std::string_view::npos;
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_letter(char c) { return (c | 32) >= 'a' && (c | 32) <= 'z'; }
-bool is_blank(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
-
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
-  return text;
-}
-
-bool starts_ignoring_case(std::string_view text, size_t at, std::string_view lower_word) {
-  if (at + lower_word.size() > text.size()) return false;
-  for (size_t i = 0; i < lower_word.size(); ++i) {
-    const char c = text[at + i];
-    if ((c >= 'A' && c <= 'Z' ? static_cast<char>(c | 32) : c) != lower_word[i]) return false;
-  }
-  return true;
-}
+using ascii::is_blank;
+using ascii::is_digit;
+using ascii::is_letter;
+using ascii::starts_ignoring_case;
+using ascii::trim;
 
 // A full stop that ends no sentence: "Rs. 5", "approx. 5", "i.e. 5".
 bool abbreviates(std::string_view text, size_t dot) {
@@ -70,11 +58,11 @@ std::string_view sentence_after(std::string_view text, size_t pos, std::string_v
   size_t tag = rest.find("<|");
   if (tag != kNpos) rest = rest.substr(0, tag);
   *comment = all.substr(rest.size());
-  rest = trimmed(rest);
+  rest = trim(rest);
   while (!rest.empty() && (rest.back() == '.' || rest.back() == '*' || rest.back() == '"'))
     rest.remove_suffix(1);
   while (!rest.empty() && rest.front() == '"') rest.remove_prefix(1);
-  return trimmed(rest);
+  return trim(rest);
 }
 
 // The place of the first value of a sentence: a digit, a formula, a box or a lone capital.
@@ -99,7 +87,7 @@ std::string formulas_from(std::string_view text, const std::vector<Formula>& for
   size_t last = first;
   while (last + 1 < formulas.size() && last - first < 5) {
     std::string_view between =
-        trimmed(text.substr(formulas[last].end, formulas[last + 1].begin - formulas[last].end));
+        trim(text.substr(formulas[last].end, formulas[last + 1].begin - formulas[last].end));
     if (between != "," && between != "and" && between != "or" && between != ", and" &&
         between != ", or" && between != "\xE6\x88\x96" && between != "\xE5\x92\x8C")
       break;
@@ -209,7 +197,7 @@ void choice_anchors(std::string_view text, const std::vector<Formula>& formulas,
     size_t at = find_last_ignoring_case(text.substr(from), phrase);
     if (at == kNpos) continue;
     at += from;
-    std::string_view rest = trimmed(text.substr(at + phrase.size(), 40));
+    std::string_view rest = trim(text.substr(at + phrase.size(), 40));
     while (!rest.empty() && std::strchr("*(\\$:", rest.front()) != nullptr) rest.remove_prefix(1);
     if (rest.starts_with("text{") || rest.starts_with("textbf{"))
       rest.remove_prefix(rest.find('{') + 1);
@@ -226,7 +214,7 @@ size_t answer_line(std::string_view text) {
   size_t found = kNpos;
   const size_t marks = text.rfind("####");
   if (marks != kNpos && (marks == 0 || text[marks - 1] == '\n')) {
-    const std::string_view line = trimmed(text.substr(marks + 4, 80));
+    const std::string_view line = trim(text.substr(marks + 4, 80));
     // Headings such as "#### Step 1" begin with a word.
     if (!line.empty() && (is_digit(line[0]) || std::strchr("-+.$\\", line[0]) != nullptr))
       found = marks + 4;
@@ -244,7 +232,7 @@ size_t answer_line(std::string_view text) {
     const bool mark = std::all_of(head.begin(), head.end(), [](char c) { return !is_letter(c); }) ||
                       head.find("final") != std::string::npos ||
                       head.find("correct") != std::string::npos;
-    const std::string_view rest = trimmed(text.substr(behind + 1, 40));
+    const std::string_view rest = trim(text.substr(behind + 1, 40));
     if (mark && !rest.empty()) return behind + 1;
   }
   return found;
@@ -257,7 +245,7 @@ void anchored_candidates(std::string_view text, const std::vector<Formula>& form
     const size_t line = answer_line(text.substr(marks));
     if (line == 4) {  // "#### 42": the rest of its line
       const size_t end = std::min(text.find('\n', marks), marks + 200);
-      const std::string_view value = trimmed(text.substr(marks + 4, end - marks - 4));
+      const std::string_view value = trim(text.substr(marks + 4, end - marks - 4));
       prose_numbers(answer_clause(value), out);
       if (!out->empty()) return;
     }
@@ -318,7 +306,7 @@ void prose_numbers(std::string_view clause, std::vector<Candidate>* out) {
            (is_digit(clause[end]) || std::strchr(".,+-*/^() %=", clause[end]) != nullptr))
       ++end;
     if (end < clause.size() && joins_nothing(clause, end)) return;
-    std::string_view run = trimmed(clause.substr(begin, end - begin));
+    std::string_view run = trim(clause.substr(begin, end - begin));
     while (!run.empty() && !is_digit(run.back()) && run.back() != ')' && run.back() != '%')
       run.remove_suffix(1);
     if (!run.empty()) {

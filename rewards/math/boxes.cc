@@ -4,6 +4,7 @@
 #include <array>
 #include <string>
 
+#include "core/ascii.h"
 #include "rewards/math/clause.h"
 #include "rewards/math/extract_parts.h"
 
@@ -21,14 +22,9 @@ struct Box {
   bool closed = false;
 };
 
-bool is_letter(char c) { return (c | 32) >= 'a' && (c | 32) <= 'z'; }
-bool is_blank(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
-
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
-  return text;
-}
+using ascii::is_blank;
+using ascii::is_letter;
+using ascii::trim;
 
 // The last \boxed or \fbox that begins before `limit`.
 bool last_box(std::string_view text, size_t limit, Box* box) {
@@ -79,7 +75,7 @@ std::vector<std::string> words_of(std::string_view text) {
 
 // "m+n" in "$m+n=\boxed{7}$": what a box in a formula is said to be; empty without.
 std::string_view label_of(std::string_view text, size_t box_begin) {
-  std::string_view head = trimmed(text.substr(0, box_begin));
+  std::string_view head = trim(text.substr(0, box_begin));
   if (!head.ends_with('=')) return {};
   head.remove_suffix(1);
   size_t begin = head.size();
@@ -88,7 +84,7 @@ std::string_view label_of(std::string_view text, size_t box_begin) {
          head[begin - 1] != '[' &&
          !(begin > 1 && head[begin - 2] == '\\' && head[begin - 1] == '('))
     --begin;
-  return trimmed(head.substr(begin));
+  return trim(head.substr(begin));
 }
 
 // A value made of others: "m+n", "\frac{a}{b}", "2x".
@@ -157,7 +153,7 @@ bool boxed_answer(std::string_view text, bool gold, std::vector<Candidate>* out,
     if (gold) out->push_back({std::string(box.content), false});
     return true;
   }
-  std::string_view content = trimmed(box.content);
+  std::string_view content = trim(box.content);
   if (content.empty()) return true;
   if (!gold && (denied_before(text, box.begin) || takes_back(behind(text, box.end)))) {
     out->push_back({"not " + std::string(content), false, false, true});
@@ -169,7 +165,7 @@ bool boxed_answer(std::string_view text, bool gold, std::vector<Candidate>* out,
   while (walked <= kMaxJoinedBoxes) {
     Box before;
     if (!last_box(text, first, &before) || !before.closed || before.end > first) break;
-    content = trimmed(before.content);
+    content = trim(before.content);
     const std::string_view between = text.substr(before.end, first - before.end);
     const bool same = content == parts.back();
     if (says_roughly(between)) {

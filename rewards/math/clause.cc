@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "core/ascii.h"
 #include "rewards/math/extract_parts.h"
 #include "rewards/math/lexer.h"
 
@@ -12,21 +13,16 @@ namespace {
 
 constexpr size_t kNpos = std::string_view::npos;
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_letter(char c) { return (c | 32) >= 'a' && (c | 32) <= 'z'; }
-bool is_blank(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
+using ascii::is_blank;
+using ascii::is_digit;
+using ascii::is_letter;
+using ascii::trim;
 // Letters of words, with the apostrophe of "isn't" (ASCII or U+2019).
 bool is_word_byte(char c) { return is_letter(c) || c == '\''; }
 
 template <size_t N>
 bool one_of(std::string_view word, const std::array<std::string_view, N>& list) {
   return std::find(list.begin(), list.end(), word) != list.end();
-}
-
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
-  return text;
 }
 
 // The word at `at` in lower case; empty when there is none. *end is the place behind it.
@@ -68,7 +64,7 @@ constexpr auto kSubjects = std::to_array<std::string_view>(
 
 // "(since 6*7=42)", "(about 0.333)", "(forty-two)", "(= 0.5)": a word of prose, or a relation.
 bool is_remark(std::string_view inner) {
-  inner = trimmed(inner);
+  inner = trim(inner);
   if (inner.empty()) return false;
   for (std::string_view sign : {"=", "~", "\\approx", "\\sim", "\xE2\x89\x88", "i.e", "e.g"}) {
     if (inner.starts_with(sign)) return true;
@@ -137,12 +133,12 @@ std::string_view answer_clause(std::string_view text) {
   int depth = 0;
   bool formula = false;
   const auto cut = [&](size_t at) {
-    std::string_view clause = trimmed(text.substr(0, at));
+    std::string_view clause = trim(text.substr(0, at));
     while (!clause.empty() &&
            (clause.back() == ',' || clause.back() == ';' || is_blank(clause.back())))
       clause.remove_suffix(1);
     if (clause.ends_with(" and") || clause.ends_with(" but"))
-      clause = trimmed(clause.substr(0, clause.size() - 4));
+      clause = trim(clause.substr(0, clause.size() - 4));
     return clause.empty() ? text : clause;
   };
   for (size_t i = 0; i < text.size(); ++i) {
@@ -236,7 +232,7 @@ struct LastWords {
 
 // "between 23 and" in front of 24
 bool ends_in_range(std::string_view lead) {
-  lead = trimmed(lead);
+  lead = trim(lead);
   if (!lead.ends_with("and")) return false;
   const std::string tail = lower_case(lead.substr(lead.size() - std::min<size_t>(lead.size(), 40)));
   const size_t at = tail.rfind("between ");
@@ -262,7 +258,7 @@ bool denies(std::string_view lead) {
       std::to_array<std::string_view>({"short", "multiple", "multiples", "factor", "divisor"});
   static constexpr auto kFillers =
       std::to_array<std::string_view>({"a", "the", "about", "exactly"});
-  lead = trimmed(lead);
+  lead = trim(lead);
   if (lead.empty()) return false;
   if (static_cast<unsigned char>(lead.back()) >= 0x80) {
     for (std::string_view chinese :
@@ -394,23 +390,23 @@ std::vector<std::string> alternatives(std::string_view text, size_t begin, std::
   bool either = false;
   std::string_view head = text.substr(0, begin);
   while (values.size() < 16) {
-    head = trimmed(head);
+    head = trim(head);
     // The name in "x = 2 or x = 3".
     if (head.ends_with('=')) {
-      head = trimmed(head.substr(0, head.size() - 1));
+      head = trim(head.substr(0, head.size() - 1));
       while (!head.empty() &&
              (is_letter(head.back()) || is_digit(head.back()) || head.back() == '_'))
         head.remove_suffix(1);
-      head = trimmed(head);
+      head = trim(head);
     }
     bool joined = false;
     if (head.ends_with(" or") || head.ends_with(",or")) {
       either = joined = true;
-      head = trimmed(head.substr(0, head.size() - 2));
+      head = trim(head.substr(0, head.size() - 2));
     }
     if (head.ends_with(",")) {
       joined = true;
-      head = trimmed(head.substr(0, head.size() - 1));
+      head = trim(head.substr(0, head.size() - 1));
     }
     if (!joined) break;
     size_t at = head.size();

@@ -1,4 +1,5 @@
 #include "rewards/math/compare.h"
+#include "core/ascii.h"
 #include "rewards/math/extract_parts.h"
 
 #include <algorithm>
@@ -10,7 +11,7 @@ namespace zeroth::math {
 
 namespace {
 
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+using ascii::is_letter;
 
 }  // namespace
 

@@ -3,15 +3,19 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/ascii.h"
+
 namespace zeroth::math {
 
 namespace {
 
 constexpr size_t kNpos = std::string_view::npos;
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_letter(char c) { return (c | 32) >= 'a' && (c | 32) <= 'z'; }
-bool is_blank(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
+using ascii::is_blank;
+using ascii::is_digit;
+using ascii::is_letter;
+using ascii::starts_ignoring_case;
+using ascii::trim;
 
 // A search whose position only grows, so that all calls together read the text once.
 class Finder {
@@ -31,22 +35,6 @@ class Finder {
   size_t known_ = 0;
   bool searched_ = false;
 };
-
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
-  return text;
-}
-
-bool starts_ignoring_case(std::string_view text, size_t at, std::string_view lower_word) {
-  if (at + lower_word.size() > text.size()) return false;
-  for (size_t i = 0; i < lower_word.size(); ++i) {
-    char c = text[at + i];
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 32);
-    if (c != lower_word[i]) return false;
-  }
-  return true;
-}
 
 }  // namespace
 
@@ -116,8 +104,8 @@ std::string joined_formulas(std::string_view text, const std::vector<Formula>& f
                             size_t last) {
   size_t first = last;
   while (first > 0 && last - first < 5) {
-    std::string_view between = trimmed(
-        text.substr(formulas[first - 1].end, formulas[first].begin - formulas[first - 1].end));
+    std::string_view between =
+        trim(text.substr(formulas[first - 1].end, formulas[first].begin - formulas[first - 1].end));
     bool joins = between == "," || between == "and" || between == "or" || between == ", and" ||
                  between == ",and" || between == ", or" || between == ";";
     if (!joins) break;
@@ -137,8 +125,8 @@ size_t last_main_formula(std::string_view text, const std::vector<Formula>& form
     std::string_view between =
         text.substr(formulas[last - 1].end, formulas[last].begin - formulas[last - 1].end);
     if (between.size() > 40 || between.find_first_of(".\n") != kNpos) break;
-    between = trimmed(between);
-    if (between.starts_with(",")) between = trimmed(between.substr(1));
+    between = trim(between);
+    if (between.starts_with(",")) between = trim(between.substr(1));
     bool clause = false;
     for (std::string_view word : {"for ", "where", "when ", "if ", "whenever ", "with "})
       clause |= between.starts_with(word);
@@ -151,7 +139,7 @@ size_t last_main_formula(std::string_view text, const std::vector<Formula>& form
 bool only_separators_outside(std::string_view text, const std::vector<Formula>& formulas) {
   size_t pos = 0;
   auto harmless = [](std::string_view part) {
-    part = trimmed(part);
+    part = trim(part);
     if (part.size() > 30) return false;
     size_t letters = static_cast<size_t>(std::count_if(part.begin(), part.end(), is_letter));
     size_t conjunction = part.find("and") != kNpos ? 3 : part.find("or") != kNpos ? 2 : 0;
@@ -216,7 +204,7 @@ std::vector<std::string> last_numbers(std::string_view text, size_t* place) {
         break;
       --begin;
     }
-    std::string_view run = trimmed(text.substr(begin, stop - begin));
+    std::string_view run = trim(text.substr(begin, stop - begin));
     while (!run.empty() && std::strchr("+*/^),.% ", run.front()) != nullptr &&
            !(run.front() == '.' && run.size() > 1 && is_digit(run[1]))) {
       run.remove_prefix(1);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/ascii.h"
 #include "rewards/math/choices.h"
 #include "rewards/math/compare.h"
 #include "rewards/math/extract.h"
@@ -13,6 +14,8 @@
 namespace zeroth {
 
 namespace {
+
+using ascii::trim;
 
 constexpr size_t kShown = 4096;  // bytes of extracted text and normal forms
 
@@ -60,13 +63,6 @@ Side read_side(math::Pool& pool, const std::vector<math::Candidate>& candidates,
     if (first.raw.empty()) first = std::move(side);
   }
   return first;
-}
-
-std::string_view trimmed(std::string_view text) {
-  const char* blanks = " \n\t\r";
-  size_t begin = text.find_first_not_of(blanks);
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(blanks) - begin + 1);
 }
 
 MathVerdict verdict(double score, Reason reason) {
@@ -202,7 +198,7 @@ MathVerdict grade_math(std::string_view gold, std::string_view completion,
     return verdict(0, Reason::kBadGold);
   if (!formatted) return verdict(0, Reason::kNoAnswer);
   // The gold itself, mark-up and all, needs no reading.
-  const bool verbatim = options.verbatim && trimmed(region) == trimmed(gold);
+  const bool verbatim = options.verbatim && trim(region) == trim(gold);
   Side p = verbatim
                ? g
                : read_side(pool, math::find_candidates(region, options.targets, false), options);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 
+#include "core/ascii.h"
 #include "rewards/math/expr.h"
 #include "rewards/math/lexer_words.h"
 
@@ -139,7 +140,7 @@ bool one_of(std::string_view word, const std::array<std::string_view, N>& list) 
   return std::find(list.begin(), list.end(), word) != list.end();
 }
 
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+using ascii::is_letter;
 bool is_blank(char c) { return c == ' ' || c == '\n' || c == '\t'; }
 
 template <size_t N>

@@ -3,17 +3,18 @@
 #include <algorithm>
 #include <set>
 
+#include "core/ascii.h"
 #include "rewards/format.h"
 
 namespace zeroth {
 namespace {
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+using ascii::is_digit;
+using ascii::lower;
 bool is_word(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '_' ||
          static_cast<unsigned char>(c) >= 0x80;
 }
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
 // Position of `word` (lower case) as a whole word at or after `from`; npos when there is none.
 // Digits may touch it on the left ("24no").

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <initializer_list>
 
+#include "core/ascii.h"
 #include "core/error.h"
 #include "rewards/final_number.h"
 #include "rewards/format.h"
@@ -11,13 +12,8 @@
 namespace zeroth {
 namespace {
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c | 32) : c;
-  return out;
-}
-
-bool is_letter(char c) { return (c | 32) >= 'a' && (c | 32) <= 'z'; }
+using ascii::is_letter;
+using ascii::lower;
 
 // The member called `key`, in the same case or else in any ("Problem" for "problem").
 const Json* member(const Json& object, const std::string& key, bool any_case) {

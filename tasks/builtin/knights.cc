@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "core/ascii.h"
 #include "core/rng.h"
 
 namespace zeroth {
@@ -78,13 +79,8 @@ std::string signature(const std::vector<KnightsStatement>& statements) {
   return key;
 }
 
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return out;
-}
+using ascii::is_letter;
+using ascii::lower;
 
 // By person: 1 knight, 0 knave, -1 not said or said twice. Any word that a list of roles does not
 // need makes the answer none: "not a knight", "knight or knave", and the puzzle itself are no lists
