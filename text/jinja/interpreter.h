@@ -59,6 +59,18 @@ class Interpreter : public Runtime {
   void enter(const Scope& scope, const FramePtr& frame);
   void write(Buffer& out, std::string_view text);
 
+  // A macro or recursive loop that runs. Too many at a time are a RecursionError.
+  class Call {
+   public:
+    explicit Call(Interpreter& interpreter);
+    ~Call() { --calls_; }
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+
+   private:
+    int& calls_;
+  };
+
   // --- expressions ---
   Value evaluate(const Expr& node, const FramePtr& frame);
   Value name_value(const Expr& node, const FramePtr& frame);
@@ -85,7 +97,7 @@ class Interpreter : public Runtime {
   std::vector<GenerationSpan> spans_;
   Buffer* root_ = nullptr;
   size_t buffered_ = 0;  // bytes of all buffers
-  int calls_ = 0;        // macros and recursive loops that run
+  int calls_ = 0;        // macros and recursive loops that run, see Call
 };
 
 }  // namespace zeroth::jinja

@@ -60,20 +60,19 @@ Interpreter::Flow Interpreter::run_loop(const ForParts& parts, const FramePtr& f
   return execute(parts.otherwise, last, out);
 }
 
+Interpreter::Call::Call(Interpreter& interpreter) : calls_(interpreter.calls_) {
+  if (calls_ >= interpreter.limits_.macro_depth)
+    fail_as(Fault::kRecursion, "maximum recursion depth exceeded");
+  ++calls_;
+}
+
 Value Interpreter::call_loop(const Value& loop, Arguments& arguments) {
   const auto args = bound(arguments, "loop", {"iterable"}, 1);
   const auto& self = loop.as<Loop>();
   if (self.recursion == nullptr) {
     fail_runtime("The loop must have the 'recursive' marker to be called recursively.");
   }
-  if (calls_ >= limits_.macro_depth) {
-    fail_as(Fault::kRecursion, "maximum recursion depth exceeded");
-  }
-  ++calls_;
-  struct Leave {
-    int& calls;
-    ~Leave() { --calls; }
-  } leave{calls_};
+  const Call call(*this);
   Buffer body(*this);
   run_loop(*self.recursion, self.frame, *args[0], self.depth0 + 1, body);
   return text(body.text);
@@ -176,14 +175,7 @@ bool take_named(Arguments& arguments, const std::string& name, Value& value) {
 }  // namespace
 
 std::string Interpreter::run_macro(const Value& value, Arguments& arguments) {
-  if (calls_ >= limits_.macro_depth) {
-    fail_as(Fault::kRecursion, "maximum recursion depth exceeded");
-  }
-  ++calls_;
-  struct Leave {
-    int& calls;
-    ~Leave() { --calls; }
-  } leave{calls_};
+  const Call call(*this);
   const Value kept = value;
   const auto& macro = kept.as<Macro>();
   const MacroParts& parts = macro.parts;
