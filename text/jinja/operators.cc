@@ -114,16 +114,24 @@ Value Runtime::repeat(const Value& sequence, Int count) {
     if (count * static_cast<Int>(once.size()) > room && !once.empty()) {
       fail_as(Fault::kLimit, "a text grows too long");
     }
+    const size_t size = once.empty() ? 0 : static_cast<size_t>(count) * once.size();
+    spend_bytes(size);
     std::string out;
-    for (Int i = 0; i < count && !once.empty(); ++i) out += once;
+    out.reserve(size);
+    // Each copy doubles what is there: a million short copies would take seconds.
+    if (size > 0) out = once;
+    while (out.size() < size) out.append(out, 0, std::min(out.size(), size - out.size()));
     return text(std::move(out), sequence.text().markup);
   }
   const std::vector<Value>& once = sequence.sequence().items;
   if (count > room || count * static_cast<Int>(once.size() * sizeof(Value)) > room) {
     fail_as(Fault::kLimit, "a list grows too long");
   }
+  const size_t size = once.empty() ? 0 : static_cast<size_t>(count) * once.size();
+  spend(static_cast<int64_t>(size / 4));
   std::vector<Value> out;
-  for (Int i = 0; i < count && !once.empty(); ++i) out.insert(out.end(), once.begin(), once.end());
+  out.reserve(size);
+  while (out.size() < size) out.insert(out.end(), once.begin(), once.end());
   return sequence.is(Type::kList) ? list(std::move(out)) : tuple(std::move(out));
 }
 
