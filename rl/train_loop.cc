@@ -106,8 +106,9 @@ class Step {
     const StepReport report = update(rollout);
 
     count(rollout, report, row);
-    const std::string fatal = ring_alarms(run_, step_health(rollout, report), row);
-    sound_ = step_health(rollout, report).sound();
+    const StepHealth health = step_health(rollout, report);
+    const std::string fatal = ring_alarms(run_, health, row);
+    sound_ = health.sound();
     if (every > 0 && last_) evaluate_end(row);
     if (!of_evaluation(run_.config.keep_best)) run_.consider_best(step_, row, true, false);
     add_timings(run_, rollout, report, now() - start, row);
