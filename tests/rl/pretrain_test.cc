@@ -39,7 +39,8 @@ PretrainConfig tiny_pretrain() {
   return config;
 }
 
-std::map<std::string, std::string> left_by(const fs::path& run) {
+// Pretraining keeps no traces.
+std::map<std::string, std::string> kept(const fs::path& run) {
   auto files = files_below(run / "checkpoints" / "latest" / "");
   files["metrics"] = metrics_without_timing(run);
   return files;
@@ -109,15 +110,15 @@ TEST_CASE("pretraining: same bytes again, with other threads, and after interrup
   set_num_threads(3);
   pretrain(config, folder.path() / "b", false);
   set_num_threads(before);
-  const auto straight = left_by(folder.path() / "a");
-  CHECK(straight == left_by(folder.path() / "b"));
+  const auto straight = kept(folder.path() / "a");
+  CHECK(straight == kept(folder.path() / "b"));
 
   const std::atomic<bool> stop{true};
   const fs::path broken = folder.path() / "c";
   CHECK(pretrain(config, broken, false, &stop).interrupted);
   CHECK(pretrain(read_pretrain_config(broken / "config.json", {}), broken, true, &stop).steps == 2);
   pretrain(config, broken, true);
-  CHECK(straight == left_by(broken));
+  CHECK(straight == kept(broken));
 
   PretrainConfig other = config;
   other.batch_tokens = 300;

@@ -16,17 +16,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct Left {
-  std::map<std::string, std::string> checkpoint, traces;
-  std::string metrics;
-  bool operator==(const Left&) const = default;
-};
-
-Left left_by(const fs::path& run) {
-  return {files_below(run / "checkpoints" / "latest" / ""), files_below(run / "traces"),
-          metrics_without_timing(run)};
-}
-
 Left run_through(const RunConfig& config, const fs::path& folder) {
   train(*TrainingRun::create(folder, config));
   return left_by(folder);

@@ -95,4 +95,16 @@ inline std::string metrics_without_timing(const std::filesystem::path& run) {
   return text;
 }
 
+// What a finished run leaves, to be compared byte for byte.
+struct Left {
+  std::map<std::string, std::string> checkpoint, traces;
+  std::string metrics;
+  bool operator==(const Left&) const = default;
+};
+
+inline Left left_by(const std::filesystem::path& run) {
+  return {files_below(run / "checkpoints" / "latest" / ""), files_below(run / "traces"),
+          metrics_without_timing(run)};
+}
+
 }  // namespace zeroth
