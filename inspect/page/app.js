@@ -46,7 +46,10 @@ async function route() {
   }
   page = self;
   const main = $('main');
-  if (live) keepFocus(main, () => clear(main).append(root));
+  // The same place drawn anew, as after a change of theme, is still the reader's place.
+  const again = live || route.drawn === location.hash;
+  route.drawn = location.hash;
+  if (again) keepFocus(main, () => clear(main).append(root));
   else clear(main).append(root);
   if (document.activeElement === document.body) main.focus({ preventScroll: true });
   if (here.view !== 'search') $('search').value = '';

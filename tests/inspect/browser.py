@@ -147,9 +147,18 @@ class Page:
             raise RuntimeError(expression + ": " + answer["exceptionDetails"].get("exception", {}).get("description", "threw"))
         return answer["result"].get("value")
 
+    def holds(self, expression):
+        """Whether an expression is true; not while the page is on its way to another address."""
+        try:
+            return self.js(expression)
+        except RuntimeError as error:
+            if "navigated" not in str(error):
+                raise
+            return False
+
     def until(self, expression, what=None):
         deadline = time.monotonic() + PATIENCE
-        while not self.js(expression):
+        while not self.holds(expression):
             if time.monotonic() > deadline:
                 raise TimeoutError("waited in vain for " + (what or expression) + " at " + self.url())
             time.sleep(0.03)

@@ -221,9 +221,11 @@ def by_keys(check, page, url, downloads):
     theme = page.js("document.documentElement.dataset.theme")
     page.press("t")
     check(page.js("document.documentElement.dataset.theme") != theme, "t changes the theme")
-    page.press("t")
-    drawn(page)
     page.tab_to("a", "Export one file")
+    page.js("document.getElementById('main').firstChild.dataset.before = '1'")
+    page.press("t")
+    page.until("!document.querySelector('[data-before]')", "the timeline drawn anew")
+    check(page.js("document.activeElement.textContent === 'Export one file'"), "a change of theme leaves the focus where it was: " + focus(page))
     page.press("Enter")
     for _ in range(600):
         page.js("new Promise((done) => setTimeout(done, 50))")
