@@ -14,7 +14,7 @@ namespace zeroth {
 
 // How programs are run; shared by all tasks that run some.
 struct SandboxOptions {
-  double time_limit = 3;
+  double time_limit = 10;
   double total_time_limit = 60;
   int memory_mb = 512;
   int workers = 0;
