@@ -92,9 +92,9 @@ int main(int argc, char** argv) {
     std::fprintf(
         stderr,
         "zeroth: out of memory\n  fix: for train lower engine.cache_mb, engine.max_batch or "
-        "trainer.reuse_mb, or set trainer.recompute=true (--set, on --resume too), or lower "
-        "trainer.micro_batch_tokens (--change on --resume); else use a smaller batch, cache "
-        "or model\n");
+        "trainer.reuse_mb or trainer.micro_batch_tokens, or set trainer.recompute=true (--set, on "
+        "--resume too), or lower trainer.leaf_tokens (--change on --resume); else use a smaller "
+        "batch, cache or model\n");
     return 1;
   } catch (const std::exception& error) {
     std::fprintf(

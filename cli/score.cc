@@ -73,9 +73,9 @@ int run_score(const Args& args) {
   print_notes(weights->config().notes);
   std::unique_ptr<Learner> learner;
   if (policy) {
-    using Mode = Activations::Mode;
-    const Mode mode = options.recompute ? Mode::kCheckpoint : Mode::kFull;
-    learner = std::make_unique<Learner>(*policy, OptimizerConfig(), mode);
+    LearnerConfig config;
+    if (options.recompute) config.mode = Activations::Mode::kCheckpoint;
+    learner = std::make_unique<Learner>(*policy, OptimizerConfig(), config);
     learner->begin();
   }
   std::vector<std::vector<TokenId>> waiting;

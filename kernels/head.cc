@@ -31,20 +31,27 @@ Floats& tile_memory() {
 // Temperature 0 means greedy; its log-probs are those at temperature 1.
 float inverse(float temperature) { return temperature > 0 ? 1.0f / temperature : 1.0f; }
 
-// Calls row(i, logits of row i) for every row, tile by tile; rows of a tile run on the pool.
-template <class Row, class Tile>
-void for_tiles(const float* hidden, int64_t ld, const PackedMatrix& w, int64_t m, const Row& row,
-               const Tile& tile) {
-  const int64_t vocab = w.out(), rows = tile_rows(vocab);
-  const int64_t ldl = (vocab + 15) / 16 * 16 + 16;
-  for (int64_t begin = 0; begin < m; begin += rows) {
-    const int64_t count = std::min(rows, m - begin);
-    float* logits = tile_memory().reserve(std::min(rows, m) * ldl);
-    linear(hidden + begin * ld, ld, w, nullptr, logits, ldl, count);
-    parallel_for(count, std::max<int64_t>(1, 4096 / vocab), [&](int64_t from, int64_t to) {
-      for (int64_t i = from; i < to; ++i) row(begin + i, logits + i * ldl);
-    });
-    tile(begin, count, logits, ldl);
+// Logits of rows [begin, begin + count), and row(i, logits of row i) for each of them on the pool.
+// Returns the logits; their rows lie *ldl apart. The caller's until the next tile.
+template <class Row>
+float* compute_tile(const float* hidden, int64_t ld, const PackedMatrix& w, int64_t begin,
+                    int64_t count, const Row& row, int64_t* ldl) {
+  const int64_t vocab = w.out();
+  *ldl = (vocab + 15) / 16 * 16 + 16;
+  float* logits = tile_memory().reserve(count * *ldl);
+  linear(hidden + begin * ld, ld, w, nullptr, logits, *ldl, count);
+  parallel_for(count, std::max<int64_t>(1, 4096 / vocab), [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; ++i) row(begin + i, logits + i * *ldl);
+  });
+  return logits;
+}
+
+// Calls row(i, logits of row i) for every row, tile by tile.
+template <class Row>
+void for_tiles(const float* hidden, int64_t ld, const PackedMatrix& w, int64_t m, const Row& row) {
+  const int64_t rows = tile_rows(w.out());
+  for (int64_t begin = 0, ldl = 0; begin < m; begin += rows) {
+    compute_tile(hidden, ld, w, begin, std::min(rows, m - begin), row, &ldl);
   }
 }
 
@@ -157,82 +164,87 @@ void head_logprobs(const float* hidden, int64_t ld, const PackedMatrix& w, const
                    const float* temperature, std::span<const KeptSet> kept, float* logprob,
                    float* entropy, float* lse, int64_t m) {
   const int64_t vocab = w.out();
-  for_tiles(
-      hidden, ld, w, m,
-      [&](int64_t i, const float* logits) {
-        const KeptSet ids = kept.empty() ? KeptSet() : kept[i];
-        check_target(target[i], vocab, i);
-        if (!ids.empty()) check_kept(ids, target[i], vocab, i);
-        const float scale = inverse(temperature[i]);
-        const RowStatistics row = statistics_of(logits, vocab, ids, scale);
-        logprob[i] = logprob_of(logits[target[i]], scale, row);
-        if (entropy) entropy[i] = row.entropy;
-        if (lse) lse[i] = row.lse;
-      },
-      [](int64_t, int64_t, float*, int64_t) {});
+  for_tiles(hidden, ld, w, m, [&](int64_t i, const float* logits) {
+    const KeptSet ids = kept.empty() ? KeptSet() : kept[i];
+    check_target(target[i], vocab, i);
+    if (!ids.empty()) check_kept(ids, target[i], vocab, i);
+    const float scale = inverse(temperature[i]);
+    const RowStatistics row = statistics_of(logits, vocab, ids, scale);
+    logprob[i] = logprob_of(logits[target[i]], scale, row);
+    if (entropy) entropy[i] = row.entropy;
+    if (lse) lse[i] = row.lse;
+  });
 }
 
 void head_sample(const float* hidden, int64_t ld, const PackedMatrix& w, const SampleParams* params,
                  const StreamKey* key, const uint32_t* position, int32_t* token, float* logprob,
                  float* entropy, std::vector<int32_t>* kept_out, int64_t m) {
   const int64_t vocab = w.out();
-  for_tiles(
-      hidden, ld, w, m,
-      [&](int64_t i, const float* logits) {
-        const SampleParams& p = params[i];
-        const float scale = inverse(p.temperature);
-        const bool greedy = p.temperature <= 0;
-        thread_local std::vector<int32_t> ids;
-        ids.clear();
-        if (p.truncated() && !greedy) keep(logits, vocab, p, scale, ids);
-        if (kept_out) kept_out[i] = ids;
-        const RowStatistics row = statistics_of(logits, vocab, ids, scale);
-        if (greedy) {
-          token[i] = argmax(logits, vocab);
-        } else {
-          const float uniform = random_uniform(key[i], position[i]);
-          token[i] = ids.empty() ? static_cast<int32_t>(draw(logits, vocab, scale, row, uniform))
-                                 : ids[draw(collect(logits, ids), static_cast<int64_t>(ids.size()),
-                                            scale, row, uniform)];
-        }
-        logprob[i] = logprob_of(logits[token[i]], scale, row);
-        if (entropy) entropy[i] = row.entropy;
-      },
-      [](int64_t, int64_t, float*, int64_t) {});
+  for_tiles(hidden, ld, w, m, [&](int64_t i, const float* logits) {
+    const SampleParams& p = params[i];
+    const float scale = inverse(p.temperature);
+    const bool greedy = p.temperature <= 0;
+    thread_local std::vector<int32_t> ids;
+    ids.clear();
+    if (p.truncated() && !greedy) keep(logits, vocab, p, scale, ids);
+    if (kept_out) kept_out[i] = ids;
+    const RowStatistics row = statistics_of(logits, vocab, ids, scale);
+    if (greedy) {
+      token[i] = argmax(logits, vocab);
+    } else {
+      const float uniform = random_uniform(key[i], position[i]);
+      token[i] = ids.empty() ? static_cast<int32_t>(draw(logits, vocab, scale, row, uniform))
+                             : ids[draw(collect(logits, ids), static_cast<int64_t>(ids.size()),
+                                        scale, row, uniform)];
+    }
+    logprob[i] = logprob_of(logits[token[i]], scale, row);
+    if (entropy) entropy[i] = row.entropy;
+  });
 }
 
 void head_backward(const float* hidden, int64_t ld, const PackedMatrix& w, const float* w_raw,
                    const int32_t* target, const float* temperature, std::span<const KeptSet> kept,
                    const float* dlogprob, const float* dentropy, float* dhidden, int64_t lddh,
-                   float* dw, int64_t m) {
-  const int64_t vocab = w.out(), width = w.in();
-  for_tiles(
-      hidden, ld, w, m,
-      [&](int64_t i, float* logits) {
-        const KeptSet ids = kept.empty() ? KeptSet() : kept[i];
-        check_target(target[i], vocab, i);
-        const float scale = inverse(temperature[i]), de = dentropy ? dentropy[i] : 0.0f;
-        if (ids.empty()) {
-          const RowStatistics row = table().row_statistics(logits, vocab, scale);
-          table().row_gradient(logits, vocab, scale, row, dlogprob[i], de);
-        } else {
-          check_kept(ids, target[i], vocab, i);
-          const int64_t n = static_cast<int64_t>(ids.size());
-          float* some = collect(logits, ids);
-          const RowStatistics row = table().row_statistics(some, n, scale);
-          table().row_gradient(some, n, scale, row, dlogprob[i], de);
-          std::fill_n(logits, vocab, 0.0f);
-          for (int64_t j = 0; j < n; ++j) logits[ids[j]] = some[j];
-        }
-        logits[target[i]] += dlogprob[i] * scale;
-      },
-      [&](int64_t begin, int64_t count, float* logits, int64_t ldl) {
-        linear_backward_input(logits, ldl, w_raw, width, dhidden + begin * lddh, lddh, count, vocab,
-                              width, false);
-        if (dw)
-          linear_backward_weight(logits, ldl, hidden + begin * ld, ld, dw, width, nullptr, count,
-                                 vocab, width);
-      });
+                   float* dw, int64_t m, RowParts parts) {
+  const int64_t vocab = w.out(), width = w.in(), rows = tile_rows(vocab);
+  const auto row = [&](int64_t i, float* logits) {
+    const KeptSet ids = kept.empty() ? KeptSet() : kept[i];
+    check_target(target[i], vocab, i);
+    const float scale = inverse(temperature[i]), de = dentropy ? dentropy[i] : 0.0f;
+    if (ids.empty()) {
+      const RowStatistics row = table().row_statistics(logits, vocab, scale);
+      table().row_gradient(logits, vocab, scale, row, dlogprob[i], de);
+    } else {
+      check_kept(ids, target[i], vocab, i);
+      const int64_t n = static_cast<int64_t>(ids.size());
+      float* some = collect(logits, ids);
+      const RowStatistics row = table().row_statistics(some, n, scale);
+      table().row_gradient(some, n, scale, row, dlogprob[i], de);
+      std::fill_n(logits, vocab, 0.0f);
+      for (int64_t j = 0; j < n; ++j) logits[ids[j]] = some[j];
+    }
+    logits[target[i]] += dlogprob[i] * scale;
+  };
+  // A tile holds whole chunks, as many as fit.
+  std::vector<RowChunk> chunks;
+  cut_chunks(0, m, parts, std::min<int64_t>(kReductionChunk, rows), chunks);
+  std::vector<int64_t> begins;  // of the tile's chunks, in the tile
+  for (size_t i = 0; i < chunks.size();) {
+    const int64_t begin = chunks[i].begin;
+    begins.clear();
+    int64_t end = begin;
+    for (; i < chunks.size() && chunks[i].end - begin <= rows; ++i) {
+      begins.push_back(chunks[i].begin - begin);
+      end = chunks[i].end;
+    }
+    int64_t ldl = 0;
+    float* logits = compute_tile(hidden, ld, w, begin, end - begin, row, &ldl);
+    linear_backward_input(logits, ldl, w_raw, width, dhidden + begin * lddh, lddh, end - begin,
+                          vocab, width, false);
+    if (!dw) continue;
+    linear_backward_weight(logits, ldl, hidden + begin * ld, ld, dw, width, nullptr, end - begin,
+                           vocab, width, begins);
+  }
 }
 
 void head_logits(const float* hidden, int64_t ld, const PackedMatrix& w, float* logits, int64_t m) {

@@ -43,7 +43,7 @@ void head_sample(const float* hidden, int64_t ld, const PackedMatrix& w, const S
 void head_backward(const float* hidden, int64_t ld, const PackedMatrix& w, const float* w_raw,
                    const int32_t* target, const float* temperature, std::span<const KeptSet> kept,
                    const float* dlogprob, const float* dentropy, float* dhidden, int64_t lddh,
-                   float* dw, int64_t m);
+                   float* dw, int64_t m, RowParts parts = {});
 
 // Plain logits of a few rows, out [m, vocab]: for tests, `zeroth check parity` and inspection only.
 void head_logits(const float* hidden, int64_t ld, const PackedMatrix& w, float* logits, int64_t m);

@@ -140,6 +140,18 @@ void multiply(const float* x, int64_t ldx, std::span<const int64_t> offsets,
 
 }  // namespace
 
+void cut_chunks(int64_t begin, int64_t end, RowParts parts, int64_t limit,
+                std::vector<RowChunk>& chunks) {
+  auto next = std::upper_bound(parts.begin(), parts.end(), begin);
+  while (begin < end) {
+    const int64_t part_end = next == parts.end() ? end : std::min(end, *next++);
+    for (; begin < part_end; begin += limit) {
+      chunks.push_back({begin, std::min(begin + limit, part_end)});
+    }
+    begin = part_end;
+  }
+}
+
 PackedMatrix::PackedMatrix() : impl_(std::make_unique<Impl>()) {}
 PackedMatrix::~PackedMatrix() = default;
 PackedMatrix::PackedMatrix(PackedMatrix&&) noexcept = default;
@@ -238,13 +250,13 @@ void backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offs
   });
 }
 
-// dw [out, in] += dy^T x over the rows of each group: chunks of kReductionChunk rows, each a chain
-// from +0 in ascending row order, added to dw one after the other. A task owns a block of dw for
-// all chunks, which keeps the block in its core's cache and reads its columns of dy from memory
-// once.
+// dw [out, in] += dy^T x over the rows of each group: chunks of at most kReductionChunk rows, each
+// a chain from +0 in ascending row order, added to dw one after the other. A task owns a block of
+// dw for all chunks, which keeps the block in its core's cache and reads its columns of dy from
+// memory once.
 void backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
                      std::span<const int64_t> offsets, std::span<float* const> dw, int64_t lddw,
-                     int64_t out, int64_t in) {
+                     int64_t out, int64_t in, RowParts parts) {
   constexpr int64_t kRows =
       16 * kRowTile;  // of dw in a task: what one packing of a panel of x serves
   thread_local std::vector<Task> tasks;
@@ -252,20 +264,29 @@ void backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
   const int64_t groups = static_cast<int64_t>(dw.size());
   const int64_t total = 2 * (offsets.back() - offsets.front()) * ceil_div(in, kPanelColumns) * out;
   const int64_t target = target_of(total);
+  thread_local std::vector<RowChunk> chunk_memory;
+  thread_local std::vector<size_t> first_memory;  // [groups + 1] of each group
+  std::vector<RowChunk>& chunks = chunk_memory;
+  std::vector<size_t>& first = first_memory;
+  chunks.clear();
+  first.assign(1, 0);
   for (int64_t g = 0; g < groups; ++g) {
     const int64_t depth = offsets[g + 1] - offsets[g];
     if (depth > 0) cut(tasks, g, out, in, depth, kRows, target);
+    cut_chunks(offsets[g], offsets[g + 1], parts, kReductionChunk, chunks);
+    first.push_back(chunks.size());
   }
   const Table& isa = table();
-  run(tasks, total, [&, dw, offsets](const Task& t, const Task* next) {
-    const int64_t last = offsets[t.group + 1];
-    for (int64_t begin = offsets[t.group]; begin < last; begin += kReductionChunk) {
-      const int64_t depth = std::min<int64_t>(kReductionChunk, last - begin);
+  run(tasks, total, [&, dw](const Task& t, const Task* next) {
+    for (size_t i = first[t.group]; i < first[t.group + 1]; ++i) {
+      const int64_t begin = chunks[i].begin, depth = chunks[i].end - begin;
       float* panel = thread_scratch(Slot::kPanel, depth * kPanelColumns);
       // Meanwhile the chunk that follows is fetched, here or where the next task begins.
-      const bool more = begin + kReductionChunk < last || !next;
-      const Task& then = more ? t : *next;
-      const int64_t then_begin = more ? begin + kReductionChunk : offsets[next->group];
+      const bool more = i + 1 < first[t.group + 1];
+      const Task& then = more || !next ? t : *next;
+      const int64_t then_begin = more   ? chunks[i + 1].begin
+                                 : next ? chunks[first[next->group]].begin
+                                        : chunks[i].end;
       const Strips dy_then{dy + then_begin * lddy + then.row, lddy, kLineFloats,
                            ceil_div(then.rows, kLineFloats)};
       const int64_t panels = ceil_div(t.columns, kPanelColumns);
@@ -293,11 +314,14 @@ void linear_backward_input(const float* dy, int64_t lddy, const float* w, int64_
 }
 
 void linear_backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx, float* dw,
-                            int64_t lddw, float* dbias, int64_t m, int64_t out, int64_t in) {
+                            int64_t lddw, float* dbias, int64_t m, int64_t out, int64_t in,
+                            RowParts parts) {
   const int64_t offsets[2] = {0, m};
   float* const gradients[1] = {dw};
-  backward_weight(dy, lddy, x, ldx, offsets, gradients, lddw, out, in);
+  backward_weight(dy, lddy, x, ldx, offsets, gradients, lddw, out, in, parts);
   if (!dbias) return;
+  std::vector<RowChunk> chunks;
+  cut_chunks(0, m, parts, kReductionChunk, chunks);
   const Table& isa = table();
   constexpr int64_t kColumns = 64;
   parallel_for(ceil_div(out, kColumns), ceil_div(16'384, kColumns * std::max<int64_t>(1, m)),
@@ -305,10 +329,9 @@ void linear_backward_weight(const float* dy, int64_t lddy, const float* x, int64
                  for (int64_t block = begin; block < end; ++block) {
                    const int64_t column = block * kColumns,
                                  width = std::min(kColumns, out - column);
-                   for (int64_t from = 0; from < m; from += kReductionChunk) {
+                   for (const RowChunk& chunk : chunks) {
                      float sums[kColumns] = {};
-                     const int64_t to = std::min<int64_t>(m, from + kReductionChunk);
-                     for (int64_t row = from; row < to; ++row)
+                     for (int64_t row = chunk.begin; row < chunk.end; ++row)
                        isa.add(sums, dy + row * lddy + column, sums, width);
                      isa.add(dbias + column, sums, dbias + column, width);
                    }
@@ -324,8 +347,8 @@ void grouped_backward_input(const float* dy, int64_t lddy, std::span<const int64
 
 void grouped_backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
                              std::span<const int64_t> offsets, std::span<float* const> dw,
-                             int64_t out, int64_t in) {
-  backward_weight(dy, lddy, x, ldx, offsets, dw, in, out, in);
+                             int64_t out, int64_t in, RowParts parts) {
+  backward_weight(dy, lddy, x, ldx, offsets, dw, in, out, in, parts);
 }
 
 }  // namespace zeroth::kernels

@@ -5,6 +5,8 @@
 #include <memory>
 #include <span>
 
+#include "kernels/parts.h"
+
 namespace zeroth::kernels {
 
 // A weight matrix W [out, in] (Hugging Face layout) repacked for linear(); immutable until pack()
@@ -56,13 +58,14 @@ void linear_backward_input(const float* dy, int64_t lddy, const float* w, int64_
                            int64_t lddx, int64_t m, int64_t out, int64_t in, bool accumulate);
 // dw [out, in] += dy^T x; dbias [out] += column sums of dy when not null.
 void linear_backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx, float* dw,
-                            int64_t lddw, float* dbias, int64_t m, int64_t out, int64_t in);
+                            int64_t lddw, float* dbias, int64_t m, int64_t out, int64_t in,
+                            RowParts parts = {});
 // Grouped versions: pointers per group, rows by offsets.
 void grouped_backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
                             std::span<const float* const> w, float* dx, int64_t lddx, int64_t out,
                             int64_t in);
 void grouped_backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
                              std::span<const int64_t> offsets, std::span<float* const> dw,
-                             int64_t out, int64_t in);
+                             int64_t out, int64_t in, RowParts parts = {});
 
 }  // namespace zeroth::kernels

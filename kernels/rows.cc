@@ -34,29 +34,41 @@ void rms_norm(const float* x, int64_t ldx, const float* weight, float eps, float
 
 void rms_norm_backward(const float* dy, int64_t lddy, const float* x, int64_t ldx,
                        const float* weight, const float* inv_rms, float* dx, int64_t lddx,
-                       float* dweight, int64_t m, int64_t width, bool accumulate, int64_t heads) {
+                       float* dweight, int64_t m, int64_t width, bool accumulate, int64_t heads,
+                       RowParts parts) {
   // The weight's gradient is summed by chunks of kReductionChunk rows, which no number of threads
-  // changes; then over heads and chunks in order.
+  // changes; then, part by part, over heads and chunks in order.
   const Table& isa = table();
-  const int64_t chunks = (m + kReductionChunk - 1) / kReductionChunk;
-  float* partial = thread_scratch(Slot::kOperator, heads * chunks * width);
-  std::fill_n(partial, heads * chunks * width, 0.0f);
-  parallel_for(chunks, std::max<int64_t>(1, rows_at_least(2 * heads * width) / kReductionChunk),
+  thread_local std::vector<RowChunk> memory;
+  std::vector<RowChunk>& chunks = memory;
+  chunks.clear();
+  cut_chunks(0, m, parts, kReductionChunk, chunks);
+  const auto count = static_cast<int64_t>(chunks.size());
+  float* partial = thread_scratch(Slot::kOperator, heads * count * width);
+  std::fill_n(partial, heads * count * width, 0.0f);
+  parallel_for(count, std::max<int64_t>(1, rows_at_least(2 * heads * width) / kReductionChunk),
                [&](int64_t begin, int64_t end) {
                  for (int64_t c = begin; c < end; ++c) {
-                   const int64_t row = c * kReductionChunk,
-                                 count = std::min<int64_t>(kReductionChunk, m - row);
+                   const int64_t row = chunks[c].begin, rows = chunks[c].end - row;
                    for (int64_t h = 0; h < heads; ++h) {
                      const int64_t at = h * width;
                      isa.rms_norm_backward(dy + row * lddy + at, lddy, x + row * ldx + at, ldx,
                                            weight, inv_rms + h * m + row, dx + row * lddx + at,
-                                           lddx, partial + (h * chunks + c) * width, count, width,
+                                           lddx, partial + (h * count + c) * width, rows, width,
                                            accumulate);
                    }
                  }
                });
-  for (int64_t c = 0; c < heads * chunks; ++c)
-    isa.add(dweight, partial + c * width, dweight, width);
+  for (int64_t first = 0, part = 0; first < count; ++part) {
+    const bool last = part + 1 >= static_cast<int64_t>(parts.size());
+    int64_t end = first;
+    while (end < count && (last || chunks[end].begin < parts[part + 1])) ++end;
+    for (int64_t h = 0; h < heads; ++h) {
+      for (int64_t c = first; c < end; ++c)
+        isa.add(dweight, partial + (h * count + c) * width, dweight, width);
+    }
+    first = end;
+  }
 }
 
 void add(const float* a, const float* b, float* y, int64_t n) {

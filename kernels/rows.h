@@ -17,8 +17,8 @@ void rms_norm(const float* x, int64_t ldx, const float* weight, float eps, float
 // dx (=, or += when accumulate), dweight [width] += .
 void rms_norm_backward(const float* dy, int64_t lddy, const float* x, int64_t ldx,
                        const float* weight, const float* inv_rms, float* dx, int64_t lddx,
-                       float* dweight, int64_t m, int64_t width, bool accumulate,
-                       int64_t heads = 1);
+                       float* dweight, int64_t m, int64_t width, bool accumulate, int64_t heads = 1,
+                       RowParts parts = {});
 // y = a + b (may alias either).
 void add(const float* a, const float* b, float* y, int64_t n);
 // y [m, width] = silu(gate) * up where row i of gu is [gate(width) | up(width)].

@@ -3,8 +3,9 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
+
+#include "learn/gradient_tree.h"
 
 namespace zeroth {
 
@@ -15,10 +16,10 @@ class Collective {
   virtual ~Collective() = default;
   virtual int rank() const = 0;  // 0 .. size() - 1
   virtual int size() const = 0;
-  // Replaces each value by its sum over members, in the order of their ranks.
-  virtual void add(std::span<float> values) = 0;
-  virtual void add(std::span<double> values) = 0;
-  virtual void add(std::span<int64_t> values) = 0;
+  // The sum over the branches of all members, which are neighbours in the order of ranks.
+  virtual std::span<float> reduce(GradientTree& gradients) = 0;
+  // Replaces each count by its sum over members.
+  virtual void add(std::span<int64_t> counts) = 0;
 };
 
 // One member: nothing to add, nobody to wait for.
@@ -26,8 +27,7 @@ class Alone : public Collective {
  public:
   int rank() const override { return 0; }
   int size() const override { return 1; }
-  void add(std::span<float>) override {}
-  void add(std::span<double>) override {}
+  std::span<float> reduce(GradientTree& gradients) override { return gradients.total(); }
   void add(std::span<int64_t>) override {}
 };
 

@@ -8,31 +8,31 @@ namespace {
 
 // Where writing gradients begins: in front of it only the embedding has any (its own, or a tied
 // head's).
-int64_t first_gradient(const Parameters& parameters) {
+size_t first_gradient(const Parameters& parameters) {
   const auto& infos = parameters.infos();
   for (size_t i = 1; i < infos.size(); ++i) {
     if (infos[i].trainable) return infos[i].offset;
   }
-  return static_cast<int64_t>(parameters.values().size());
+  return parameters.values().size();
 }
 
 }  // namespace
 
-Learner::Learner(Policy& policy, const OptimizerConfig& optimizer, Activations::Mode mode,
+Learner::Learner(Policy& policy, const OptimizerConfig& optimizer, const LearnerConfig& config,
                  std::unique_ptr<Collective> collective)
     : policy_(policy),
       optimizer_(policy.parameters(), optimizer),
       collective_(collective ? std::move(collective) : std::make_unique<Alone>()),
-      gradients_(policy.parameters().values().size()),
-      activations_(mode) {}
+      gradients_(policy.parameters().values().size(), config.branches,
+                 policy.parameters().infos().front().count, first_gradient(policy.parameters())),
+      activations_(config.mode) {}
 
 Learner::~Learner() = default;
 
 void Learner::begin() {
-  const Parameters& parameters = policy_.parameters();
-  const std::span<float> grads = gradients_.span();
-  std::fill_n(grads.begin(), parameters.infos().front().count, 0.0f);
-  std::fill(grads.begin() + first_gradient(parameters), grads.end(), 0.0f);
+  gradients_.begin();
+  inputs_.clear();
+  reduced_ = {};
 }
 
 void Learner::forward(const TargetBatch& batch, float* logprob, float* entropy,
@@ -53,27 +53,49 @@ void Learner::score(const TargetBatch& batch, int64_t rows, float* logprob, floa
 }
 
 void Learner::accumulate(const TargetBatch& batch, const float* dlogprob, const float* dentropy,
-                         double aux_coef) {
+                         const BalanceLoss& balance, int branch) {
+  if (branch != branch_) finish_branch();
+  branch_ = branch;
+  const std::span<float> grads = gradients_.branch(branch);
   const PackedBatch& packed = batch.packed;
-  const std::vector<float>& hidden = scorer_.hidden();
-  const size_t head = packed.first_response_row() * policy_.config().width;
-  dhidden_.resize(hidden.size());
-  std::fill(dhidden_.begin(), dhidden_.begin() + head, 0.0f);
-  policy_.logprobs_backward(hidden.data() + head, batch.responses(), batch.target.data(),
-                            batch.temperature.data(), batch.kept, dlogprob, dentropy,
-                            dhidden_.data() + head, gradients_.span());
-  policy_.backward(packed.view(), scorer_.cache(), activations_, dhidden_.data(), gradients_.span(),
-                   static_cast<float>(aux_coef));
+  const int64_t width = policy_.config().width;
+  const auto parts = packed.response_rows();
+  const bool apart = parts.size() > 1;
+  dhidden_.resize(packed.rows() * width);
+  dresponses_.resize(apart ? packed.responses() * width : 0);
+  float* dresponses = apart ? dresponses_.data() : dhidden_.data() + parts[0].row * width;
+  policy_.logprobs_backward(scorer_.response_hidden(), batch.responses(), batch.target.data(),
+                            batch.temperature.data(), batch.kept, dlogprob, dentropy, dresponses,
+                            grads, packed.response_parts());
+  // Rows of prompts have no gradient of their own.
+  int64_t done = 0;
+  std::vector<float> aux;
+  for (const PackedBatch::Segment& part : parts) {
+    std::fill(dhidden_.begin() + done * width, dhidden_.begin() + part.row * width, 0.0f);
+    if (apart) {
+      std::copy_n(dresponses, part.rows * width, dhidden_.begin() + part.row * width);
+      dresponses += part.rows * width;
+    }
+    done = part.row + part.rows;
+    const double share = static_cast<double>(part.rows) / static_cast<double>(balance.responses);
+    if (balance.coef > 0) aux.push_back(static_cast<float>(balance.coef * share));
+  }
+  policy_.backward(packed.view(), scorer_.cache(), activations_, dhidden_.data(), grads, aux,
+                   &inputs_);
+}
+
+void Learner::finish_branch() {
+  if (inputs_.empty()) return;
+  inputs_.move_to(gradients_.branch(branch_).data() + policy_.parameters().infos().front().offset);
 }
 
 std::span<const float> Learner::reduce() {
-  collective_->add(gradients_.span());
-  return gradients_.span();
+  finish_branch();
+  reduced_ = collective_->reduce(gradients_);
+  return reduced_;
 }
 
-double Learner::step(double lr) {
-  return optimizer_.step(policy_.parameters(), gradients_.span(), lr);
-}
+double Learner::step(double lr) { return optimizer_.step(policy_.parameters(), reduced_, lr); }
 
 WeightsPtr Learner::publish() { return policy_.publish(optimizer_.steps()); }
 

@@ -8,23 +8,39 @@
 #include <vector>
 
 #include "learn/collective.h"
+#include "learn/gradient_tree.h"
 #include "learn/optimizer.h"
-#include "model/buffer.h"
+#include "policy/embedding_gradient.h"
 #include "policy/policy.h"
 #include "policy/scoring.h"
 
 namespace zeroth {
 
+struct LearnerConfig {
+  Activations::Mode mode = Activations::Mode::kFull;
+  int branches = 1;
+};
+
+// The routers' balancing loss (Policy::backward) of an update with so many responses: every part
+// has its own, weighted by its share of the responses.
+struct BalanceLoss {
+  double coef = 0;
+  int64_t responses = 1;
+};
+
 // Owns gradients, activations and the optimizer; the policy outlives it. What is trainable is
 // settled before it is made. Not thread safe.
+//
+// The gradient is a sum in one order: over the parts of a batch and over the calls of a branch as
+// they come, over branches by a tree (learn/gradient_tree.h). How parts are dealt to calls changes
+// no bit of it.
 //
 // Use, for every update: begin(); forward() or recall(), then accumulate(), for every call;
 // reduce(); step(); publish().
 class Learner {
  public:
-  // kCheckpoint: see Activations. `collective` null: this learner is alone.
-  Learner(Policy& policy, const OptimizerConfig& optimizer,
-          Activations::Mode mode = Activations::Mode::kFull,
+  // `collective` null: this learner is alone.
+  Learner(Policy& policy, const OptimizerConfig& optimizer, const LearnerConfig& config = {},
           std::unique_ptr<Collective> collective = nullptr);
   ~Learner();
 
@@ -41,10 +57,10 @@ class Learner {
   // Of the first `rows` responses of the last call.
   void score(const TargetBatch& batch, int64_t rows, float* logprob, float* entropy) const;
   // Adds the gradient of sum_i dlogprob[i] logprob[i] + dentropy[i] entropy[i] (dentropy may be
-  // null) over the responses of the last forward or recall, once for each of them. aux_coef: of the
-  // routers' balancing loss, see Policy::backward.
+  // null) over the responses of the last forward or recall, once for each of them, to a branch;
+  // those of earlier calls are no larger.
   void accumulate(const TargetBatch& batch, const float* dlogprob, const float* dentropy,
-                  double aux_coef = 0);
+                  const BalanceLoss& balance = {}, int branch = 0);
   // The gradient of all members, laid out like parameters(). Before step().
   std::span<const float> reduce();
   // One update with the reduced gradient. Returns its norm over trainable parameters before
@@ -58,13 +74,19 @@ class Learner {
   Collective& collective() { return *collective_; }
 
  private:
+  // Nothing more goes to the branch.
+  void finish_branch();
+
   Policy& policy_;
   AdamW optimizer_;
   std::unique_ptr<Collective> collective_;
-  ZeroedFloats gradients_;
+  GradientTree gradients_;
+  EmbeddingGradient inputs_;  // of branch_
+  int branch_ = 0;
+  std::span<const float> reduced_;
   Activations activations_;
   Scorer scorer_;
-  std::vector<float> dhidden_;
+  std::vector<float> dhidden_, dresponses_;
 };
 
 // score_sequences by the published weights; adds the gradient of sum(-log p) over all sequences to

@@ -256,7 +256,7 @@ void attention_backward(const Pass& pass, int layer, const float* normed, LayerS
       float* dweight = pass.grads + (i == 0 ? layout.q_norm : layout.k_norm);
       rms_norm_backward(dqk + p.column, w.qk, state.qkv.data() + p.column, w.all, weight.data(),
                         state.inv_qk.data() + p.inv * m, dqkv + p.column, w.all, dweight, m,
-                        p.width, false, p.heads);
+                        p.width, false, p.heads, pass.batch.parts);
     }
   }
   linear_backward(pass, layout.qkv, dqkv, w.all, normed, c.width, dnormed, c.width, false);

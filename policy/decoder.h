@@ -29,7 +29,7 @@ struct Activations::Impl {
       x;  // [layers + 1] of [m, width]: input of every layer, input of the final norm
   std::vector<LayerState> layers;  // kFull: one per layer; kCheckpoint: one for all
   Floats inv_final;
-  std::vector<int64_t> choices;  // [experts] over all layers
+  std::vector<int64_t> choices;  // [parts, experts] over all layers
 };
 
 // Memory of one call that nobody needs afterwards. Names say the largest use.
@@ -93,6 +93,15 @@ int64_t positions_used(const PolicyConfig& config, const ForwardBatch& batch);
 std::span<const int32_t> rotation_of(const PolicyConfig& config, const ForwardBatch& batch,
                                      Scratch& scratch);
 
+// f(part, first row, end of its rows) for every part of a batch.
+template <class F>
+void for_parts(const ForwardBatch& batch, const F& f) {
+  const auto m = static_cast<int64_t>(batch.tokens.size());
+  const auto n = static_cast<int64_t>(batch.parts.size());
+  if (n == 0) return f(int64_t{0}, int64_t{0}, m);
+  for (int64_t p = 0; p < n; ++p) f(p, batch.parts[p], p + 1 < n ? batch.parts[p + 1] : m);
+}
+
 // How many slices forward may cut the rows of a batch into: more than one in decoding, when no row
 // attends to what another one of the same batch writes, and there are rows enough for all threads.
 int64_t slices_of(const PolicyConfig& config, const ForwardBatch& batch, int64_t cache_pages);
@@ -102,7 +111,7 @@ int64_t slices_of(const PolicyConfig& config, const ForwardBatch& batch, int64_t
 // x_out may be x_in.
 void layer_forward(const Pass& pass, int layer, const float* x_in, LayerState& state, float* x_out);
 // dx [m, width]: gradient of the layer's output on entry, of its input on return.
-// aux: [experts] gradient of the balancing loss by a row's share of expert e, or null.
+// aux: [parts, experts] gradient of the balancing loss by a row's share of expert e, or null.
 void layer_backward(const Pass& pass, int layer, const float* x_in, LayerState& state, float* dx,
                     const float* aux);
 

@@ -10,7 +10,7 @@ void linear_backward(const Pass& pass, const Matrix& matrix, const float* dy, in
                      const float* x, int64_t ldx, float* dx, int64_t lddx, bool accumulate) {
   float* dbias = matrix.bias >= 0 ? pass.grads + matrix.bias : nullptr;
   linear_backward_weight(dy, lddy, x, ldx, pass.grads + matrix.weight, matrix.in, dbias, pass.rows,
-                         matrix.out, matrix.in);
+                         matrix.out, matrix.in, pass.batch.parts);
   if (!dx) return;
   linear_backward_input(dy, lddy, pass.parameters + matrix.weight, matrix.in, dx, lddx, pass.rows,
                         matrix.out, matrix.in, accumulate);
@@ -53,8 +53,8 @@ void layer_backward(const Pass& pass, int layer, const float* x_in, LayerState& 
                  false);
   }
   rms_norm_backward(dnormed, width, state.x_mid.data(), width, l.post_norm.data(),
-                    state.inv_post.data(), dx, width, pass.grads + layout.post_norm, m, width,
-                    true);
+                    state.inv_post.data(), dx, width, pass.grads + layout.post_norm, m, width, true,
+                    1, pass.batch.parts);
 
   rms_norm(x_in, width, l.input_norm.data(), c.norm_eps, normed, width, nullptr, m, width);
   if (c.is_latent()) {
@@ -63,7 +63,7 @@ void layer_backward(const Pass& pass, int layer, const float* x_in, LayerState& 
     attention_backward(pass, layer, normed, state, dx, dnormed);
   }
   rms_norm_backward(dnormed, width, x_in, width, l.input_norm.data(), state.inv_input.data(), dx,
-                    width, pass.grads + layout.input_norm, m, width, true);
+                    width, pass.grads + layout.input_norm, m, width, true, 1, pass.batch.parts);
 }
 
 }  // namespace zeroth

@@ -23,6 +23,9 @@ struct ForwardBatch {
   std::span<const int32_t> page_table;       // pages of all sequences, flattened
   std::span<const int32_t> page_begin;       // [sequences + 1]
   std::span<const kernels::KvWrite> writes;  // at least one per row
+  // First rows of the parts whose gradients are summed by themselves (kernels/parts.h). Sequences
+  // of two parts share no pages.
+  kernels::RowParts parts = {};
 };
 
 // Paged key/value cache of all layers; page p is the same page in every layer. Who owns which page

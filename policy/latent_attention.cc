@@ -156,7 +156,8 @@ void latent_attention_backward(const Pass& pass, int layer, const float* normed,
   linear_backward(pass, layout.kv_up, dkv, w.kv_up, latent_normed, w.kv_rank, dlatent_normed,
                   w.kv_rank, false);
   rms_norm_backward(dlatent_normed, w.kv_rank, latent, w.kv_in, l.kv_latent_norm.data(), inv + m,
-                    dlatent, w.kv_in, pass.grads + layout.kv_latent_norm, m, w.kv_rank, false);
+                    dlatent, w.kv_in, pass.grads + layout.kv_latent_norm, m, w.kv_rank, false, 1,
+                    pass.batch.parts);
   linear_backward(pass, layout.kv_in, dlatent, w.kv_in, normed, c.width, dnormed, c.width, false);
 
   // Queries.
@@ -174,7 +175,8 @@ void latent_attention_backward(const Pass& pass, int layer, const float* normed,
   linear_backward(pass, layout.q_up, dq, w.q_all, latent_normed, w.q_rank, dlatent_normed, w.q_rank,
                   false);
   rms_norm_backward(dlatent_normed, w.q_rank, latent, w.q_rank, l.q_latent_norm.data(), inv,
-                    dlatent, w.q_rank, pass.grads + layout.q_latent_norm, m, w.q_rank, false);
+                    dlatent, w.q_rank, pass.grads + layout.q_latent_norm, m, w.q_rank, false, 1,
+                    pass.batch.parts);
   linear_backward(pass, layout.q_in, dlatent, w.q_rank, normed, c.width, dnormed, c.width, true);
 }
 

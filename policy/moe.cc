@@ -88,6 +88,26 @@ void balance_backward(const RouterConfig& router, const float* scores, const flo
   });
 }
 
+// Where parts begin among the choices sorted by expert, which are in the order of their rows within
+// an expert. Valid until the thread's next call.
+RowParts choice_parts(const Pass& pass, const LayerState& state) {
+  thread_local std::vector<int64_t> begins;
+  begins.clear();
+  const RowParts parts = pass.batch.parts;
+  if (parts.size() < 2) return begins;
+  const int64_t k = pass.config.router.top_k;
+  for (size_t e = 0; e + 1 < state.offsets.size(); ++e) {
+    auto at = state.order.begin() + state.offsets[e];
+    const auto end = state.order.begin() + state.offsets[e + 1];
+    for (size_t p = 1; p < parts.size() && at != end; ++p) {
+      at = std::lower_bound(at, end, parts[p] * k);
+      const int64_t begin = at - state.order.begin();
+      if (at != end && (begins.empty() || begins.back() != begin)) begins.push_back(begin);
+    }
+  }
+  return begins;
+}
+
 // dnormed (=) and the expert weights' gradients; dweights [m, k] (=).
 void experts_backward(const Pass& pass, int layer, const float* normed, LayerState& state,
                       const float* dout, float* dweights, float* dnormed) {
@@ -111,17 +131,18 @@ void experts_backward(const Pass& pass, int layer, const float* normed, LayerSta
   float* dact = s.dact.get(choices * width);
   float* dgate_up = s.dgate_up.get(choices * 2 * width);
 
+  const RowParts parts = choice_parts(pass, state);
   gather_rows(dout, c.width, state.order, c.router.top_k, gathered, c.width);
   grouped_backward_input(gathered, c.width, state.offsets, down_weight, dact, width, c.width,
                          width);
   swiglu_backward(dact, width, gate_up, 2 * width, dgate_up, 2 * width, choices, width, act,
                   {state.order.data(), state.expert_weights.data(), dweights});
   grouped_backward_weight(gathered, c.width, act, width, state.offsets, ddown_weight, c.width,
-                          width);
+                          width, parts);
 
   gather_rows(normed, c.width, state.order, c.router.top_k, gathered, c.width);
   grouped_backward_weight(dgate_up, 2 * width, gathered, c.width, state.offsets, dgate_up_weight,
-                          2 * width, c.width);
+                          2 * width, c.width, parts);
   grouped_backward_input(dgate_up, 2 * width, state.offsets, gate_up_weight, gathered, c.width,
                          2 * width, c.width);
   gather_rows_backward(gathered, state.order, c.router.top_k, dnormed, c.width, m, c.width, false);
@@ -174,7 +195,13 @@ void moe_backward(const Pass& pass, int layer, const float* normed, LayerState& 
   float* dlogits = s.dlogits.get(m * c.router.experts);
   route_backward(dweights, state.expert_ids.data(), state.expert_weights.data(),
                  state.scores.data(), c.router, dlogits, m);
-  if (aux) balance_backward(c.router, state.scores.data(), aux, dlogits, m);
+  if (aux) {
+    const int64_t experts = c.router.experts;
+    for_parts(pass.batch, [&](int64_t part, int64_t begin, int64_t end) {
+      balance_backward(c.router, state.scores.data() + begin * experts, aux + part * experts,
+                       dlogits + begin * experts, end - begin);
+    });
+  }
   linear_backward(pass, pass.layout.layers[layer].router, dlogits, c.router.experts, normed,
                   c.width, dnormed, c.width, true);
   if (c.shared_width > 0) shared_backward(pass, layer, normed, state, dout, dnormed);

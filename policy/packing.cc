@@ -19,15 +19,23 @@ void PackedBatch::clear() {
   page_table_.clear();
   page_begin_.clear();
   writes_.clear();
-  prompt_rows_ = response_rows_ = pages_ = 0;
+  parts_.clear();
+  response_parts_.clear();
+  response_rows_.clear();
+  part_ = 0;
+  responses_ = pages_ = 0;
+}
+
+void PackedBatch::begin_part() {
+  if (!entries_.empty() && entries_.back().part == part_) ++part_;
 }
 
 int PackedBatch::append(std::span<const TokenId> tokens, bool prompt, int parent) {
-  entries_.push_back({prompt, parent, static_cast<int64_t>(tokens_in_.size()),
+  entries_.push_back({prompt, parent, part_, static_cast<int64_t>(tokens_in_.size()),
                       static_cast<int64_t>(tokens.size())});
   tokens_in_.insert(tokens_in_.end(), tokens.begin(), tokens.end());
   segments_.push_back({0, static_cast<int64_t>(tokens.size())});
-  (prompt ? prompt_rows_ : response_rows_) += static_cast<int64_t>(tokens.size());
+  if (!prompt) responses_ += static_cast<int64_t>(tokens.size());
   return static_cast<int>(entries_.size()) - 1;
 }
 
@@ -70,8 +78,32 @@ void PackedBatch::lay_pages(int sequence) {
   for (int64_t i = 0; i < entry.length; ++i) write(segments_[sequence].row + i, before + i);
 }
 
+// Part by part: prompts, then the others.
+void PackedBatch::lay_rows() {
+  parts_.clear();
+  response_parts_.clear();
+  response_rows_.clear();
+  int64_t next = 0, responses = 0;
+  const int n = sequences();
+  for (int first = 0, end = 0; first < n; first = end) {
+    while (end < n && entries_[end].part == entries_[first].part) ++end;
+    parts_.push_back(next);
+    response_parts_.push_back(responses);
+    for (const bool prompt : {true, false}) {
+      const int64_t begin = next;
+      for (int s = first; s < end; ++s) {
+        if (entries_[s].prompt != prompt) continue;
+        segments_[s].row = next;
+        next += entries_[s].length;
+      }
+      if (prompt) continue;
+      response_rows_.push_back({begin, next - begin});
+      responses += next - begin;
+    }
+  }
+}
+
 void PackedBatch::finish() {
-  int64_t prompt_row = 0, response_row = prompt_rows_;
   const int64_t m = rows();
   if (m > INT32_MAX) fail("a packed batch of " + std::to_string(m) + " rows", "pack fewer tokens");
   tokens_.resize(m);
@@ -81,22 +113,21 @@ void PackedBatch::finish() {
   page_begin_.assign(1, 0);
   writes_.clear();
   pages_ = 0;
+  lay_rows();
   for (int s = 0; s < sequences(); ++s) {
     const Entry& entry = entries_[s];
-    int64_t& next = entry.prompt ? prompt_row : response_row;
-    segments_[s].row = next;
     const int64_t before = entry.parent >= 0 ? entries_[entry.parent].length : 0;
-    for (int64_t i = 0; i < entry.length; ++i, ++next) {
-      tokens_[next] = tokens_in_[entry.begin + i];
-      positions_[next] = static_cast<int32_t>(before + i);
-      sequence_[next] = s;
+    for (int64_t i = 0, row = segments_[s].row; i < entry.length; ++i, ++row) {
+      tokens_[row] = tokens_in_[entry.begin + i];
+      positions_[row] = static_cast<int32_t>(before + i);
+      sequence_[row] = s;
     }
     lay_pages(s);
   }
 }
 
 ForwardBatch PackedBatch::view() const {
-  return {tokens_, positions_, sequence_, page_table_, page_begin_, writes_};
+  return {tokens_, positions_, sequence_, page_table_, page_begin_, writes_, parts_};
 }
 
 }  // namespace zeroth

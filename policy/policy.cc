@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "model/formats/checkpoint.h"
 #include "policy/decoder.h"
+#include "policy/embedding_gradient.h"
 
 namespace zeroth {
 
@@ -95,7 +96,8 @@ void Policy::forward(const ForwardBatch& batch, KvCache& cache, float* hidden, A
 }
 
 void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activations& saved,
-                      float* dhidden, std::span<float> grads, float aux_coef) const {
+                      float* dhidden, std::span<float> grads, std::span<const float> aux_coefs,
+                      EmbeddingGradient* apart) const {
   const Architecture& a = *impl_->architecture;
   const PolicyConfig& c = a.config;
   const WeightsPtr weights = this->weights();
@@ -142,17 +144,22 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
                   impl_->parameters.values().data(),
                   grads.data()};
 
-  std::vector<float> aux;
-  if (aux_coef > 0 && c.is_moe()) {
-    const double rows = static_cast<double>(m) * c.moe_layers();
-    for (const int64_t n : kept.choices) {
-      aux.push_back(static_cast<float>(aux_coef * c.router.experts * (n / rows) / rows));
-    }
+  std::vector<float> aux;  // [parts, experts]
+  if (!aux_coefs.empty() && c.is_moe()) {
+    const int64_t experts = c.router.experts;
+    for_parts(batch, [&](int64_t part, int64_t begin, int64_t end) {
+      const double rows = static_cast<double>(end - begin) * c.moe_layers();
+      for (int64_t e = 0; e < experts; ++e) {
+        const auto n = static_cast<double>(kept.choices[part * experts + e]);
+        aux.push_back(
+            static_cast<float>(aux_coefs[part] * static_cast<double>(experts) * (n / rows) / rows));
+      }
+    });
   }
   float* dx = s.dx.get(m * width);
   kernels::rms_norm_backward(dhidden, width, kept.x[c.layers].data(), width,
                              model.final_norm.data(), kept.inv_final.data(), dx, width,
-                             grads.data() + a.layout.final_norm, m, width, false);
+                             grads.data() + a.layout.final_norm, m, width, false, 1, batch.parts);
   const bool full = kept.mode == Activations::Mode::kFull;
   for (int l = c.layers - 1; l >= std::max(first, 0); --l) {
     LayerState& state = kept.layers[full ? l : 0];
@@ -161,6 +168,7 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
     layer_backward(pass, l, kept.x[l].data(), state, dx, aux.empty() ? nullptr : aux.data());
   }
   if (first >= 0) return;
+  if (apart && model.tied) return apart->add(dx, batch.tokens, width, c.vocab_size);
   kernels::embedding_backward(dx, batch.tokens.data(), grads.data() + a.layout.embedding, m, width,
                               c.vocab_size);
 }
@@ -168,12 +176,12 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
 void Policy::logprobs_backward(const float* hidden, int64_t m, const int32_t* target,
                                const float* temperature, std::span<const kernels::KeptSet> kept,
                                const float* dlogprob, const float* dentropy, float* dhidden,
-                               std::span<float> grads) const {
+                               std::span<float> grads, kernels::RowParts parts) const {
   const int64_t width = config().width, head = impl_->architecture->layout.head.weight;
   const WeightsPtr weights = this->weights();
   kernels::head_backward(hidden, width, weights->impl().model.head,
                          impl_->parameters.values().data() + head, target, temperature, kept,
-                         dlogprob, dentropy, dhidden, width, grads.data() + head, m);
+                         dlogprob, dentropy, dhidden, width, grads.data() + head, m, parts);
 }
 
 void Policy::save(const std::filesystem::path& dir, const SaveOptions& options) const {

@@ -20,10 +20,26 @@ void Scorer::prepare(const PolicyConfig& config, const PackedBatch& batch) {
   cache_ = std::make_unique<KvCache>(config, batch.pages() + batch.pages() / 4);
 }
 
+void Scorer::take_responses(const PolicyConfig& config, const PackedBatch& batch) {
+  const int64_t width = config.width;
+  const auto parts = batch.response_rows();
+  if (parts.size() == 1) {
+    responses_ = hidden_.data() + parts[0].row * width;
+    return;
+  }
+  gathered_.resize(batch.responses() * width);
+  float* to = gathered_.data();
+  for (const PackedBatch::Segment& part : parts) {
+    to = std::copy_n(hidden_.data() + part.row * width, part.rows * width, to);
+  }
+  responses_ = gathered_.data();
+}
+
 void Scorer::forward(const Weights& weights, const TargetBatch& batch,
                      const ForwardExtras& extras) {
   prepare(weights.config(), batch.packed);
   weights.forward(batch.packed.view(), *cache_, hidden_.data(), extras);
+  take_responses(weights.config(), batch.packed);
 }
 
 void Scorer::recall(const Weights& weights, const TargetBatch& batch, Activations& save,
@@ -31,13 +47,13 @@ void Scorer::recall(const Weights& weights, const TargetBatch& batch, Activation
                     std::span<const int32_t> store_rows) {
   prepare(weights.config(), batch.packed);
   weights.recall(batch.packed.view(), *cache_, hidden_.data(), save, stats, store, store_rows);
+  take_responses(weights.config(), batch.packed);
 }
 
 void Scorer::score(const Weights& weights, const TargetBatch& batch, int64_t rows, float* logprob,
                    float* entropy) const {
   const std::span<const kernels::KeptSet> kept = batch.kept;
-  weights.logprobs(hidden_.data() + batch.packed.first_response_row() * weights.config().width,
-                   rows, batch.target.data(), batch.temperature.data(),
+  weights.logprobs(responses_, rows, batch.target.data(), batch.temperature.data(),
                    kept.first(std::min<size_t>(kept.size(), rows)), logprob, entropy);
 }
 
@@ -60,6 +76,7 @@ void for_each_pass(const PolicyConfig& config, std::span<const std::vector<Token
     batch.clear();
     do {
       const std::vector<TokenId>& ids = sequences[next++];
+      batch.packed.begin_part();
       batch.packed.add(std::span(ids).first(ids.size() - 1));
       batch.target.insert(batch.target.end(), ids.begin() + 1, ids.end());
     } while (next < sequences.size() && batch.responses() < batch_tokens);
@@ -71,10 +88,11 @@ void for_each_pass(const PolicyConfig& config, std::span<const std::vector<Token
 
 void append_by_sequence(const TargetBatch& batch, std::span<const float> values,
                         std::vector<std::vector<float>>& out) {
+  size_t at = 0;
   for (int i = 0; i < batch.packed.sequences(); ++i) {
-    const auto [row, rows] = batch.packed.segment(i);
-    const auto part = values.subspan(row, rows);
+    const auto part = values.subspan(at, batch.packed.segment(i).rows);
     out.emplace_back(part.begin(), part.end());
+    at += part.size();
   }
 }
 

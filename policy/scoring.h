@@ -38,22 +38,26 @@ class Scorer {
              float* entropy) const;
 
   // Of the call before; for a backward.
-  std::vector<float>& hidden() { return hidden_; }
+  const float* response_hidden() const { return responses_; }  // [responses, width]
   KvCache& cache() { return *cache_; }
 
  private:
   void prepare(const PolicyConfig& config, const PackedBatch& batch);
+  void take_responses(const PolicyConfig& config, const PackedBatch& batch);
 
-  std::vector<float> hidden_;  // [rows, width]
+  std::vector<float> hidden_;    // [rows, width]
+  std::vector<float> gathered_;  // [responses, width] unless they lie together in hidden_
+  const float* responses_ = nullptr;
   std::unique_ptr<KvCache> cache_;
 };
 
 // Cuts sequences into passes of up to about batch_tokens rows, at least one sequence each; calls
-// pass(batch), in which every token but a sequence's first is a target, at temperature 1. Empty
+// pass(batch), in which every sequence is a part, and every token but its first a target, at
+// temperature 1. Empty
 // sequences and last tokens outside the vocabulary are Errors, before any pass.
 void for_each_pass(const PolicyConfig& config, std::span<const std::vector<TokenId>> sequences,
                    int64_t batch_tokens, const std::function<void(const TargetBatch&)>& pass);
-// Appends the targets' values, one vector a sequence of the batch.
+// Appends the targets' values, one vector a sequence of such a batch.
 void append_by_sequence(const TargetBatch& batch, std::span<const float> values,
                         std::vector<std::vector<float>>& out);
 

@@ -53,6 +53,11 @@ void check_batch(const PolicyConfig& c, const ForwardBatch& batch, int64_t cache
                  std::to_string(position));
     }
   }
+  for (size_t p = 0; p < batch.parts.size(); ++p) {
+    const bool ascends = p == 0 ? batch.parts[0] == 0 : batch.parts[p] >= batch.parts[p - 1];
+    if (!ascends || batch.parts[p] > m)
+      fail_batch("part " + std::to_string(p) + " begins at row " + std::to_string(batch.parts[p]));
+  }
   for (const kernels::KvWrite& write : batch.writes) {
     if (write.row < 0 || write.row >= m || write.slot < 0 ||
         write.slot >= cache_pages * kernels::kPageTokens) {
@@ -66,6 +71,16 @@ void count_choices(const LayerState& state, int64_t* counts) {
   for (size_t e = 0; e + 1 < state.offsets.size(); ++e) {
     counts[e] += state.offsets[e + 1] - state.offsets[e];
   }
+}
+
+// counts [parts, experts]
+void count_by_part(const PolicyConfig& c, const ForwardBatch& batch, const LayerState& state,
+                   int64_t* counts) {
+  const int64_t k = c.router.top_k;
+  for_parts(batch, [&](int64_t part, int64_t begin, int64_t end) {
+    int64_t* of_part = counts + part * c.router.experts;
+    for (int64_t i = begin * k; i < end * k; ++i) ++of_part[state.expert_ids.data()[i]];
+  });
 }
 
 // A score of 0 to 1 in units of 1/255; the nearest, so that nothing depends on contracted products.
@@ -140,7 +155,7 @@ void run(const WeightsImpl& impl, const ForwardBatch& batch, KvCache& cache, flo
     kept->first = first;
     kept->x.resize(c.layers + 1);
     kept->layers.resize(full ? c.layers : 1);
-    kept->choices.assign(c.router.experts, 0);
+    kept->choices.assign(std::max<size_t>(1, batch.parts.size()) * c.router.experts, 0);
   }
   if (stats && stats->load.empty()) {
     stats->load.assign(moe_layers, std::vector<int64_t>(c.router.experts, 0));
@@ -156,7 +171,7 @@ void run(const WeightsImpl& impl, const ForwardBatch& batch, KvCache& cache, flo
     through(pass, l, x, state, next);
     x = next;
     if (!c.sparse[l]) continue;
-    if (kept) count_choices(state, kept->choices.data());
+    if (kept) count_by_part(c, batch, state, kept->choices.data());
     if (stats) count_choices(state, stats->load[moe].data());
     if (routing) report_routing(c, state, m, moe, routing);
     ++moe;

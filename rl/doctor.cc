@@ -181,8 +181,9 @@ class Doctor {
     if (available >= 0 && result_.memory_mb - before_mb_ > available + loaded_mb_) {
       warnings.push_back("a step needs about " + number(result_.memory_mb) + " MiB, " +
                          number(available) +
-                         " MiB are free: lower trainer.micro_batch_tokens, trainer.reuse_mb, "
-                         "engine.cache_mb or engine.max_batch, or set trainer.recompute");
+                         " MiB are free: lower trainer.micro_batch_tokens, trainer.leaf_tokens, "
+                         "trainer.reuse_mb, engine.cache_mb or engine.max_batch, or set "
+                         "trainer.recompute");
     }
     std::error_code error;
     const fs::space_info space = fs::space(".", error);

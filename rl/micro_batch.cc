@@ -14,51 +14,49 @@ int64_t prompt_rows(const Group& group) {
   return static_cast<int64_t>(group.prompt_tokens.size()) - 1;
 }
 
-bool any_loss(const Group& group) {
-  return std::any_of(group.samples.begin(), group.samples.end(),
-                     [](const Sample& sample) { return has_loss(sample); });
-}
-
-int64_t group_rows(const Group& group) {
+int64_t slice_rows(std::span<const Group> groups, const GroupSlice& slice) {
+  const Group& group = groups[slice.group];
   int64_t rows = prompt_rows(group);
-  for (const Sample& sample : group.samples) {
-    if (has_loss(sample)) rows += sample_rows(sample);
-  }
+  for (const int32_t index : slice.samples) rows += sample_rows(group.samples[index]);
   return rows;
 }
 
 }  // namespace
 
-std::vector<SliceList> plan_micro_batches(std::span<const Group> groups,
-                                          std::span<const int32_t> order, int64_t max_tokens) {
-  std::vector<SliceList> calls;
-  int64_t room = 0;
-  const auto open_call = [&] {
-    calls.emplace_back();
-    room = max_tokens;
-  };
+std::vector<GroupSlice> plan_leaves(std::span<const Group> groups, std::span<const int32_t> order,
+                                    int64_t leaf_tokens) {
+  std::vector<GroupSlice> leaves;
   for (const int32_t index : order) {
     const Group& group = groups[index];
-    GroupSlice* slice = nullptr;
-    const int64_t whole = group_rows(group);
-    if (!any_loss(group)) continue;
-    if (!calls.empty() && whole > room && whole <= max_tokens) open_call();
+    int64_t room = 0;
+    bool open = false;
     for (size_t i = 0; i < group.samples.size(); ++i) {
-      const Sample& sample = group.samples[i];
-      if (!has_loss(sample)) continue;
-      const int64_t rows = sample_rows(sample) + (slice == nullptr ? prompt_rows(group) : 0);
-      if (calls.empty() || (rows > room && !calls.back().empty())) {
-        open_call();
-        slice = nullptr;
+      if (!has_loss(group.samples[i])) continue;
+      const int64_t rows = sample_rows(group.samples[i]);
+      if (!open || rows > room) {
+        leaves.push_back({index, {}});
+        room = leaf_tokens - prompt_rows(group);
+        open = true;
       }
-      if (slice == nullptr) {
-        calls.back().push_back({index, {}});
-        slice = &calls.back().back();
-        room -= prompt_rows(group);
-      }
-      slice->samples.push_back(static_cast<int32_t>(i));
-      room -= sample_rows(sample);
+      leaves.back().samples.push_back(static_cast<int32_t>(i));
+      room -= rows;
     }
+  }
+  return leaves;
+}
+
+std::vector<SliceList> plan_calls(std::span<const Group> groups, std::span<const GroupSlice> leaves,
+                                  int64_t max_tokens) {
+  std::vector<SliceList> calls;
+  int64_t room = 0;
+  for (const GroupSlice& leaf : leaves) {
+    const int64_t rows = slice_rows(groups, leaf);
+    if (calls.empty() || rows > room) {
+      calls.emplace_back();
+      room = max_tokens;
+    }
+    calls.back().push_back(leaf);
+    room -= rows;
   }
   return calls;
 }
@@ -121,6 +119,7 @@ void MicroBatch::build(std::span<const Group> groups, const SliceList& slices, d
       truncated = truncated || !sample.kept_offsets.empty();
     }
     for (const auto& input : inputs) children.emplace_back(input);
+    batch_.packed.begin_part();
     first_child.push_back(
         batch_.packed.add_group(std::span(prompt).first(prompt.size() - 1), children));
   }

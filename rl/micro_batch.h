@@ -1,4 +1,5 @@
-// Cuts a mini-batch of groups into forward calls of bounded size and lays each out.
+// Cuts a mini-batch of groups into leaves, deals them to forward calls of bounded size, and lays
+// each call out.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +12,9 @@
 
 namespace zeroth {
 
-// Some samples of one group, by their places in it; every sample of a group that has a loss is in
-// exactly one slice.
+// Some samples of one group, by their places in it. A slice that is planned is a leaf: its gradient
+// is summed by itself, a part of its call (policy/packing.h), whatever goes through the policy
+// beside it.
 struct GroupSlice {
   int32_t group = 0;  // index among the groups of the step
   std::vector<int32_t> samples;
@@ -24,11 +26,14 @@ using SliceList = std::vector<GroupSlice>;
 // Whether a sample takes part in the loss at all.
 inline bool has_loss(const Sample& sample) { return !sample.masked && !sample.tokens.empty(); }
 
-// Cuts the groups whose indices `order` gives. Greedy in order: a call holds at most `max_tokens`
-// rows, but at least one sample. A group is kept together when it fits (its prompt is then computed
-// once), else spread over several calls.
-std::vector<SliceList> plan_micro_batches(std::span<const Group> groups,
-                                          std::span<const int32_t> order, int64_t max_tokens);
+// Cuts the groups whose indices `order` gives into leaves of at most `leaf_tokens` rows, but at
+// least one sample. A leaf has a copy of its group's prompt. Every sample that has a loss is in
+// exactly one.
+std::vector<GroupSlice> plan_leaves(std::span<const Group> groups, std::span<const int32_t> order,
+                                    int64_t leaf_tokens);
+// Deals leaves to calls, in order: at most `max_tokens` rows each, but at least one leaf.
+std::vector<SliceList> plan_calls(std::span<const Group> groups, std::span<const GroupSlice> leaves,
+                                  int64_t max_tokens);
 
 // One forward call with the loss tokens of its samples. Row r of the response block predicts
 // target[r].

@@ -106,7 +106,8 @@ class Pretrainer {
     const std::vector<float> dlogprob(rows, -1.0f / static_cast<float>(rows));
     learner_.begin();
     learner_.forward(batch, logprob_.data(), nullptr);
-    learner_.accumulate(batch, dlogprob.data(), nullptr, config_.router_aux_coef);
+    learner_.accumulate(batch, dlogprob.data(), nullptr,
+                        {config_.router_aux_coef, batch.responses()});
     learner_.reduce();
     double sum = 0;
     for (float logprob : logprob_) sum -= logprob;

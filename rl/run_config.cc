@@ -89,6 +89,7 @@ const std::vector<std::string>& free_fields() {
                                                   "evaluation",
                                                   "probe",
                                                   "alarms",
+                                                  "trainer.micro_batch_tokens",
                                                   "trainer.reuse_mb",
                                                   "trainer.recompute",
                                                   "trainer.patience"};

@@ -157,8 +157,9 @@ struct Trainer::Impl {
         loss(l),
         policy_loss(l),
         schedule(o),
-        learner(with_frozen(p, c), o,
-                c.recompute ? Activations::Mode::kCheckpoint : Activations::Mode::kFull),
+        learner(
+            with_frozen(p, c), o,
+            {c.recompute ? Activations::Mode::kCheckpoint : Activations::Mode::kFull, c.branches}),
         store(c.reuse_mb << 20) {
     if (c.router_bias_rate > 0 && !p.config().selection_bias) {
       fail_usage("trainer.router_bias_rate is set, but a " +
@@ -253,7 +254,8 @@ struct Trainer::Impl {
   void score_samples(const Policy& of, std::span<const int32_t> order,
                      BySample<std::vector<float>>& logprobs) {
     reset(logprobs, groups);
-    for (const SliceList& slices : plan_micro_batches(groups, order, config.micro_batch_tokens)) {
+    const auto leaves = plan_leaves(groups, order, config.leaf_tokens);
+    for (const SliceList& slices : plan_calls(groups, leaves, config.micro_batch_tokens)) {
       check_stop(stop, "the update");
       batch.build(groups, slices, temperature);
       score_alone(*of.weights(), batch, logprob, entropy);
@@ -342,6 +344,13 @@ struct Trainer::Impl {
     }
   }
 
+  // Calls for the branch's share of the leaves, which depends on nothing but their number.
+  std::vector<SliceList> calls_of(int branch, std::span<const GroupSlice> leaves) const {
+    const size_t begin = leaves.size() * branch / config.branches;
+    const size_t end = leaves.size() * (branch + 1) / config.branches;
+    return plan_calls(groups, leaves.subspan(begin, end - begin), config.micro_batch_tokens);
+  }
+
   // One optimizer update from a mini-batch. Returns false when the gradient was not finite.
   bool mini_batch(std::span<const int32_t> order, double step_tokens, bool first, int64_t step,
                   StepReport& report) {
@@ -351,21 +360,22 @@ struct Trainer::Impl {
     }
     if (informative.empty()) return true;
     const LossScope scope = scope_of(order, step_tokens);
-    const auto calls = plan_micro_batches(groups, informative, config.micro_batch_tokens);
-    double rows_total = 0;
-    for (const int32_t g : informative) rows_total += static_cast<double>(loss_tokens(groups[g]));
+    const auto leaves = plan_leaves(groups, informative, config.leaf_tokens);
+    BalanceLoss balance{config.router_aux_coef, 0};
+    for (const int32_t g : informative) balance.responses += loss_tokens(groups[g]);
     learner.begin();
     batch_router.load.clear();
     int64_t turn = step;
-    for (const SliceList& slices : calls) {
-      if (report.updates == 0) check_stop(stop, "the update");
-      const bool recalled = forward(slices, turn++);
-      differentiate(scope, first, report);
-      learner.accumulate(
-          batch.targets(), dlogprob.data(), dentropy.empty() ? nullptr : dentropy.data(),
-          config.router_aux_coef * static_cast<double>(batch.responses()) / rows_total);
-      report.forward_rows += batch.packed().rows();
-      if (recalled) report.recalled_rows += batch.packed().rows();
+    for (int branch = 0; branch < config.branches; ++branch) {
+      for (const SliceList& slices : calls_of(branch, leaves)) {
+        if (report.updates == 0) check_stop(stop, "the update");
+        const bool recalled = forward(slices, turn++);
+        differentiate(scope, first, report);
+        learner.accumulate(batch.targets(), dlogprob.data(),
+                           dentropy.empty() ? nullptr : dentropy.data(), balance, branch);
+        report.forward_rows += batch.packed().rows();
+        if (recalled) report.recalled_rows += batch.packed().rows();
+      }
     }
     learner.reduce();
     report.grad_norm = learner.step(report.learning_rate);

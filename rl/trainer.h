@@ -20,6 +20,8 @@ struct TrainerConfig {
   int inner_epochs = 1;
   int mini_batches = 1;
   int64_t micro_batch_tokens = 8192;
+  int64_t leaf_tokens = 4096;
+  int branches = 1;
   bool recompute = false;
   int64_t reuse_mb = 2048;
   // The router learns by default, as TRL's, verl's and prime-rl's does: sampling and training route
@@ -36,8 +38,18 @@ struct TrainerConfig {
     v("inner_epochs", inner_epochs, "passes over the samples of a step", Range{1, 1000});
     v("mini_batches", mini_batches, "optimizer updates per pass; groups are dealt at random",
       Range{1, 100000});
-    v("micro_batch_tokens", micro_batch_tokens, "most rows of one forward and backward call",
+    v("micro_batch_tokens", micro_batch_tokens,
+      "most rows of one forward and backward call, but at least one leaf; changes no bit",
       Range{16, 1e9});
+    v("leaf_tokens", leaf_tokens,
+      "a leaf is a run of samples of one problem with at most so many rows, or one sample; its "
+      "gradient is summed by itself, so the last bits of the weights depend on this; smaller "
+      "leaves need less memory and compute more copies of long prompts",
+      Range{16, 1e9});
+    v("branches", branches,
+      "parts of an update that are summed apart and added as a binary tree, so that as many "
+      "learners can share it; needs log2 of it + 1 gradients",
+      Range{1, 1024});
     v("recompute", recompute,
       "keep only the inputs of layers and compute each again for its gradient: less memory, a "
       "third "

@@ -294,6 +294,26 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("a part of the head's gradient adds what it would add alone, in its turn") {
+  for (const int64_t vocab : {300, 60'000}) {  // tiles of many chunks, and of less than one
+    const Scene s(vocab == 300 ? 700 : 400, vocab, 8);
+    const Values ones(s.m, 1.0f), dlogprob = random_values(s.m, 4);
+    const std::vector<int64_t> parts = {0, 3, 170, 333};
+    Values dhidden(s.m * s.width), dw(s.w.size(), 0.5f), one_dhidden(s.m * s.width),
+        one_dw(s.w.size(), 0.5f);
+    head_backward(s.hidden.data(), s.width, s.packed, s.w.data(), s.target.data(), ones.data(), {},
+                  dlogprob.data(), nullptr, dhidden.data(), s.width, dw.data(), s.m, parts);
+    for (size_t p = 0; p < parts.size(); ++p) {
+      const int64_t begin = parts[p], rows = (p + 1 < parts.size() ? parts[p + 1] : s.m) - begin;
+      head_backward(s.hidden.data() + begin * s.width, s.width, s.packed, s.w.data(),
+                    s.target.data() + begin, ones.data(), {}, dlogprob.data() + begin, nullptr,
+                    one_dhidden.data() + begin * s.width, s.width, one_dw.data(), rows);
+    }
+    CHECK(same_bits(dhidden, one_dhidden));
+    CHECK(same_bits(dw, one_dw));
+  }
+}
+
 TEST_CASE("bad targets and kept sets are refused") {
   const Scene s(1, 20, 4);
   const float one = 1;

@@ -212,6 +212,48 @@ TEST_CASE("grouped products equal one product per group, empty and skewed groups
   }
 }
 
+TEST_CASE("a part of a weight gradient adds what it would add alone, in its turn") {
+  const int64_t out = 70, in = 48, m = 900;
+  const Values x = random_values(m * in, 1), dy = random_values(m * out, 2);
+  const std::vector<int64_t> parts = {0, 1, 300, 300, 557, 899};
+  const Values joint = everywhere([&] {
+    Values result(out * in + out, 0.5f);
+    linear_backward_weight(dy.data(), out, x.data(), in, result.data(), in,
+                           result.data() + out * in, m, out, in, parts);
+    return result;
+  });
+  Values apart(out * in + out, 0.5f);
+  for (size_t p = 0; p < parts.size(); ++p) {
+    const int64_t begin = parts[p], end = p + 1 < parts.size() ? parts[p + 1] : m;
+    linear_backward_weight(dy.data() + begin * out, out, x.data() + begin * in, in, apart.data(),
+                           in, apart.data() + out * in, end - begin, out, in);
+  }
+  CHECK(same_bits(joint, apart));
+  Values whole(out * in + out, 0.5f);  // the parts show
+  linear_backward_weight(dy.data(), out, x.data(), in, whole.data(), in, whole.data() + out * in, m,
+                         out, in);
+  CHECK_FALSE(same_bits(joint, whole));
+  // Groups: a part that begins inside a group begins a sum of its own there.
+  const std::vector<int64_t> offsets = {0, 280, 280, 600, m};
+  Values grouped(4 * out * in, 0.5f), by_hand(4 * out * in, 0.5f);
+  std::vector<float*> targets;
+  for (int g = 0; g < 4; ++g) targets.push_back(grouped.data() + g * out * in);
+  grouped_backward_weight(dy.data(), out, x.data(), in, offsets, targets, out, in, parts);
+  for (int g = 0; g < 4; ++g) {
+    std::vector<int64_t> cuts = {offsets[g]};
+    for (const int64_t part : parts) {
+      if (part > offsets[g] && part < offsets[g + 1] && part != cuts.back()) cuts.push_back(part);
+    }
+    cuts.push_back(offsets[g + 1]);
+    for (size_t i = 0; i + 1 < cuts.size(); ++i) {
+      linear_backward_weight(dy.data() + cuts[i] * out, out, x.data() + cuts[i] * in, in,
+                             by_hand.data() + g * out * in, in, nullptr, cuts[i + 1] - cuts[i], out,
+                             in);
+    }
+  }
+  CHECK(same_bits(grouped, by_hand));
+}
+
 TEST_CASE("backward products equal the reference and have the same bits everywhere") {
   struct Shape {
     int64_t m, out, in;

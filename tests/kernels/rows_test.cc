@@ -283,6 +283,32 @@ TEST_CASE("AdamW follows the published update") {
   CHECK_THROWS(adamw(nullptr, nullptr, nullptr, nullptr, 0, bad));
 }
 
+TEST_CASE("a part of a norm's gradient adds what it would add alone, in its turn") {
+  const int64_t m = 700, width = 24, heads = 3, all = width * heads;
+  const Values x = random_values(m * all, 1), dy = random_values(m * all, 2),
+               w = random_values(width, 3);
+  const std::vector<int64_t> parts = {0, 5, 260, 523};
+  Values y(m * all), inv(heads * m);
+  rms_norm(x.data(), all, w.data(), 1e-6f, y.data(), all, inv.data(), m, width, heads);
+  const Values joint = everywhere([&] {
+    Values out(m * all + width, 0.5f);
+    rms_norm_backward(dy.data(), all, x.data(), all, w.data(), inv.data(), out.data(), all,
+                      out.data() + m * all, m, width, false, heads, parts);
+    return out;
+  });
+  Values apart(m * all + width, 0.5f);
+  for (size_t p = 0; p < parts.size(); ++p) {
+    const int64_t begin = parts[p], rows = (p + 1 < parts.size() ? parts[p + 1] : m) - begin;
+    Values own(heads * rows);
+    for (int64_t h = 0; h < heads; ++h)
+      std::copy_n(inv.begin() + h * m + begin, rows, own.begin() + h * rows);
+    rms_norm_backward(dy.data() + begin * all, all, x.data() + begin * all, all, w.data(),
+                      own.data(), apart.data() + begin * all, all, apart.data() + m * all, rows,
+                      width, false, heads);
+  }
+  CHECK(same_bits(joint, apart));
+}
+
 TEST_CASE("AdamW without a gradient and with a tiny epsilon stays finite") {
   Values w = {1.0f}, m = {0.0f}, v = {0.0f};
   const Values grad = {0.0f};

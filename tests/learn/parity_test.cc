@@ -19,7 +19,8 @@ TEST_CASE("all nine families agree with the reference implementation") {
   }
 }
 
-// Biases, linear and YaRN scaling, clipping, sliding windows, dense layers among sparse ones, grouped routing.
+// Biases, linear and YaRN scaling, clipping, sliding windows, dense layers among sparse ones,
+// grouped routing.
 TEST_CASE("variants of the families agree too") {
   int seen = 0;
   for (const auto& entry : std::filesystem::directory_iterator("tests/data/parity_variants")) {

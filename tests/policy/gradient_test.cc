@@ -46,7 +46,8 @@ struct Batch {
     std::vector<float> hidden(direction.size()), dhidden = direction;
     std::vector<float> grads(policy.parameters().values().size());
     policy.forward(batch.view(), cache, hidden.data(), &saved);
-    policy.backward(batch.view(), cache, saved, dhidden.data(), grads, aux_coef);
+    policy.backward(batch.view(), cache, saved, dhidden.data(), grads,
+                    std::vector<float>(aux_coef > 0 ? 1 : 0, aux_coef));
     return grads;
   }
 };

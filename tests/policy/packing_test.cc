@@ -45,7 +45,9 @@ TEST_CASE("children see the prompt and their own tokens") {
     batch.finish();
     const ForwardBatch view = batch.view();
     CHECK(batch.rows() == 20 + prompt_length + 5 + 33);
-    CHECK(batch.first_response_row() == prompt_length);
+    REQUIRE(batch.response_rows().size() == 1);
+    CHECK(batch.response_rows()[0].row == prompt_length);
+    CHECK(batch.response_rows()[0].rows == batch.responses());
     CHECK(batch.segment(alone).row == prompt_length);
     CHECK(batch.segment(first - 1).row == 0);
     CHECK(batch.segment(first).rows == 5);
@@ -76,4 +78,34 @@ TEST_CASE("full pages of a prompt are shared, every row is written, a cleared ba
     CHECK(written.size() == 52);
     CHECK(batch.view().writes.size() == 52 + 4 * 8);
   }
+}
+
+TEST_CASE("parts lie one behind the other, each with its prompts first") {
+  const std::vector<TokenId> prompt = count_from(10, 4), a = count_from(30, 2),
+                             b = count_from(50, 3);
+  const std::vector<TokenId> alone = count_from(70, 5);
+  PackedBatch batch;
+  batch.begin_part();  // nothing was added: still the first
+  batch.add_group(prompt, std::vector<std::span<const TokenId>>{a, b});
+  batch.begin_part();
+  batch.add(alone);
+  const int last = batch.add_group(prompt, std::vector<std::span<const TokenId>>{b});
+  batch.finish();
+  const ForwardBatch view = batch.view();
+  CHECK(std::vector<int64_t>(view.parts.begin(), view.parts.end()) == std::vector<int64_t>{0, 9});
+  REQUIRE(batch.response_rows().size() == 2);
+  CHECK(batch.response_rows()[0].row == 4);
+  CHECK(batch.response_rows()[0].rows == 5);
+  CHECK(batch.response_rows()[1].row == 9 + 4);
+  CHECK(batch.response_rows()[1].rows == 8);
+  CHECK(batch.response_parts()[1] == 5);
+  CHECK(batch.responses() == 13);
+  CHECK(batch.segment(last).row == 9 + 4 + 5);
+  const std::vector<TokenId> tokens(view.tokens.begin(), view.tokens.end());
+  const std::vector<TokenId> expected = {10, 11, 12, 13, 30, 31, 50, 51, 52, 10, 11,
+                                         12, 13, 70, 71, 72, 73, 74, 50, 51, 52};
+  CHECK(tokens == expected);
+  std::vector<TokenId> whole = prompt;
+  whole.insert(whole.end(), b.begin(), b.end());
+  CHECK(content(view, last, 7) == whole);
 }

@@ -97,6 +97,7 @@ TEST_CASE("every family: the same weights from activations of sampling") {
     computes.reuse_mb = 0;
     computes.router_aux_coef = reuses.router_aux_coef = 0.01;
     computes.micro_batch_tokens = reuses.micro_batch_tokens = 120;
+    computes.leaf_tokens = reuses.leaf_tokens = 60;
     const Outcome own = train(entry.path(), computes, narrow());
     const Outcome reused = train(entry.path(), reuses, narrow());
     CHECK(own.recalled == 0);
@@ -193,6 +194,7 @@ TEST_CASE("a store that is full keeps what it has, and training computes the res
   const std::filesystem::path model = "tests/data/parity/qwen3_moe";
   TrainerConfig some, none;
   some.micro_batch_tokens = none.micro_batch_tokens = 60;
+  some.leaf_tokens = none.leaf_tokens = 60;
   none.reuse_mb = 0;
   some.reuse_mb = 1;
   const auto policy = Policy::load(model);

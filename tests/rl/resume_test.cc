@@ -207,6 +207,7 @@ TEST_CASE("what keeps the bits may change on resume") {
   run_through(first, path);
   config.trainer.reuse_mb = 0;
   config.trainer.recompute = true;
+  config.trainer.micro_batch_tokens = 500;
   config.engine.max_batch = 2;
   train(*TrainingRun::resume(path, config));
   CHECK(left_by(path).checkpoint == straight.checkpoint);

@@ -67,7 +67,7 @@ inline RunConfig tiny_run(const std::filesystem::path& base) {
   for (char c = 'a'; c <= 'z'; ++c) config.sampling.stop.push_back(std::string(1, c));
   config.overlong.buffer = 11;
   config.optimizer.lr = 1e-3;
-  config.trainer.micro_batch_tokens = 64;
+  config.trainer.micro_batch_tokens = config.trainer.leaf_tokens = 64;
   config.checkpoint_every = 2;
   config.record.progress = false;
   return config;

@@ -107,12 +107,49 @@ TEST_CASE("log-probs of training equal those of sampling, bit for bit") {
   CHECK(train_once(groups, {}, {}, 0.9).report.logp_difference_max > 0);
 }
 
+TEST_CASE("weights do not depend on how leaves are dealt to calls") {
+  for (const char* family : {"llama", "qwen3", "qwen3_moe", "qwen2_moe", "deepseek_v3"}) {
+    CAPTURE(family);
+    const std::filesystem::path model = std::filesystem::path("tests/data/parity") / family;
+    const auto groups = sample_groups(*Policy::load(model), 8, 4, sampling_of(1));
+    const auto weights = [&](TrainerConfig config) {
+      const auto policy = Policy::load(model);
+      OptimizerConfig optimizer;
+      optimizer.lr = 1e-3;
+      config.router_aux_coef = 0.01;
+      LossConfig loss;
+      loss.entropy_coef = 0.01;
+      Trainer trainer(*policy, nullptr, config, loss, optimizer, 9, 10, kMaxTokens, 1);
+      trainer.update(groups, 0);
+      return policy->weights()->sha256();
+    };
+    for (const int branches : {1, 4}) {
+      CAPTURE(branches);
+      TrainerConfig config;
+      config.branches = branches;
+      config.leaf_tokens = 60;  // of most groups two to four leaves
+      const std::string whole = weights(config);
+      // 1, 2, 4 and 8 leaves' worth, and sizes that have nothing to do with leaves.
+      for (const int64_t rows : {60, 120, 240, 480, 16, 100, 1000, 8192, 100'000}) {
+        CAPTURE(rows);
+        config.micro_batch_tokens = rows;
+        CHECK(weights(config) == whole);
+        config.recompute = !config.recompute;
+      }
+    }
+    // What leaves are shows.
+    TrainerConfig one, other;
+    other.leaf_tokens = 60;
+    CHECK(weights(one) != weights(other));
+  }
+}
+
 TEST_CASE("gradients of packed groups equal those of separate sequences within rounding") {
   const auto policy = tiny_policy();
   const auto groups = sample_groups(*policy, 3, 4, sampling_of(1));
   // The same loss as packed: each sample alone in a call with its own prompt.
   TrainerConfig alone;
-  alone.micro_batch_tokens = 16;
+  alone.leaf_tokens = 16;
   std::vector<Group> split;
   for (const Group& group : groups) {
     for (const Sample& sample : group.samples) {

@@ -1,0 +1,78 @@
+#include "learn/gradient_tree.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "kernels/ops.h"
+
+namespace zeroth {
+namespace {
+
+// Where the smallest tree node ends that holds branches `first` and `last`, first < last.
+int end_of_joint(int branches, int first, int last) {
+  int begin = 0, end = branches;
+  for (;;) {
+    const int middle = (begin + end) / 2;
+    if (last < middle) {
+      end = middle;
+    } else if (first >= middle) {
+      begin = middle;
+    } else {
+      return end;
+    }
+  }
+}
+
+}  // namespace
+
+GradientTree::GradientTree(size_t floats, int branches, size_t kept, size_t skipped)
+    : floats_(floats), kept_(kept), skipped_(std::max(kept, skipped)), branches_(branches) {}
+
+GradientTree::~GradientTree() = default;
+
+GradientTree::Values GradientTree::zeros() {
+  if (idle_.empty()) return std::make_unique<ZeroedFloats>(floats_);
+  Values values = std::move(idle_.back());
+  idle_.pop_back();
+  const std::span<float> all = values->span();
+  std::fill(all.begin(), all.begin() + kept_, 0.0f);
+  std::fill(all.begin() + skipped_, all.end(), 0.0f);
+  return values;
+}
+
+void GradientTree::begin() {
+  for (Node& node : stack_) idle_.push_back(std::move(node.values));
+  stack_.clear();
+}
+
+void GradientTree::join(int end) {
+  while (stack_.size() > 1) {
+    Node& right = stack_.back();
+    Node& left = stack_[stack_.size() - 2];
+    if (end_of_joint(branches_, left.begin, right.end - 1) > end) return;
+    float* to = left.values->span().data();
+    const float* from = right.values->span().data();
+    kernels::add(to, from, to, static_cast<int64_t>(kept_));
+    kernels::add(to + skipped_, from + skipped_, to + skipped_,
+                 static_cast<int64_t>(floats_ - skipped_));
+    left.end = right.end;
+    idle_.push_back(std::move(right.values));
+    stack_.pop_back();
+  }
+}
+
+std::span<float> GradientTree::branch(int b) {
+  if (stack_.empty() || stack_.back().end != b + 1) {
+    join(b);
+    stack_.push_back({b, b + 1, zeros()});
+  }
+  return stack_.back().values->span();
+}
+
+std::span<float> GradientTree::total() {
+  if (stack_.empty()) stack_.push_back({0, branches_, zeros()});
+  join(branches_);
+  return stack_.front().values->span();
+}
+
+}  // namespace zeroth

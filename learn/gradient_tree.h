@@ -1,0 +1,49 @@
+// The gradient of an update, summed in one order whatever the calls.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "model/buffer.h"
+
+namespace zeroth {
+
+// The samples of an update stand in `branches` fixed ranges. Inside a branch everything is added in
+// order; branches are added as a binary tree: node [a, b) = node [a, m) + node [m, b) with m =
+// (a + b) / 2, so that several learners with neighbouring branches can add most of it apart. A
+// branch without samples is left out. Not thread safe.
+//
+// Memory: a gradient; with several branches up to log2(branches) + 1 of them.
+class GradientTree {
+ public:
+  // Values [kept, skipped) are never written and never read: they need no zeros.
+  GradientTree(size_t floats, int branches, size_t kept, size_t skipped);
+  ~GradientTree();
+  int branches() const { return branches_; }
+
+  void begin();
+  // Where branch b is accumulated, zeros at first; valid until another one is asked for. Branches
+  // ascend: those below are complete.
+  std::span<float> branch(int b);
+  // The sum over all branches, which are complete; zeros when there was none. Valid until begin().
+  std::span<float> total();
+
+ private:
+  using Values = std::unique_ptr<ZeroedFloats>;
+  struct Node {
+    int begin = 0, end = 0;  // branches from the first to behind the last that it holds
+    Values values;
+  };
+  Values zeros();
+  // Joins what hangs below tree nodes whose branches are all below `end`.
+  void join(int end);
+
+  const size_t floats_, kept_, skipped_;
+  const int branches_;
+  std::vector<Node> stack_;  // from left to right; the last one may be open
+  std::vector<Values> idle_;
+};
+
+}  // namespace zeroth

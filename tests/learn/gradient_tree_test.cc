@@ -1,0 +1,73 @@
+#include "learn/gradient_tree.h"
+
+#include <doctest/doctest.h>
+
+#include <optional>
+#include <vector>
+
+#include "core/rng.h"
+
+using namespace zeroth;
+
+namespace {
+
+constexpr size_t kFloats = 40, kKept = 8, kSkipped = 16;
+
+using Values = std::vector<float>;
+
+// Gradients of branches; some have none.
+std::vector<std::optional<Values>> random_branches(int n, uint64_t seed) {
+  Rng rng(seed, 0);
+  std::vector<std::optional<Values>> out(n);
+  for (auto& branch : out) {
+    if (rng.chance(0.25)) continue;
+    branch.emplace(kFloats);
+    for (float& value : *branch) value = static_cast<float>(rng.normal() * rng.normal());
+  }
+  return out;
+}
+
+// The definition: node [a, b) = node [a, m) + node [m, b).
+std::optional<Values> node(const std::vector<std::optional<Values>>& branches, int a, int b) {
+  if (b - a == 1) return branches[a];
+  const int middle = (a + b) / 2;
+  auto left = node(branches, a, middle);
+  const auto right = node(branches, middle, b);
+  if (!left) return right;
+  if (!right) return left;
+  for (size_t i = 0; i < kFloats; ++i) (*left)[i] += (*right)[i];
+  return left;
+}
+
+void check(const GradientTree& tree, std::span<const float> got, const Values& want) {
+  (void)tree;
+  for (size_t i = 0; i < kFloats; ++i) {
+    if (i < kKept || i >= kSkipped) CHECK(got[i] == want[i]);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("branches are added as a tree, whatever their number and which of them are empty") {
+  for (const int n : {1, 2, 3, 4, 5, 8, 13}) {
+    CAPTURE(n);
+    GradientTree tree(kFloats, n, kKept, kSkipped);
+    for (uint64_t seed = 0; seed < 20; ++seed) {
+      const auto branches = random_branches(n, seed);
+      tree.begin();
+      for (int b = 0; b < n; ++b) {
+        if (!branches[b]) continue;
+        for (int half : {0, 1}) {  // asked for twice: it goes on
+          const std::span<float> values = tree.branch(b);
+          for (size_t i = half; i < kFloats; i += 2) {
+            if (i >= kKept && i < kSkipped) continue;
+            CHECK(values[i] == 0);
+            values[i] += (*branches[b])[i];
+          }
+        }
+      }
+      const auto sum = node(branches, 0, n);
+      check(tree, tree.total(), sum ? *sum : Values(kFloats));
+    }
+  }
+}
