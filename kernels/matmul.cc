@@ -2,6 +2,7 @@
 // task owns its outputs and computes each one's whole chain, so how the outputs are cut never shows
 // in the result.
 #include <algorithm>
+#include <type_traits>
 
 #include "core/error.h"
 #include "core/parallel.h"
@@ -77,8 +78,8 @@ int64_t row_limit_for(int64_t k) {
 
 // The i-th of `parts` about equal parts of the list.
 Blocks blocks_of(const FetchList& list, int64_t i, int64_t parts) {
-  Blocks blocks{list.pieces.data(), list.floats};
-  const int64_t a_piece = blocks.of_piece();
+  Blocks blocks{list.pieces.data(), list.floats, 0, 0};
+  const int64_t a_piece = ceil_div(list.floats, Blocks::kFloats);
   const int64_t all = static_cast<int64_t>(list.pieces.size()) * a_piece;
   const int64_t begin = all * i / parts;
   blocks.left = all * (i + 1) / parts - begin;
@@ -88,9 +89,9 @@ Blocks blocks_of(const FetchList& list, int64_t i, int64_t parts) {
   return blocks;
 }
 
-// Rows of W that backward_input packs at a time for so many of its columns.
+// Rows of W that backward_input packs at a time for so many of its columns: whole panels.
 int64_t depth_limit(int64_t columns) {
-  return std::clamp<int64_t>(kCacheFloats / columns, 128, 1024);
+  return std::clamp<int64_t>(kCacheFloats / columns / kPanelColumns * kPanelColumns, 128, 1024);
 }
 
 // Forward product of each group: y rows = x rows W^T.
@@ -111,30 +112,33 @@ void multiply(const float* x, int64_t ldx, std::span<const int64_t> offsets,
         row_limit_for(w.in), target);
   }
   const Table& isa = table();
-  const auto panel_of = [&](const Task& t) {
-    const PackedMatrix::Impl& w = *weights[t.group]->impl();
-    return w.panels + t.column / kPanelColumns * w.panel_size();
-  };
   const int64_t parts = static_cast<int64_t>(tasks.size());
+  const auto first_panel = [&](const Task& t, const auto& f) {
+    weights[t.group]->impl()->with_panel(t.column / kPanelColumns, f);
+  };
   run(tasks, total, [&, weights, offsets, first = tasks.data()](const Task& t, const Task* next) {
     const PackedMatrix::Impl& w = *weights[t.group]->impl();
     const int64_t row = offsets[t.group] + t.row;
-    int64_t lda = ldx;
-    const float* a = spread_rows(x + row * ldx, &lda, t.rows, w.in, t.columns);
-    isa.gemm({.a = a,
-              .a_row = lda,
-              .a_k = 1,
-              .b = panel_of(t),
-              .panel = w.panel_size(),
-              .c = y + row * ldy + t.column,
-              .c_row = ldy,
-              .m = t.rows,
-              .k = w.in,
-              .columns = t.columns,
-              .bias = bias ? bias + t.column : nullptr,
-              .accumulate = Accumulate::kStart,
-              .next_panel = panel_strips(panel_of(next ? *next : t), kPanelColumns),
-              .blocks = blocks_of(fetch, &t - first, parts)});
+    GemmArgs args{.operands = Operands::kRows,
+                  .a = nullptr,
+                  .lda = ldx,
+                  .panel = w.panel_size(),
+                  .c = y + row * ldy + t.column,
+                  .ldc = ldy,
+                  .m = t.rows,
+                  .k = w.in,
+                  .columns = t.columns,
+                  .bias = bias ? bias + t.column : nullptr,
+                  .accumulate = Accumulate::kStart,
+                  .blocks = blocks_of(fetch, &t - first, parts)};
+    args.a = spread_rows(x + row * ldx, &args.lda, t.rows, w.in, t.columns);
+    first_panel(t, [&](auto* panel) {
+      args.b = panel;
+      if (sizeof(*panel) == sizeof(Bfloat16)) args.operands = Operands::kRowsBfloat16;
+    });
+    first_panel(next ? *next : t,
+                [&](auto* panel) { args.next_panel = panel_strips(panel, kPanelColumns); });
+    isa.gemm(args);
   });
 }
 
@@ -158,29 +162,38 @@ PackedMatrix::PackedMatrix(PackedMatrix&&) noexcept = default;
 PackedMatrix& PackedMatrix::operator=(PackedMatrix&&) noexcept = default;
 int64_t PackedMatrix::out() const { return impl_->out; }
 int64_t PackedMatrix::in() const { return impl_->in; }
+Element PackedMatrix::element() const { return impl_->element; }
 
-int64_t PackedMatrix::packed_floats(int64_t out, int64_t in) {
-  return ceil_div(out, kPanelColumns) * kPanelColumns * in;
+int64_t PackedMatrix::packed_floats(int64_t out, int64_t in, Element element) {
+  const int64_t elements = ceil_div(out, kPanelColumns) * kPanelColumns * in;
+  return element == Element::kFloat32 ? elements : elements / 2;
 }
 
-void PackedMatrix::resize(int64_t out, int64_t in, float* memory) {
+void PackedMatrix::resize(int64_t out, int64_t in, float* memory, Element element) {
   if (!impl_) impl_ = std::make_unique<Impl>();
   impl_->out = out;
   impl_->in = in;
-  impl_->panels = memory ? memory : impl_->own.reserve(packed_floats(out, in));
+  impl_->element = element;
+  impl_->memory = memory ? memory : impl_->own.reserve(packed_floats(out, in, element));
 }
 
 void PackedMatrix::pack_rows(int64_t first, int64_t rows, const float* w, int64_t ldw) {
   static_assert(kPackRows == kPanelColumns);
   const Table& isa = table();
   for (int64_t row = 0; row < rows; row += kPackRows) {
-    isa.pack_weight(w + row * ldw, ldw, std::min(kPackRows, rows - row), impl_->in,
-                    impl_->panels + (first + row) / kPackRows * impl_->panel_size());
+    const int64_t count = std::min(kPackRows, rows - row);
+    impl_->with_panel((first + row) / kPackRows, [&](auto* panel) {
+      if constexpr (std::is_same_v<decltype(panel), float*>) {
+        isa.pack_weight(w + row * ldw, ldw, count, impl_->in, panel);
+      } else {
+        isa.pack_weight_bfloat16(w + row * ldw, ldw, count, impl_->in, panel);
+      }
+    });
   }
 }
 
-void PackedMatrix::pack(const float* w, int64_t out, int64_t in, int64_t ldw) {
-  resize(out, in);
+void PackedMatrix::pack(const float* w, int64_t out, int64_t in, int64_t ldw, Element element) {
+  resize(out, in, nullptr, element);
   parallel_for(impl_->panel_count(), std::max<int64_t>(1, 16'384 / impl_->panel_size()),
                [&](int64_t begin, int64_t end) {
                  const int64_t first = begin * kPackRows, last = std::min(out, end * kPackRows);
@@ -202,25 +215,31 @@ void grouped_linear(const float* x, int64_t ldx, std::span<const int64_t> offset
 
 namespace {
 
-// dx rows = (accumulate ? dx : 0) + dy rows W, W [out, in] row-major. The reduction runs over `out`
-// ascending, in blocks whose partial chains are stored and continued. A task packs a block of W for
-// all its columns at once, so that rows of W are read in long pieces.
+// Blocks of W [out, in] as panels for dx = dy W: pack(group, k, depth, column, columns, panel)
+// makes [depth][32] of rows k .. k + depth and up to 32 columns. k is a multiple of 32, and the
+// panel has room for whole panels of packed weights.
+//
+// dx rows = (accumulate ? dx : 0) + dy rows W. The reduction runs over `out` ascending, in blocks
+// whose partial chains are stored and continued. A task packs a block of W for all its columns at
+// once, so that W is read in long pieces.
+template <class Pack>
 void backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
-                    std::span<const float* const> w, int64_t ldw, float* dx, int64_t lddx,
-                    int64_t out, int64_t in, bool accumulate) {
+                    const Pack& pack, float* dx, int64_t lddx, int64_t out, int64_t in,
+                    bool accumulate) {
   thread_local std::vector<Task> tasks;
   tasks.clear();
   const int64_t total = 2 * (offsets.back() - offsets.front()) * ceil_div(in, kPanelColumns) * out;
   const int64_t target = target_of(total);
-  for (size_t g = 0; g < w.size(); ++g) {
+  for (size_t g = 0; g + 1 < offsets.size(); ++g) {
     cut(tasks, static_cast<int64_t>(g), offsets[g + 1] - offsets[g], in, out,
         row_limit_for(std::min(out, depth_limit(in))), target);
   }
   const Table& isa = table();
-  run(tasks, total, [&, offsets, w](const Task& t, const Task*) {
+  run(tasks, total, [&, offsets](const Task& t, const Task*) {
     const int64_t row = offsets[t.group] + t.row;
     const int64_t panels = ceil_div(t.columns, kPanelColumns);
-    const int64_t block = std::min(out, depth_limit(panels * kPanelColumns));
+    const int64_t block =
+        std::min(ceil_div(out, kPanelColumns) * kPanelColumns, depth_limit(panels * kPanelColumns));
     const int64_t panel_size = block * kPanelColumns;
     float* packed = thread_scratch(Slot::kPanel, panels * panel_size);
     // A chain of several blocks that is added to dx in the end is built beside it.
@@ -231,16 +250,24 @@ void backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offs
       const int64_t depth = std::min(block, out - k);
       for (int64_t p = 0; p < panels; ++p) {
         const int64_t column = p * kPanelColumns;
-        isa.gemm_pack_b(w[t.group] + k * ldw + t.column + column, ldw, depth,
-                        std::min<int64_t>(kPanelColumns, t.columns - column),
-                        packed + p * panel_size);
+        pack(t.group, k, depth, t.column + column,
+             std::min<int64_t>(kPanelColumns, t.columns - column), packed + p * panel_size);
       }
-      const Accumulate how = k > 0                   ? Accumulate::kContinue
-                             : accumulate && !beside ? Accumulate::kAdd
-                                                     : Accumulate::kStart;
-      int64_t lda = lddy;
-      const float* a = spread_rows(dy + row * lddy + k, &lda, t.rows, depth, t.columns);
-      isa.gemm({a, lda, 1, packed, panel_size, c, ld, t.rows, depth, t.columns, nullptr, how});
+      GemmArgs args{.operands = Operands::kRows,
+                    .a = nullptr,
+                    .lda = lddy,
+                    .b = packed,
+                    .panel = panel_size,
+                    .c = c,
+                    .ldc = ld,
+                    .m = t.rows,
+                    .k = depth,
+                    .columns = t.columns,
+                    .accumulate = k > 0                   ? Accumulate::kContinue
+                                  : accumulate && !beside ? Accumulate::kAdd
+                                                          : Accumulate::kStart};
+      args.a = spread_rows(dy + row * lddy + k, &args.lda, t.rows, depth, t.columns);
+      isa.gemm(args);
     }
     if (!beside) return;
     for (int64_t i = 0; i < t.rows; ++i) {
@@ -248,6 +275,41 @@ void backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offs
       isa.add(to, c + i * ld, to, t.columns);
     }
   });
+}
+
+void backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
+                    std::span<const PackedMatrix* const> weights, float* dx, int64_t lddx,
+                    bool accumulate) {
+  if (weights.empty()) return;
+  const Table& isa = table();
+  const auto unpack = [&](int64_t group, int64_t k, int64_t depth, int64_t column, int64_t columns,
+                          float* panel) {
+    const PackedMatrix::Impl& w = *weights[group]->impl();
+    for (int64_t i = 0; i < depth; i += kPanelColumns) {
+      float* to = panel + i * kPanelColumns;
+      w.with_panel((k + i) / kPanelColumns, [&](auto* from) {
+        from += column * kPanelColumns;
+        if constexpr (std::is_same_v<decltype(from), float*>) {
+          isa.unpack_weight(from, columns, to);
+        } else {
+          isa.unpack_weight_bfloat16(from, columns, to);
+        }
+      });
+    }
+  };
+  backward_input(dy, lddy, offsets, unpack, dx, lddx, weights[0]->out(), weights[0]->in(),
+                 accumulate);
+}
+
+void backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
+                    std::span<const float* const> w, int64_t ldw, float* dx, int64_t lddx,
+                    int64_t out, int64_t in, bool accumulate) {
+  const Table& isa = table();
+  const auto copy = [&](int64_t group, int64_t k, int64_t depth, int64_t column, int64_t columns,
+                        float* panel) {
+    isa.gemm_pack_b(w[group] + k * ldw + column, ldw, depth, columns, panel);
+  };
+  backward_input(dy, lddy, offsets, copy, dx, lddx, out, in, accumulate);
 }
 
 // dw [out, in] += dy^T x over the rows of each group: chunks of at most kReductionChunk rows, each
@@ -287,8 +349,10 @@ void backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
       const int64_t then_begin = more   ? chunks[i + 1].begin
                                  : next ? chunks[first[next->group]].begin
                                         : chunks[i].end;
-      const Strips dy_then{dy + then_begin * lddy + then.row, lddy, kLineFloats,
-                           ceil_div(then.rows, kLineFloats)};
+      constexpr int64_t kFloat = sizeof(float);
+      const Strips dy_then{reinterpret_cast<uintptr_t>(dy) +
+                               static_cast<uintptr_t>((then_begin * lddy + then.row) * kFloat),
+                           lddy * kFloat, kLineBytes, ceil_div(then.rows, kLineFloats)};
       const int64_t panels = ceil_div(t.columns, kPanelColumns);
       for (int64_t p = 0; p < panels; ++p) {
         const int64_t column = t.column + p * kPanelColumns;
@@ -296,9 +360,18 @@ void backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
         const float* x_then = p + 1 < panels ? x + begin * ldx + column + kPanelColumns
                                              : x + then_begin * ldx + then.column;
         isa.gemm_pack_b(x + begin * ldx + column, ldx, depth, width, panel);
-        isa.gemm({dy + begin * lddy + t.row, 1, lddy, panel, 0, dw[t.group] + t.row * lddw + column,
-                  lddw, t.rows, depth, width, nullptr, Accumulate::kAdd, panel_strips(x_then, ldx),
-                  dy_then.part(p, panels)});
+        isa.gemm({.operands = Operands::kColumns,
+                  .a = dy + begin * lddy + t.row,
+                  .lda = lddy,
+                  .b = panel,
+                  .c = dw[t.group] + t.row * lddw + column,
+                  .ldc = lddw,
+                  .m = t.rows,
+                  .k = depth,
+                  .columns = width,
+                  .accumulate = Accumulate::kAdd,
+                  .next_panel = panel_strips(x_then, ldx),
+                  .later = part_of(dy_then, p, panels)});
       }
     }
   });
@@ -311,6 +384,13 @@ void linear_backward_input(const float* dy, int64_t lddy, const float* w, int64_
   const int64_t offsets[2] = {0, m};
   const float* const weights[1] = {w};
   backward_input(dy, lddy, offsets, weights, ldw, dx, lddx, out, in, accumulate);
+}
+
+void linear_backward_input(const float* dy, int64_t lddy, const PackedMatrix& w, float* dx,
+                           int64_t lddx, int64_t m, bool accumulate) {
+  const int64_t offsets[2] = {0, m};
+  const PackedMatrix* const weights[1] = {&w};
+  backward_input(dy, lddy, offsets, weights, dx, lddx, accumulate);
 }
 
 void linear_backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx, float* dw,
@@ -343,6 +423,11 @@ void grouped_backward_input(const float* dy, int64_t lddy, std::span<const int64
                             std::span<const float* const> w, float* dx, int64_t lddx, int64_t out,
                             int64_t in) {
   backward_input(dy, lddy, offsets, w, in, dx, lddx, out, in, false);
+}
+
+void grouped_backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
+                            std::span<const PackedMatrix* const> w, float* dx, int64_t lddx) {
+  backward_input(dy, lddy, offsets, w, dx, lddx, false);
 }
 
 void grouped_backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,

@@ -5,29 +5,34 @@
 #include <memory>
 #include <span>
 
+#include "kernels/element.h"
 #include "kernels/parts.h"
 
 namespace zeroth::kernels {
 
 // A weight matrix W [out, in] (Hugging Face layout) repacked for linear(); immutable until pack()
-// is called again.
+// is called again. Its elements are the floats, or these rounded once to bfloat16 (to nearest
+// even): every product then is that of the rounded floats, bit for bit, from half the memory.
 class PackedMatrix {
  public:
   PackedMatrix();
   ~PackedMatrix();
   PackedMatrix(PackedMatrix&&) noexcept;
   PackedMatrix& operator=(PackedMatrix&&) noexcept;
-  void pack(const float* w, int64_t out, int64_t in, int64_t ldw);
+  void pack(const float* w, int64_t out, int64_t in, int64_t ldw,
+            Element element = Element::kFloat32);
   // The same in parts, on the caller's thread: resize, then rows [first, first + rows) of W from w
   // [rows, in]. `first` is a multiple of kPackRows, and so is `rows` but for the last part.
   static constexpr int64_t kPackRows = 32;
-  // `memory`: of packed_floats(out, in), aligned to cache lines, the caller's; null: the matrix's
-  // own.
-  void resize(int64_t out, int64_t in, float* memory = nullptr);
-  static int64_t packed_floats(int64_t out, int64_t in);
+  // `memory`: of packed_floats(out, in, element), aligned to cache lines, the caller's; null: the
+  // matrix's own.
+  void resize(int64_t out, int64_t in, float* memory = nullptr,
+              Element element = Element::kFloat32);
+  static int64_t packed_floats(int64_t out, int64_t in, Element element = Element::kFloat32);
   void pack_rows(int64_t first, int64_t rows, const float* w, int64_t ldw);
   int64_t out() const;
   int64_t in() const;
+  Element element() const;
   struct Impl;
   const Impl* impl() const { return impl_.get(); }
 
@@ -53,7 +58,10 @@ void linear(const float* x, int64_t ldx, const PackedMatrix& w, const float* bia
 void grouped_linear(const float* x, int64_t ldx, std::span<const int64_t> offsets,
                     std::span<const PackedMatrix* const> weights, float* y, int64_t ldy);
 
-// Backward of linear. dx [m, in] = (accumulate ? dx : 0) + dy [m, out] W [out, in].
+// Backward of linear. dx [m, in] = (accumulate ? dx : 0) + dy [m, out] W [out, in]; a packed W
+// gives the bits of the floats that it holds.
+void linear_backward_input(const float* dy, int64_t lddy, const PackedMatrix& w, float* dx,
+                           int64_t lddx, int64_t m, bool accumulate);
 void linear_backward_input(const float* dy, int64_t lddy, const float* w, int64_t ldw, float* dx,
                            int64_t lddx, int64_t m, int64_t out, int64_t in, bool accumulate);
 // dw [out, in] += dy^T x; dbias [out] += column sums of dy when not null.
@@ -64,6 +72,8 @@ void linear_backward_weight(const float* dy, int64_t lddy, const float* x, int64
 void grouped_backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
                             std::span<const float* const> w, float* dx, int64_t lddx, int64_t out,
                             int64_t in);
+void grouped_backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
+                            std::span<const PackedMatrix* const> w, float* dx, int64_t lddx);
 void grouped_backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
                              std::span<const int64_t> offsets, std::span<float* const> dw,
                              int64_t out, int64_t in, RowParts parts = {});

@@ -1,5 +1,6 @@
 // Operators on rows, cut over the pool by rows (or by columns where rows meet in one sum).
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "core/parallel.h"
@@ -17,6 +18,9 @@ constexpr int64_t kSmall = 16'384;
 int64_t rows_at_least(int64_t floats_per_row) {
   return std::max<int64_t>(1, kSmall / std::max<int64_t>(1, floats_per_row));
 }
+
+float as_float(float x) { return x; }
+float as_float(Bfloat16 x) { return std::bit_cast<float>(static_cast<uint32_t>(x) << 16); }
 
 }  // namespace
 
@@ -115,16 +119,27 @@ void embedding(const float* table, int64_t width, const int32_t* ids, float* out
   });
 }
 
+void embedding(const Bfloat16* table, int64_t width, const int32_t* ids, float* out, int64_t m) {
+  parallel_for(m, rows_at_least(width), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) widen(table + ids[i] * width, out + i * width, width);
+  });
+}
+
 void embedding(const PackedMatrix& table, const int32_t* ids, float* out, int64_t m) {
   const PackedMatrix::Impl& w = *table.impl();
   parallel_for(m, rows_at_least(w.in), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const float* from =
-          w.panels + ids[i] / kPanelColumns * w.panel_size() + ids[i] % kPanelColumns;
-      for (int64_t k = 0; k < w.in; ++k) out[i * w.in + k] = from[k * kPanelColumns];
+      w.with_panel(ids[i] / kPanelColumns, [&, column = ids[i] % kPanelColumns](auto* panel) {
+        for (int64_t k = 0; k < w.in; ++k) {
+          out[i * w.in + k] = as_float(panel[k * kPanelColumns + column]);
+        }
+      });
     }
   });
 }
+
+void widen(const Bfloat16* x, float* y, int64_t n) { table().widen(x, y, n); }
+void narrow(const float* x, Bfloat16* y, int64_t n) { table().narrow(x, y, n); }
 
 void embedding_backward(const float* dy, const int32_t* ids, float* dtable, int64_t m,
                         int64_t width, int64_t vocab) {

@@ -42,9 +42,14 @@ void rope(float* x, int64_t ldx, int64_t head_stride, const int32_t* positions, 
           const float* sin, int64_t m, int heads, int dim, bool interleaved, bool inverse);
 // out [m, width] = table[ids]; backward: dtable[ids] += dy in ascending row order.
 void embedding(const float* table, int64_t width, const int32_t* ids, float* out, int64_t m);
+void embedding(const Bfloat16* table, int64_t width, const int32_t* ids, float* out, int64_t m);
 // The same from a packed table [vocab, width].
 void embedding(const PackedMatrix& table, const int32_t* ids, float* out, int64_t m);
 void embedding_backward(const float* dy, const int32_t* ids, float* dtable, int64_t m,
                         int64_t width, int64_t vocab);
+
+// On the caller's thread. widen is exact; narrow rounds to nearest even, and NaN stays NaN.
+void widen(const Bfloat16* x, float* y, int64_t n);
+void narrow(const float* x, Bfloat16* y, int64_t n);
 
 }  // namespace zeroth::kernels

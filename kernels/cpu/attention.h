@@ -3,8 +3,9 @@
 // its own.
 #pragma once
 
-#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/math.h"
+#include "kernels/cpu/table.h"
+#include "kernels/cpu/tile.h"
 
 namespace zeroth::kernels::ZEROTH_VEC_NAMESPACE {
 
@@ -253,82 +254,6 @@ inline void attention(const AttentionTile& t) {
     kAttentionRows[rows](t, at, origin, pages, ld);
     at += rows;
   }
-}
-
-// out [columns, rows] = in [rows, columns]^T.
-inline void transpose(const float* in, int64_t ld_in, int rows, int columns, float* out,
-                      int64_t ld_out) {
-  for (int c = 0; c < columns; ++c)
-    for (int r = 0; r < rows; ++r) out[c * ld_out + r] = in[r * ld_in + c];
-}
-
-// C [m, columns] (+)= A B where B rows are `b_k` apart and columns contiguous, padded to the next
-// vector.
-ZEROTH_INLINE void product(const float* a, int64_t a_row, int64_t a_k, const float* b, int64_t b_k,
-                           float* c, int64_t c_row, int64_t m, int64_t k, int64_t columns,
-                           Accumulate accumulate) {
-  for (int64_t column = 0; column < columns; column += kPanelColumns) {
-    const int64_t width = columns - column < kPanelColumns ? columns - column : kPanelColumns;
-    gemm_panel(
-        {a, a_row, a_k, b + column, b_k, 0, c + column, c_row, k, width, nullptr, accumulate}, m);
-  }
-}
-
-ZEROTH_INLINE int round_up(int n) { return (n + kLanes - 1) / kLanes * kLanes; }
-
-inline void attention_backward(const AttentionBackwardTile& t) {
-  const int rows = t.vectors;
-  const int64_t kd = round_up(t.k_dim), vd = round_up(t.v_dim);
-  float* q = t.scratch;                   // [rows][kd]
-  float* dq = q + rows * kd;              // [rows][kd]
-  float* dout = dq + rows * kd;           // [rows][vd]
-  float* p = dout + rows * vd;            // [rows][16]
-  float* ds = p + int64_t{rows} * kPage;  // [rows][16]
-  float inner[kBackwardVectors];          // <dout, out>
-  int begin = t.first[0], end = t.last[0];
-  for (int r = 0; r < rows; ++r) {
-    begin = least(begin, t.first[r]);
-    end = most(end, t.last[r]);
-    for (int d = 0; d < kd; ++d) {
-      q[r * kd + d] = d < t.k_dim ? t.q[r][d] : 0.0f;
-      dq[r * kd + d] = 0.0f;
-    }
-    Vec sum = splat(0.0f);
-    for (int d = 0; d < vd; d += kLanes) {
-      const int n = least(kLanes, t.v_dim - d);
-      const Vec g = load_first(t.dout[r] + d, n);
-      sum = fma(g, load_first(t.out[r] + d, n), sum);
-      store(dout + r * vd + d, g);
-    }
-    inner[r] = sum_lanes(sum);
-  }
-  const Vec zero = splat(0.0f), scale = splat(t.scale);
-  for (int page = begin / kPage; page <= end / kPage; ++page) {
-    const int64_t id = t.pages[page], local = t.local[page];
-    float* dk = t.dk + id * t.k_page;
-    float* dv = t.dv + id * t.v_page;
-    product(q, kd, 1, t.k + id * t.k_page, kPage, p, kPage, rows, t.k_dim, kPage,
-            Accumulate::kStart);
-    product(dout, vd, 1, t.v_columns + local * t.v_dim * kPage, kPage, ds, kPage, rows, t.v_dim,
-            kPage, Accumulate::kStart);
-    const int position = page * kPage;
-    for (int r = 0; r < rows; ++r) {
-      const int lo = least(kPage, most(0, t.first[r] - position));
-      const int hi = most(lo, least(kPage, t.last[r] + 1 - position));
-      const Mask seen = between(lo, hi);
-      const Vec e = exp(sub(mul(load(p + r * kPage), scale), splat(t.lse[r])));
-      const Vec weight = select(seen, e, zero);
-      const Vec d = mul(mul(weight, sub(load(ds + r * kPage), splat(inner[r]))), scale);
-      store(p + r * kPage, weight);
-      store(ds + r * kPage, select(seen, d, zero));
-    }
-    product(p, 1, kPage, dout, vd, dv, t.v_dim, kPage, rows, t.v_dim, Accumulate::kContinue);
-    product(q, 1, kd, ds, kPage, dk, kPage, t.k_dim, rows, kPage, Accumulate::kContinue);
-    product(ds, kPage, 1, t.k_rows + local * kPage * kd, kd, dq, kd, rows, kPage, t.k_dim,
-            Accumulate::kContinue);
-  }
-  for (int r = 0; r < rows; ++r)
-    for (int d = 0; d < t.k_dim; ++d) t.dq[r][d] = dq[r * kd + d];
 }
 
 }  // namespace zeroth::kernels::ZEROTH_VEC_NAMESPACE

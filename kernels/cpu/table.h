@@ -5,124 +5,13 @@
 
 #include <stdint.h>
 
+#include "kernels/cpu/attention_args.h"
+#include "kernels/cpu/gemm_args.h"
+
 namespace zeroth::kernels {
 
-inline constexpr int kPanelColumns = 32;
-inline constexpr int kRowTile = 12;  // rows of a register tile (at most)
 inline constexpr int kReductionChunk =
     256;  // rows that a weight gradient adds up before it is rounded into dw
-
-// How gemm() treats what is in C.
-enum class Accumulate {
-  kStart,     // the chain starts at +0
-  kContinue,  // the chain starts at C: a later part of the same reduction
-  kAdd        // the chain starts at +0 and its end is added to C
-};
-
-// Memory that is fetched into the second-level cache while tiles are computed: `count` strips of
-// one cache line for every k of a product, `step` apart; the strips begin `strip` apart.
-struct Strips {
-  const float* from = nullptr;
-  int64_t step = 0, strip = 0, count = 0;
-
-  Strips part(int64_t i, int64_t parts) const {  // the i-th of `parts` about equal ones
-    const int64_t begin = count * i / parts;
-    return {from + begin * strip, step, strip, count * (i + 1) / parts - begin};
-  }
-};
-inline constexpr int64_t kLineFloats = 16;
-inline Strips panel_strips(const float* rows, int64_t row) {  // 32 columns of k rows
-  return {rows, row, kLineFloats, kPanelColumns / kLineFloats};
-}
-
-// Pieces of memory that are fetched block by block, kBeside blocks beside every kRowTile values of
-// k of a tile; a block is kRowTile cache lines.
-struct Blocks {
-  static constexpr int64_t kFloats = kRowTile * kLineFloats, kBeside = 2;
-
-  const float* const* piece = nullptr;
-  int64_t floats = 0;  // of a piece
-  int64_t at = 0;      // where in *piece the next block begins
-  int64_t left = 0;    // blocks
-
-  int64_t of_piece() const { return (floats + kFloats - 1) / kFloats; }
-  const float* take() {  // only while some are left
-    const float* block = *piece + at;
-    at += kFloats;
-    if (at >= floats) {
-      at = 0;
-      ++piece;
-    }
-    --left;
-    return block;
-  }
-};
-
-// C [m, columns] from A [m, k] and panels of B; panel p holds columns 32 p .. 32 p + 31 as [k][32]
-// floats, zero padded.
-struct GemmArgs {
-  const float* a;
-  int64_t a_row, a_k;  // distance between rows and between k of A; one of them is 1
-  const float* b;      // first panel
-  int64_t panel;       // distance between panels
-  float* c;
-  int64_t c_row;
-  int64_t m, k, columns;
-  const float* bias;  // [columns] added last, or null
-  Accumulate accumulate;
-  // What the core reads after this product: the panel of B that follows its last (or where that is
-  // packed from), and anything else. Without them nothing is fetched ahead: B is in its caches.
-  Strips next_panel = {}, later = {};
-  Blocks blocks = {};  // beside the strips, as far as the product lasts
-};
-
-// One query tile: `vectors` query vectors (rows x heads of one kv head, or part of it) over one
-// list of pages.
-struct AttentionTile {
-  int vectors;            // 1 .. kRowTile
-  const float* const* q;  // [vectors] -> k_dim floats
-  float* const* out;      // [vectors] -> v_dim floats
-  float* const* lse;      // [vectors] -> one float; entries may be null
-  const int32_t* first;   // [vectors] first visible position
-  const int32_t* last;    // [vectors] last visible position
-  const int32_t* pages;   // page ids by position / 16
-  const float* k;         // K and V of this kv head in page 0
-  const float* v;
-  int64_t k_page, v_page;  // distance between pages
-  int k_dim, v_dim;
-  float scale;
-  float* scores;    // scratch [vectors][pages of the tile * 16]
-  float* packed_q;  // scratch [vectors][k_dim]
-  bool cold;        // the cache comes from memory: ask for the values while the keys arrive
-};
-
-// Backward of a tile against all its pages; `vectors` may be up to kBackwardVectors.
-inline constexpr int kBackwardVectors = 48;
-struct AttentionBackwardTile {
-  int vectors;
-  const float* const* q;
-  const float* const* out;
-  const float* const* dout;
-  float* const* dq;
-  const float* lse;  // [vectors]
-  const int32_t* first;
-  const int32_t* last;
-  const int32_t* pages;  // page ids by position / 16
-  const int32_t* local;  // index into the transposed copies by position / 16
-  const float* k;
-  const float* k_rows;     // [local][16][k_dim]
-  const float* v_columns;  // [local][v_dim][16]
-  float* dk;
-  float* dv;
-  int64_t k_page, v_page;
-  int k_dim, v_dim;
-  float scale;
-  float* scratch;  // attention_backward_scratch(k_dim, v_dim) floats
-};
-inline int64_t attention_backward_scratch(int k_dim, int v_dim) {
-  const auto padded = [](int64_t n) { return (n + 15) / 16 * 16; };
-  return kBackwardVectors * (2 * padded(k_dim) + padded(v_dim) + 2 * 16);
-}
 
 struct AdamWConstants {
   float grad_scale, beta1, one_minus_beta1, beta2, one_minus_beta2, eps;
@@ -154,10 +43,17 @@ struct RowStatistics {
 struct Table {
   const char* name;
   // Matrix products. gemm_pack_b copies rows k of a row-major matrix into one panel: [k][32], zero
-  // padded.
+  // padded. pack_weight does it with the transpose of up to 32 rows of a [out, in] matrix;
+  // unpack_weight gives back [32][32] of it (kernels/cpu/pack.h).
   void (*gemm)(const GemmArgs& args);
   void (*gemm_pack_b)(const float* b, int64_t ldb, int64_t k, int64_t columns, float* panel);
   void (*pack_weight)(const float* w, int64_t ldw, int64_t rows, int64_t k, float* panel);
+  void (*pack_weight_bfloat16)(const float* w, int64_t ldw, int64_t rows, int64_t k,
+                               Bfloat16* panel);
+  void (*unpack_weight)(const float* panel, int64_t columns, float* out);
+  void (*unpack_weight_bfloat16)(const Bfloat16* panel, int64_t columns, float* out);
+  void (*widen)(const Bfloat16* x, float* y, int64_t n);
+  void (*narrow)(const float* x, Bfloat16* y, int64_t n);
   // Rows.
   void (*rms_norm)(const float* x, int64_t ldx, const float* weight, float eps, float* y,
                    int64_t ldy, float* inv_rms, int64_t m, int64_t width);

@@ -1,3 +1,4 @@
+#include <bit>
 #include <memory>
 
 #include "kernel_test.h"
@@ -12,10 +13,21 @@ Values run_linear(const Values& x, const PackedMatrix& w, const Values& bias, in
   return y;
 }
 
-PackedMatrix packed(const Values& w, int64_t out, int64_t in) {
+PackedMatrix packed(const Values& w, int64_t out, int64_t in, Element element = Element::kFloat32) {
   PackedMatrix p;
-  p.pack(w.data(), out, in, in);
+  p.pack(w.data(), out, in, in, element);
   return p;
+}
+
+// Each value rounded to bfloat16 (to nearest even), by arithmetic of its own.
+Values rounded(Values x) {
+  for (float& value : x) {
+    int exponent = 0;
+    std::frexp(value, &exponent);
+    value = static_cast<float>(
+        std::ldexp(std::nearbyint(std::ldexp(value, 8 - exponent)), exponent - 8));
+  }
+  return x;
 }
 
 TEST_CASE("linear equals the reference and has the same bits everywhere") {
@@ -129,14 +141,23 @@ TEST_CASE("a product takes A by rows or by columns, whatever its shape") {
     const Values a = random_values(m * k, 2);
     Values transposed(m * k);
     for (int64_t i = 0; i < m * k; ++i) transposed[i % k * m + i / k] = a[i];
-    const auto run = [&](const Values& from, int64_t a_row, int64_t a_k) {
+    const auto run = [&](const Values& from, Operands operands, int64_t lda) {
       Values c(m * columns, NAN);
-      table().gemm({from.data(), a_row, a_k, b.data(), k * kPanelColumns, c.data(), columns, m, k,
-                    columns, nullptr, Accumulate::kStart});
+      table().gemm({.operands = operands,
+                    .a = from.data(),
+                    .lda = lda,
+                    .b = b.data(),
+                    .panel = k * kPanelColumns,
+                    .c = c.data(),
+                    .ldc = columns,
+                    .m = m,
+                    .k = k,
+                    .columns = columns,
+                    .accumulate = Accumulate::kStart});
       return c;
     };
-    CHECK(same_bits(everywhere([&] { return run(a, k, 1); }),
-                    everywhere([&] { return run(transposed, 1, m); })));
+    CHECK(same_bits(everywhere([&] { return run(a, Operands::kRows, k); }),
+                    everywhere([&] { return run(transposed, Operands::kColumns, m); })));
   }
 }
 
@@ -153,6 +174,134 @@ TEST_CASE("linear respects row distances and writes nothing else") {
     CHECK(same_bits(std::span(y).subspan(i * ldy, out), std::span(expected).subspan(i * out, out)));
     for (int64_t j = out; j < ldy; ++j) CHECK(y[i * ldy + j] == 7.0f);
   }
+}
+
+TEST_CASE("a product over bfloat16 is that over the widened weights, bit for bit") {
+  struct Shape {
+    int64_t out, in;
+  };
+  for (const Shape& s : {Shape{1, 1}, {33, 17}, {100, 64}, {130, 512}, {300, 33}, {65, 700}}) {
+    CAPTURE(s.out);
+    CAPTURE(s.in);
+    const Values w = random_values(s.out * s.in, 2), bias = random_values(s.out, 3);
+    CHECK_FALSE(same_bits(rounded(w), w));
+    for (const int64_t m : {1, 2, 3, 4, 5, 6, 7, 8, 12, 13, 64, 200}) {
+      CAPTURE(m);
+      const Values x = random_values(m * s.in, 1);
+      const auto run = [&](const Values& values, Element element) {
+        return everywhere(
+            [&] { return run_linear(x, packed(values, s.out, s.in, element), bias, m); });
+      };
+      CHECK(same_bits(run(w, Element::kBfloat16), run(rounded(w), Element::kFloat32)));
+    }
+  }
+}
+
+TEST_CASE("every float rounds to bfloat16 as it should, and comes back exactly") {
+  struct Case {
+    uint32_t from, to;
+  };
+  for (const Case& c : {Case{0x00000000, 0x0000},
+                        {0x80000000, 0x8000},
+                        {0x3f800000, 0x3f80},
+                        {0x3f808000, 0x3f80},
+                        {0x3f808001, 0x3f81},
+                        {0x3f818000, 0x3f82},
+                        {0x3f817fff, 0x3f81},
+                        {0xbf818000, 0xbf82},
+                        {0x00000001, 0x0000},
+                        {0x00008001, 0x0001},
+                        {0x007fffff, 0x0080},
+                        {0x7f7f7fff, 0x7f7f},
+                        {0x7f7fffff, 0x7f80},
+                        {0x7f800000, 0x7f80},
+                        {0xff800000, 0xff80}}) {
+    CAPTURE(c.from);
+    for (const int64_t n : {1, 16, 21}) {
+      Values x(n, std::bit_cast<float>(c.from));
+      const Values back = everywhere([&] {
+        std::vector<Bfloat16> y(n);
+        narrow(x.data(), y.data(), n);
+        for (const Bfloat16 bits : y) CHECK(bits == c.to);
+        Values wide(n);
+        widen(y.data(), wide.data(), n);
+        return wide;
+      });
+      for (const float v : back) CHECK(std::bit_cast<uint32_t>(v) == c.to << 16);
+    }
+  }
+  for (const uint32_t nan : {0x7fc00000u, 0x7f800001u, 0xff800001u, 0xffffffffu, 0x7fffffffu}) {
+    Values x(17, std::bit_cast<float>(nan));
+    const Values back = everywhere([&] {
+      std::vector<Bfloat16> y(17);
+      narrow(x.data(), y.data(), 17);
+      Values wide(17);
+      widen(y.data(), wide.data(), 17);
+      return wide;
+    });
+    for (const float v : back) CHECK(std::isnan(v));
+  }
+}
+
+TEST_CASE("a packed matrix tells its element and takes half the memory as bfloat16") {
+  CHECK(PackedMatrix::packed_floats(40, 7) == 64 * 7);
+  CHECK(PackedMatrix::packed_floats(40, 7, Element::kBfloat16) == 32 * 7);
+  const Values w = random_values(40 * 7, 1);
+  PackedMatrix p = packed(w, 40, 7, Element::kBfloat16);
+  CHECK(p.element() == Element::kBfloat16);
+  p.pack(w.data(), 40, 7, 7);  // and may change
+  CHECK(p.element() == Element::kFloat32);
+  CHECK(same_bits(run_linear(w, p, {}, 40), run_linear(w, packed(w, 40, 7), {}, 40)));
+}
+
+TEST_CASE("the gradient of the input has the same bits from packed weights as from rows") {
+  struct Shape {
+    int64_t out, in;
+  };
+  for (const Shape& s :
+       {Shape{1, 1}, {5, 3}, {33, 50}, {64, 32}, {1100, 40}, {36, 600}, {70, 1027}}) {
+    CAPTURE(s.out);
+    CAPTURE(s.in);
+    const Values w = random_values(s.out * s.in, 2);
+    for (const int64_t m : {1, 9, 40}) {
+      const Values dy = random_values(m * s.out, 1), start = random_values(m * s.in, 3);
+      for (const bool accumulate : {false, true}) {
+        for (const Element element : {Element::kFloat32, Element::kBfloat16}) {
+          const bool narrow = element == Element::kBfloat16;
+          Values raw = start;
+          linear_backward_input(dy.data(), s.out, (narrow ? rounded(w) : w).data(), s.in,
+                                raw.data(), s.in, m, s.out, s.in, accumulate);
+          CHECK(same_bits(everywhere([&] {
+                            Values dx = start;
+                            linear_backward_input(dy.data(), s.out, packed(w, s.out, s.in, element),
+                                                  dx.data(), s.in, m, accumulate);
+                            return dx;
+                          }),
+                          raw));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("rows of an embedding come from floats, from bfloat16 and from a packed head") {
+  const int64_t vocab = 71, width = 45;
+  const Values w = random_values(vocab * width, 1);
+  std::vector<Bfloat16> half(w.size());
+  narrow(w.data(), half.data(), static_cast<int64_t>(w.size()));
+  const std::vector<int32_t> ids = {70, 0, 31, 32, 5, 70};
+  const auto rows = [&](const auto&... table) {
+    return everywhere([&] {
+      Values out(ids.size() * width, NAN);
+      embedding(table..., ids.data(), out.data(), static_cast<int64_t>(ids.size()));
+      return out;
+    });
+  };
+  CHECK(same_bits(rows(w.data(), width), pick_rows(w, width, ids)));
+  CHECK(same_bits(rows(packed(w, vocab, width)), pick_rows(w, width, ids)));
+  CHECK(same_bits(rows(half.data(), width), pick_rows(rounded(w), width, ids)));
+  CHECK(same_bits(rows(packed(w, vocab, width, Element::kBfloat16)),
+                  pick_rows(rounded(w), width, ids)));
 }
 
 TEST_CASE("no rows, no work") {
@@ -191,6 +340,11 @@ TEST_CASE("grouped products equal one product per group, empty and skewed groups
     grouped_backward_input(dy.data(), out, offsets, raw, result.data(), in, out, in);
     return result;
   });
+  CHECK(same_bits(dx, everywhere([&] {
+                    Values result(m * in);
+                    grouped_backward_input(dy.data(), out, offsets, pointers, result.data(), in);
+                    return result;
+                  })));
   const Values dw = everywhere([&] {
     Values result(groups * out * in, 0.5f);
     std::vector<float*> targets;
