@@ -78,16 +78,20 @@ void gemm(const Shape& s) {
   products.push_back({s.experts, s.width});
   for (const auto& [out, in] : products) {
     const auto w = random_floats(int64_t{out} * in, 1);
-    PackedMatrix packed;
-    packed.pack(w.data(), out, in, in);
-    for (int m : {1, 4, 8, 16, 64, 512, 2048}) {
-      if (int64_t{m} * out > 40'000'000) continue;
-      const auto x = random_floats(int64_t{m} * in, 2);
-      std::vector<float> y(int64_t{m} * out);
-      const double t = seconds_of([&] { linear(x.data(), in, packed, nullptr, y.data(), out, m); });
-      report(std::string(s.name) + " linear " + std::to_string(out) + "x" + std::to_string(in) +
-                 " m=" + std::to_string(m),
-             t, 2.0 * m * out * in, 4.0 * out * in);
+    for (const Element element : {Element::kFloat32, Element::kBfloat16}) {
+      const bool narrow = element == Element::kBfloat16;
+      PackedMatrix packed;
+      packed.pack(w.data(), out, in, in, element);
+      for (int m : {1, 4, 8, 16, 64, 512, 2048}) {
+        if (int64_t{m} * out > 40'000'000) continue;
+        const auto x = random_floats(int64_t{m} * in, 2);
+        std::vector<float> y(int64_t{m} * out);
+        const double t =
+            seconds_of([&] { linear(x.data(), in, packed, nullptr, y.data(), out, m); });
+        report(std::string(s.name) + (narrow ? " bfloat16" : "") + " linear " +
+                   std::to_string(out) + "x" + std::to_string(in) + " m=" + std::to_string(m),
+               t, 2.0 * m * out * in, (narrow ? 2.0 : 4.0) * out * in);
+      }
     }
   }
 }
@@ -95,14 +99,15 @@ void gemm(const Shape& s) {
 void backward(const Shape& s) {
   for (const auto& [out, in] : products_of(s)) {
     const auto w = random_floats(int64_t{out} * in, 1);
+    PackedMatrix packed;
+    packed.pack(w.data(), out, in, in);
     for (int m : {64, 512, 4096}) {
       const auto x = random_floats(int64_t{m} * in, 2), dy = random_floats(int64_t{m} * out, 3);
       std::vector<float> dx(x.size()), dw(w.size());
       const std::string name =
           std::to_string(out) + "x" + std::to_string(in) + " m=" + std::to_string(m);
       report(std::string(s.name) + " backward input " + name, seconds_of([&] {
-               linear_backward_input(dy.data(), out, w.data(), in, dx.data(), in, m, out, in,
-                                     false);
+               linear_backward_input(dy.data(), out, packed, dx.data(), in, m, false);
              }),
              2.0 * m * out * in, 0);
       report(std::string(s.name) + " backward weight " + name, seconds_of([&] {
@@ -119,7 +124,6 @@ void experts(const Shape& s) {
   std::vector<std::vector<float>> raw;
   std::vector<PackedMatrix> packed(s.experts);
   std::vector<const PackedMatrix*> weights;
-  std::vector<const float*> raw_weights;
   std::vector<std::vector<float>> gradients(s.experts, std::vector<float>(int64_t{out} * in));
   std::vector<float*> dw;
   for (int e = 0; e < s.experts; ++e) {
@@ -128,7 +132,6 @@ void experts(const Shape& s) {
   }
   for (int e = 0; e < s.experts; ++e) {
     weights.push_back(&packed[e]);
-    raw_weights.push_back(raw[e].data());
     dw.push_back(gradients[e].data());
   }
   for (int tokens : {1, 16, 64, 256, 4096}) {
@@ -150,7 +153,7 @@ void experts(const Shape& s) {
              2.0 * m * out * in, 0);
       if (tokens < 256) continue;
       report("experts backward input " + name, seconds_of([&] {
-               grouped_backward_input(dy.data(), out, offsets, raw_weights, dx.data(), in, out, in);
+               grouped_backward_input(dy.data(), out, offsets, weights, dx.data(), in);
              }),
              2.0 * m * out * in, 0);
       report("experts backward weight " + name, seconds_of([&] {
@@ -257,8 +260,8 @@ void head(const Shape& s) {
            flops, 4.0 * s.vocab * s.width);
     if (m < 64) continue;
     report("head backward " + name, seconds_of([&] {
-             head_backward(x.data(), s.width, packed, w.data(), token.data(), temperature.data(),
-                           {}, ones.data(), nullptr, dx.data(), s.width, dw.data(), m);
+             head_backward(x.data(), s.width, packed, token.data(), temperature.data(), {},
+                           ones.data(), nullptr, dx.data(), s.width, dw.data(), m);
            }),
            3 * flops, 0);
   }

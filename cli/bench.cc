@@ -12,6 +12,7 @@
 #include "core/parallel.h"
 #include "kernels/limits.h"
 #include "policy/policy.h"
+#include "policy/publish_config.h"
 #include "rl/trainer.h"
 #include "rollout/local_sampler.h"
 #include "rollout/roofline.h"
@@ -29,6 +30,7 @@ struct BenchOptions {
   int samples = 16;
   double seconds = 2;
   bool decode_only = false;
+  PublishConfig publish;
   bool json = false;
   template <class V>
   void fields(V& v) {
@@ -40,6 +42,7 @@ struct BenchOptions {
     v("prompts", prompts, "prompts of the GRPO step", Range{1, 1 << 20});
     v("samples", samples, "samples per prompt of the GRPO step", Range{1, 1 << 20});
     v("seconds", seconds, "measure each decode batch for at least this long", Range{0, 3600});
+    publish.fields(v);
     v("decode_only", decode_only, "leave out training and the GRPO step");
     v("json", json, "print one JSON object");
   }
@@ -80,7 +83,7 @@ class Bench {
   Bench(Policy& policy, const BenchOptions& options)
       : policy_(policy),
         options_(options),
-        roofline_(policy.config()),
+        roofline_(policy.config(), options.publish.bytes()),
         context_(options.prompt_tokens + options.tokens / 2.0) {}
 
   Json run() {
@@ -91,6 +94,7 @@ class Bench {
     Json out;
     out["parameters"] = counts.total;
     out["active_parameters"] = counts.active;
+    out["weights"] = options_.publish.weights;
     out["threads"] = num_threads();
     out["isa"] = kernels::isa();
     out["gemm_peak_gflops"] = limits_.gflops;
@@ -244,8 +248,9 @@ int run_bench(const Args& args) {
                "zeroth bench --model DIR, or --config FILE for random weights");
   }
   const std::unique_ptr<Policy> policy =
-      options.model.empty() ? Policy::init(PolicyConfig::from_file(options.config), 1)
-                            : Policy::load(options.model);
+      options.model.empty()
+          ? Policy::init(PolicyConfig::from_file(options.config), 1, options.publish.element())
+          : Policy::load(options.model, options.publish.element());
   const Json out = Bench(*policy, options).run();
   options.json ? static_cast<void>(std::printf("%s\n", out.dump().c_str())) : print_table(out);
   return 0;

@@ -13,6 +13,7 @@
 #include "model/formats/checkpoint.h"
 #include "model/formats/gguf_model.h"
 #include "model/formats/model_folder.h"
+#include "policy/publish_config.h"
 #include "rl/chat.h"
 #include "rollout/roofline.h"
 #include "text/tokenizer.h"
@@ -26,6 +27,7 @@ struct DescribeOptions {
   int prompt_tokens = 128;
   int tokens = 256;
   int batch = 256;
+  PublishConfig publish;
   bool json = false;
   template <class V>
   void fields(V& v) {
@@ -34,6 +36,7 @@ struct DescribeOptions {
     v("prompt_tokens", prompt_tokens, "tokens of a problem", Range{1, 1 << 20});
     v("tokens", tokens, "tokens of a completion", Range{1, 1 << 20});
     v("batch", batch, "completions decoded together", Range{1, 65536});
+    publish.fields(v);
     v("json", json, "print one JSON object");
   }
 };
@@ -132,7 +135,7 @@ double activation_bytes(const PolicyConfig& c) {
 
 // What the machine does at most decides: seconds are a floor, real steps take about twice that.
 Json step_cost(const PolicyConfig& c, const DescribeOptions& o) {
-  const Roofline roofline(c);
+  const Roofline roofline(c, o.publish.bytes());
   const kernels::Limits limits = kernels::measure_limits();
   const MachineLimits machine{limits.gflops * 1e9, limits.read_gbs * 1e9};
   const double prompt_rows = double{1} * o.prompts * o.prompt_tokens;
@@ -146,7 +149,7 @@ Json step_cost(const PolicyConfig& c, const DescribeOptions& o) {
   const double n = static_cast<double>(count_parameters(c).total);
   const double decode_bytes = rows / batch * roofline.decode_bytes(batch, context);
   // Read: weight, gradient, two moments; written: weight, both moments, packed copy.
-  const double update_bytes = 8 * 4 * n;
+  const double update_bytes = (7 * 4 + o.publish.bytes()) * n;
   Json out;
   out["completions"] = completions;
   out["tokens"] = prompt_rows + rows;
@@ -165,8 +168,9 @@ Json describe(const std::filesystem::path& path, const DescribeOptions& options)
   const PolicyConfig c = described_config(path, report);
   const ParameterCounts n = count_parameters(c);
   const double mib = 1 << 20;
-  // float32: masters and packed copy to sample; gradient and two Adam moments on top to train.
-  const double weights = static_cast<double>(n.total) * 4 / mib;
+  // The packed copy to sample; float32 masters, gradient and two Adam moments on top to train.
+  const double floats = static_cast<double>(n.total) * 4 / mib;
+  const double packed = static_cast<double>(n.total) * options.publish.bytes() / mib;
   const double cache_token = 4.0 * c.layers * c.cache_heads() * (c.k_dim() + c.v_dim());
   Json out;
   out["family"] = to_string(c.family);
@@ -178,7 +182,7 @@ Json describe(const std::filesystem::path& path, const DescribeOptions& options)
   out["context"] = c.max_position;
   out["attention"] = attention_text(c);
   out["experts"] = expert_text(c);
-  out["memory_mb"] = {{"sampling", weights}, {"training_state", 5 * weights}};
+  out["memory_mb"] = {{"sampling", packed}, {"training_state", 4 * floats + packed}};
   out["cache_bytes_per_token"] = cache_token;
   out["activation_bytes_per_token"] = {{"full", activation_bytes(c)},
                                        {"checkpoint", 4.0 * (c.layers + 1) * c.width}};

@@ -13,6 +13,7 @@
 #include "core/config.h"
 #include "core/files.h"
 #include "model/formats/gguf_model.h"
+#include "policy/publish_config.h"
 #include "policy/weights.h"
 #include "rl/chat.h"
 #include "rl/evaluate.h"
@@ -35,6 +36,7 @@ struct EvalCommand {
   PromptConfig prompt;
   OverlongConfig overlong;
   ShapingConfig shaping;
+  PublishConfig publish;
   int batch = 256;
   int cache_mb = 1024;
   bool json = false;
@@ -51,6 +53,7 @@ struct EvalCommand {
     prompt.fields(v);
     v("overlong", overlong, "part of the reward, as in a run's config");
     v("shaping", shaping, "parts of the reward, as in a run's config");
+    publish.fields(v);
     v("batch", batch, "completions decoded together; never changes them", Range{1, 65536});
     v("cache_mb", cache_mb, "memory bound of the KV cache in MiB", Range{1, 1 << 20});
     v("json", json, "print one JSON object");
@@ -88,7 +91,7 @@ int run_eval(const Args& args) {
   const std::unique_ptr<Task> task =
       make_task(spec.name, with_chat_template(spec.options, *tokenizer, command.prompt.date));
   print_task_notes(*task);
-  const WeightsPtr weights = load_weights(command.model);
+  const WeightsPtr weights = load_weights(command.model, command.publish.element());
   print_notes(weights->config().notes);
   EngineConfig engine_config;
   engine_config.max_batch = command.batch;

@@ -14,6 +14,7 @@
 #include "core/config.h"
 #include "core/files.h"
 #include "model/formats/gguf_model.h"
+#include "policy/publish_config.h"
 #include "policy/weights.h"
 #include "rl/chat.h"
 #include "rollout/local_sampler.h"
@@ -37,6 +38,7 @@ struct SampleOptions {
   uint64_t seed = 0;
   int cache_mb = 1024;
   SamplingConfig sampling;
+  PublishConfig publish;
   bool json = false;
   template <class V>
   void fields(V& v) {
@@ -55,6 +57,7 @@ struct SampleOptions {
     v("seed", seed, "names the random draws");
     v("cache_mb", cache_mb, "memory bound of the KV cache in MiB", Range{1, 1 << 20});
     sampling.fields(v);
+    publish.fields(v);
     v("json", json, "print one JSON object a completion");
   }
 };
@@ -142,7 +145,7 @@ int run_sample(const Args& args) {
   request.seed = options.seed;
   request.samples = options.n;
   request.sampling = options.sampling;
-  const WeightsPtr weights = load_weights(options.model);
+  const WeightsPtr weights = load_weights(options.model, options.publish.element());
   print_notes(weights->config().notes);
 
   EngineConfig config;

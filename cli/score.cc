@@ -9,6 +9,7 @@
 #include "core/sha256.h"
 #include "kernels/ops.h"
 #include "learn/learner.h"
+#include "policy/publish_config.h"
 #include "policy/scoring.h"
 
 namespace zeroth {
@@ -20,6 +21,7 @@ struct ScoreOptions {
   bool grad_norm = false;
   bool grad_hash = false;
   bool recompute = false;
+  PublishConfig publish;
   int batch_tokens = 4096;
   template <class V>
   void fields(V& v) {
@@ -32,6 +34,7 @@ struct ScoreOptions {
     v("recompute", recompute,
       "with --grad-norm: keep only the inputs of layers and compute each again for its gradient "
       "(less memory, the same bits)");
+    publish.fields(v);
     v("batch_tokens", batch_tokens, "tokens a pass; never changes a log-prob", Range{1, 1 << 24});
   }
 };
@@ -68,8 +71,9 @@ int run_score(const Args& args) {
                "usage: zeroth score --model DIR --in FILE.jsonl [--grad-norm]");
   }
   std::unique_ptr<Policy> policy;  // only gradients need masters
-  if (options.grad_norm) policy = Policy::load(options.model);
-  const WeightsPtr weights = policy ? policy->weights() : load_weights(options.model);
+  if (options.grad_norm) policy = Policy::load(options.model, options.publish.element());
+  const WeightsPtr weights =
+      policy ? policy->weights() : load_weights(options.model, options.publish.element());
   print_notes(weights->config().notes);
   std::unique_ptr<Learner> learner;
   if (policy) {

@@ -202,10 +202,10 @@ void head_sample(const float* hidden, int64_t ld, const PackedMatrix& w, const S
   });
 }
 
-void head_backward(const float* hidden, int64_t ld, const PackedMatrix& w, const float* w_raw,
-                   const int32_t* target, const float* temperature, std::span<const KeptSet> kept,
-                   const float* dlogprob, const float* dentropy, float* dhidden, int64_t lddh,
-                   float* dw, int64_t m, RowParts parts) {
+void head_backward(const float* hidden, int64_t ld, const PackedMatrix& w, const int32_t* target,
+                   const float* temperature, std::span<const KeptSet> kept, const float* dlogprob,
+                   const float* dentropy, float* dhidden, int64_t lddh, float* dw, int64_t m,
+                   RowParts parts) {
   const int64_t vocab = w.out(), width = w.in(), rows = tile_rows(vocab);
   const auto row = [&](int64_t i, float* logits) {
     const KeptSet ids = kept.empty() ? KeptSet() : kept[i];
@@ -239,8 +239,7 @@ void head_backward(const float* hidden, int64_t ld, const PackedMatrix& w, const
     }
     int64_t ldl = 0;
     float* logits = compute_tile(hidden, ld, w, begin, end - begin, row, &ldl);
-    linear_backward_input(logits, ldl, w_raw, width, dhidden + begin * lddh, lddh, end - begin,
-                          vocab, width, false);
+    linear_backward_input(logits, ldl, w, dhidden + begin * lddh, lddh, end - begin, false);
     if (!dw) continue;
     linear_backward_weight(logits, ldl, hidden + begin * ld, ld, dw, width, nullptr, end - begin,
                            vocab, width, begins);

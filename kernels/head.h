@@ -38,12 +38,11 @@ void head_sample(const float* hidden, int64_t ld, const PackedMatrix& w, const S
                  float* entropy, std::vector<int32_t>* kept_out, int64_t m);
 
 // Gradient of sum_i dlogprob[i] * logprob[i] + dentropy[i] * entropy[i] (dentropy may be null).
-// w_raw [vocab, width] is the unpacked matrix. dhidden = ; dw [vocab, width] += (may be null: head
-// frozen).
-void head_backward(const float* hidden, int64_t ld, const PackedMatrix& w, const float* w_raw,
-                   const int32_t* target, const float* temperature, std::span<const KeptSet> kept,
-                   const float* dlogprob, const float* dentropy, float* dhidden, int64_t lddh,
-                   float* dw, int64_t m, RowParts parts = {});
+// dhidden = ; dw [vocab, width] += (may be null: head frozen).
+void head_backward(const float* hidden, int64_t ld, const PackedMatrix& w, const int32_t* target,
+                   const float* temperature, std::span<const KeptSet> kept, const float* dlogprob,
+                   const float* dentropy, float* dhidden, int64_t lddh, float* dw, int64_t m,
+                   RowParts parts = {});
 
 // Plain logits of a few rows, out [m, vocab]: for tests, `zeroth check parity` and inspection only.
 void head_logits(const float* hidden, int64_t ld, const PackedMatrix& w, float* logits, int64_t m);

@@ -215,27 +215,41 @@ void grouped_linear(const float* x, int64_t ldx, std::span<const int64_t> offset
 
 namespace {
 
-// Blocks of W [out, in] as panels for dx = dy W: pack(group, k, depth, column, columns, panel)
-// makes [depth][32] of rows k .. k + depth and up to 32 columns. k is a multiple of 32, and the
-// panel has room for whole panels of packed weights.
-//
+// Rows k .. k + depth of W, of each the up to 32 columns from `column` on, as a panel [depth][32].
+// k is a multiple of 32, and so are the rows that are written: depth may be cut in the last panel.
+void unpack(const PackedMatrix::Impl& w, int64_t k, int64_t depth, int64_t column, int64_t columns,
+            float* panel) {
+  const Table& isa = table();
+  for (int64_t i = 0; i < depth; i += kPanelColumns, panel += kPanelColumns * kPanelColumns) {
+    w.with_panel((k + i) / kPanelColumns, [&](auto* from) {
+      from += column * kPanelColumns;
+      if constexpr (std::is_same_v<decltype(from), float*>) {
+        isa.unpack_weight(from, columns, panel);
+      } else {
+        isa.unpack_weight_bfloat16(from, columns, panel);
+      }
+    });
+  }
+}
+
 // dx rows = (accumulate ? dx : 0) + dy rows W. The reduction runs over `out` ascending, in blocks
-// whose partial chains are stored and continued. A task packs a block of W for all its columns at
+// whose partial chains are stored and continued. A task unpacks a block of W for all its columns at
 // once, so that W is read in long pieces.
-template <class Pack>
 void backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
-                    const Pack& pack, float* dx, int64_t lddx, int64_t out, int64_t in,
+                    std::span<const PackedMatrix* const> weights, float* dx, int64_t lddx,
                     bool accumulate) {
+  if (weights.empty()) return;
+  const int64_t out = weights[0]->out(), in = weights[0]->in();
   thread_local std::vector<Task> tasks;
   tasks.clear();
   const int64_t total = 2 * (offsets.back() - offsets.front()) * ceil_div(in, kPanelColumns) * out;
   const int64_t target = target_of(total);
-  for (size_t g = 0; g + 1 < offsets.size(); ++g) {
+  for (size_t g = 0; g < weights.size(); ++g) {
     cut(tasks, static_cast<int64_t>(g), offsets[g + 1] - offsets[g], in, out,
         row_limit_for(std::min(out, depth_limit(in))), target);
   }
   const Table& isa = table();
-  run(tasks, total, [&, offsets](const Task& t, const Task*) {
+  run(tasks, total, [&, offsets, weights](const Task& t, const Task*) {
     const int64_t row = offsets[t.group] + t.row;
     const int64_t panels = ceil_div(t.columns, kPanelColumns);
     const int64_t block =
@@ -250,8 +264,8 @@ void backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offs
       const int64_t depth = std::min(block, out - k);
       for (int64_t p = 0; p < panels; ++p) {
         const int64_t column = p * kPanelColumns;
-        pack(t.group, k, depth, t.column + column,
-             std::min<int64_t>(kPanelColumns, t.columns - column), packed + p * panel_size);
+        unpack(*weights[t.group]->impl(), k, depth, t.column + column,
+               std::min<int64_t>(kPanelColumns, t.columns - column), packed + p * panel_size);
       }
       GemmArgs args{.operands = Operands::kRows,
                     .a = nullptr,
@@ -275,41 +289,6 @@ void backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offs
       isa.add(to, c + i * ld, to, t.columns);
     }
   });
-}
-
-void backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
-                    std::span<const PackedMatrix* const> weights, float* dx, int64_t lddx,
-                    bool accumulate) {
-  if (weights.empty()) return;
-  const Table& isa = table();
-  const auto unpack = [&](int64_t group, int64_t k, int64_t depth, int64_t column, int64_t columns,
-                          float* panel) {
-    const PackedMatrix::Impl& w = *weights[group]->impl();
-    for (int64_t i = 0; i < depth; i += kPanelColumns) {
-      float* to = panel + i * kPanelColumns;
-      w.with_panel((k + i) / kPanelColumns, [&](auto* from) {
-        from += column * kPanelColumns;
-        if constexpr (std::is_same_v<decltype(from), float*>) {
-          isa.unpack_weight(from, columns, to);
-        } else {
-          isa.unpack_weight_bfloat16(from, columns, to);
-        }
-      });
-    }
-  };
-  backward_input(dy, lddy, offsets, unpack, dx, lddx, weights[0]->out(), weights[0]->in(),
-                 accumulate);
-}
-
-void backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
-                    std::span<const float* const> w, int64_t ldw, float* dx, int64_t lddx,
-                    int64_t out, int64_t in, bool accumulate) {
-  const Table& isa = table();
-  const auto copy = [&](int64_t group, int64_t k, int64_t depth, int64_t column, int64_t columns,
-                        float* panel) {
-    isa.gemm_pack_b(w[group] + k * ldw + column, ldw, depth, columns, panel);
-  };
-  backward_input(dy, lddy, offsets, copy, dx, lddx, out, in, accumulate);
 }
 
 // dw [out, in] += dy^T x over the rows of each group: chunks of at most kReductionChunk rows, each
@@ -379,13 +358,6 @@ void backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
 
 }  // namespace
 
-void linear_backward_input(const float* dy, int64_t lddy, const float* w, int64_t ldw, float* dx,
-                           int64_t lddx, int64_t m, int64_t out, int64_t in, bool accumulate) {
-  const int64_t offsets[2] = {0, m};
-  const float* const weights[1] = {w};
-  backward_input(dy, lddy, offsets, weights, ldw, dx, lddx, out, in, accumulate);
-}
-
 void linear_backward_input(const float* dy, int64_t lddy, const PackedMatrix& w, float* dx,
                            int64_t lddx, int64_t m, bool accumulate) {
   const int64_t offsets[2] = {0, m};
@@ -417,12 +389,6 @@ void linear_backward_weight(const float* dy, int64_t lddy, const float* x, int64
                    }
                  }
                });
-}
-
-void grouped_backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
-                            std::span<const float* const> w, float* dx, int64_t lddx, int64_t out,
-                            int64_t in) {
-  backward_input(dy, lddy, offsets, w, in, dx, lddx, out, in, false);
 }
 
 void grouped_backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,

@@ -58,20 +58,14 @@ void linear(const float* x, int64_t ldx, const PackedMatrix& w, const float* bia
 void grouped_linear(const float* x, int64_t ldx, std::span<const int64_t> offsets,
                     std::span<const PackedMatrix* const> weights, float* y, int64_t ldy);
 
-// Backward of linear. dx [m, in] = (accumulate ? dx : 0) + dy [m, out] W [out, in]; a packed W
-// gives the bits of the floats that it holds.
+// Backward of linear. dx [m, in] = (accumulate ? dx : 0) + dy [m, out] W [out, in].
 void linear_backward_input(const float* dy, int64_t lddy, const PackedMatrix& w, float* dx,
                            int64_t lddx, int64_t m, bool accumulate);
-void linear_backward_input(const float* dy, int64_t lddy, const float* w, int64_t ldw, float* dx,
-                           int64_t lddx, int64_t m, int64_t out, int64_t in, bool accumulate);
 // dw [out, in] += dy^T x; dbias [out] += column sums of dy when not null.
 void linear_backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx, float* dw,
                             int64_t lddw, float* dbias, int64_t m, int64_t out, int64_t in,
                             RowParts parts = {});
 // Grouped versions: pointers per group, rows by offsets.
-void grouped_backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
-                            std::span<const float* const> w, float* dx, int64_t lddx, int64_t out,
-                            int64_t in);
 void grouped_backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
                             std::span<const PackedMatrix* const> w, float* dx, int64_t lddx);
 void grouped_backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,

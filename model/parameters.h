@@ -38,6 +38,9 @@ struct ParameterInfo {
   bool trainable = true;  // false: buffers such as e_score_correction_bias
   bool decay = false;     // weight decay applies (matrices, not norms or biases)
   bool glued = false;     // starts where the one before ends: both are one fused matrix
+  // Keeps every bit where the others are rounded to bfloat16: selection biases decide between
+  // nearly equal experts.
+  bool exact() const { return role == Role::kSelectionBias; }
 };
 
 // Puts one parameter behind others that end at `end`: sets its count and offset, returns the new

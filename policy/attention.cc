@@ -160,8 +160,8 @@ void attend_backward(const Pass& pass, int layer, const float* q, int64_t ldq, L
   Scratch& s = pass.scratch;
   const int64_t m = pass.rows, width = int64_t{c.heads} * c.v_dim();
   float* dattention = s.dattention.get(m * width);
-  linear_backward(pass, pass.layout.layers[layer].o, dout, c.width, state.attention.data(), width,
-                  dattention, width, false);
+  linear_backward(pass, pass.layout.layers[layer].o, pass.model.layers[layer].o, dout, c.width,
+                  state.attention.data(), width, dattention, width, false);
 
   const KvPages cache = pass.cache.layer(layer);
   KvPages dcache = cache;
@@ -259,7 +259,7 @@ void attention_backward(const Pass& pass, int layer, const float* normed, LayerS
                         p.width, false, p.heads, pass.batch.parts);
     }
   }
-  linear_backward(pass, layout.qkv, dqkv, w.all, normed, c.width, dnormed, c.width, false);
+  linear_backward(pass, layout.qkv, l.qkv, dqkv, w.all, normed, c.width, dnormed, c.width, false);
 }
 
 }  // namespace zeroth

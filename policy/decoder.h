@@ -76,7 +76,6 @@ struct Pass {
   std::span<const int32_t> rope_positions;  // [rows] what queries and keys are rotated by
   Scratch& scratch;
   // backward only
-  const float* parameters = nullptr;
   float* grads = nullptr;
   // forward only: parts of about equal size whose rows do not see each other's keys (slices_of)
   int64_t slices = 1;
@@ -144,9 +143,9 @@ void moe_backward(const Pass& pass, int layer, const float* normed, LayerState& 
 void mlp_forward(const Pass& pass, const PublishedMlp& mlp, const float* normed, float* gate_up,
                  float* out);
 // row_weights [m] (null: ones) multiplied the MLP's output; then dweights [m] is set.
-void mlp_backward(const Pass& pass, const GatedMlp& mlp, const float* normed, const float* gate_up,
-                  const float* dout, const float* row_weights, float* dweights, float* dnormed,
-                  bool accumulate);
+void mlp_backward(const Pass& pass, const GatedMlp& mlp, const PublishedMlp& published,
+                  const float* normed, const float* gate_up, const float* dout,
+                  const float* row_weights, float* dweights, float* dnormed, bool accumulate);
 
 // --- shared by the blocks
 // ----------------------------------------------------------------------------------------
@@ -159,8 +158,10 @@ void attend(const Pass& pass, int layer, const float* q, int64_t ldq, LayerState
 void attend_backward(const Pass& pass, int layer, const float* q, int64_t ldq, LayerState& state,
                      const float* dout, float* dq, int64_t lddq, float* dk, int64_t lddk, float* dv,
                      int64_t lddv);
-// Gradients of y = x W^T + b: adds to the weight's place in grads; dx (= or +=) unless null.
-void linear_backward(const Pass& pass, const Matrix& matrix, const float* dy, int64_t lddy,
-                     const float* x, int64_t ldx, float* dx, int64_t lddx, bool accumulate);
+// Gradients of y = x W^T + b, by the published W: adds to its place in grads; dx (= or +=) unless
+// null.
+void linear_backward(const Pass& pass, const Matrix& matrix, const Linear& linear, const float* dy,
+                     int64_t lddy, const float* x, int64_t ldx, float* dx, int64_t lddx,
+                     bool accumulate);
 
 }  // namespace zeroth

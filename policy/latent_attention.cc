@@ -153,17 +153,19 @@ void latent_attention_backward(const Pass& pass, int layer, const float* normed,
   float* dlatent_normed = s.dlatent_normed.get(m * w.kv_rank);
   rms_norm(latent, w.kv_in, l.kv_latent_norm.data(), kLatentEps, latent_normed, w.kv_rank, nullptr,
            m, w.kv_rank);
-  linear_backward(pass, layout.kv_up, dkv, w.kv_up, latent_normed, w.kv_rank, dlatent_normed,
-                  w.kv_rank, false);
+  linear_backward(pass, layout.kv_up, l.kv_up, dkv, w.kv_up, latent_normed, w.kv_rank,
+                  dlatent_normed, w.kv_rank, false);
   rms_norm_backward(dlatent_normed, w.kv_rank, latent, w.kv_in, l.kv_latent_norm.data(), inv + m,
                     dlatent, w.kv_in, pass.grads + layout.kv_latent_norm, m, w.kv_rank, false, 1,
                     pass.batch.parts);
-  linear_backward(pass, layout.kv_in, dlatent, w.kv_in, normed, c.width, dnormed, c.width, false);
+  linear_backward(pass, layout.kv_in, l.kv_in, dlatent, w.kv_in, normed, c.width, dnormed, c.width,
+                  false);
 
   // Queries.
   rotate(pass, dq + w.nope, w.q_all, w.k, c.heads, true);
   if (w.q_rank == 0) {
-    linear_backward(pass, layout.q_in, dq, w.q_all, normed, c.width, dnormed, c.width, true);
+    linear_backward(pass, layout.q_in, l.q_in, dq, w.q_all, normed, c.width, dnormed, c.width,
+                    true);
     return;
   }
   latent = state.q_latent.data();
@@ -172,12 +174,13 @@ void latent_attention_backward(const Pass& pass, int layer, const float* normed,
   dlatent = s.dlatent.get(m * w.q_rank);
   rms_norm(latent, w.q_rank, l.q_latent_norm.data(), kLatentEps, latent_normed, w.q_rank, nullptr,
            m, w.q_rank);
-  linear_backward(pass, layout.q_up, dq, w.q_all, latent_normed, w.q_rank, dlatent_normed, w.q_rank,
-                  false);
+  linear_backward(pass, layout.q_up, l.q_up, dq, w.q_all, latent_normed, w.q_rank, dlatent_normed,
+                  w.q_rank, false);
   rms_norm_backward(dlatent_normed, w.q_rank, latent, w.q_rank, l.q_latent_norm.data(), inv,
                     dlatent, w.q_rank, pass.grads + layout.q_latent_norm, m, w.q_rank, false, 1,
                     pass.batch.parts);
-  linear_backward(pass, layout.q_in, dlatent, w.q_rank, normed, c.width, dnormed, c.width, true);
+  linear_backward(pass, layout.q_in, l.q_in, dlatent, w.q_rank, normed, c.width, dnormed, c.width,
+                  true);
 }
 
 }  // namespace zeroth

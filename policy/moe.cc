@@ -113,13 +113,11 @@ void experts_backward(const Pass& pass, int layer, const float* normed, LayerSta
                       const float* dout, float* dweights, float* dnormed) {
   const PolicyConfig& c = pass.config;
   const LayerLayout& layout = pass.layout.layers[layer];
+  const PublishedLayer& l = pass.model.layers[layer];
   const int64_t m = pass.rows, k = c.router.top_k, choices = m * k, width = c.expert_width;
   Scratch& s = pass.scratch;
-  std::vector<const float*> gate_up_weight, down_weight;
   std::vector<float*> dgate_up_weight, ddown_weight;
   for (const GatedMlp& expert : layout.experts) {
-    gate_up_weight.push_back(pass.parameters + expert.gate_up.weight);
-    down_weight.push_back(pass.parameters + expert.down.weight);
     dgate_up_weight.push_back(pass.grads + expert.gate_up.weight);
     ddown_weight.push_back(pass.grads + expert.down.weight);
   }
@@ -133,8 +131,7 @@ void experts_backward(const Pass& pass, int layer, const float* normed, LayerSta
 
   const RowParts parts = choice_parts(pass, state);
   gather_rows(dout, c.width, state.order, c.router.top_k, gathered, c.width);
-  grouped_backward_input(gathered, c.width, state.offsets, down_weight, dact, width, c.width,
-                         width);
+  grouped_backward_input(gathered, c.width, state.offsets, l.expert_down, dact, width);
   swiglu_backward(dact, width, gate_up, 2 * width, dgate_up, 2 * width, choices, width, act,
                   {state.order.data(), state.expert_weights.data(), dweights});
   grouped_backward_weight(gathered, c.width, act, width, state.offsets, ddown_weight, c.width,
@@ -143,8 +140,7 @@ void experts_backward(const Pass& pass, int layer, const float* normed, LayerSta
   gather_rows(normed, c.width, state.order, c.router.top_k, gathered, c.width);
   grouped_backward_weight(dgate_up, 2 * width, gathered, c.width, state.offsets, dgate_up_weight,
                           2 * width, c.width, parts);
-  grouped_backward_input(dgate_up, 2 * width, state.offsets, gate_up_weight, gathered, c.width,
-                         2 * width, c.width);
+  grouped_backward_input(dgate_up, 2 * width, state.offsets, l.expert_gate_up, gathered, c.width);
   gather_rows_backward(gathered, state.order, c.router.top_k, dnormed, c.width, m, c.width, false);
 }
 
@@ -152,22 +148,24 @@ void shared_backward(const Pass& pass, int layer, const float* normed, LayerStat
                      const float* dout, float* dnormed) {
   const PolicyConfig& c = pass.config;
   const LayerLayout& layout = pass.layout.layers[layer];
+  const PublishedLayer& l = pass.model.layers[layer];
   const int64_t m = pass.rows;
   Scratch& s = pass.scratch;
   if (!c.shared_gate) {
-    mlp_backward(pass, layout.shared, normed, state.shared_gate_up.data(), dout, nullptr, nullptr,
-                 dnormed, true);
+    mlp_backward(pass, layout.shared, l.shared, normed, state.shared_gate_up.data(), dout, nullptr,
+                 nullptr, dnormed, true);
     return;
   }
   float* dscale = s.dweights.get(m);
-  mlp_backward(pass, layout.shared, normed, state.shared_gate_up.data(), dout,
+  mlp_backward(pass, layout.shared, l.shared, normed, state.shared_gate_up.data(), dout,
                state.shared_scale.data(), dscale, dnormed, true);
   int32_t* zeros = s.ids.get(m);
   std::fill(zeros, zeros + m, 0);
   float* dlogits = s.dlogits.get(m);
   route_backward(dscale, zeros, state.shared_scale.data(), state.shared_score.data(), one_of_one(),
                  dlogits, m);
-  linear_backward(pass, layout.shared_gate, dlogits, 1, normed, c.width, dnormed, c.width, true);
+  linear_backward(pass, layout.shared_gate, l.shared_gate, dlogits, 1, normed, c.width, dnormed,
+                  c.width, true);
 }
 
 }  // namespace
@@ -202,8 +200,8 @@ void moe_backward(const Pass& pass, int layer, const float* normed, LayerState& 
                        dlogits + begin * experts, end - begin);
     });
   }
-  linear_backward(pass, pass.layout.layers[layer].router, dlogits, c.router.experts, normed,
-                  c.width, dnormed, c.width, true);
+  linear_backward(pass, pass.layout.layers[layer].router, pass.model.layers[layer].router, dlogits,
+                  c.router.experts, normed, c.width, dnormed, c.width, true);
   if (c.shared_width > 0) shared_backward(pass, layer, normed, state, dout, dnormed);
 }
 

@@ -31,32 +31,33 @@ struct Policy::Impl {
   mutable std::mutex mutex;  // guards `weights`
   WeightsPtr weights;
 
-  explicit Impl(const PolicyConfig& config)
-      : architecture(std::make_shared<const Architecture>(config)),
+  Impl(const PolicyConfig& config, kernels::Element element)
+      : architecture(std::make_shared<const Architecture>(config, element)),
         parameters(architecture->layout.infos) {}
 };
 
 Policy::Policy() = default;
 Policy::~Policy() = default;
 
-std::unique_ptr<Policy> Policy::load(const std::filesystem::path& path) {
+std::unique_ptr<Policy> Policy::load(const std::filesystem::path& path, kernels::Element element) {
   const OpenModel model = open_model(path);
   std::unique_ptr<Policy> policy(new Policy);
-  policy->impl_ = std::make_unique<Impl>(model.config);
+  policy->impl_ = std::make_unique<Impl>(model.config, element);
   Impl& impl = *policy->impl_;
   impl.weights = publish_from(impl.architecture, *model.source, impl.parameters.values().data(), 0);
   return policy;
 }
 
-WeightsPtr load_weights(const std::filesystem::path& path) {
+WeightsPtr load_weights(const std::filesystem::path& path, kernels::Element element) {
   const OpenModel model = open_model(path);
-  return publish_from(std::make_shared<const Architecture>(model.config), *model.source, nullptr,
-                      0);
+  return publish_from(std::make_shared<const Architecture>(model.config, element), *model.source,
+                      nullptr, 0);
 }
 
-std::unique_ptr<Policy> Policy::init(const PolicyConfig& config, uint64_t seed) {
+std::unique_ptr<Policy> Policy::init(const PolicyConfig& config, uint64_t seed,
+                                     kernels::Element element) {
   std::unique_ptr<Policy> policy(new Policy);
-  policy->impl_ = std::make_unique<Impl>(config);
+  policy->impl_ = std::make_unique<Impl>(config, element);
   initialize(config, seed, policy->impl_->parameters);
   policy->publish(0);
   return policy;
@@ -131,18 +132,8 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
   std::sort(s.pages.begin(), s.pages.end());
   s.pages.erase(std::unique(s.pages.begin(), s.pages.end()), s.pages.end());
   const std::shared_ptr<const RopeTable::Rows> rope = a.rope.rows(positions_used(c, batch));
-  const Pass pass{c,
-                  a.layout,
-                  model,
-                  batch,
-                  cache,
-                  m,
-                  false,
-                  *rope,
-                  rotation_of(c, batch, s),
-                  s,
-                  impl_->parameters.values().data(),
-                  grads.data()};
+  const Pass pass{c, a.layout,    model, batch, cache, m, false, *rope, rotation_of(c, batch, s),
+                  s, grads.data()};
 
   std::vector<float> aux;  // [parts, experts]
   if (!aux_coefs.empty() && c.is_moe()) {
@@ -179,8 +170,7 @@ void Policy::logprobs_backward(const float* hidden, int64_t m, const int32_t* ta
                                std::span<float> grads, kernels::RowParts parts) const {
   const int64_t width = config().width, head = impl_->architecture->layout.head.weight;
   const WeightsPtr weights = this->weights();
-  kernels::head_backward(hidden, width, weights->impl().model.head,
-                         impl_->parameters.values().data() + head, target, temperature, kept,
+  kernels::head_backward(hidden, width, weights->impl().model.head, target, temperature, kept,
                          dlogprob, dentropy, dhidden, width, grads.data() + head, m, parts);
 }
 

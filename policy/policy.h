@@ -22,10 +22,13 @@ class Policy {
   // finite is an Error with its name. float32, float16, bfloat16 and block-scaled float8 (e4m3) are
   // widened to float32. Needs a few MiB a thread beside the weights that it keeps. Published as
   // version 0, like init. To run a model without training it: load_weights (policy/weights.h).
-  static std::unique_ptr<Policy> load(const std::filesystem::path& path);
+  // `element` is that of all published weights; masters are float32 always.
+  static std::unique_ptr<Policy> load(const std::filesystem::path& path,
+                                      kernels::Element element = kernels::Element::kFloat32);
   // Random weights: normal(0, initializer_range), norms one, biases zero; a pure function of config
   // and seed.
-  static std::unique_ptr<Policy> init(const PolicyConfig& config, uint64_t seed);
+  static std::unique_ptr<Policy> init(const PolicyConfig& config, uint64_t seed,
+                                      kernels::Element element = kernels::Element::kFloat32);
   ~Policy();
 
   const PolicyConfig& config() const;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <functional>
 #include <numeric>
 #include <vector>
 
@@ -11,6 +12,8 @@
 namespace zeroth {
 namespace {
 
+using kernels::Bfloat16;
+using kernels::Element;
 using kernels::PackedMatrix;
 
 // Values of the flat buffer: they are there, or they are read from a checkpoint on the way; then
@@ -36,6 +39,8 @@ class Values {
     }
     return out;
   }
+  // Whether the parameter at `offset` keeps every bit.
+  bool exact(int64_t offset) const { return at(offset)->exact(); }
   // In which order pieces are best read.
   uint64_t place(int64_t offset) const {
     return source_ ? source_->place(at(offset) - infos_.begin()) : static_cast<uint64_t>(offset);
@@ -54,7 +59,8 @@ class Values {
   float* flat_;
 };
 
-// Calls v.matrix(packed, matrix), v.vector(values, offset, count) for every part that a layer has;
+// Calls v.matrix(packed, matrix), v.vector(values, offset, count), and once v.table(table, offset,
+// rows, width), for every part that is published;
 // matrices in the order in which forward reads them. Layer: PublishedLayer, const or not.
 template <class Visitor, class Layer>
 void visit_layer(Visitor& v, const PolicyConfig& c, const LayerLayout& from, Layer& to) {
@@ -91,7 +97,7 @@ void visit_layer(Visitor& v, const PolicyConfig& c, const LayerLayout& from, Lay
 template <class Visitor, class Model>
 void visit_model(Visitor& v, const PolicyConfig& c, const Layout& layout, Model& model) {
   if (!model.tied) {
-    v.vector(model.embedding, layout.embedding, int64_t{c.vocab_size} * c.width, c.width);
+    v.table(model.embedding, layout.embedding, c.vocab_size, c.width);
   }
   for (int l = 0; l < c.layers; ++l) visit_layer(v, c, layout.layers[l], model.layers[l]);
   v.vector(model.final_norm, layout.final_norm, c.width);
@@ -102,15 +108,20 @@ void visit_model(Visitor& v, const PolicyConfig& c, const Layout& layout, Model&
 // layout and the model must outlive it.
 class Plan {
  public:
-  // `row`: values that are read together.
-  void vector(std::span<const float>& to, int64_t offset, int64_t count, int64_t row = 1) {
-    if (offset >= 0) vectors_.push_back({&to, offset, count, row});
+  explicit Plan(Element element) : element_(element) {}
+
+  void vector(std::span<const float>& to, int64_t offset, int64_t count) {
+    if (offset >= 0) vectors_.push_back({&to, offset, count});
+  }
+  void table(EmbeddingTable& to, int64_t offset, int64_t rows, int64_t width) {
+    tables_.push_back({&to, offset, rows, width});
   }
   void matrix(PackedMatrix& to, const Matrix& from) { matrices_.push_back({&to, &from}); }
 
   int64_t floats() const {
     int64_t n = 0;
-    for (const Placed& m : matrices_) n += PackedMatrix::packed_floats(m.from->out, m.from->in);
+    for (const Placed& m : matrices_) n += floats_of(m);
+    for (const Table& t : tables_) n += floats_of(t);
     for (const Vector& v : vectors_) n += aligned(v.count);
     return n;
   }
@@ -118,27 +129,34 @@ class Plan {
   void fill(const Values& values, float* memory) const {
     std::vector<Piece> pieces;
     for (const Placed& m : matrices_) {
-      m.to->resize(m.from->out, m.from->in, memory);
-      memory += PackedMatrix::packed_floats(m.from->out, m.from->in);
-      cut_matrix(m, pieces);
+      m.to->resize(m.from->out, m.from->in, memory, element_);
+      memory += floats_of(m);
+      cut(
+          m.from->weight, m.from->out, m.from->in, PackedMatrix::kPackRows,
+          [matrix = m.to](const float* rows, int64_t first, int64_t count) {
+            matrix->pack_rows(first, count, rows, matrix->in());
+          },
+          pieces);
+    }
+    for (const Table& t : tables_) {
+      cut(t.offset, t.rows, t.width, 1, place(t, memory), pieces);
+      memory += floats_of(t);
     }
     for (const Vector& v : vectors_) {
       *v.to = {memory, static_cast<size_t>(v.count)};
-      const int64_t step = std::max(v.row, kReadPiece / v.row * v.row);
-      for (int64_t at = 0; at < v.count; at += step) {
-        pieces.push_back({nullptr, memory + at, v.offset + at, 0, std::min(step, v.count - at)});
-      }
+      const bool narrow = element_ == Element::kBfloat16 && !values.exact(v.offset);
+      cut(
+          v.offset, v.count, 1, 1,
+          [memory, narrow](const float* from, int64_t first, int64_t count) {
+            narrow ? round(from, memory + first, count)
+                   : static_cast<void>(std::copy_n(from, count, memory + first));
+          },
+          pieces);
       memory += aligned(v.count);
     }
     for (Piece& piece : pieces) piece.place = values.place(piece.offset);
     for_each_by_place(pieces, [&](const Piece& piece) {
-      if (piece.matrix) {
-        const int64_t in = piece.matrix->in();
-        const float* rows = values.get(piece.offset, piece.count * in);
-        piece.matrix->pack_rows(piece.row, piece.count, rows, in);
-      } else {
-        std::copy_n(values.get(piece.offset, piece.count), piece.count, piece.vector);
-      }
+      piece.use(values.get(piece.offset, piece.count * piece.width), piece.row, piece.count);
     });
   }
 
@@ -147,29 +165,62 @@ class Plan {
     PackedMatrix* to;
     const Matrix* from;
   };
+  struct Table {
+    EmbeddingTable* to;
+    int64_t offset, rows, width;
+  };
   struct Vector {
     std::span<const float>* to;
-    int64_t offset, count, row;
+    int64_t offset, count;
   };
+  // Takes the values of rows [row, row + count).
+  using Use = std::function<void(const float* values, int64_t row, int64_t count)>;
   struct Piece {
-    PackedMatrix* matrix;
-    float* vector;               // else
-    int64_t offset, row, count;  // rows of a matrix, values of a vector
+    int64_t offset, row, count, width;
+    Use use;
     uint64_t place = 0;
   };
 
   static int64_t aligned(int64_t floats) { return (floats + 15) / 16 * 16; }  // to cache lines
-  static void cut_matrix(const Placed& m, std::vector<Piece>& pieces) {
-    const Matrix& from = *m.from;
-    const int64_t panel = PackedMatrix::kPackRows * from.in;
-    const int64_t rows = std::max<int64_t>(1, kReadPiece / panel) * PackedMatrix::kPackRows;
-    for (int64_t row = 0; row < from.out; row += rows) {
-      pieces.push_back({m.to, nullptr, from.weight + row * from.in, row,
-                        std::min<int64_t>(rows, from.out - row)});
+  int64_t floats_of(const Placed& m) const {
+    return PackedMatrix::packed_floats(m.from->out, m.from->in, element_);
+  }
+  int64_t floats_of(const Table& t) const {
+    const int64_t values = t.rows * t.width;
+    return aligned(element_ == Element::kFloat32 ? values : (values + 1) / 2);
+  }
+  Use place(const Table& t, float* memory) const {
+    if (element_ == Element::kFloat32) {
+      t.to->floats = memory;
+      return [memory, width = t.width](const float* from, int64_t row, int64_t count) {
+        std::copy_n(from, count * width, memory + row * width);
+      };
+    }
+    auto* halves = reinterpret_cast<Bfloat16*>(memory);
+    t.to->halves = halves;
+    return [halves, width = t.width](const float* from, int64_t row, int64_t count) {
+      kernels::narrow(from, halves + row * width, count * width);
+    };
+  }
+  // Values as bfloat16 and back.
+  static void round(const float* from, float* to, int64_t count) {
+    thread_local Buffer<Bfloat16> block;
+    Bfloat16* halves = block.get(count);
+    kernels::narrow(from, halves, count);
+    kernels::widen(halves, to, count);
+  }
+  // Rows in pieces that are a multiple of `step` rows, but for the last.
+  static void cut(int64_t offset, int64_t rows, int64_t width, int64_t step, const Use& use,
+                  std::vector<Piece>& pieces) {
+    const int64_t most = std::max<int64_t>(1, kReadPiece / (step * width)) * step;
+    for (int64_t row = 0; row < rows; row += most) {
+      pieces.push_back({offset + row * width, row, std::min(most, rows - row), width, use});
     }
   }
 
+  Element element_;
   std::vector<Placed> matrices_;
+  std::vector<Table> tables_;
   std::vector<Vector> vectors_;
 };
 
@@ -192,7 +243,7 @@ WeightsPtr publish(std::shared_ptr<const Architecture> architecture, const Value
       layer.expert_down.push_back(&expert.down.weight);
     }
   }
-  Plan plan;
+  Plan plan(architecture->element);
   visit_model(plan, c, layout, model);
   model.block = architecture->take_block(plan.floats() * static_cast<int64_t>(sizeof(float)));
   plan.fill(values, reinterpret_cast<float*>(model.block.data.get()));
@@ -203,11 +254,25 @@ WeightsPtr publish(std::shared_ptr<const Architecture> architecture, const Value
 // Where published values lie, by their offset in the flat buffer.
 class Published {
  public:
-  void vector(const std::span<const float>& values, int64_t offset, int64_t count, int64_t = 1) {
-    if (offset >= 0) parts_.push_back({offset, count, values.data(), nullptr});
+  void vector(const std::span<const float>& values, int64_t offset, int64_t) {
+    if (offset < 0) return;
+    parts_.push_back({offset, 1, [from = values.data()](int64_t first, int64_t count, float* to) {
+                        std::copy_n(from + first, count, to);
+                      }});
+  }
+  void table(const EmbeddingTable& table, int64_t offset, int64_t, int64_t width) {
+    parts_.push_back({offset, width, [table, width](int64_t row, int64_t rows, float* to) {
+                        const int64_t first = row * width, count = rows * width;
+                        if (table.floats) std::copy_n(table.floats + first, count, to);
+                        if (table.halves) kernels::widen(table.halves + first, to, count);
+                      }});
   }
   void matrix(const PackedMatrix& packed, const Matrix& from) {
-    parts_.push_back({from.weight, int64_t{from.out} * from.in, nullptr, &packed});
+    parts_.push_back({from.weight, from.in, [&packed](int64_t row, int64_t rows, float* to) {
+                        std::vector<int32_t> ids(rows);
+                        std::iota(ids.begin(), ids.end(), static_cast<int32_t>(row));
+                        kernels::embedding(packed, ids.data(), to, rows);
+                      }});
   }
   void sort() {
     std::sort(parts_.begin(), parts_.end(),
@@ -219,26 +284,21 @@ class Published {
     const Part& part = *(std::upper_bound(parts_.begin(), parts_.end(), info.offset,
                                           [](int64_t o, const Part& p) { return o < p.offset; }) -
                          1);
-    const int64_t first = info.offset - part.offset;
-    if (part.vector) return use(std::span(part.vector + first, info.count));
-    const int64_t in = part.matrix->in(), step = std::max<int64_t>(1, kReadPiece / in);
+    const int64_t width = part.width, first = info.offset - part.offset;
+    const int64_t step = std::max<int64_t>(1, kReadPiece / width);
     thread_local Floats block;
-    std::vector<int32_t> rows;
-    for (int64_t row = first / in, end = (first + info.count) / in; row < end; row += step) {
-      rows.resize(std::min(step, end - row));
-      std::iota(rows.begin(), rows.end(), static_cast<int32_t>(row));
-      const auto m = static_cast<int64_t>(rows.size());
-      float* values = block.get(m * in);
-      kernels::embedding(*part.matrix, rows.data(), values, m);
-      use(std::span<const float>(values, m * in));
+    for (int64_t row = first / width, end = (first + info.count) / width; row < end; row += step) {
+      const int64_t rows = std::min(step, end - row);
+      float* values = block.get(rows * width);
+      part.rows(row, rows, values);
+      use(std::span<const float>(values, rows * width));
     }
   }
 
  private:
   struct Part {
-    int64_t offset, count;
-    const float* vector;
-    const PackedMatrix* matrix;  // else
+    int64_t offset, width;
+    std::function<void(int64_t row, int64_t rows, float* to)> rows;
   };
   std::vector<Part> parts_;
 };
@@ -257,21 +317,25 @@ WeightsPtr publish_from(std::shared_ptr<const Architecture> architecture,
   return publish(std::move(architecture), from, version);
 }
 
-std::string hash_of(const PublishedModel& model, const PolicyConfig& config, const Layout& layout) {
+std::string hash_of(const PublishedModel& model, const Architecture& architecture) {
   static_assert(std::endian::native == std::endian::little);
   Published published;
-  visit_model(published, config, layout, model);
+  visit_model(published, architecture.config, architecture.layout, model);
   published.sort();
-  const std::vector<ParameterInfo>& infos = layout.infos;
+  const std::vector<ParameterInfo>& infos = architecture.layout.infos;
   std::vector<std::string> lines(infos.size());
   parallel_in_order(static_cast<int64_t>(infos.size()), [&](int64_t i) {
+    const bool narrow = architecture.element == Element::kBfloat16 && !infos[i].exact();
     Sha256 hash;
     published.read(infos[i], [&](std::span<const float> values) {
-      hash.update(values.data(), values.size_bytes());
+      if (!narrow) return hash.update(values.data(), values.size_bytes());
+      std::vector<Bfloat16> halves(values.size());
+      kernels::narrow(values.data(), halves.data(), static_cast<int64_t>(values.size()));
+      hash.update(halves.data(), halves.size() * sizeof(Bfloat16));
     });
     std::string shape;
     for (const int64_t n : infos[i].shape) shape += (shape.empty() ? "" : ",") + std::to_string(n);
-    lines[i] = infos[i].name + " F32 [" + shape + "] " + hash.hex() + "\n";
+    lines[i] = infos[i].name + (narrow ? " BF16 [" : " F32 [") + shape + "] " + hash.hex() + "\n";
   });
   std::sort(lines.begin(), lines.end());
   Sha256 hash;
@@ -283,8 +347,10 @@ void embed(const PublishedModel& model, int64_t width, std::span<const TokenId> 
   const auto m = static_cast<int64_t>(tokens.size());
   if (model.tied) {
     kernels::embedding(model.head, tokens.data(), x, m);
+  } else if (model.embedding.halves) {
+    kernels::embedding(model.embedding.halves, width, tokens.data(), x, m);
   } else {
-    kernels::embedding(model.embedding.data(), width, tokens.data(), x, m);
+    kernels::embedding(model.embedding.floats, width, tokens.data(), x, m);
   }
 }
 

@@ -38,10 +38,16 @@ struct PublishedLayer {
   std::vector<const kernels::PackedMatrix*> expert_gate_up, expert_down;
 };
 
+// [vocab, width], as one or the other.
+struct EmbeddingTable {
+  const float* floats = nullptr;
+  const kernels::Bfloat16* halves = nullptr;
+};
+
 // Everything lies in one block: first the matrices in the order in which forward reads them.
 struct PublishedModel {
   Block block;
-  std::span<const float> embedding;  // [vocab, width]; empty when tied: it is the head's rows
+  EmbeddingTable embedding;  // when tied none: the head's rows are the same
   bool tied = false;
   std::span<const float> final_norm;
   std::vector<PublishedLayer> layers;
@@ -52,10 +58,11 @@ struct Scratch;
 
 // What all versions of a policy's weights share. Thread safe.
 struct Architecture {
-  explicit Architecture(const PolicyConfig& config);
+  Architecture(const PolicyConfig& config, kernels::Element element);
   ~Architecture();
 
   const PolicyConfig config;
+  const kernels::Element element;  // of the published weights
   const Layout layout;
   const RopeTable rope;
 
@@ -90,7 +97,7 @@ WeightsPtr publish_values(std::shared_ptr<const Architecture> architecture, cons
 WeightsPtr publish_from(std::shared_ptr<const Architecture> architecture,
                         const WeightSource& source, float* keep, WeightsVersion version);
 // See Weights::sha256.
-std::string hash_of(const PublishedModel& model, const PolicyConfig& config, const Layout& layout);
+std::string hash_of(const PublishedModel& model, const Architecture& architecture);
 // x [m, width] = rows of the embedding.
 void embed(const PublishedModel& model, int64_t width, std::span<const TokenId> tokens, float* x);
 

@@ -194,8 +194,8 @@ std::span<const int32_t> rotation_of(const PolicyConfig& c, const ForwardBatch& 
   return scratch.chunks.own_positions(c, batch.positions);
 }
 
-Architecture::Architecture(const PolicyConfig& c)
-    : config(c), layout(make_layout(c)), rope(c.rope, c.rope_dim(), c.max_position) {}
+Architecture::Architecture(const PolicyConfig& c, kernels::Element e)
+    : config(c), element(e), layout(make_layout(c)), rope(c.rope, c.rope_dim(), c.max_position) {}
 
 Architecture::~Architecture() = default;
 
@@ -230,14 +230,13 @@ Weights::~Weights() { impl_->architecture->leave_block(std::move(impl_->model.bl
 
 const PolicyConfig& Weights::config() const { return impl_->architecture->config; }
 WeightsVersion Weights::version() const { return impl_->version; }
+kernels::Element Weights::element() const { return impl_->architecture->element; }
 int64_t Weights::id() const { return impl_->id; }
 int64_t Weights::bytes() const { return impl_->model.block.bytes; }
 
 const std::string& Weights::sha256() const {
-  std::call_once(impl_->hashed, [this] {
-    const Architecture& a = *impl_->architecture;
-    impl_->sha256 = hash_of(impl_->model, a.config, a.layout);
-  });
+  std::call_once(impl_->hashed,
+                 [this] { impl_->sha256 = hash_of(impl_->model, *impl_->architecture); });
   return impl_->sha256;
 }
 

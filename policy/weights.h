@@ -44,13 +44,16 @@ class Weights {
 
   const PolicyConfig& config() const;
   WeightsVersion version() const;
+  // kBfloat16: every value is the master rounded once to the nearest bfloat16, but for those that
+  // keep every bit (ParameterInfo::exact()). Calls compute in float32 either way.
+  kernels::Element element() const;
   // Of this publication; never used twice in a process, also when a version is published again.
   int64_t id() const;
   // Memory of the packed weights.
   int64_t bytes() const;
   // Of the values alone, however they are packed: SHA-256 of one line "NAME DTYPE SHAPE SHA256\n" a
-  // tensor, sorted by NAME (that of the checkpoint), with DTYPE as in safetensors (F32), SHAPE as
-  // in
+  // tensor, sorted by NAME (that of the checkpoint), with DTYPE as in safetensors (F32, BF16),
+  // SHAPE as in
   // "[4,8]" and the digest of the row-major little-endian values. The first call reads all weights
   // (a few seconds per GB on a thread); blocks.
   const std::string& sha256() const;
@@ -85,7 +88,8 @@ class Weights {
 using WeightsPtr = std::shared_ptr<const Weights>;
 
 // A checkpoint (see Policy::load) as weights of version 0, without the masters that training needs:
-// half the memory.
-WeightsPtr load_weights(const std::filesystem::path& path);
+// half the memory, or a quarter as bfloat16.
+WeightsPtr load_weights(const std::filesystem::path& path,
+                        kernels::Element element = kernels::Element::kFloat32);
 
 }  // namespace zeroth

@@ -24,8 +24,9 @@ double now() {
 }
 
 std::unique_ptr<Policy> initial_policy(const PretrainConfig& config) {
-  if (!config.model.empty()) return Policy::load(config.model);
-  return Policy::init(PolicyConfig::from_file(config.model_config), config.seed);
+  if (!config.model.empty()) return Policy::load(config.model, config.policy.element());
+  return Policy::init(PolicyConfig::from_file(config.model_config), config.seed,
+                      config.policy.element());
 }
 
 RunRecorder make_recorder(const fs::path& folder, int64_t steps) {
@@ -49,7 +50,8 @@ class Pretrainer {
                  : fs::path(config.tokenizer.empty() ? config.model : config.tokenizer))),
         tokenizer_files_(read_tokenizer_files(*tokenizer_)),
         corpus_(make_corpus(config.corpus.name, config.corpus.options)),
-        policy_(from ? Policy::load(from->folder) : initial_policy(config)),
+        policy_(from ? Policy::load(from->folder, config.policy.element())
+                     : initial_policy(config)),
         learner_(*policy_, config.optimizer),
         batches_(*corpus_, *tokenizer_, config.seed, config.batch_tokens, config.bos) {
     const int tokens = tokenizer_->vocab_size() - tokenizer_->special().named_only;

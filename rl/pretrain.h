@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "learn/optimizer.h"
+#include "policy/publish_config.h"
 #include "policy/scoring.h"
 #include "tasks/corpora/corpus.h"
 #include "text/prompt.h"
@@ -29,6 +30,7 @@ struct PretrainConfig {
   std::string model_config;
   std::string model;
   std::string tokenizer;
+  PublishConfig policy;
   CorpusConfig corpus;
   uint64_t seed = 0;
   int64_t steps = 1000;
@@ -47,6 +49,7 @@ struct PretrainConfig {
       "Hugging Face config.json: start from random weights of this shape");
     v("model", model, "or start from the weights of this checkpoint folder");
     v("tokenizer", tokenizer, "folder of the tokenizer; default: the model's");
+    v("policy", policy, "how the policy is published");
     v("corpus", corpus, "what is learnt");
     v("seed", seed, "of initial weights and documents");
     v("steps", steps, "updates", Range{1, 1e9});

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "policy/publish_config.h"
 #include "record/run_recorder.h"
 #include "rewards/rubric.h"
 #include "rl/advantage.h"
@@ -54,6 +55,7 @@ struct RunConfig {
   int64_t steps = 100;
   int prompts_per_step = 16;
   int samples_per_prompt = 16;
+  PublishConfig policy;
   SamplingConfig sampling;
   EngineConfig engine;
   DynamicSamplingConfig dynamic_sampling;
@@ -87,6 +89,7 @@ struct RunConfig {
     v("prompts_per_step", prompts_per_step, "problems per step", Range{1, 65536});
     v("samples_per_prompt", samples_per_prompt, "completions of each problem (the group)",
       Range{1, 65536});
+    v("policy", policy, "how the policy is published");
     v("sampling", sampling, "how completions are drawn");
     v("engine", engine, "batching and memory of generation; does not change results");
     v("dynamic_sampling", dynamic_sampling, "replacement of groups without signal");

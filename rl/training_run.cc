@@ -79,7 +79,7 @@ void TrainingRun::open(const fs::path& model, const fs::path& reference_model) {
   task = make_task(config.task.name,
                    with_chat_template(config.task.options, *tokenizer, config.prompt.date));
   tokenizer_files = read_tokenizer_files(*tokenizer);
-  policy = Policy::load(model);
+  policy = Policy::load(model, config.policy.element());
   for (const std::string& note : policy->config().notes) {
     std::fprintf(stderr, "note: %s\n", printable(note).c_str());
   }
@@ -92,7 +92,7 @@ void TrainingRun::open(const fs::path& model, const fs::path& reference_model) {
     for (const std::string& line : *lines) std::fprintf(stderr, "%s\n", line.c_str());
   }
   std::unique_ptr<Policy> reference;
-  if (config.loss.beta > 0) reference = Policy::load(reference_model);
+  if (config.loss.beta > 0) reference = Policy::load(reference_model, config.policy.element());
   trainer = std::make_unique<Trainer>(*policy, std::move(reference), config.trainer, config.loss,
                                       config.optimizer, config.seed, config.steps,
                                       config.sampling.max_tokens, config.sampling.temperature);

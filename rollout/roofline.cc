@@ -4,13 +4,8 @@
 #include <cmath>
 
 namespace zeroth {
-namespace {
 
-constexpr double kBytes = sizeof(float);  // weights and cache are float32
-
-}  // namespace
-
-Roofline::Roofline(const PolicyConfig& config) {
+Roofline::Roofline(const PolicyConfig& config, double weight_bytes) : weight_bytes_(weight_bytes) {
   active_ = static_cast<double>(count_parameters(config).active);
   moe_layers_ = config.moe_layers();
   experts_ = config.router.experts;
@@ -19,7 +14,7 @@ Roofline::Roofline(const PolicyConfig& config) {
   resident_ = active_ - moe_layers_ * top_k_ * expert_;
   const double width = double{1} * config.k_dim() + config.v_dim();
   attention_flops_ = 2.0 * config.layers * config.heads * width;
-  cache_bytes_ = kBytes * config.layers * config.cache_heads() * width;
+  cache_bytes_ = sizeof(float) * config.layers * config.cache_heads() * width;
 }
 
 double Roofline::forward_flops(double context) const {
@@ -32,7 +27,7 @@ double Roofline::experts_hit(double batch) const {
 }
 
 double Roofline::decode_bytes(double batch, double context) const {
-  const double weights = kBytes * (resident_ + moe_layers_ * experts_hit(batch) * expert_);
+  const double weights = weight_bytes_ * (resident_ + moe_layers_ * experts_hit(batch) * expert_);
   return weights + batch * context * cache_bytes_;
 }
 

@@ -17,7 +17,8 @@ struct MachineLimits {
 // "Roofline", CACM 52(4), 2009). A multiply-add counts as two operations.
 class Roofline {
  public:
-  explicit Roofline(const PolicyConfig& config);
+  // `weight_bytes`: of a published weight (2 as bfloat16). The cache is float32.
+  explicit Roofline(const PolicyConfig& config, double weight_bytes = sizeof(float));
 
   // Operations of the forward pass of one token that sees `context` positions: 2 N_active plus
   // attention.
@@ -35,6 +36,7 @@ class Roofline {
   double decode_limit(const MachineLimits& machine, double batch, double context) const;
 
  private:
+  double weight_bytes_ = 0;
   double active_ = 0;    // parameters one token meets, the input table left out
   double resident_ = 0;  // of them, those that do not belong to routed experts
   double expert_ = 0;    // parameters of one routed expert

@@ -432,9 +432,8 @@ void write_checkpoint(const std::filesystem::path& dir, const PolicyConfig& conf
   std::vector<std::vector<TensorToWrite>> shards(1);
   uint64_t shard_bytes = 0, total_bytes = 0;
   for (const ParameterInfo& info : parameters.infos()) {
-    // Selection biases decide between nearly equal experts: they keep every bit.
-    const bool narrow = options.bfloat16 && info.role != Role::kSelectionBias;
-    const TensorToWrite tensor{info.name, info.shape, parameters.view(info), narrow};
+    const TensorToWrite tensor{info.name, info.shape, parameters.view(info),
+                               options.bfloat16 && !info.exact()};
     if (shard_bytes > 0 && shard_bytes + tensor.bytes() > options.shard_bytes) {
       shards.emplace_back();
       shard_bytes = 0;

@@ -246,8 +246,8 @@ TEST_CASE("gradients of the head agree with finite differences") {
         truncated ? std::span<const KeptSet>(kept) : std::span<const KeptSet>();
     const Values g = everywhere([&] {
       Values out(s.hidden.size() + s.w.size());
-      head_backward(s.hidden.data(), s.width, s.packed, s.w.data(), s.target.data(),
-                    temperature.data(), sets, dlogprob.data(), dentropy.data(), out.data(), s.width,
+      head_backward(s.hidden.data(), s.width, s.packed, s.target.data(), temperature.data(), sets,
+                    dlogprob.data(), dentropy.data(), out.data(), s.width,
                     out.data() + s.hidden.size(), s.m);
       return out;
     });
@@ -281,10 +281,10 @@ TEST_CASE(
   Values logprob(s.m), entropy(s.m), dhidden(s.m * s.width), dw(s.w.size()), frozen(s.m * s.width);
   head_logprobs(s.hidden.data(), s.width, s.packed, s.target.data(), ones.data(), {},
                 logprob.data(), entropy.data(), nullptr, s.m);
-  head_backward(s.hidden.data(), s.width, s.packed, s.w.data(), s.target.data(), ones.data(), {},
-                ones.data(), nullptr, dhidden.data(), s.width, dw.data(), s.m);
-  head_backward(s.hidden.data(), s.width, s.packed, s.w.data(), s.target.data(), ones.data(), {},
-                ones.data(), nullptr, frozen.data(), s.width, nullptr, s.m);
+  head_backward(s.hidden.data(), s.width, s.packed, s.target.data(), ones.data(), {}, ones.data(),
+                nullptr, dhidden.data(), s.width, dw.data(), s.m);
+  head_backward(s.hidden.data(), s.width, s.packed, s.target.data(), ones.data(), {}, ones.data(),
+                nullptr, frozen.data(), s.width, nullptr, s.m);
   CHECK(same_bits(frozen, dhidden));
   for (int64_t i : {0, 231, 232, 233, 599}) {
     float one = 0;
@@ -301,12 +301,12 @@ TEST_CASE("a part of the head's gradient adds what it would add alone, in its tu
     const std::vector<int64_t> parts = {0, 3, 170, 333};
     Values dhidden(s.m * s.width), dw(s.w.size(), 0.5f), one_dhidden(s.m * s.width),
         one_dw(s.w.size(), 0.5f);
-    head_backward(s.hidden.data(), s.width, s.packed, s.w.data(), s.target.data(), ones.data(), {},
+    head_backward(s.hidden.data(), s.width, s.packed, s.target.data(), ones.data(), {},
                   dlogprob.data(), nullptr, dhidden.data(), s.width, dw.data(), s.m, parts);
     for (size_t p = 0; p < parts.size(); ++p) {
       const int64_t begin = parts[p], rows = (p + 1 < parts.size() ? parts[p + 1] : s.m) - begin;
-      head_backward(s.hidden.data() + begin * s.width, s.width, s.packed, s.w.data(),
-                    s.target.data() + begin, ones.data(), {}, dlogprob.data() + begin, nullptr,
+      head_backward(s.hidden.data() + begin * s.width, s.width, s.packed, s.target.data() + begin,
+                    ones.data(), {}, dlogprob.data() + begin, nullptr,
                     one_dhidden.data() + begin * s.width, s.width, one_dw.data(), rows);
     }
     CHECK(same_bits(dhidden, one_dhidden));

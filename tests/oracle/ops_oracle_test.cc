@@ -25,12 +25,12 @@ TEST_CASE("linear and its gradients") {
 
     torch::Tensor dx = torch::empty({m, in}), dw = torch::zeros({out, in}),
                   db = torch::zeros({out});
-    linear_backward_input(data(dy), out, data(w), in, data(dx), in, m, out, in, false);
+    linear_backward_input(data(dy), out, packed, data(dx), in, m, false);
     linear_backward_weight(data(dy), out, data(x), in, data(dw), in, data(db), m, out, in);
     CHECK(difference(dx, x.grad()) < 2e-6);
     CHECK(difference(dw, w.grad()) < 5e-6);
     CHECK(difference(db, b.grad()) < 5e-6);
-    linear_backward_input(data(dy), out, data(w), in, data(dx), in, m, out, in, true);
+    linear_backward_input(data(dy), out, packed, data(dx), in, m, true);
     CHECK(difference(dx, x.grad() * 2) < 2e-6);
   }
 }

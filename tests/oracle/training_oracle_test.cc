@@ -59,13 +59,11 @@ TEST_CASE("dispatch, experts and combine equal a dense mixture") {
   expert_sort(ids.data_ptr<int32_t>(), m, k, experts, offsets, order);
   std::vector<PackedMatrix> packed(experts);
   std::vector<const PackedMatrix*> matrices;
-  std::vector<const float*> raw;
   std::vector<float*> grads;
   torch::Tensor dw = torch::zeros({experts, width, width});
   for (int64_t e = 0; e < experts; ++e) {
     packed[e].pack(data(w) + e * width * width, width, width, width);
     matrices.push_back(&packed[e]);
-    raw.push_back(data(w) + e * width * width);
     grads.push_back(data(dw) + e * width * width);
   }
   torch::Tensor sorted = torch::empty({m * k, width}), y = torch::empty({m * k, width}),
@@ -80,7 +78,7 @@ TEST_CASE("dispatch, experts and combine equal a dense mixture") {
                             weights.detach().reshape({-1, 1}).index_select(0, choice))
                                .contiguous();
   torch::Tensor dsorted = torch::empty({m * k, width}), dx = torch::empty({m, width});
-  grouped_backward_input(data(dy), width, offsets, raw, data(dsorted), width, width, width);
+  grouped_backward_input(data(dy), width, offsets, matrices, data(dsorted), width);
   grouped_backward_weight(data(dy), width, data(sorted), width, offsets, grads, width, width);
   gather_rows_backward(data(dsorted), order, k, data(dx), width, m, width, false);
   CHECK(difference(dw, w.grad()) < 5e-6);
@@ -108,8 +106,8 @@ TEST_CASE("head: log-probs, entropies and gradients with temperature") {
     CHECK(difference(got, chosen) < 2e-6);
     CHECK(difference(got_entropy, entropy) < 5e-6);
     torch::Tensor dh = torch::empty({m, width}), dw = torch::zeros({vocab, width});
-    head_backward(data(h), width, packed, data(w), target.data_ptr<int32_t>(), data(temperature),
-                  {}, data(dlogprob), data(dentropy), data(dh), width, data(dw), m);
+    head_backward(data(h), width, packed, target.data_ptr<int32_t>(), data(temperature), {},
+                  data(dlogprob), data(dentropy), data(dh), width, data(dw), m);
     CHECK(difference(dh, h.grad()) < 1e-5);
     CHECK(difference(dw, w.grad()) < 1e-5);
   }

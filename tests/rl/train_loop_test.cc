@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <bit>
 #include <fstream>
 
 #include "core/error.h"
@@ -75,6 +76,29 @@ TEST_CASE("a run: exact log-probs, learning, metrics under their names") {
   }
 }
 
+TEST_CASE("a run published as bfloat16: exact log-probs of policy and reference, float32 masters") {
+  TemporaryFolder folder;
+  RunConfig config = tiny_run(make_tiny_base(folder.path() / "base"));
+  config.policy.weights = "bfloat16";
+  config.loss.beta = 0.01;
+  auto run = TrainingRun::create(folder.path() / "run", config);
+  CHECK(run->policy->weights()->element() == kernels::Element::kBfloat16);
+  CHECK(train(*run).max_logp_difference == 0);
+  // The reference is the policy at first, to the bit.
+  CHECK(rows_of(folder.path() / "run").front().at("kl") == 0);
+  run.reset();
+  const auto saved = Policy::load(folder.path() / "run" / "checkpoints" / "latest");
+  int64_t finer = 0;
+  for (const float value : saved->parameters().values()) {
+    finer += (std::bit_cast<uint32_t>(value) & 0xffff) != 0;
+  }
+  CHECK(finer > static_cast<int64_t>(saved->parameters().values().size()) / 2);
+  CHECK(read_json_file(folder.path() / "run" / "config.json")["policy"]["weights"] == "bfloat16");
+  config.policy.weights = "float32";
+  CHECK_THROWS_WITH_AS(TrainingRun::resume(folder.path() / "run", config),
+                       doctest::Contains("policy.weights"), Error);
+}
+
 TEST_CASE("reward rises when there is something to learn") {
   TemporaryFolder folder;
   RunConfig config = tiny_run(make_tiny_base(folder.path() / "base"));
@@ -115,30 +139,35 @@ TEST_CASE("same config and seed: same bytes, with any number of threads; another
 }
 
 TEST_CASE("interrupted after every step and resumed, a run ends in the same bytes") {
-  TemporaryFolder folder;
-  RunConfig config = tiny_run(make_tiny_base(folder.path() / "base"));
-  config.loss.beta = 0.02;
-  config.trainer.reference_refresh = 2;
-  config.trainer.mini_batches = 2;
-  config.probe = {.every = 2, .problems = 2, .samples = 3};
-  const Left straight = run_through(config, folder.path() / "straight");
-  const fs::path broken = folder.path() / "broken";
-  std::atomic<bool> stop{false};
-  const auto one_step = [&](TrainingRun& run) {
-    stop = false;
-    return train(run, &stop, [&](int64_t finished, int64_t) { stop = finished > run.first_step; });
-  };
-  CHECK(one_step(*TrainingRun::create(broken, config)).interrupted);
-  // The base is not needed any more.
-  fs::remove_all(folder.path() / "base");
-  int resumed = 0;
-  for (; resumed < 20; ++resumed) {
-    auto run = TrainingRun::resume(broken, recorded_config(broken, {}));
-    CHECK(run->first_step == resumed + 1);
-    if (!one_step(*run).interrupted) break;
+  for (const char* weights : {"float32", "bfloat16"}) {
+    CAPTURE(weights);
+    TemporaryFolder folder;
+    RunConfig config = tiny_run(make_tiny_base(folder.path() / "base"));
+    config.policy.weights = weights;
+    config.loss.beta = 0.02;
+    config.trainer.reference_refresh = 2;
+    config.trainer.mini_batches = 2;
+    config.probe = {.every = 2, .problems = 2, .samples = 3};
+    const Left straight = run_through(config, folder.path() / "straight");
+    const fs::path broken = folder.path() / "broken";
+    std::atomic<bool> stop{false};
+    const auto one_step = [&](TrainingRun& run) {
+      stop = false;
+      return train(run, &stop,
+                   [&](int64_t finished, int64_t) { stop = finished > run.first_step; });
+    };
+    CHECK(one_step(*TrainingRun::create(broken, config)).interrupted);
+    // The base is not needed any more.
+    fs::remove_all(folder.path() / "base");
+    int resumed = 0;
+    for (; resumed < 20; ++resumed) {
+      auto run = TrainingRun::resume(broken, recorded_config(broken, {}));
+      CHECK(run->first_step == resumed + 1);
+      if (!one_step(*run).interrupted) break;
+    }
+    CHECK(resumed == 4);
+    CHECK(left_by(broken) == straight);
   }
-  CHECK(resumed == 4);
-  CHECK(left_by(broken) == straight);
 }
 
 TEST_CASE("a process that dies between checkpoints leaves a run that resumes to the same bytes") {

@@ -38,30 +38,33 @@ std::vector<std::vector<Sample>> generate(const Policy& policy, int max_batch, i
 }  // namespace
 
 TEST_CASE("every family: log-probs of sampling are those of one forward, bit for bit") {
-  int families = 0;
-  for (const auto& entry : std::filesystem::directory_iterator("tests/data/parity")) {
-    if (!std::filesystem::exists(entry.path() / "config.json")) continue;
-    ++families;
-    CAPTURE(entry.path().string());
-    const std::unique_ptr<Policy> policy = Policy::load(entry.path());
-    const auto prompts = requests(policy->config());
-    const auto wide = generate(*policy, 256, 512, 0);
-    const auto narrow = generate(*policy, 3, 5, 40);
-    for (size_t r = 0; r < prompts.size(); ++r) {
-      REQUIRE(wide[r].size() == 4);
-      for (size_t i = 0; i < 4; ++i) {
-        const Sample& sample = wide[r][i];
-        CHECK(sample.tokens == narrow[r][i].tokens);
-        CHECK(sample.logprobs == narrow[r][i].logprobs);
-        std::vector<TokenId> whole = prompts[r].prompt;
-        whole.insert(whole.end(), sample.tokens.begin(), sample.tokens.end());
-        const auto scored =
-            score_sequences(*policy->weights(), std::vector<std::vector<TokenId>>{whole})[0];
-        const std::vector<float> tail(scored.end() - static_cast<long>(sample.tokens.size()),
-                                      scored.end());
-        CHECK(tail == sample.logprobs);
+  for (const kernels::Element element : {kernels::Element::kFloat32, kernels::Element::kBfloat16}) {
+    CAPTURE(static_cast<int>(element));
+    int families = 0;
+    for (const auto& entry : std::filesystem::directory_iterator("tests/data/parity")) {
+      if (!std::filesystem::exists(entry.path() / "config.json")) continue;
+      ++families;
+      CAPTURE(entry.path().string());
+      const std::unique_ptr<Policy> policy = Policy::load(entry.path(), element);
+      const auto prompts = requests(policy->config());
+      const auto wide = generate(*policy, 256, 512, 0);
+      const auto narrow = generate(*policy, 3, 5, 40);
+      for (size_t r = 0; r < prompts.size(); ++r) {
+        REQUIRE(wide[r].size() == 4);
+        for (size_t i = 0; i < 4; ++i) {
+          const Sample& sample = wide[r][i];
+          CHECK(sample.tokens == narrow[r][i].tokens);
+          CHECK(sample.logprobs == narrow[r][i].logprobs);
+          std::vector<TokenId> whole = prompts[r].prompt;
+          whole.insert(whole.end(), sample.tokens.begin(), sample.tokens.end());
+          const auto scored =
+              score_sequences(*policy->weights(), std::vector<std::vector<TokenId>>{whole})[0];
+          const std::vector<float> tail(scored.end() - static_cast<long>(sample.tokens.size()),
+                                        scored.end());
+          CHECK(tail == sample.logprobs);
+        }
       }
     }
+    CHECK(families == 9);
   }
-  CHECK(families == 9);
 }
