@@ -1,17 +1,20 @@
 // The numeric contract in canonical text. docs/numerics.md quotes it word for word (a test compares
 // them). Whoever changes the bits that an operator gives changes this text, and with it the hash
 // that trainer and workers compare.
+#include <algorithm>
+#include <iterator>
+
 #include "core/sha256.h"
 #include "kernels/ops.h"
 
 namespace zeroth::kernels {
 namespace {
 
-constexpr const char* kContract = R"(zeroth numeric contract 1
+constexpr const char* kContract = R"(zeroth numeric contract 2
 arithmetic: IEEE 754 binary32, round to nearest even, denormals kept, no contraction, fma(a,b,c) rounds once
 lanes: 16; lane of element i is i mod 16; absent lanes of a last vector are +0 (sums) or -inf (maxima)
 tree: lane i + lane i+8, then i+4, i+2, i+1
-linear: y = chain over k ascending from +0 of fma(x[k], w[k], acc); then acc + bias
+linear: leaves of 256 k, leaf j of k 256 j to 256 j + 255: chain over its k ascending from +0 of fma(x[k], w[k], acc); the first leaf, then leaves added ascending; then + bias
 dot: vector j of the row goes to accumulator j mod 4, acc = fma(a, b, acc) from +0; (a0+a1)+(a2+a3); tree
 exp: x clamped to [-88, 0x1.633334p+6]; t = fma(x, 0x1.715476p+0, 0x1.8p+23); n = t - 0x1.8p+23; r = fma(-n, 0x1.62e4p-1, x); r = fma(-n, 0x1.7f7d1cp-20, r); Horner by fma in r of 0x1.6b6e18p-10 0x1.122fc2p-7 0x1.555688p-5 0x1.5554a4p-3 0x1p-1 0x1p+0 0x1p+0; times the float whose exponent field is n + 127
 log: of a float in binary64 without fma: x = 2^n m, m in (0x1.6a09e667f3bcdp-1, 0x1.6a09e667f3bcdp+0]; s = (m-1)/(m+1), q = s*s; Horner in q of 2/19 2/17 2/15 2/13 2/11 2/9 2/7 2/5 2/3 2; n*ln2 + p*s; rounded to binary32
@@ -22,7 +25,7 @@ rope: a' = fma(-b, sin, a * cos); b' = fma(a, sin, b * cos)
 softmax: largest; e = exp(x - largest); lane sums over vectors ascending; tree; e / sum
 attention score: scale * (chain over k_dim ascending from +0 of fma(q[d], k[d], acc))
 attention softmax: pages of 16 positions, lane = position mod 16; largest over visible positions; e = exp(score - largest), +0 where invisible; lane sums over pages ascending; tree; lse = largest + log(sum)
-attention value: (chain over visible positions ascending from +0 of fma(e, v, acc)) * (1 / sum)
+attention value: leaves of 256 positions, leaf j of positions 256 j to 256 j + 255: chain over its visible positions ascending from +0 of fma(e, v, acc); the first leaf that has any, then leaves that have any added ascending; then * (1 / sum)
 router scores: softmax or sigmoid of the logits; selection by score + bias, ties to the lowest index; group score is the best or the sum of the two best biased scores; ids ascending
 router weights: score, divided by the sum of the chosen scores in ascending id order (+ 0x1.79ca1p-67 for sigmoid) when normalised; times scale
 experts: stable by row; combine = chain over slots ascending from +0 of fma(weight, y, acc)
@@ -32,9 +35,23 @@ sampling: weights exp(z - largest); blocks of 64 ids, lane sums over vectors asc
 uniform: Philox4x32-10, key and counter of core/rng.h, upper 24 bits / 2^24
 )";
 
+constexpr int kNumber = 2;
+// The contracts before this one, by number, of which runs may be left.
+constexpr const char* kEarlier[] = {
+    "8debf19ed580cba6593494f3c0241b6ed400509216929d2a86ad41d381f24981",
+};
+static_assert(std::size(kEarlier) == kNumber - 1);
+
 }  // namespace
 
 std::string contract_text() { return kContract; }
+
+std::string contract_name(const std::string& hash) {
+  if (hash == contract_hash()) return "contract " + std::to_string(kNumber);
+  const auto at = std::find(std::begin(kEarlier), std::end(kEarlier), hash);
+  if (at == std::end(kEarlier)) return "an unknown contract";
+  return "contract " + std::to_string(at - std::begin(kEarlier) + 1);
+}
 
 std::string contract_hash() {
   static const std::string hash = sha256_hex(kContract);

@@ -1,5 +1,5 @@
 // Matrix products: cuts the outputs into tasks of about equal work and runs them on the pool. A
-// task owns its outputs and computes each one's whole chain, so how the outputs are cut never shows
+// task owns its outputs and computes each one's whole sum, so how the outputs are cut never shows
 // in the result.
 #include <algorithm>
 #include <type_traits>
@@ -89,9 +89,9 @@ Blocks blocks_of(const FetchList& list, int64_t i, int64_t parts) {
   return blocks;
 }
 
-// Rows of W that backward_input packs at a time for so many of its columns: whole panels.
+// Rows of W that backward_input packs at a time for so many of its columns: whole leaves.
 int64_t depth_limit(int64_t columns) {
-  return std::clamp<int64_t>(kCacheFloats / columns / kPanelColumns * kPanelColumns, 128, 1024);
+  return std::clamp<int64_t>(kCacheFloats / columns / kLeaf * kLeaf, kLeaf, 4 * kLeaf);
 }
 
 // Forward product of each group: y rows = x rows W^T.
@@ -232,9 +232,8 @@ void unpack(const PackedMatrix::Impl& w, int64_t k, int64_t depth, int64_t colum
   }
 }
 
-// dx rows = (accumulate ? dx : 0) + dy rows W. The reduction runs over `out` ascending, in blocks
-// whose partial chains are stored and continued. A task unpacks a block of W for all its columns at
-// once, so that W is read in long pieces.
+// dx rows = (accumulate ? dx : 0) + dy rows W: the leaves of `out` are added in ascending order. A
+// task unpacks some leaves of W for all its columns at once, so that W is read in long pieces.
 void backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
                     std::span<const PackedMatrix* const> weights, float* dx, int64_t lddx,
                     bool accumulate) {
@@ -256,10 +255,6 @@ void backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offs
         std::min(ceil_div(out, kPanelColumns) * kPanelColumns, depth_limit(panels * kPanelColumns));
     const int64_t panel_size = block * kPanelColumns;
     float* packed = thread_scratch(Slot::kPanel, panels * panel_size);
-    // A chain of several blocks that is added to dx in the end is built beside it.
-    const bool beside = accumulate && out > block;
-    const int64_t ld = beside ? panels * kPanelColumns : lddx;
-    float* c = beside ? thread_scratch(Slot::kOperator, t.rows * ld) : dx + row * lddx + t.column;
     for (int64_t k = 0; k < out; k += block) {
       const int64_t depth = std::min(block, out - k);
       for (int64_t p = 0; p < panels; ++p) {
@@ -272,21 +267,14 @@ void backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offs
                     .lda = lddy,
                     .b = packed,
                     .panel = panel_size,
-                    .c = c,
-                    .ldc = ld,
+                    .c = dx + row * lddx + t.column,
+                    .ldc = lddx,
                     .m = t.rows,
                     .k = depth,
                     .columns = t.columns,
-                    .accumulate = k > 0                   ? Accumulate::kContinue
-                                  : accumulate && !beside ? Accumulate::kAdd
-                                                          : Accumulate::kStart};
+                    .accumulate = k > 0 || accumulate ? Accumulate::kAdd : Accumulate::kStart};
       args.a = spread_rows(dy + row * lddy + k, &args.lda, t.rows, depth, t.columns);
       isa.gemm(args);
-    }
-    if (!beside) return;
-    for (int64_t i = 0; i < t.rows; ++i) {
-      float* to = dx + (row + i) * lddx + t.column;
-      isa.add(to, c + i * ld, to, t.columns);
     }
   });
 }

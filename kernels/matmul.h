@@ -48,8 +48,8 @@ struct FetchList {
   int64_t floats = 0;
 };
 
-// y [m, out] = x [m, in] W^T (+ bias [out]): one FMA chain per output over ascending k from 0; the
-// bias is added last.
+// y [m, out] = x [m, in] W^T (+ bias [out]). An output is a sum of leaves of 256 k, each one FMA
+// chain over ascending k from 0, added in ascending order; the bias is added last.
 void linear(const float* x, int64_t ldx, const PackedMatrix& w, const float* bias, float* y,
             int64_t ldy, int64_t m, const FetchList& fetch = {});
 

@@ -245,8 +245,11 @@ TrainingCheckpoint read_checkpoint(const fs::path& folder, int64_t named) {
          "resume with the build that wrote the run");
   }
   if (contract != kernels::contract_hash()) {
-    fail(folder.string() + " was written under numeric contract " + contract + ", this build has " +
-             kernels::contract_hash(),
+    const auto named = [](const std::string& hash) {
+      return kernels::contract_name(hash) + " (" + hash.substr(0, 16) + ")";
+    };
+    fail(folder.string() + " was written under numeric " + named(contract) + ", this build has " +
+             named(kernels::contract_hash()) + ": it would go on with other bits",
          "resume with the build that wrote the run, or start a new run from this checkpoint: set "
          "model to it");
   }

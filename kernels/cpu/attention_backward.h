@@ -31,6 +31,7 @@ ZEROTH_INLINE void product(const float* a, int64_t lda, const float* b, int64_t 
          .c = c + column,
          .ldc = ldc,
          .k = k,
+         .leaf = k > 0 ? k : 1,
          .columns = columns - column < kPanelColumns ? columns - column : kPanelColumns,
          .bias = nullptr,
          .accumulate = accumulate},

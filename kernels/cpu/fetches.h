@@ -58,7 +58,7 @@ ZEROTH_INLINE uintptr_t take_block(Blocks& blocks) {
 // step() for values of k beside the fetches, in blocks of kRowTile of them; returns how many are
 // left.
 template <bool kFar, bool kBlocks, class Step>
-ZEROTH_INLINE int64_t step_and_fetch(const Fetches& f, int64_t k, const Step& step) {
+ZEROTH_INLINE int64_t step_and_fetch(Fetches& f, int64_t k, const Step& step) {
   uintptr_t near = f.near, far = f.far;
   for (; k >= kRowTile; k -= kRowTile, near += static_cast<uintptr_t>(f.near_block)) {
     uintptr_t line = near, block[Blocks::kBeside];
@@ -82,12 +82,14 @@ ZEROTH_INLINE int64_t step_and_fetch(const Fetches& f, int64_t k, const Step& st
       step();
     }
   }
+  f.near = near;
+  if constexpr (kFar) f.far = far + static_cast<uintptr_t>(k * f.far_k);
   return k;
 }
 
-// step() for every k of a tile.
+// step() for every k of a leaf; the fetches go on with the next one.
 template <class Step>
-ZEROTH_INLINE void for_each_k(const Fetches& f, int64_t k, const Step& step) {
+ZEROTH_INLINE void for_each_k(Fetches& f, int64_t k, const Step& step) {
   const bool blocks = f.blocks && f.blocks->left >= k / kRowTile * Blocks::kBeside;
   if (f.far && blocks) {
     k = step_and_fetch<true, true>(f, k, step);

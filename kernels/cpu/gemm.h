@@ -101,6 +101,7 @@ void gemm_of(const GemmArgs& g) {
             .c = g.c,
             .ldc = g.ldc,
             .k = g.k,
+            .leaf = kLeaf,
             .columns = g.columns,
             .bias = g.bias,
             .accumulate = g.accumulate};

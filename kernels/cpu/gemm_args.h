@@ -12,11 +12,15 @@ inline constexpr int kPanelColumns = 32;
 inline constexpr int kRowTile = 12;                          // rows of a register tile (at most)
 inline constexpr int64_t kLineBytes = 64, kLineFloats = 16;  // of a cache line
 
-// How gemm() treats what is in C.
+// Values of k in a leaf of a product's sum: a chain of its own from +0. Leaves are added in ascending
+// order.
+inline constexpr int64_t kLeaf = 256;
+
+// How a product treats what is in C.
 enum class Accumulate {
-  kStart,     // the chain starts at +0
-  kContinue,  // the chain starts at C: a later part of the same reduction
-  kAdd        // the chain starts at +0 and its end is added to C
+  kStart,     // it is overwritten
+  kContinue,  // the first chain starts at C: a later part of the same leaf
+  kAdd        // the leaves are added to C
 };
 
 // Memory that is fetched into the second-level cache while tiles are computed: `count` strips of

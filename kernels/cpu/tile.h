@@ -1,6 +1,7 @@
 // The register tile of the matrix product: some rows of C x some vectors of its columns, each
-// element one chain of fused multiply-adds in ascending k. How many rows and columns share a tile
-// changes which elements are computed beside each other, never a chain.
+// element a sum of leaves: one chain of fused multiply-adds in ascending k each, added in ascending
+// order. How many rows and columns share a tile changes which elements are computed beside each
+// other, never a chain.
 #pragma once
 
 #include "kernels/cpu/fetches.h"
@@ -24,7 +25,7 @@ struct Tile {
   int64_t b_k, b_panel;  // distance between k, and between 32-column panels
   float* c;
   int64_t ldc;
-  int64_t k;
+  int64_t k, leaf;  // values of k, and how many of them a chain has
   int64_t columns;  // of C from here on: may be more or fewer than the tile has
   const float* bias;
   Accumulate accumulate;
@@ -75,10 +76,6 @@ __attribute__((noinline)) void tile(const Tile<B>& t) {
   const auto c = [&](int r, int v) ZEROTH_INLINED { return t.c + r * t.ldc + v * kLanes; };
   const auto mask = [&](int v) ZEROTH_INLINED { return columns_mask(t.columns, v * kLanes); };
 
-  outputs([&](auto r, auto v) ZEROTH_INLINED { acc[r][v] = splat(0.0f); });
-  if (t.accumulate == Accumulate::kContinue) {
-    outputs([&](auto r, auto v) ZEROTH_INLINED { acc[r][v] = load_masked(c(r, v), mask(v)); });
-  }
   unrolled<kRows>([&](auto r) ZEROTH_INLINED {
     __builtin_prefetch(c(r, 0), 1);
     if (kVecs > 1) __builtin_prefetch(c(r, 1), 1);
@@ -87,7 +84,7 @@ __attribute__((noinline)) void tile(const Tile<B>& t) {
   RowsOfA<kRows, kByColumns> a(t.a, t.lda);
   const B* b = t.b;
   const int64_t b_k = t.b_k, b_panel = t.b_panel;
-  for_each_k(t.fetches, t.k, [&]() ZEROTH_INLINED {
+  const auto step = [&]() ZEROTH_INLINED {
     Vec bv[kVecs];
     unrolled<kVecs>([&](auto v)
                         ZEROTH_INLINED { bv[v] = load(b + (v / 2) * b_panel + (v % 2) * kLanes); });
@@ -97,22 +94,40 @@ __attribute__((noinline)) void tile(const Tile<B>& t) {
     });
     a.next();
     b += b_k;
-  });
+  };
+  const auto store_outputs = [&]() ZEROTH_INLINED {
+    if (t.columns >= kVecs * kLanes) {  // masked stores are slower even when the mask is full
+      outputs([&](auto r, auto v) ZEROTH_INLINED { store(c(r, v), acc[r][v]); });
+    } else {
+      outputs([&](auto r, auto v) ZEROTH_INLINED { store_masked(c(r, v), acc[r][v], mask(v)); });
+    }
+  };
 
-  if (t.accumulate == Accumulate::kAdd) {
-    outputs([&](auto r, auto v)
-                ZEROTH_INLINED { acc[r][v] = add(load_masked(c(r, v), mask(v)), acc[r][v]); });
+  // C holds the sum of the leaves so far: registers are for one leaf only.
+  Fetches fetches = t.fetches;
+  Accumulate mode = t.accumulate;
+  for (int64_t left = t.k;;) {
+    outputs([&](auto r, auto v) ZEROTH_INLINED { acc[r][v] = splat(0.0f); });
+    if (mode == Accumulate::kContinue) {
+      outputs([&](auto r, auto v) ZEROTH_INLINED { acc[r][v] = load_masked(c(r, v), mask(v)); });
+    }
+    for_each_k(fetches, left < t.leaf ? left : t.leaf, step);
+    if (mode == Accumulate::kAdd) {
+      outputs([&](auto r, auto v)
+                  ZEROTH_INLINED { acc[r][v] = add(load_masked(c(r, v), mask(v)), acc[r][v]); });
+    }
+    left -= t.leaf;
+    if (left <= 0) break;
+    store_outputs();
+    mode = Accumulate::kAdd;
   }
+
   if (t.bias) {
     outputs([&](auto r, auto v) ZEROTH_INLINED {
       acc[r][v] = add(acc[r][v], load_masked(t.bias + v * kLanes, mask(v)));
     });
   }
-  if (t.columns >= kVecs * kLanes) {  // masked stores are slower even when the mask is full
-    outputs([&](auto r, auto v) ZEROTH_INLINED { store(c(r, v), acc[r][v]); });
-  } else {
-    outputs([&](auto r, auto v) ZEROTH_INLINED { store_masked(c(r, v), acc[r][v], mask(v)); });
-  }
+  store_outputs();
 }
 
 }  // namespace zeroth::kernels::ZEROTH_VEC_NAMESPACE

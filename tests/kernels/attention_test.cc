@@ -10,7 +10,8 @@ struct Case {
 };
 constexpr Case kCases[] = {{1, 1, 4, 4, 1, 0},     {6, 2, 32, 32, 40, 0}, {4, 4, 24, 16, 50, 0},
                            {16, 1, 16, 16, 20, 0}, {2, 1, 8, 40, 70, 0},  {3, 3, 48, 32, 33, 0},
-                           {4, 2, 16, 16, 90, 13}, {5, 1, 10, 6, 35, 32}};
+                           {4, 2, 16, 16, 90, 13}, {5, 1, 10, 6, 35, 32}, {4, 2, 8, 24, 530, 0},
+                           {3, 1, 8, 16, 560, 270}};
 
 // One sequence in a cache whose pages are scattered by `stream`; unused tokens hold NaN unless
 // `clean`.
@@ -106,6 +107,39 @@ TEST_CASE("decoding token by token gives the bits of one pass over the sequence"
     scene.write(t, t + 1);
     CHECK(same_bits(scene.run(std::span(&t, 1)),
                     std::span(whole).subspan(t * scene.width(), scene.width())));
+  }
+}
+
+TEST_CASE("values are summed in leaves of 256 positions, each a chain, added in ascending order") {
+  for (const Case& c : {Case{1, 1, 8, 16, 256, 0},
+                        {2, 1, 8, 24, 700, 0},
+                        {3, 1, 8, 16, 700, 300},
+                        {16, 1, 8, 100, 520, 0},
+                        {4, 2, 8, 6, 1100, 257}}) {
+    CAPTURE(c.length);
+    CAPTURE(c.window);
+    Scene scene(c, 1);
+    scene.q.assign(scene.q.size(), 0.0f);  // every visible position weighs exp(0) = 1
+    Values expected;
+    for (int t = 0; t < c.length; ++t) {
+      const int first = c.window > 0 ? std::max(0, t - c.window + 1) : 0;
+      const float inverse = 1.0f / static_cast<float>(t - first + 1);
+      for (int64_t column = 0; column < scene.width(); ++column) {
+        const int64_t head = column / c.v_dim / (c.heads / c.kv_heads);
+        float sum = 0;
+        for (int begin = first; begin <= t;) {
+          const int end = std::min(t, begin | 255);
+          float leaf = 0;
+          for (int p = begin; p <= end; ++p) {
+            leaf += scene.v[(int64_t{p} * c.kv_heads + head) * c.v_dim + column % c.v_dim];
+          }
+          sum = begin == first ? leaf : sum + leaf;
+          begin = end + 1;
+        }
+        expected.push_back(sum * inverse);
+      }
+    }
+    CHECK(same_bits(everywhere([&] { return scene.run(scene.all()); }), expected));
   }
 }
 

@@ -19,6 +19,11 @@ TEST_CASE("docs/numerics.md quotes the contract word for word") {
 TEST_CASE("the hash is that of the text") {
   CHECK(contract_hash() == sha256_hex(contract_text()));
   CHECK(contract_hash().size() == 64);
+  const std::string first = contract_text().substr(0, contract_text().find('\n'));
+  CHECK(first == "zeroth numeric " + contract_name(contract_hash()));
+  CHECK(contract_name("8debf19ed580cba6593494f3c0241b6ed400509216929d2a86ad41d381f24981") ==
+        "contract 1");
+  CHECK(contract_name("x") == "an unknown contract");
 }
 
 TEST_CASE("instruction sets: known names only, the portable one always") {

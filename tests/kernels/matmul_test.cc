@@ -1,3 +1,4 @@
+#include <array>
 #include <bit>
 #include <memory>
 
@@ -55,17 +56,72 @@ TEST_CASE("linear equals the reference and has the same bits everywhere") {
   }
 }
 
-TEST_CASE("linear is one chain of fused multiply-adds in ascending order") {
-  const int64_t m = 3, out = 41, in = 77;
-  const Values x = random_values(m * in, 1), w = random_values(out * in, 2);
-  Values expected(m * out);
-  for (int64_t i = 0; i < m; ++i)
-    for (int64_t j = 0; j < out; ++j) {
-      float sum = 0;
-      for (int64_t k = 0; k < in; ++k) sum = std::fma(x[i * in + k], w[j * in + k], sum);
-      expected[i * out + j] = sum;
+// The sum of a[k] * b[k] for n values of k, some apart, as every product has it: leaves of 256, each
+// a chain, added in ascending order, to what `start` holds if it is there.
+float sum_of_leaves(const float* a, int64_t a_k, const float* b, int64_t b_k, int64_t n,
+                    const float* start = nullptr) {
+  float sum = start ? *start : 0;
+  for (int64_t begin = 0; begin < n; begin += 256) {
+    float leaf = 0;
+    for (int64_t k = begin; k < std::min(n, begin + 256); ++k) {
+      leaf = std::fma(a[k * a_k], b[k * b_k], leaf);
     }
-  CHECK(same_bits(run_linear(x, packed(w, out, in), {}, m), expected));
+    sum = begin == 0 && !start ? leaf : sum + leaf;
+  }
+  return sum;
+}
+
+TEST_CASE("linear is a sum of leaves: chains of 256 fused multiply-adds, in ascending order") {
+  for (const int64_t in : {77, 255, 256, 257, 512, 700, 1300}) {
+    CAPTURE(in);
+    for (const int64_t m : {1, 3, 5, 8, 30}) {
+      const int64_t out = 141;
+      const Values x = random_values(m * in, 1), w = random_values(out * in, 2),
+                   bias = random_values(out, 3);
+      Values expected(m * out);
+      for (int64_t i = 0; i < m; ++i)
+        for (int64_t j = 0; j < out; ++j)
+          expected[i * out + j] = sum_of_leaves(&x[i * in], 1, &w[j * in], 1, in) + bias[j];
+      CHECK(same_bits(everywhere([&] { return run_linear(x, packed(w, out, in), bias, m); }),
+                      expected));
+    }
+  }
+}
+
+TEST_CASE(
+    "gradients are sums of leaves too: of outputs for the input's, of rows for the weight's") {
+  for (const auto& [m, out, in] :
+       {std::array<int64_t, 3>{3, 700, 40}, {20, 1300, 70}, {600, 33, 20}, {257, 256, 33}}) {
+    CAPTURE(m);
+    CAPTURE(out);
+    const Values x = random_values(m * in, 1), w = random_values(out * in, 2),
+                 dy = random_values(m * out, 3), start = random_values(m * in + out * in, 4);
+    for (const bool accumulate : {false, true}) {
+      Values expected(m * in);
+      for (int64_t i = 0; i < m; ++i)
+        for (int64_t j = 0; j < in; ++j)
+          expected[i * in + j] = sum_of_leaves(&dy[i * out], 1, &w[j], in, out,
+                                               accumulate ? &start[i * in + j] : nullptr);
+      CHECK(same_bits(everywhere([&] {
+                        Values dx(start.begin(), start.begin() + m * in);
+                        linear_backward_input(dy.data(), out, packed(w, out, in), dx.data(), in, m,
+                                              accumulate);
+                        return dx;
+                      }),
+                      expected));
+    }
+    Values expected(out * in);
+    for (int64_t i = 0; i < out; ++i)
+      for (int64_t j = 0; j < in; ++j)
+        expected[i * in + j] = sum_of_leaves(&dy[i], out, &x[j], in, m, &start[i * in + j]);
+    CHECK(same_bits(everywhere([&] {
+                      Values dw(start.begin(), start.begin() + out * in);
+                      linear_backward_weight(dy.data(), out, x.data(), in, dw.data(), in, nullptr,
+                                             m, out, in);
+                      return dw;
+                    }),
+                    expected));
+  }
 }
 
 TEST_CASE("a row of linear does not depend on the other rows") {
@@ -254,7 +310,7 @@ TEST_CASE("a packed matrix tells its element and takes half the memory as bfloat
   CHECK(same_bits(run_linear(w, p, {}, 40), run_linear(w, packed(w, 40, 7), {}, 40)));
 }
 
-TEST_CASE("the gradient of the input is one chain over the outputs, by the bits that are packed") {
+TEST_CASE("the gradient of the input is a sum of leaves of outputs, by the bits that are packed") {
   struct Shape {
     int64_t out, in;
   };
@@ -271,10 +327,8 @@ TEST_CASE("the gradient of the input is one chain over the outputs, by the bits 
           Values expected(m * s.in);
           for (int64_t i = 0; i < m; ++i)
             for (int64_t j = 0; j < s.in; ++j) {
-              float sum = 0;
-              for (int64_t k = 0; k < s.out; ++k)
-                sum = std::fma(dy[i * s.out + k], published[k * s.in + j], sum);
-              expected[i * s.in + j] = accumulate ? start[i * s.in + j] + sum : sum;
+              expected[i * s.in + j] = sum_of_leaves(&dy[i * s.out], 1, &published[j], s.in, s.out,
+                                                     accumulate ? &start[i * s.in + j] : nullptr);
             }
           CHECK(same_bits(everywhere([&] {
                             Values dx = start;

@@ -178,6 +178,15 @@ TEST_CASE("another numeric contract or another shape is refused with both named"
   json["numeric_contract"] = "0123456789abcdef";
   write_file_atomic(state, json.dump());
   CHECK_THROWS_WITH_AS(newest_checkpoint(run.path()), doctest::Contains("0123456789abcdef"), Error);
+  json["numeric_contract"] = "8debf19ed580cba6593494f3c0241b6ed400509216929d2a86ad41d381f24981";
+  write_file_atomic(state, json.dump());
+  CHECK_THROWS_WITH_AS(
+      newest_checkpoint(run.path()),
+      doctest::Contains("written under numeric contract 1 (8debf19ed580cba6), this "
+                        "build has contract 2"),
+      Error);
+  // Its weights load as ever.
+  CHECK(Policy::load(run.path() / "checkpoints" / "step-1")->parameters().values().size() > 0);
   write_file_atomic(state, text);
 
   const auto checkpoint = newest_checkpoint(run.path());
