@@ -9,6 +9,7 @@
 // the distance between rows in floats.
 #pragma once
 
+#include "kernels/assemble.h"
 #include "kernels/attention.h"
 #include "kernels/isa.h"
 #include "kernels/matmul.h"

@@ -1,9 +1,7 @@
 // Standard attention: grouped queries, optional biases, query/key norms and clipping.
 #include <algorithm>
 #include <array>
-#include <cstring>
 
-#include "core/parallel.h"
 #include "policy/decoder.h"
 
 namespace zeroth {
@@ -31,27 +29,6 @@ std::array<NormedPart, 2> normed_parts(const PolicyConfig& c) {
   const Widths w(c);
   if (c.qk_norm == QkNorm::kWholeWidth) return {{{0, w.q, 1, 0}, {w.q, w.kv, 1, 1}}};
   return {{{0, c.head_dim, c.heads, 0}, {w.q, c.head_dim, c.kv_heads, c.heads}}};
-}
-
-void clamp_rows(float* x, int64_t ld, int64_t m, int64_t width, float bound) {
-  parallel_for(m, 64, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      for (float* v = x + i * ld; v < x + i * ld + width; ++v) *v = std::clamp(*v, -bound, bound);
-    }
-  });
-}
-
-// Clipped values pass no gradient.
-void clamp_rows_backward(const float* clamped, int64_t ld, float* dx, int64_t lddx, int64_t m,
-                         int64_t width, float bound) {
-  parallel_for(m, 64, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      for (int64_t j = 0; j < width; ++j) {
-        const float v = clamped[i * ld + j];
-        if (v <= -bound || v >= bound) dx[i * lddx + j] = 0;
-      }
-    }
-  });
 }
 
 // Queries and keys of all rows as attention sees them, except for rotation: normed and clipped into
@@ -122,12 +99,6 @@ FetchList pages_seen(const Pass& pass, int layer, const Rows& rows) {
   return {pieces, cache.k_page()};
 }
 
-void zero_rows(float* x, int64_t ld, int64_t m, int64_t width) {
-  parallel_for(m, 256, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) std::memset(x + i * ld, 0, width * sizeof(float));
-  });
-}
-
 }  // namespace
 
 AttentionRows attention_rows(const Pass& pass, int layer, const Rows& rows) {
@@ -167,13 +138,7 @@ void attend_backward(const Pass& pass, int layer, const float* q, int64_t ldq, L
   KvPages dcache = cache;
   dcache.k = s.dcache_k.get(pass.cache.pages() * cache.k_page());
   dcache.v = s.dcache_v.get(pass.cache.pages() * cache.v_page());
-  const std::vector<int32_t>& pages = s.pages;
-  parallel_for(static_cast<int64_t>(pages.size()), 16, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      std::memset(dcache.k + pages[i] * cache.k_page(), 0, cache.k_page() * sizeof(float));
-      std::memset(dcache.v + pages[i] * cache.v_page(), 0, cache.v_page() * sizeof(float));
-    }
-  });
+  zero_pages(dcache, s.pages);
   if (c.chunk_len > 0) {
     s.chunks.backward(c, cache, attention_rows(pass, layer, pass.all()), pass.rope.cos.data(),
                       pass.rope.sin.data(), q, ldq, state.attention.data(), state.lse.data(),

@@ -1,36 +1,11 @@
 #include "policy/dual_chunk.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <map>
 
-#include "core/parallel.h"
-
 namespace zeroth {
-namespace {
 
 using namespace kernels;
-
-// Own arithmetic, because the C library's last bits differ between processors.
-double exp_of(double x) {  // x <= 0
-  if (x < -700) return 0;
-  constexpr double kLn2High = 0x1.62e42fefa38p-1, kLn2Low = 0x1.ef35793c7673p-45;
-  const double n = std::nearbyint(x / (kLn2High + kLn2Low));
-  const double r = (x - n * kLn2High) - n * kLn2Low;
-  double sum = 1;
-  for (int k = 13; k >= 1; --k) sum = 1 + sum * (r / k);
-  return std::ldexp(sum, static_cast<int>(n));
-}
-
-double log_of(double x) {  // 1 <= x <= 3: 2 atanh((x - 1) / (x + 1))
-  const double t = (x - 1) / (x + 1), t2 = t * t;
-  double sum = 0;
-  for (int k = 57; k >= 1; k -= 2) sum = sum * t2 + 1.0 / k;
-  return 2 * t * sum;
-}
-
-}  // namespace
 
 std::span<const int32_t> DualChunks::own_positions(const PolicyConfig& config,
                                                    std::span<const int32_t> positions) {
@@ -84,11 +59,7 @@ void DualChunks::gather_queries(const PolicyConfig& config, const Part& part, co
   const auto n = static_cast<int64_t>(part.row.size());
   const int64_t width = int64_t{config.heads} * config.head_dim;
   float* to = q_.get(n * width);
-  parallel_for(n, 64, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      std::memcpy(to + i * width, q + part.row[i] * ldq, width * sizeof(float));
-    }
-  });
+  take_rows(q, ldq, part.row, to, width, width);
   rope(to, width, config.head_dim, part.delta.data(), cos, sin, n, config.heads, config.head_dim,
        config.rope.interleaved, false);
 }
@@ -109,21 +80,7 @@ void DualChunks::forward(const PolicyConfig& config, const KvPages& cache,
     float* part_lse = lse_[region].get(n * heads);
     kernels::attention(q_.data(), heads * config.head_dim, cache, part.view(), scale, config.heads,
                        part_out, width, part_lse);
-    // A part's share of the softmax is exp(its log-sum-exp - the common one).
-    parallel_for(n * heads, 64, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t row = part.row[i / heads], head = i % heads;
-        float& total = lse[row * heads + head];
-        const double a = total, b = part_lse[i], largest = std::max(a, b);
-        const double common = largest + log_of(exp_of(a - largest) + exp_of(b - largest));
-        const auto keep = static_cast<float>(exp_of(a - common));
-        const auto take = static_cast<float>(exp_of(b - common));
-        float* y = out + row * width + head * dim;
-        const float* x = part_out + i * dim;
-        for (int64_t j = 0; j < dim; ++j) y[j] = keep * y[j] + take * x[j];
-        total = static_cast<float>(common);
-      }
-    });
+    merge_attention(part_out, part_lse, part.row, heads, dim, out, lse);
   }
 }
 
@@ -148,24 +105,14 @@ void DualChunks::backward(const PolicyConfig& config, const KvPages& cache,
     float* part_lse = lse_[region].get(n * heads);
     float* part_dout = dout_.get(n * width);
     float* part_dq = dq_.get(n * q_width);
-    parallel_for(n, 64, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t row = part.row[i];
-        std::memcpy(part_out + i * width, out + row * width, width * sizeof(float));
-        std::memcpy(part_dout + i * width, dout + row * width, width * sizeof(float));
-        std::memcpy(part_lse + i * heads, lse + row * heads, heads * sizeof(float));
-      }
-    });
+    take_rows(out, width, part.row, part_out, width, width);
+    take_rows(dout, width, part.row, part_dout, width, width);
+    take_rows(lse, heads, part.row, part_lse, heads, heads);
     attention_backward(q_.data(), q_width, cache, part.view(), scale, config.heads, part_out, width,
                        part_lse, part_dout, width, part_dq, q_width, dcache);
     rope(part_dq, q_width, config.head_dim, part.delta.data(), cos, sin, n, config.heads,
          config.head_dim, config.rope.interleaved, true);
-    parallel_for(n, 64, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        float* to = dq + part.row[i] * lddq;
-        for (int64_t j = 0; j < q_width; ++j) to[j] += part_dq[i * q_width + j];
-      }
-    });
+    add_to_rows(part_dq, q_width, part.row, dq, lddq, q_width);
   }
 }
 

@@ -48,12 +48,7 @@ kernels::KvPages KvCache::layer(int layer) const {
 }
 
 void KvCache::copy_page(int32_t from, int32_t to) {
-  for (int l = 0; l < impl_->layers; ++l) {
-    const kernels::KvPages pages = layer(l);
-    const int64_t k = pages.k_page(), v = pages.v_page();
-    std::memcpy(pages.k + to * k, pages.k + from * k, k * sizeof(float));
-    std::memcpy(pages.v + to * v, pages.v + from * v, v * sizeof(float));
-  }
+  for (int l = 0; l < impl_->layers; ++l) kernels::copy_page(layer(l), from, to);
 }
 
 // Slots that were never written are multiplied by zero weights, which must not meet a NaN pattern.

@@ -1,9 +1,6 @@
 // Multi-head latent attention (DeepSeek-V2, section 2.1), expanded form: keys and values of every
 // head are made from the latent before they go to the cache, so that attention itself is the
 // standard operator.
-#include <cstring>
-
-#include "core/parallel.h"
 #include "policy/decoder.h"
 
 namespace zeroth {
@@ -27,47 +24,13 @@ struct Widths {
         q_all(heads * k),
         kv_up(heads * (nope + v)),
         kv_in(kv_rank + rope) {}
+  LatentHeads parts() const { return {heads, nope, rope, v}; }
 };
 
 void rotate(const Pass& pass, float* x, int64_t ld, int64_t stride, int heads, bool inverse) {
   const PolicyConfig& c = pass.config;
   rope(x, ld, stride, pass.batch.positions.data(), pass.rope.cos.data(), pass.rope.sin.data(),
        pass.rows, heads, c.latent.rope_dim, c.rope.interleaved, inverse);
-}
-
-// k [m, heads, nope | rope] and v [m, heads, v] from kv [m, heads, nope | v] and the shared rotated
-// part.
-void expand(const Widths& w, const float* kv, const float* rope_part, int64_t ld, float* k,
-            float* v, int64_t m) {
-  parallel_for(m, 32, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      for (int64_t h = 0; h < w.heads; ++h) {
-        const float* from = kv + i * w.kv_up + h * (w.nope + w.v);
-        float* key = k + (i * w.heads + h) * w.k;
-        std::memcpy(key, from, w.nope * sizeof(float));
-        std::memcpy(key + w.nope, rope_part + i * ld, w.rope * sizeof(float));
-        std::memcpy(v + (i * w.heads + h) * w.v, from + w.nope, w.v * sizeof(float));
-      }
-    }
-  });
-}
-
-// The transpose of expand: drope is summed over heads in ascending order.
-void collapse(const Widths& w, const float* dk, const float* dv, float* dkv, float* drope,
-              int64_t ld, int64_t m) {
-  parallel_for(m, 32, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      float* shared = drope + i * ld;
-      std::memset(shared, 0, w.rope * sizeof(float));
-      for (int64_t h = 0; h < w.heads; ++h) {
-        float* to = dkv + i * w.kv_up + h * (w.nope + w.v);
-        const float* key = dk + (i * w.heads + h) * w.k;
-        std::memcpy(to, key, w.nope * sizeof(float));
-        std::memcpy(to + w.nope, dv + (i * w.heads + h) * w.v, w.v * sizeof(float));
-        for (int64_t j = 0; j < w.rope; ++j) shared[j] += key[w.nope + j];
-      }
-    }
-  });
 }
 
 // Keys and values of every head into the cache, from the rotated latent [m, kv_in] and its norm.
@@ -79,7 +42,7 @@ void write_keys(const Pass& pass, int layer, const float* latent, const float* l
   float* k = s.k.get(m * w.q_all);
   float* v = s.v.get(m * w.heads * w.v);
   pass.model.layers[layer].kv_up(latent_normed, w.kv_rank, kv, w.kv_up, m);
-  expand(w, kv, latent + w.kv_rank, w.kv_in, k, v, m);
+  expand_latent(w.parts(), kv, latent + w.kv_rank, w.kv_in, k, v, m);
   kv_write(pass.cache.layer(layer), pass.batch.writes, k, w.q_all, v, w.heads * w.v);
 }
 
@@ -146,7 +109,7 @@ void latent_attention_backward(const Pass& pass, int layer, const float* normed,
   // Keys and values.
   float* dkv = s.dkv.get(m * w.kv_up);
   float* dlatent = s.dlatent.get(m * w.kv_in);
-  collapse(w, dk, dv, dkv, dlatent + w.kv_rank, w.kv_in, m);
+  collapse_latent(w.parts(), dk, dv, dkv, dlatent + w.kv_rank, w.kv_in, m);
   rotate(pass, dlatent + w.kv_rank, w.kv_in, w.rope, 1, true);
   const float* latent = state.kv_latent.data();
   float* latent_normed = s.latent.get(m * w.kv_rank);

@@ -1,7 +1,6 @@
 // Mixture of experts: router, chosen experts, shared experts.
 #include <algorithm>
 
-#include "core/parallel.h"
 #include "policy/decoder.h"
 
 namespace zeroth {
@@ -63,29 +62,6 @@ void shared_forward(const Pass& pass, int layer, const float* normed, LayerState
     mlp_out = scaled;
   }
   add(out, mlp_out, out, m * c.width);
-}
-
-// dlogits += gradient of sum_e aux[e] * share_e, where the share of an expert is its softmax
-// probability, or its sigmoid score over the sum of all.
-void balance_backward(const RouterConfig& router, const float* scores, const float* aux,
-                      float* dlogits, int64_t m) {
-  const int64_t n = router.experts;
-  parallel_for(m, 64, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const float* score = scores + i * n;
-      float sum = 0, mean = 0;
-      for (int64_t e = 0; e < n; ++e) {
-        sum += score[e];
-        mean += aux[e] * score[e];
-      }
-      if (!router.sigmoid) sum = 1;
-      mean /= sum;
-      for (int64_t e = 0; e < n; ++e) {
-        const float slope = router.sigmoid ? (1 - score[e]) / sum : 1;
-        dlogits[i * n + e] += (aux[e] - mean) * score[e] * slope;
-      }
-    }
-  });
 }
 
 // Where parts begin among the choices sorted by expert, which are in the order of their rows within
