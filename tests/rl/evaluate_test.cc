@@ -4,9 +4,12 @@
 #include <doctest/doctest.h>
 
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "model/formats/gguf_model.h"
+#include "rl/trainer.h"
+#include "rollout/local_sampler.h"
 #include "rollout/scripted_sampler.h"
 #include "support.h"
 
@@ -86,4 +89,58 @@ TEST_CASE("a stop ends an evaluation between samples") {
   options.stop = &stop;
   CHECK_THROWS_AS(evaluate(sampler, *load_tokenizer(kTinyBase), Yes(), options), Error);
   CHECK(asked == 5);
+}
+
+TEST_CASE("a version is evaluated while the next ones train and are published") {
+  const auto tokenizer = load_tokenizer(kTinyBase);
+  const auto policy = tiny_policy();
+  EvalOptions options;
+  options.n = 8;
+  options.samples = 3;
+  options.sampling.max_tokens = 24;
+  // Every token and log-prob of an evaluation of what `sampler` has.
+  using Drawn = std::vector<std::pair<std::vector<TokenId>, std::vector<float>>>;
+  const auto evaluated = [&](Sampler& sampler) {
+    Drawn drawn;
+    EvalOptions own = options;
+    own.on_group = [&](const Group& group) {
+      for (const Sample& sample : group.samples) drawn.emplace_back(sample.tokens, sample.logprobs);
+    };
+    evaluate(sampler, *tokenizer, Yes(), own);
+    return drawn;
+  };
+  LocalSampler held(policy->weights(), tokenizer.get(), {});
+  const Drawn before = evaluated(held);
+  REQUIRE(before.size() == 24);
+
+  std::vector<Group> groups(2);
+  for (Group& group : groups) {
+    group.prompt_tokens = {65, 66, 67};
+    group.samples.resize(2);
+    for (size_t i = 0; i < 2; ++i) {
+      group.samples[i].tokens = {70, 71, static_cast<TokenId>(72 + i)};
+      group.samples[i].logprobs = {-5, -5, -5};
+      group.samples[i].advantage = i == 0 ? 1 : -1;
+    }
+  }
+  OptimizerConfig optimizer;
+  optimizer.lr = 1e-2;
+  Trainer trainer(*policy, nullptr, {}, {}, optimizer, 9, 1000, 24, 1);
+  std::atomic<bool> done{false};
+  std::atomic<int> evaluations{0}, wrong{0};
+  std::thread evaluator([&] {
+    while (!done || evaluations < 2) {
+      wrong += evaluated(held) != before;
+      ++evaluations;
+    }
+  });
+  int64_t step = 0;
+  for (; step < 8 || evaluations < 2; ++step) trainer.update(groups, step);
+  done = true;
+  evaluator.join();
+  CHECK(wrong == 0);
+  // It trained, and it can fail: what was published last draws other tokens.
+  CHECK(policy->weights()->version() > 0);
+  LocalSampler newest(policy->weights(), tokenizer.get(), {});
+  CHECK(evaluated(newest) != before);
 }
