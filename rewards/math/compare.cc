@@ -217,25 +217,12 @@ bool Comparer::scalars(Ref gold, Ref pred) {
 
 // Exact equality, or agreement of a decimal fraction to the asked number of decimals.
 bool Comparer::numbers(Ref gold, Ref pred) {
-  if (evaluator_.same_value(gold, pred)) return true;
+  if (same_value(evaluation_, gold, pred)) return true;
   auto decimal = [&](Ref ref) {
     return pool_.is_number(ref) && (pool_[ref].flag & kDecimalFlag) != 0;
   };
   if (!decimal(gold) && !decimal(pred)) return false;
-  return decimal_close(gold, pred);
-}
-
-bool Comparer::decimal_close(Ref a, Ref b) {
-  if (!pool_.is_constant(a) || !pool_.is_constant(b)) return false;
-  Rational ra, rb;
-  if (!evaluator_.scaled_rounding(a, options_.float_rounding, &ra) ||
-      !evaluator_.scaled_rounding(b, options_.float_rounding, &rb) || !(ra == rb)) {
-    return false;
-  }
-  // Tiny numbers round to few digits: then they must also agree to two percent.
-  auto x = evaluator_.approximate(a), y = evaluator_.approximate(b);
-  if (!x || !y) return false;
-  return std::fabs(*x - *y) <= 0.02 * std::max(std::fabs(*x), std::fabs(*y)) + 1e-300;
+  return same_decimals(evaluation_, gold, pred);
 }
 
 // 50% is 50 and 1/2; 30 degrees is 30 and pi/6.
@@ -250,7 +237,7 @@ bool Comparer::percent_or_degree(Ref gold, Ref pred, bool* decided) {
       return numbers(gold, pred) || (op == Op::kPercent && [&] {
                Ref scaled = pool_.div(g ? inner_gold : inner_pred, pool_.integer(100));
                Ref other = g ? pred : gold;
-               return pool_.is_number(other) && decimal_close(scaled, other);
+               return pool_.is_number(other) && same_decimals(evaluation_, scaled, other);
              }());
     return false;
   }
@@ -278,7 +265,7 @@ bool Comparer::ratios(Ref gold, Ref pred) {
   int n = pool_[gold].count;
   bool same = true;
   for (int i = 0; same && i < n; ++i) {
-    same = evaluator_.same_value(pool_.child(gold, i), pool_.child(pred, i));
+    same = same_value(evaluation_, pool_.child(gold, i), pool_.child(pred, i));
   }
   if (same) return true;
   for (int i = 0; i < n; ++i) {
@@ -290,7 +277,7 @@ bool Comparer::ratios(Ref gold, Ref pred) {
   for (int i = 1; i < n; ++i) {
     Ref left = pool_.mul(pool_.child(gold, i), pool_.child(pred, 0));
     Ref right = pool_.mul(pool_.child(pred, i), pool_.child(gold, 0));
-    if (!evaluator_.same_value(left, right)) return false;
+    if (!same_value(evaluation_, left, right)) return false;
   }
   return true;
 }

@@ -5,14 +5,15 @@
 #include <string>
 #include <vector>
 
-#include "rewards/math/evaluate.h"
+#include "rewards/math/evaluation.h"
+#include "rewards/math/same_value.h"
 
 namespace zeroth::math {
 
 class Comparer {
  public:
   Comparer(Pool& pool, const MathOptions& options)
-      : pool_(pool), options_(options), evaluator_(pool) {}
+      : pool_(pool), options_(options), evaluation_(pool, options.float_rounding) {}
 
   bool equivalent(Ref gold, Ref pred);
   // The same numbers, whatever the marks of unit and degree say: 60 radians is not 60 degrees.
@@ -20,7 +21,7 @@ class Comparer {
     return is_scalar(gold) && is_scalar(pred) && numbers(gold, pred);
   }
   // The comparison ran out of steps, so "no" means "not shown".
-  bool exhausted() const { return evaluator_.exhausted() || calls_ > kMaxCalls; }
+  bool exhausted() const { return evaluation_.exhausted() || calls_ > kMaxCalls; }
 
  private:
   static constexpr int kMaxCalls = 20'000;
@@ -30,7 +31,6 @@ class Comparer {
   bool compare_unwrapped(Ref gold, Ref pred, int depth);
   bool scalars(Ref gold, Ref pred);
   bool numbers(Ref gold, Ref pred);
-  bool decimal_close(Ref a, Ref b);
   bool percent_or_degree(Ref gold, Ref pred, bool* decided);
   bool bases(Ref gold, Ref pred);
   bool ratios(Ref gold, Ref pred);
@@ -78,7 +78,6 @@ class Comparer {
   bool equations(Ref gold, Ref pred);
   bool inequality_chains(Ref gold, Ref pred);
   bool solved_form(Ref relation) const;
-  bool inequality(Ref gold_difference, Ref pred_difference, bool either_sign);
   bool same_polynomial_zeros(Ref a, Ref b);
   bool is_assignment(Ref ref) const;
   bool only_names(Ref ref) const;
@@ -93,7 +92,7 @@ class Comparer {
 
   Pool& pool_;
   const MathOptions& options_;
-  Evaluator evaluator_;
+  Evaluation evaluation_;
   int calls_ = 0;
 };
 

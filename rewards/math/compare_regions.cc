@@ -123,9 +123,9 @@ Ref Comparer::relation_region(Ref left, char code, Ref right, int32_t variable) 
   if (pool_.contains(left, Op::kInfinity) || pool_.contains(right, Op::kInfinity)) {
     return pool_.make(Op::kSpecialSet, std::initializer_list<Ref>{}, pool_.intern("R"));
   }
-  if (!evaluator_.same_value(pool_.sub(at2, at1), slope))
+  if (!same_value(evaluation_, pool_.sub(at2, at1), slope))
     return quadratic_region(difference, code, variable);
-  auto sign = evaluator_.order(slope, pool_.integer(0));
+  auto sign = order(evaluation_, slope, pool_.integer(0));
   if (!sign || *sign == 0) return kNoRef;
   Ref root = pool_.neg(pool_.div(at0, slope));
   if (pool_.is(left, Op::kSymbol) && pool_[left].data == variable) root = right;
@@ -160,7 +160,7 @@ Ref Comparer::quadratic_region(Ref polynomial, char code, int32_t variable) {
   Ref b = pool_.sub(pool_.sub(at[1], at[0]), a), c = at[0];
   Ref x = pool_.make(Op::kSymbol, std::initializer_list<Ref>{}, variable);
   Ref model = pool_.add(pool_.add(pool_.mul(a, pool_.mul(x, x)), pool_.mul(b, x)), c);
-  if (!evaluator_.same_value(polynomial, model)) return kNoRef;
+  if (!same_value(evaluation_, polynomial, model)) return kNoRef;
   Ref discriminant = pool_.sub(pool_.mul(b, b), pool_.mul(pool_.integer(4), pool_.mul(a, c)));
   if (!pool_.is_number(discriminant) || pool_.value(discriminant).sign() <= 0 ||
       pool_.value(a).is_zero())

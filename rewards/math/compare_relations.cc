@@ -194,7 +194,8 @@ bool Comparer::inequality_chains(Ref gold, Ref pred) {
     bool found = false;
     for (size_t i = 0; i < p.size() && !found; ++i) {
       if (used[i] || p[i].code != a.code) continue;
-      if (!inequality(a.difference, p[i].difference, a.code == kNe || a.code == kEq)) continue;
+      if (!proportional(evaluation_, a.difference, p[i].difference, a.code == kNe || a.code == kEq))
+        continue;
       used[i] = found = true;
     }
     if (!found) return false;
@@ -238,43 +239,7 @@ bool Comparer::equations(Ref gold, Ref pred) {
     return compare(g0, p0, 40) && compare(g1, p1, 40);
   }
   Ref a = pool_.sub(g0, g1), b = pool_.sub(p0, p1);
-  return inequality(a, b, true) || same_polynomial_zeros(a, b);
-}
-
-// a and b differ by a constant factor, positive unless `either_sign`.
-bool Comparer::inequality(Ref a, Ref b, bool either_sign) {
-  Ref zero = pool_.integer(0);
-  if (pool_.full()) return false;
-  if (pool_.is_constant(a) || pool_.is_constant(b)) return false;
-  // The factor at one point, then a - factor * b = 0 elsewhere, through cross products.
-  Evaluator& e = evaluator_;
-  int agreed = 0;
-  Ball a0, b0;
-  bool have = false;
-  for (int point = 0; point < Evaluator::kPoints && agreed < 4; ++point) {
-    Ball va, vb, left, right;
-    if (!e.ball(a, point, 192, Domain::kReal, &va) || !e.ball(b, point, 192, Domain::kReal, &vb))
-      continue;
-    if (acb_contains_zero(vb.get()) || acb_contains_zero(va.get())) {
-      if (acb_contains_zero(va.get()) != acb_contains_zero(vb.get())) return false;
-      continue;
-    }
-    if (!arb_is_zero(va.imag()) || !arb_is_zero(vb.imag())) continue;
-    if (!either_sign && arb_is_positive(va.real()) != arb_is_positive(vb.real())) return false;
-    if (!have) {
-      acb_set(a0.get(), va.get());
-      acb_set(b0.get(), vb.get());
-      have = true;
-      continue;
-    }
-    acb_mul(left.get(), a0.get(), vb.get(), 192);
-    acb_mul(right.get(), b0.get(), va.get(), 192);
-    acb_sub(left.get(), left.get(), right.get(), 192);
-    if (!acb_contains_zero(left.get())) return false;
-    ++agreed;
-  }
-  (void)zero;
-  return agreed >= 2;
+  return proportional(evaluation_, a, b, true) || same_polynomial_zeros(a, b);
 }
 
 namespace {
@@ -394,7 +359,7 @@ bool Comparer::same_polynomial_zeros(Ref a, Ref b) {
   for (int32_t id : pool_.free_symbols(b)) {
     if (std::find(symbols.begin(), symbols.end(), id) == symbols.end()) symbols.push_back(id);
   }
-  if (symbols.empty() || symbols.size() > 6 || evaluator_.exhausted()) return false;
+  if (symbols.empty() || symbols.size() > 6 || evaluation_.exhausted()) return false;
   fmpz_mpoly_ctx_t ring;
   fmpz_mpoly_ctx_init(ring, static_cast<slong>(symbols.size()), ORD_LEX);
   bool same = false;
@@ -438,10 +403,10 @@ bool Comparer::solved_by(Ref equation, Ref expression) {
     Ref at2 = at1 == kNoRef ? kNoRef : pool_.substitute(difference, id, pool_.integer(2));
     if (at2 == kNoRef) return false;
     Ref slope = pool_.sub(at1, at0);
-    if (!evaluator_.same_value(pool_.sub(at2, at1), slope)) continue;
+    if (!same_value(evaluation_, pool_.sub(at2, at1), slope)) continue;
     Ref value = pool_.substitute(difference, id, expression);
-    return value != kNoRef && evaluator_.same_value(value, pool_.integer(0)) &&
-           !evaluator_.same_value(slope, pool_.integer(0));
+    return value != kNoRef && same_value(evaluation_, value, pool_.integer(0)) &&
+           !same_value(evaluation_, slope, pool_.integer(0));
   }
   return false;
 }

@@ -29,7 +29,7 @@ std::vector<Ref> Comparer::distinct(const std::vector<Ref>& items, int depth) {
       if (hashes[i] == h) {
         seen = true;
       } else if (is_scalar(item) && is_scalar(kept[i]) && items.size() <= 40) {
-        seen = evaluator_.same_value(item, kept[i]);
+        seen = same_value(evaluation_, item, kept[i]);
       }
     }
     if (seen) continue;
@@ -219,13 +219,13 @@ bool Comparer::sort_ends(std::vector<Ref>* ends) {
     size_t at = 0;
     bool same = false;
     for (; at < sorted.size(); ++at) {
-      auto order = evaluator_.order(end, sorted[at]);
-      if (!order) return false;
-      if (*order == 0) {
+      const auto side = order(evaluation_, end, sorted[at]);
+      if (!side) return false;
+      if (*side == 0) {
         same = true;
         break;
       }
-      if (*order < 0) break;
+      if (*side < 0) break;
     }
     if (!same) sorted.insert(sorted.begin() + static_cast<std::ptrdiff_t>(at), end);
   }
@@ -238,8 +238,8 @@ bool Comparer::covers(Ref ref, const std::vector<Ref>& ends, size_t cell, bool* 
     size_t i = index_of(ends, end);
     if (i < ends.size()) return 2 * i + 1;
     for (size_t k = 0; k < ends.size(); ++k) {
-      auto order = evaluator_.order(end, ends[k]);
-      if (order && *order == 0) return 2 * k + 1;
+      const auto side = order(evaluation_, end, ends[k]);
+      if (side && *side == 0) return 2 * k + 1;
     }
     *ok = false;
     return 0;

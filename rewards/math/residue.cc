@@ -1,7 +1,7 @@
-// Evaluation modulo kPrime.
-#include <array>
+#include "rewards/math/residue.h"
 
-#include "rewards/math/evaluate.h"
+#include <array>
+#include <cstdlib>
 
 namespace zeroth::math {
 
@@ -71,11 +71,28 @@ const Roots& roots() {
 }
 
 uint64_t residue_of_hash(uint64_t h) { return mix64(h) % (kPrime - 2) + 1; }
+// A pseudo-random residue for what counts as a variable, per probe point.
+uint64_t random_residue(uint64_t seed, int point) {
+  return residue_of_hash(seed + static_cast<uint64_t>(point));
+}
 
-}  // namespace
+uint64_t residue_of_integer(int64_t n) {
+  return n < 0 ? kPrime - static_cast<uint64_t>(-n) % kPrime : static_cast<uint64_t>(n) % kPrime;
+}
+
+// The integers that bounds and bound variables may reach.
+constexpr int64_t kMostBound = 1'000'000;
+
+std::optional<uint64_t> residue_of_number(const Rational& q) {
+  const uint64_t n = fmpz_fdiv_ui(q.num(), kPrime);
+  if (q.is_integer()) return n;
+  const uint64_t d = fmpz_fdiv_ui(q.den(), kPrime);
+  if (d == 0) return std::nullopt;
+  return mul_mod(n, inverse_mod(d));
+}
 
 // sqrt(n/d) = sqrt(n d) / d, and n d = s^2 times primes up to 43.
-std::optional<uint64_t> Evaluator::residue_of_root(const Rational& radicand) {
+std::optional<uint64_t> residue_of_root(const Rational& radicand) {
   Rational nd;
   fmpz_mul(fmpq_numref(nd.get()), radicand.num(), radicand.den());
   if (nd.bits() > 512) return std::nullopt;
@@ -98,25 +115,56 @@ std::optional<uint64_t> Evaluator::residue_of_root(const Rational& radicand) {
   return mul_mod(root, inverse_mod(d));
 }
 
-std::optional<uint64_t> Evaluator::residue_of_power(Ref base, Ref exponent, int point) {
-  if (!pool_.is_number(exponent)) {  // 3^k inside a sum over k
-    int64_t power = 0;
-    if (bindings_.empty() || !bound_integer(exponent, &power)) return std::nullopt;
-    auto b = residue(base, point);
-    if (!b || *b == 0) return std::nullopt;
-    const auto e = static_cast<int64_t>(kPrime - 1);
-    return pow_mod(*b, static_cast<uint64_t>(power < 0 ? power + e : power));
+// The value of a sum or product of bound variables and integers, up to kMostBound.
+std::optional<int64_t> bound_integer(Evaluation& evaluation, Ref ref) {
+  if (!evaluation.charge(1)) return std::nullopt;
+  const Pool& pool = evaluation.pool();
+  const Node& node = pool[ref];
+  switch (node.op) {
+    case Op::kNumber: {
+      int64_t value = 0;
+      if (!pool.value(ref).to_int(&value) || std::abs(value) > kMostBound) return std::nullopt;
+      return value;
+    }
+    case Op::kSymbol:
+      return evaluation.bound(node.data);
+    case Op::kAdd:
+    case Op::kMul: {
+      int64_t total = node.op == Op::kAdd ? 0 : 1;
+      for (int i = 0; i < node.count; ++i) {
+        const auto part = bound_integer(evaluation, pool.child(ref, i));
+        if (!part) return std::nullopt;
+        total = node.op == Op::kAdd ? total + *part : total * *part;
+        if (std::abs(total) > kMostBound) return std::nullopt;
+      }
+      return total;
+    }
+    default:
+      return std::nullopt;
   }
-  const Rational& e = pool_.value(exponent);
+}
+
+std::optional<uint64_t> residue_of_power(Evaluation& evaluation, Ref base, Ref exponent,
+                                         int point) {
+  const Pool& pool = evaluation.pool();
+  if (!pool.is_number(exponent)) {  // 3^k inside a sum over k
+    if (!evaluation.binds_any()) return std::nullopt;
+    const auto power = bound_integer(evaluation, exponent);
+    const auto b = power ? residue(evaluation, base, point) : std::nullopt;
+    if (!b || *b == 0) return std::nullopt;
+    const auto order = static_cast<int64_t>(kPrime - 1);  // b^(p-1) = 1 (Fermat)
+    return pow_mod(*b, static_cast<uint64_t>(*power < 0 ? *power + order : *power));
+  }
+  const Rational& e = pool.value(exponent);
   if (!e.is_integer()) {
     // Half-integer powers of rational constants; the principal root of anything else has no
     // algebraic image.
-    if (!fmpz_equal_si(e.den(), 2) || !pool_.is_number(base)) return std::nullopt;
-    auto root = residue_of_root(pool_.value(base));
+    if (!fmpz_equal_si(e.den(), 2) || !pool.is_number(base)) return std::nullopt;
+    auto root = residue_of_root(pool.value(base));
     if (!root || *root == 0) return std::nullopt;
     return pow_mod(*root, fmpz_fdiv_ui(e.num(), kPrime - 1));
   }
-  auto b = residue(base, point);
+  auto b = residue(evaluation, base, point);
   if (!b) return std::nullopt;
   if (*b == 0) {
     if (e.sign() <= 0) return std::nullopt;
@@ -125,152 +173,113 @@ std::optional<uint64_t> Evaluator::residue_of_power(Ref base, Ref exponent, int 
   return pow_mod(*b, fmpz_fdiv_ui(e.num(), kPrime - 1));  // Fermat
 }
 
-// The value of a sum or product of bound variables and integers, up to a million.
-bool Evaluator::bound_integer(Ref ref, int64_t* out) {
-  constexpr int64_t kMost = 1'000'000;
-  if (!charge(1)) return false;
-  const Node& node = pool_[ref];
-  switch (node.op) {
-    case Op::kNumber:
-      return pool_.value(ref).to_int(out) && std::abs(*out) <= kMost;
-    case Op::kSymbol:
-      for (auto it = bindings_.rbegin(); it != bindings_.rend(); ++it) {
-        if (it->first != node.data) continue;
-        *out = it->second;
-        return true;
-      }
-      return false;
-    case Op::kAdd:
-    case Op::kMul:
-      *out = node.op == Op::kAdd ? 0 : 1;
-      for (int i = 0; i < node.count; ++i) {
-        int64_t part = 0;
-        if (!bound_integer(pool_.child(ref, i), &part)) return false;
-        *out = node.op == Op::kAdd ? *out + part : *out * part;
-        if (std::abs(*out) > kMost) return false;
-      }
-      return true;
-    default:
-      return false;
+// A sum or product (kAdd, kMul) of terms that are there.
+std::optional<uint64_t> residue_of_terms(Evaluation& evaluation, Ref ref, int point) {
+  const Pool& pool = evaluation.pool();
+  const bool sum = pool.is(ref, Op::kAdd);
+  uint64_t total = sum ? 0 : 1;
+  for (int i = 0; i < pool[ref].count; ++i) {
+    const auto value = residue(evaluation, pool.child(ref, i), point);
+    if (!value) return std::nullopt;
+    total = sum ? add_mod(total, *value) : mul_mod(total, *value);
   }
+  return total;
 }
 
-// Unrolled, when the bounds are integers.
-std::optional<uint64_t> Evaluator::residue_of_sum(Ref ref, int point) {
-  const Ref body = pool_.child(ref, 0), variable = pool_.child(ref, 1);
+// A sum or product over an index (kSum, kProduct), unrolled when its bounds are integers.
+std::optional<uint64_t> residue_of_series(Evaluation& evaluation, Ref ref, int point) {
+  const Pool& pool = evaluation.pool();
+  const Ref body = pool.child(ref, 0), variable = pool.child(ref, 1);
   int64_t from = 0, to = 0;
-  const bool finite = pool_.is_number(pool_.child(ref, 2)) &&
-                      pool_.is_number(pool_.child(ref, 3)) &&
-                      pool_.value(pool_.child(ref, 2)).to_int(&from) &&
-                      pool_.value(pool_.child(ref, 3)).to_int(&to);
-  if (!finite || from < -1'000'000 || to > 1'000'000) return std::nullopt;
-  if (to - from >= pool_.budget().sum_terms) {
-    limited_ = true;
+  const bool finite = pool.is_number(pool.child(ref, 2)) && pool.is_number(pool.child(ref, 3)) &&
+                      pool.value(pool.child(ref, 2)).to_int(&from) &&
+                      pool.value(pool.child(ref, 3)).to_int(&to);
+  if (!finite || from < -kMostBound || to > kMostBound) return std::nullopt;
+  if (to - from >= pool.budget().sum_terms) {
+    evaluation.note_limit();
     return std::nullopt;
   }
-  const bool sum = pool_.is(ref, Op::kSum);
+  const bool sum = pool.is(ref, Op::kSum);
   uint64_t total = sum ? 0 : 1;
-  bindings_.emplace_back(pool_[variable].data, from);
-  bool ok = true;
-  for (int64_t k = from; ok && k <= to; ++k) {
-    bindings_.back().second = k;
-    const auto value = residue(body, point);
-    ok = value.has_value();
-    if (ok) total = sum ? add_mod(total, *value) : mul_mod(total, *value);
+  Evaluation::Scope scope(evaluation);
+  scope.bind(pool[variable].data, from);
+  for (int64_t k = from; k <= to; ++k) {
+    scope.set_last(k);
+    const auto value = residue(evaluation, body, point);
+    if (!value) return std::nullopt;
+    total = sum ? add_mod(total, *value) : mul_mod(total, *value);
   }
-  bindings_.pop_back();
-  return ok ? std::optional<uint64_t>(total) : std::nullopt;
+  return total;
 }
 
 // n! for a number n; beyond the prime's reach only what is exact counts.
-std::optional<uint64_t> Evaluator::residue_of_factorial(Ref argument) {
+std::optional<uint64_t> residue_of_factorial(Evaluation& evaluation, Ref argument) {
+  const Pool& pool = evaluation.pool();
   int64_t n = 0;
-  if (!pool_.is_number(argument) || !pool_.value(argument).to_int(&n) || n < 0 || n > 20'000)
+  if (!pool.is_number(argument) || !pool.value(argument).to_int(&n) || n < 0 || n > 20'000)
     return std::nullopt;
-  if (!charge(1 + n / 50)) return std::nullopt;
+  if (!evaluation.charge(1 + n / 50)) return std::nullopt;
   uint64_t product = 1;
   for (int64_t k = 2; k <= n; ++k) product = mul_mod(product, static_cast<uint64_t>(k));
   return product;
 }
 
-uint64_t Evaluator::argument_hash(Ref call, int point) {
-  uint64_t h = hash_bytes(pool_.name(call));
-  for (int i = 0; i < pool_[call].count; ++i) {
-    Ref arg = pool_.child(call, i);
-    auto value = residue(arg, point);
-    h = mix64(h ^ (value ? *value : pool_.hash(arg)));
+}  // namespace
+
+uint64_t hash_of_call(Evaluation& evaluation, Ref call, int point) {
+  const Pool& pool = evaluation.pool();
+  uint64_t h = hash_bytes(pool.name(call));
+  for (int i = 0; i < pool[call].count; ++i) {
+    const Ref arg = pool.child(call, i);
+    const auto value = residue(evaluation, arg, point);
+    h = mix64(h ^ (value ? *value : pool.hash(arg)));
   }
   return h;
 }
 
-std::optional<uint64_t> Evaluator::residue(Ref ref, int point) {
-  if (!charge(1)) return std::nullopt;
-  const Node& node = pool_[ref];
+std::optional<uint64_t> residue(Evaluation& evaluation, Ref ref, int point) {
+  if (!evaluation.charge(1)) return std::nullopt;
+  const Pool& pool = evaluation.pool();
+  const Node& node = pool[ref];
   switch (node.op) {
-    case Op::kNumber: {
-      const Rational& q = pool_.value(ref);
-      uint64_t n = fmpz_fdiv_ui(q.num(), kPrime);
-      if (q.is_integer()) return n;
-      uint64_t d = fmpz_fdiv_ui(q.den(), kPrime);
-      if (d == 0) return std::nullopt;
-      return mul_mod(n, inverse_mod(d));
-    }
-    case Op::kSymbol: {
-      for (auto it = bindings_.rbegin(); it != bindings_.rend(); ++it) {
-        if (it->first != node.data) continue;
-        return it->second < 0 ? kPrime - static_cast<uint64_t>(-it->second) % kPrime
-                              : static_cast<uint64_t>(it->second) % kPrime;
-      }
-      return residue_of_hash(hash_bytes(pool_.name(ref)) + static_cast<uint64_t>(point));
-    }
+    case Op::kNumber:
+      return residue_of_number(pool.value(ref));
+    case Op::kSymbol:
+      if (const auto value = evaluation.bound(node.data)) return residue_of_integer(*value);
+      return random_residue(hash_bytes(pool.name(ref)), point);
     case Op::kPi:
-      return residue_of_hash(0x7069 + static_cast<uint64_t>(point));
+      return random_residue(0x7069, point);
     case Op::kEuler:
-      return residue_of_hash(0x65 + static_cast<uint64_t>(point));
+      return random_residue(0x65, point);
     case Op::kImaginary:
       return roots().minus_one;
     case Op::kCall:
-      return residue_of_hash(argument_hash(ref, point) + static_cast<uint64_t>(point));
-    case Op::kAdd: {
-      uint64_t sum = 0;
-      for (int i = 0; i < node.count; ++i) {
-        auto v = residue(pool_.child(ref, i), point);
-        if (!v) return std::nullopt;
-        sum = add_mod(sum, *v);
-      }
-      return sum;
-    }
-    case Op::kMul: {
-      uint64_t product = 1;
-      for (int i = 0; i < node.count; ++i) {
-        auto v = residue(pool_.child(ref, i), point);
-        if (!v) return std::nullopt;
-        product = mul_mod(product, *v);
-      }
-      return product;
-    }
+      return random_residue(hash_of_call(evaluation, ref, point), point);
+    case Op::kAdd:
+    case Op::kMul:
+      return residue_of_terms(evaluation, ref, point);
     case Op::kRatio:
       if (node.count != 2) return std::nullopt;
       [[fallthrough]];
     case Op::kDiv: {
-      auto n = residue(pool_.child(ref, 0), point);
-      auto d = n ? residue(pool_.child(ref, 1), point) : std::nullopt;
+      const auto n = residue(evaluation, pool.child(ref, 0), point);
+      const auto d = n ? residue(evaluation, pool.child(ref, 1), point) : std::nullopt;
       if (!d || *d == 0) return std::nullopt;
       return mul_mod(*n, inverse_mod(*d));
     }
     case Op::kPow:
-      return residue_of_power(pool_.child(ref, 0), pool_.child(ref, 1), point);
+      return residue_of_power(evaluation, pool.child(ref, 0), pool.child(ref, 1), point);
     case Op::kPercent: {
-      auto v = residue(pool_.child(ref, 0), point);
+      const auto v = residue(evaluation, pool.child(ref, 0), point);
       if (!v) return std::nullopt;
       return mul_mod(*v, inverse_mod(100));
     }
     case Op::kSum:
     case Op::kProduct:
-      return residue_of_sum(ref, point);
+      return residue_of_series(evaluation, ref, point);
     case Op::kFunction:
       if (static_cast<Function>(node.data) == Function::kFactorial)
-        return residue_of_factorial(pool_.child(ref, 0));
+        return residue_of_factorial(evaluation, pool.child(ref, 0));
       return std::nullopt;
     default:
       return std::nullopt;
