@@ -1,7 +1,4 @@
-// Arithmetic that knows matrices and percentages, and the plus-minus signs.
-#include <algorithm>
-
-#include "rewards/math/parser.h"
+#include "rewards/math/arith.h"
 
 namespace zeroth::math {
 
@@ -155,7 +152,7 @@ Ref transpose(Pool& pool, Ref matrix) {
   return pool.make(Op::kMatrix, out, rows);
 }
 
-// Laplace expansion; up to 4 x 4.
+// Laplace expansion.
 Ref determinant(Pool& pool, Ref matrix) {
   int n = pool[matrix].data;
   if (rows_of(pool, matrix) != n || n > 4 || pool.full()) return kNoRef;
@@ -169,85 +166,6 @@ Ref determinant(Pool& pool, Ref matrix) {
     sum = pool.add(sum, skip % 2 == 0 ? part : pool.neg(part));
   }
   return sum;
-}
-
-namespace {
-
-void count_signs(const Pool& pool, Ref ref, int* plus_minus, int* minus_plus) {
-  if (pool.is(ref, Op::kPlusMinus)) ++*plus_minus;
-  if (pool.is(ref, Op::kMinusPlus)) ++*minus_plus;
-  for (int i = 0; i < pool[ref].count; ++i)
-    count_signs(pool, pool.child(ref, i), plus_minus, minus_plus);
-}
-
-// Chooses signs from the bits of `choice`, one bit per sign, or bit 0 for all when `together`.
-Ref choose_signs(Pool& pool, Ref ref, uint32_t choice, bool together, int* index) {
-  const Node node = pool[ref];
-  if (node.count == 0) return ref;
-  std::vector<Ref> kids = pool.copy_children(ref);
-  int mine = 0;
-  if (node.op == Op::kPlusMinus || node.op == Op::kMinusPlus) mine = together ? 0 : (*index)++;
-  bool changed = false;
-  for (Ref& kid : kids) {
-    Ref chosen = choose_signs(pool, kid, choice, together, index);
-    if (chosen == kNoRef) return kNoRef;
-    changed |= chosen != kid;
-    kid = chosen;
-  }
-  if (node.op == Op::kPlusMinus || node.op == Op::kMinusPlus) {
-    bool negative = ((choice >> mine & 1) != 0) != (node.op == Op::kMinusPlus);
-    return negative ? combine_mul(pool, pool.integer(-1), kids[0]) : kids[0];
-  }
-  if (!changed) return ref;
-  return pool.rebuild(ref, kids);
-}
-
-}  // namespace
-
-namespace {
-
-// The sets inside `ref` with their members' signs opened: R \ {+-2} is R \ {2, -2}.
-Ref open_inner_sets(Pool& pool, Ref ref) {
-  if (!pool.contains(ref, Op::kSet) || pool.full()) return ref;
-  std::vector<Ref> kids = pool.copy_children(ref);
-  for (Ref& kid : kids) {
-    kid = pool.is(kid, Op::kSet) ? expand_signs(pool, kid)[0] : open_inner_sets(pool, kid);
-  }
-  const Node node = pool[ref];
-  return pool.make(node.op, kids, node.data, node.flag);
-}
-
-}  // namespace
-
-std::vector<Ref> expand_signs(Pool& pool, Ref ref) {
-  int plus_minus = 0, minus_plus = 0;
-  count_signs(pool, ref, &plus_minus, &minus_plus);
-  if (plus_minus + minus_plus == 0) return {ref};
-  if (!pool.is(ref, Op::kSet) && pool.contains(ref, Op::kSet)) {
-    const Ref opened = open_inner_sets(pool, ref);
-    if (opened != ref && !pool.full()) {
-      int left = 0;
-      count_signs(pool, opened, &left, &left);
-      if (left == 0) return {opened};
-    }
-  }
-  // Inside a set or list each member opens on its own.
-  if (pool.is(ref, Op::kSet) || pool.is(ref, Op::kList)) {
-    std::vector<Ref> members;
-    for (Ref kid : pool.copy_children(ref)) {
-      for (Ref variant : expand_signs(pool, kid)) members.push_back(variant);
-    }
-    return {pool.make(pool[ref].op, members)};
-  }
-  bool together = minus_plus > 0 || plus_minus > 4;
-  uint32_t choices = together ? 2 : 1u << plus_minus;
-  std::vector<Ref> variants;
-  for (uint32_t choice = 0; choice < choices && !pool.full(); ++choice) {
-    int index = 0;
-    Ref variant = choose_signs(pool, ref, choice, together, &index);
-    if (variant != kNoRef) variants.push_back(variant);
-  }
-  return variants;
 }
 
 }  // namespace zeroth::math

@@ -27,6 +27,11 @@ int base_of(std::string_view subscript) {
   return base >= 2 && base <= 36 ? base : 0;
 }
 
+Ref based_number(Pool& pool, std::string_view digits, int base) {
+  return pool.make(Op::kBase, std::initializer_list<Ref>{}, pool.intern(digits),
+                   static_cast<uint8_t>(base));
+}
+
 namespace {
 
 // The content of "\text{..}" or of plain brackets around the whole text.
@@ -65,8 +70,7 @@ Ref read_lettered_base(Pool& pool, std::string_view source) {
   std::string name = digits;
   for (char& c : name) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   name.erase(0, std::min(name.find_first_not_of('0'), name.size() - 1));
-  return pool.make(Op::kBase, std::initializer_list<Ref>{}, pool.intern(name),
-                   static_cast<uint8_t>(base));
+  return based_number(pool, name, base);
 }
 
 }  // namespace zeroth::math

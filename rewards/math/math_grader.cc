@@ -3,6 +3,7 @@
 #include <flint/flint.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "core/ascii.h"
 #include "rewards/math/choices.h"
@@ -48,7 +49,7 @@ Side read_side(math::Pool& pool, const std::vector<math::Candidate>& candidates,
     Side side;
     side.raw = candidate.text;
     if (candidate.text.size() > 4 * static_cast<size_t>(options.budget.answer_bytes)) {
-      side.parsed = {math::kNoRef, true, true};
+      side.parsed.as_text = side.parsed.over_budget = true;
     } else if (candidate.denied) {
       side.parsed.ref = pool.text(candidate.text.substr(0, kShown));
       side.parsed.as_text = true;
@@ -82,29 +83,26 @@ bool reads_as_list(math::Pool& pool, math::Comparer& comparer, const Side& g, co
 }
 
 // Times of day, angles and measures in several units say which unit they mean: then it counts.
-// True when that decides, with the verdict in *same.
-bool units_decide(math::Comparer& comparer, const Side& g, const Side& p, bool* same) {
+// nullopt when they do not decide.
+std::optional<bool> same_by_unit(math::Comparer& comparer, const Side& g, const Side& p) {
   const math::ParsedAnswer &a = g.parsed, &b = p.parsed;
-  *same = false;
-  if (a.half_day != 0 && b.half_day != 0 && a.half_day != b.half_day)
-    return true;  // 10 a.m., 10 p.m.
+  const auto differ = [](auto x, auto y) {
+    return x != decltype(x)::kUnsaid && y != decltype(y)::kUnsaid && x != y;
+  };
+  if (differ(a.notes.half_day, b.notes.half_day)) return false;  // 10 a.m., 10 p.m.
   if ((a.measure.compound || b.measure.compound) && a.measure.dimension != 0 &&
-      b.measure.dimension != 0) {
-    *same = a.measure.dimension == b.measure.dimension && a.measure.value == b.measure.value;
-    return true;
-  }
-  if (a.angle != 0 && b.angle != 0 && a.angle != b.angle) {  // 60 radians, 60 degrees
-    *same = comparer.same_number(a.ref, b.ref);
-    return true;
-  }
-  return false;
+      b.measure.dimension != 0)
+    return a.measure.dimension == b.measure.dimension && a.measure.value == b.measure.value;
+  if (differ(a.notes.angle, b.notes.angle))  // 60 radians, 60 degrees
+    return comparer.same_number(a.ref, b.ref);
+  return std::nullopt;
 }
 
 // "x = k pi, k in Z" and "x = n pi, n in Z": the parameter may have any name.
 bool same_with_other_parameter(math::Pool& pool, math::Comparer& comparer, const Side& g,
                                const Side& p) {
-  if (g.parsed.parameters.size() != 1) return false;
-  const int32_t wanted = g.parsed.parameters[0];
+  if (g.parsed.notes.parameters.size() != 1) return false;
+  const int32_t wanted = g.parsed.notes.parameters[0];
   const std::vector<int32_t> gold = pool.free_symbols(g.parsed.ref);
   int32_t other = -1;
   for (const int32_t id : pool.free_symbols(p.parsed.ref)) {
@@ -137,9 +135,11 @@ bool same_with_unit(math::Pool& pool, math::Comparer& comparer, const Side& g, c
                          pool.name(pool.child(ref, 1)) == unit;
     return product ? pool.child(ref, 0) : math::kNoRef;
   };
-  const math::Ref pred = g.parsed.unit.empty() ? math::kNoRef : value_of(p, g.parsed.unit);
+  const math::Ref pred =
+      g.parsed.notes.unit.empty() ? math::kNoRef : value_of(p, g.parsed.notes.unit);
   if (pred != math::kNoRef) return comparer.equivalent(g.parsed.ref, pred);
-  const math::Ref gold = p.parsed.unit.empty() ? math::kNoRef : value_of(g, p.parsed.unit);
+  const math::Ref gold =
+      p.parsed.notes.unit.empty() ? math::kNoRef : value_of(g, p.parsed.notes.unit);
   return gold != math::kNoRef && comparer.equivalent(gold, p.parsed.ref);
 }
 
@@ -148,8 +148,7 @@ bool same_answer(math::Pool& pool, math::Comparer& comparer, const Side& g, cons
   if (p.denied)
     return pool.is(g.parsed.ref, math::Op::kText) &&
            comparer.equivalent(g.parsed.ref, p.parsed.ref);
-  bool same = false;
-  if (units_decide(comparer, g, p, &same)) return same;
+  if (const auto same = same_by_unit(comparer, g, p)) return *same;
   if (const std::vector<int> statements = math::statement_numbers(g.raw, true); !statements.empty())
     return math::statement_numbers(p.raw, false) == statements;
   const bool choice = g.raw.size() < 40 && pool.is(g.parsed.ref, math::Op::kSymbol) &&
