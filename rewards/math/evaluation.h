@@ -1,4 +1,4 @@
-// What the evaluations of one comparison share: the pool, the steps that are left, the decimals that
+// What the evaluations of one comparison share: the pool, the steps left, the decimals that
 // count, and the values of the variables that sums and products bind. residue.h and enclosure.h
 // evaluate with it. Not thread safe; one per comparison.
 #pragma once
@@ -17,8 +17,8 @@ constexpr int kProbePoints = 12;
 
 class Evaluation {
  public:
-  // Has MathBudget::work steps of the pool's budget. `decimals` (0..30) is the number of decimals to
-  // which decimal fractions must agree.
+  // Has MathBudget::work steps of the pool's budget. Decimal fractions must agree to `decimals`
+  // (0..30) decimals.
   Evaluation(Pool& pool, int decimals)
       : pool_(pool), decimals_(decimals), steps_left_(pool.budget().work) {}
   Evaluation(const Evaluation&) = delete;

@@ -185,58 +185,78 @@ size_t find_last_ignoring_case(std::string_view text, std::string_view lower_wor
   }
 }
 
+namespace {
+
+// Where the arithmetic expression begins whose last digit stands before `end`.
+size_t expression_begin(std::string_view text, size_t end) {
+  size_t begin = end - 1;
+  while (begin > 0 && text[begin - 1] != '\0' &&
+         (is_digit(text[begin - 1]) || std::strchr(".,+-*/^() %", text[begin - 1]) != nullptr)) {
+    const bool sentence =
+        text[begin - 1] == ' ' && begin >= 2 && (text[begin - 2] == ',' || text[begin - 2] == '.');
+    if (sentence) break;
+    --begin;
+  }
+  return begin;
+}
+
+// Past the digits, brackets and percent signs behind `end`.
+size_t expression_end(std::string_view text, size_t end) {
+  while (end < text.size() && (text[end] == ')' || text[end] == '%' || is_digit(text[end]))) ++end;
+  return end;
+}
+
+// Without signs before it that begin no number.
+std::string_view without_leading_signs(std::string_view run) {
+  while (!run.empty() && std::strchr("+*/^),.% ", run.front()) != nullptr &&
+         !(run.front() == '.' && run.size() > 1 && is_digit(run[1])))
+    run.remove_prefix(1);
+  return run;
+}
+
+// The last number of an expression, with its sign when that is no difference.
+std::string_view last_number_of(std::string_view run) {
+  size_t begin = run.size();
+  while (begin > 0 && !is_digit(run[begin - 1])) --begin;
+  while (begin > 0 && (is_digit(run[begin - 1]) || run[begin - 1] == '.' || run[begin - 1] == ','))
+    --begin;
+  if (begin > 0 && run[begin - 1] == '-' && (begin == 1 || !is_digit(run[begin - 2]))) --begin;
+  std::string_view number = run.substr(begin);
+  while (number.starts_with(',') || number.starts_with(' ')) number.remove_prefix(1);
+  return number;
+}
+
+// "XDY2K" names something: a number stands behind a blank, "=", "*", a currency sign or the like.
+bool may_stand_before_number(char c) {
+  return is_blank(c) || static_cast<unsigned char>(c) >= 0x80 ||
+         std::string_view("=$:*[{'").find(c) != std::string_view::npos;
+}
+
+}  // namespace
+
 std::vector<std::string> last_numbers(std::string_view text, size_t* place) {
-  auto in_expression = [](char c) {
-    return is_digit(c) || std::strchr(".,+-*/^() %", c) != nullptr;
-  };
   size_t end = text.size();
-  while (end > 0) {
+  while (true) {
     while (end > 0 && !is_digit(text[end - 1])) --end;
     if (end == 0) return {};
-    size_t stop = end;  // past the expression
-    while (stop < text.size() && text[stop] != '\0' &&
-           (text[stop] == ')' || text[stop] == '%' || is_digit(text[stop])))
-      ++stop;
-    size_t begin = end - 1;
-    while (begin > 0 && text[begin - 1] != '\0' && in_expression(text[begin - 1])) {
-      if (text[begin - 1] == ' ' && begin >= 2 &&
-          (text[begin - 2] == ',' || text[begin - 2] == '.'))
-        break;
-      --begin;
-    }
-    std::string_view run = trim(text.substr(begin, stop - begin));
-    while (!run.empty() && std::strchr("+*/^),.% ", run.front()) != nullptr &&
-           !(run.front() == '.' && run.size() > 1 && is_digit(run[1]))) {
-      run.remove_prefix(1);
-    }
-    size_t tail = run.size();  // start of the last number
-    while (tail > 0 && !is_digit(run[tail - 1])) --tail;
-    while (tail > 0 && (is_digit(run[tail - 1]) || run[tail - 1] == '.' || run[tail - 1] == ','))
-      --tail;
-    if (tail > 0 && run[tail - 1] == '-' && (tail == 1 || !is_digit(run[tail - 2]))) --tail;
-    std::string_view number = run.substr(tail);
-    // "XDY2K" names something: a number stands after a blank, "=", "*" or a currency sign.
-    char before = begin > 0 ? text[begin - 1] : ' ';
-    bool free = begin == 0 || run.data() > text.data() + begin || is_blank(before) ||
-                before == '=' || before == '$' || static_cast<unsigned char>(before) >= 0x80 ||
-                before == ':' || before == '*' || before == '[' || before == '{' || before == '\'';
+    const size_t begin = expression_begin(text, end);
+    const std::string_view run =
+        without_leading_signs(trim(text.substr(begin, expression_end(text, end) - begin)));
+    const auto run_begin = static_cast<size_t>(run.data() - text.data());
     // Next to bytes that are no text it is a part of something else.
-    const size_t behind = static_cast<size_t>(run.data() - text.data()) + run.size();
-    if (text.substr(0, begin).ends_with(kBroken) || text.substr(behind).starts_with(kBroken))
+    if (text.substr(0, begin).ends_with(kBroken) ||
+        text.substr(run_begin + run.size()).starts_with(kBroken))
       return {};
-    if (!free) {
-      if (begin == 0) return {};
+    if (begin > 0 && run_begin == begin && !may_stand_before_number(text[begin - 1])) {
       end = begin;
       continue;
     }
-    *place = static_cast<size_t>(run.data() - text.data());
+    *place = run_begin;
     std::vector<std::string> out{std::string(run)};
-    while (!number.empty() && (number.front() == ',' || number.front() == ' '))
-      number.remove_prefix(1);
+    const std::string_view number = last_number_of(run);
     if (number != run && !number.empty()) out.emplace_back(number);
     return out;
   }
-  return {};
 }
 
 std::string lower_case(std::string_view text) {

@@ -36,111 +36,104 @@ void Lexer::step() {
   punctuation(c);
 }
 
-void Lexer::punctuation(char c) {
-  auto next_is = [&](char want) { return peek() == want; };
+namespace {
+
+using Kind = Token::Kind;
+
+// A sign of two bytes; kEnd for none.
+NamedToken double_sign(char first, char second) {
+  switch (first) {
+    case '+':
+      if (second == '-') return {Kind::kOperator, 'P'};
+      break;
+    case '*':
+      if (second == '*') return {Kind::kOperator, '^'};
+      break;
+    case '!':
+      if (second == '=') return {Kind::kRelation, kNe};
+      break;
+    case '=':
+      if (second == '<') return {Kind::kRelation, kLe};
+      if (second == '>') return {Kind::kRelation, kGe};
+      if (second == '=') return {Kind::kRelation, kEq};
+      break;
+    case '<':
+    case '>':
+      if (second == '=') return {Kind::kRelation, first == '<' ? kLe : kGe};
+      break;
+    case '|':
+      if (second == '|') return {Kind::kBar, 'N'};
+      break;
+    default:
+      break;
+  }
+  return {Kind::kEnd, 0};
+}
+
+// A sign of one byte; a letter for a byte that stands for nothing but itself.
+NamedToken single_sign(char c) {
   switch (c) {
     case '+':
-      if (next_is('-')) {
-        ++pos_;
-        push(Kind::kOperator, 'P');
-        return;
-      }
-      push(Kind::kOperator, '+');
-      return;
     case '*':
-      if (next_is('*')) {
-        ++pos_;
-        push(Kind::kOperator, '^');
-        return;
-      }
-      push(Kind::kOperator, '*');
-      return;
     case '-':
     case '/':
     case '^':
     case '_':
     case '\'':
     case ':':
-      push(Kind::kOperator, c);
-      return;
     case '!':
-      if (next_is('=')) {
-        ++pos_;
-        push(Kind::kRelation, kNe);
-        return;
-      }
-      push(Kind::kOperator, '!');
-      return;
+      return {Kind::kOperator, c};
     case '=':
-      if (next_is('<') || next_is('>')) {
-        push(Kind::kRelation, peek() == '<' ? kLe : kGe);
-        ++pos_;
-        return;
-      }
-      if (next_is('=')) ++pos_;
-      push(Kind::kRelation, kEq);
-      return;
     case '<':
     case '>':
-      if (next_is('=')) {
-        ++pos_;
-        push(Kind::kRelation, c == '<' ? kLe : kGe);
-        return;
-      }
-      push(Kind::kRelation, c == '<' ? kLt : kGt);
-      return;
+      return {Kind::kRelation, c};
     case '(':
     case '[':
-      ++parens_;
-      push(Kind::kOpen, c);
-      return;
+    case '{':
+      return {Kind::kOpen, c};
     case ')':
     case ']':
-      --parens_;
-      push(Kind::kClose, c);
-      return;
-    case '{':
-      if (rest_starts(",}")) {  // thousands separator outside a number: a comma
-        pos_ += 2;
-        push(Kind::kSeparator, ',');
-        return;
-      }
-      push(Kind::kOpen, c);
-      return;
     case '}':
-      push(Kind::kClose, c);
-      return;
+      return {Kind::kClose, c};
     case '|':
-      if (next_is('|')) {
-        ++pos_;
-        push(Kind::kBar, 'N');
-        return;
-      }
-      push(Kind::kBar, '|');
-      return;
+      return {Kind::kBar, c};
     case ',':
     case ';':
-      push(Kind::kSeparator, c);
-      return;
+      return {Kind::kSeparator, c};
     case '&':
-      push(Kind::kCell);
-      return;
+      return {Kind::kCell, 0};
     case '%':
-      push(Kind::kPercent);
-      return;
-    case '.':
-      if (rest_starts("..")) {
-        pos_ += 2;
-        push(Kind::kCommand, 0, "dots");
-      }
-      return;  // a full stop
-    case '$':
-    case '"':
-    case '`':
-      return;
+      return {Kind::kPercent, 0};
     default:
-      push(Kind::kLetter, 0, std::string(1, c));  // ? @ #: a symbol that equals only itself
+      return {Kind::kLetter, 0};
   }
+}
+
+}  // namespace
+
+void Lexer::punctuation(char c) {
+  if (c == '$' || c == '"' || c == '`') return;
+  if (c == '.') {
+    if (!rest_starts("..")) return;  // a full stop
+    pos_ += 2;
+    push(Kind::kCommand, 0, "dots");
+    return;
+  }
+  if (c == '{' && rest_starts(",}")) {  // thousands separator outside a number: a comma
+    pos_ += 2;
+    push(Kind::kSeparator, ',');
+    return;
+  }
+  NamedToken sign = double_sign(c, peek());
+  if (sign.kind != Kind::kEnd) {
+    ++pos_;
+  } else {
+    sign = single_sign(c);
+  }
+  if (c == '(' || c == '[') ++parens_;
+  if (c == ')' || c == ']') --parens_;
+  // ? @ #: a symbol that equals only itself
+  push(sign.kind, sign.ch, sign.kind == Kind::kLetter ? std::string(1, c) : std::string());
 }
 
 // Digits with separators, decimals, exponent. See docs/math.md for what counts as a thousands
@@ -244,73 +237,86 @@ size_t Lexer::braced_mark() const {
 }
 
 void Lexer::letters() {
-  size_t begin = pos_;
+  const size_t begin = pos_;
   while (is_letter(peek())) ++pos_;
-  std::string_view run = source_.substr(begin, pos_ - begin);
-  bool after_digit = begin > 0 && (is_digit(source_[begin - 1]) || source_[begin - 1] == ')' ||
-                                   source_[begin - 1] == '}');
-  if (run == "and" || run == "or" || run == "AND" || run == "OR") {
-    if (!(text_depth_ > 0 && inner_conjunction_)) {
-      push(Kind::kSeparator, (run[0] | 32) == 'o' ? 'o' : '&');
-      return;
-    }
-    push(Kind::kWord, 0, std::string(run));
-    return;
-  }
-  // The conjunctions of other languages, between values.
-  if ((text_depth_ > 0 || prose_) && (run == "oder" || run == "ou" || run == "und")) {
-    push(Kind::kSeparator, run == "und" ? '&' : 'o');
-    return;
-  }
-  if (half_day(run)) return;
-  if (after_digit && (run.starts_with("or") || run.starts_with("and")) && !is_unit(run)) {
-    size_t n = run.starts_with("or") ? 2 : 3;
-    if (run.size() - n <= 2) {  // "1orW(x)": a separator that lost its blanks
-      push(Kind::kSeparator, n == 2 ? 'o' : '&');
-      pos_ = begin + n;
-      return;
-    }
-  }
-  // "5 min" and "30 sec" are no functions.
-  size_t next = source_.find_first_not_of(" \n", pos_);
-  bool ends = next == std::string_view::npos ||
-              std::string_view(".,;}").find(source_[next]) != std::string_view::npos;
+  const std::string_view run = source_.substr(begin, pos_ - begin);
+  const char before = begin > 0 ? source_[begin - 1] : '\0';
+  const bool after_value = is_digit(before) || before == ')' || before == '}';
+  const bool prose = text_depth_ > 0 || prose_;
+  if (conjunction(run) || half_day(run)) return;
+  if (after_value && glued_conjunction(run, begin)) return;
   // In italics "mg" may be a product, mass times gravity: the comparison takes it as either.
-  const bool product = text_depth_ == 0 && !prose_ && (run == "mg" || run == "ms" || run == "ml");
-  bool unit = run.size() >= 2 && last_is(Kind::kNumber) && is_unit(run) && !product;
-  if (run.size() > 1 && is_known_name(run) && !(unit && ends)) {
-    push(Kind::kCommand, 0, std::string(run));
+  const bool product = !prose && (run == "mg" || run == "ms" || run == "ml");
+  const bool unit = run.size() >= 2 && last_is(Kind::kNumber) && is_unit(run) && !product;
+  // "5 min" and "30 sec" are no functions.
+  const bool last_unit = unit && at_end_of_clause();
+  if (!last_unit && spelled_command(run)) return;
+  if (prose) {
+    word_of_prose(run);
     return;
   }
-  if (run == "oo") {
-    push(Kind::kCommand, 0, "infty");
-    return;
-  }
-  if (run == "percent" || run == "percentage" || run == "pct" || run == "Percent") {
-    push(Kind::kPercent);
-    return;
-  }
-  if (text_depth_ > 0 || prose_) {
-    bool abbreviation =
-        peek() == '.' && (is_letter(peek(1)) || (pos_ >= 3 && source_[pos_ - 2] == '.'));
-    if (run.size() == 1 && !abbreviation) {  // but the "p" and "m" of "p.m." are words
-      push(Kind::kLetter, 0, std::string(run));
-    } else {
-      push(Kind::kWord, 0, std::string(run));
-    }
-    return;
-  }
-  if (unit && ends) {
-    push(Kind::kWord, 0, std::string(run));
-    return;
-  }
-  if (split_function(run, begin)) return;
-  bool ordinal = after_digit && (run == "th" || run == "st" || run == "nd" || run == "rd");
+  if (!last_unit && split_function(run, begin)) return;
+  const bool ordinal = after_value && (run == "th" || run == "st" || run == "nd" || run == "rd");
   if (run.size() >= 4 || ordinal || unit || is_short_word(run)) {
     push(Kind::kWord, 0, std::string(run));
     return;
   }
   push_letters(run);
+}
+
+// "and" and "or" separate values, or join words inside a phrase. Those of other languages count
+// between values of prose.
+bool Lexer::conjunction(std::string_view run) {
+  if (run == "and" || run == "or" || run == "AND" || run == "OR") {
+    if (text_depth_ > 0 && inner_conjunction_) {
+      push(Kind::kWord, 0, std::string(run));
+    } else {
+      push(Kind::kSeparator, (run[0] | 32) == 'o' ? 'o' : '&');
+    }
+    return true;
+  }
+  const bool foreign = run == "oder" || run == "ou" || run == "und";
+  if (!foreign || (text_depth_ == 0 && !prose_)) return false;
+  push(Kind::kSeparator, run == "und" ? '&' : 'o');
+  return true;
+}
+
+// "1orW(x)": a separator that lost its blanks. `begin` is the run's place, behind a value.
+bool Lexer::glued_conjunction(std::string_view run, size_t begin) {
+  const size_t n = run.starts_with("or") ? 2 : 3;
+  if ((n == 3 && !run.starts_with("and")) || is_unit(run) || run.size() - n > 2) return false;
+  push(Kind::kSeparator, n == 2 ? 'o' : '&');
+  pos_ = begin + n;
+  return true;
+}
+
+// Nothing, or a mark that ends a clause or group, comes next.
+bool Lexer::at_end_of_clause() const {
+  const size_t next = source_.find_first_not_of(" \n", pos_);
+  return next == std::string_view::npos ||
+         std::string_view(".,;}").find(source_[next]) != std::string_view::npos;
+}
+
+// Names of functions and letters that plain text spells without a backslash, "oo", "percent".
+bool Lexer::spelled_command(std::string_view run) {
+  if (run.size() > 1 && is_known_name(run)) {
+    push(Kind::kCommand, 0, std::string(run));
+  } else if (run == "oo") {
+    push(Kind::kCommand, 0, "infty");
+  } else if (run == "percent" || run == "percentage" || run == "pct" || run == "Percent") {
+    push(Kind::kPercent);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+// A word, or a letter alone; but the "p" and "m" of "p.m." are words.
+void Lexer::word_of_prose(std::string_view run) {
+  const bool abbreviation =
+      peek() == '.' && (is_letter(peek(1)) || (pos_ >= 3 && source_[pos_ - 2] == '.'));
+  const bool letter = run.size() == 1 && !abbreviation;
+  push(letter ? Kind::kLetter : Kind::kWord, 0, std::string(run));
 }
 
 // "a.m." and "p.m." behind a number: one word.

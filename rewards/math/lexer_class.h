@@ -59,6 +59,11 @@ class Lexer {
   bool recurring_dots(std::string* digits);
   void row_height();
   void letters();
+  bool conjunction(std::string_view run);
+  bool glued_conjunction(std::string_view run, size_t begin);
+  bool spelled_command(std::string_view run);
+  void word_of_prose(std::string_view run);
+  bool at_end_of_clause() const;
   bool half_day(std::string_view run);
   void push_letters(std::string_view run);
   bool split_function(std::string_view run, size_t begin);

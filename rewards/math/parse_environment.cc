@@ -32,7 +32,7 @@ class CellTable {
     cells_.push_back(cell);
     ++in_row_;
   }
-  // False when the row that ends has another length than the first one; an empty row does not count.
+  // False when the row that ends is not as long as the first one. An empty row does not count.
   bool end_row() {
     if (in_row_ == 0) return true;
     if (columns_ == 0) columns_ = in_row_;

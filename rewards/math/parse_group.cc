@@ -79,8 +79,8 @@ Ref parse_bracket_group(ParseState& state, char open) {
   return matched ? pool.make(Op::kTuple, parts) : kNoRef;
 }
 
-// The rest of a set or set-builder behind its first member: the members up to "\}". False when it is
-// neither.
+// The rest of a set or set-builder behind its first member: the members up to "\}". False when it
+// is neither.
 bool parse_rest_of_set(ParseState& state, Op op, std::vector<Ref>* members) {
   const std::vector<Ref> rest = parse_members(state, 'S');
   if (op == Op::kSetBuilder && rest.empty()) return false;  // no condition

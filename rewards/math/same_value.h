@@ -20,8 +20,8 @@ std::optional<std::strong_ordering> order(Evaluation& evaluation, Ref a, Ref b);
 // show. Constants are not.
 bool proportional(Evaluation& evaluation, Ref a, Ref b, bool either_sign);
 
-// Two constants that round to the same value at Evaluation::decimals() and agree to 2%, which counts
-// where they are so small that few digits are left.
+// Two constants that round to the same value at Evaluation::decimals() and agree to 2%, which
+// counts where they are so small that few digits are left.
 bool same_decimals(Evaluation& evaluation, Ref a, Ref b);
 
 }  // namespace zeroth::math
