@@ -8,76 +8,28 @@
 #include <string>
 
 #include "core/error.h"
+#include "rollout/sample_rules.h"
 
 namespace zeroth {
-namespace {
-
-kernels::SampleParams to_params(const SamplingConfig& sampling) {
-  kernels::SampleParams params;
-  params.temperature = static_cast<float>(sampling.temperature);
-  if (sampling.temperature == 0) return params;  // the best token is in every kept set
-  params.top_k = sampling.top_k;
-  params.top_p = static_cast<float>(sampling.top_p);
-  params.min_p = static_cast<float>(sampling.min_p);
-  return params;
-}
-
-void check_sampling(const SamplingConfig& sampling, const std::string& who) {
-  const auto check = [&](const char* name, double value, double lo, double hi) {
-    if (value >= lo && value <= hi) return;  // false for NaN
-    fail_usage(who + ": " + name + " is " + std::to_string(value),
-               "use a value from " + std::to_string(lo) + " to " + std::to_string(hi));
-  };
-  check("temperature", sampling.temperature, 0, 100);
-  check("top_k", sampling.top_k, 0, 1 << 20);
-  check("top_p", sampling.top_p, 1e-6, 1);
-  check("min_p", sampling.min_p, 0, 1);
-  check("max_tokens", sampling.max_tokens, 1, 1 << 20);
-}
-
-}  // namespace
 
 Generation::Generation(const std::vector<GenerationRequest>& requests, const PolicyConfig& model,
                        const Tokenizer* tokenizer, bool record_experts)
-    : requests_(requests), model_(model), tokenizer_(tokenizer) {
+    : model_(model), tokenizer_(tokenizer) {
   if (record_experts) {
     expert_row_ = size_t(model.moe_layers()) * model.router.top_k;
     routing_row_ = expert_row_ + model.moe_layers();
   }
-  for (size_t i = 0; i < requests.size(); ++i) {
-    const GenerationRequest& request = requests[i];
-    check(request, i);
-    const int room = model.max_position - static_cast<int>(request.prompt.size());
-    max_tokens_.push_back(std::min(request.sampling.max_tokens, room));
-    params_.push_back(to_params(request.sampling));
-    stops_.emplace_back(request.sampling.stop);
-  }
+  for (const GenerationRequest& request : requests) take_in(request);
 }
 
-void Generation::check(const GenerationRequest& request, size_t index) const {
-  const std::string who = "request " + std::to_string(index);
-  check_sampling(request.sampling, who);
-  if (request.prompt.empty()) {
-    fail_usage(who + ": the prompt has no tokens", "begin with the begin-of-text token or a text");
-  }
-  if (request.prompt.size() >= static_cast<size_t>(model_.max_position)) {
-    fail_usage(who + ": the prompt has " + std::to_string(request.prompt.size()) +
-                   " tokens, which leaves no room in the policy's context of " +
-                   std::to_string(model_.max_position),
-               "shorten the prompt");
-  }
-  if (request.samples < 0) {
-    fail_usage(who + ": samples is " + std::to_string(request.samples), "use 0 or more");
-  }
-  for (const TokenId token : request.prompt) {
-    if (token >= 0 && token < model_.vocab_size) continue;
-    fail_usage(who + ": prompt token " + std::to_string(token) +
-                   " is not in the policy's vocabulary of " + std::to_string(model_.vocab_size),
-               "use the tokenizer that belongs to the checkpoint");
-  }
-  if (!request.sampling.stop.empty() && tokenizer_ == nullptr) {
-    fail_usage(who + ": stop strings need a tokenizer", "leave stop out");
-  }
+void Generation::take_in(const GenerationRequest& request) {
+  check_request(request, model_, tokenizer_ != nullptr,
+                "request " + std::to_string(requests_.size()));
+  requests_.push_back(request);
+  max_tokens_.push_back(longest_sample(request, model_));
+  params_.push_back(to_params(request.sampling));
+  stops_.emplace_back(request.sampling.stop);
+  unfinished_.push_back(request.samples);
 }
 
 int64_t Generation::useful_pages(int max_batch) const {
@@ -106,36 +58,54 @@ int64_t Generation::useful_pages(int max_batch) const {
 }
 
 void Generation::check_fits(int64_t pages, const std::string& advice) const {
-  for (size_t i = 0; i < requests_.size(); ++i) {
-    const int64_t length = static_cast<int64_t>(requests_[i].prompt.size());
-    const int64_t needed = Scheduler::pages_needed(length, max_tokens_[i]);
-    if (needed <= pages || requests_[i].samples == 0) continue;
-    fail_usage("request " + std::to_string(i) + ": a prompt of " + std::to_string(length) +
-                   " tokens with max_tokens = " + std::to_string(max_tokens_[i]) + " needs " +
-                   std::to_string(needed) + " cache pages of " +
-                   std::to_string(kernels::kPageTokens) + " tokens, but the cache has " +
-                   std::to_string(pages),
-               advice + ", or lower max_tokens, or shorten the prompt");
-  }
+  for (size_t i = 0; i < requests_.size(); ++i) check_fit(i, pages, advice);
+}
+
+void Generation::check_fit(size_t i, int64_t pages, const std::string& advice) const {
+  const int64_t length = static_cast<int64_t>(requests_[i].prompt.size());
+  const int64_t needed = Scheduler::pages_needed(length, max_tokens_[i]);
+  if (needed <= pages || requests_[i].samples == 0) return;
+  fail_usage("request " + std::to_string(i) + ": a prompt of " + std::to_string(length) +
+                 " tokens with max_tokens = " + std::to_string(max_tokens_[i]) + " needs " +
+                 std::to_string(needed) + " cache pages of " +
+                 std::to_string(kernels::kPageTokens) + " tokens, but the cache has " +
+                 std::to_string(pages),
+             advice + ", or lower max_tokens, or shorten the prompt");
 }
 
 void Generation::start(Scheduler& scheduler, WeightsVersion version) {
-  prompt_rows_.resize(requests_.size());
-  samples_.resize(requests_.size());
-  tickets_.resize(requests_.size());
-  for (size_t i = 0; i < requests_.size(); ++i) {
-    const GenerationRequest& request = requests_[i];
-    scheduler.add(request.prompt, request.samples);
-    samples_[i].resize(request.samples);
-    tickets_[i].resize(request.samples);
-    for (int s = 0; s < request.samples; ++s) {
-      Sample& sample = samples_[i][s];
-      sample.key = {request.seed, request.step, request.problem,
-                    request.first_sample + static_cast<uint32_t>(s)};
-      sample.versions = {{0, version}};
-      if (params_[i].truncated()) sample.kept_offsets.push_back(0);
-      live_.push_back({static_cast<int>(i), s, false, CompletionText(tokenizer_, stops_[i])});
-    }
+  for (size_t i = 0; i < requests_.size(); ++i) start_one(i, scheduler, version);
+}
+
+void Generation::join(GenerationRequest request, int64_t pages, const std::string& advice,
+                      Scheduler& scheduler, WeightsVersion version) {
+  take_in(request);
+  check_fit(requests_.size() - 1, pages, advice);
+  start_one(requests_.size() - 1, scheduler, version);
+}
+
+void Generation::start_one(size_t i, Scheduler& scheduler, WeightsVersion version) {
+  const GenerationRequest& request = requests_[i];
+  prompt_rows_.emplace_back();
+  samples_.emplace_back(request.samples);
+  tickets_.emplace_back(request.samples);
+  scheduler.add(request.prompt, request.samples);
+  for (int s = 0; s < request.samples; ++s) {
+    Sample& sample = samples_[i][s];
+    sample.key = {request.seed, request.step, request.problem,
+                  request.first_sample + static_cast<uint32_t>(s)};
+    sample.versions = {{0, version}};
+    if (params_[i].truncated()) sample.kept_offsets.push_back(0);
+    live_.push_back({static_cast<int>(i), s, false, CompletionText(tokenizer_, stops_[i])});
+  }
+}
+
+void Generation::forget(const Live& live) {
+  samples_[live.request][live.sample] = {};
+  if (--unfinished_[live.request] == 0) {
+    prompt_rows_[live.request] = {};
+    samples_[live.request] = {};
+    tickets_[live.request] = {};
   }
 }
 
@@ -188,18 +158,23 @@ void Generation::gather(const StepPlan& plan, const float* hidden, const uint8_t
 }
 
 void Generation::record(const StepPlan& plan, const DrawBatch& batch, const uint8_t* routing,
-                        std::vector<Outcome>& outcomes, const Done& done) {
+                        std::vector<Outcome>& outcomes, const Done& done, const Drew& drew) {
   outcomes.clear();
   for (size_t i = 0; i < plan.draws.size(); ++i) {
     const Draw& draw = plan.draws[i];
     Live& live = live_[draw.sequence];
     const uint8_t* routed = draw.row < 0 ? prompt_rows_[draw.request].routing.data()
                                          : routing + draw.row * routing_row_;
-    const bool finished = append(live, batch, i, routed);
-    outcomes.push_back({batch.tokens[i], finished});
-    if (finished && done) {
-      done(live.request, live.sample, samples_[live.request][live.sample]);
+    bool finished = append(live, batch, i, routed);
+    const Sample& sample = samples_[live.request][live.sample];
+    if (drew && !drew(live.request, live.sample, sample) && !finished) {
+      finish(live, FinishReason::kAborted);
+      finished = true;
+    } else if (finished && done) {
+      done(live.request, live.sample, sample);
     }
+    outcomes.push_back({batch.tokens[i], finished});
+    if (finished && forget_) forget(live);
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <vector>
 
@@ -27,7 +28,7 @@ struct DrawBatch {
   bool truncated = false;  // some row has a kept set
 };
 
-// Not thread safe. `requests` and the tokenizer must outlive it.
+// Not thread safe. The tokenizer must outlive it.
 class Generation {
  public:
   // Checks every request; Errors name the request, the field, the value and the limit.
@@ -42,6 +43,12 @@ class Generation {
 
   // Hands all sequences to the scheduler and makes room for their samples.
   void start(Scheduler& scheduler, WeightsVersion version);
+  // The same for one more request, after start(). A sequence that cannot fit into `pages` pages by
+  // itself is an Error, as in check_fits.
+  void join(GenerationRequest request, int64_t pages, const std::string& advice,
+            Scheduler& scheduler, WeightsVersion version);
+  // What finished samples hold is freed behind done().
+  void forget_finished() { forget_ = true; }
 
   // Before the forward call of a step: takes a row of the store for every row that none was taken
   // for yet. rows [rows of the step], -1: not kept, or kept before a preemption.
@@ -50,10 +57,12 @@ class Generation {
   // After the forward call of a step (hidden [rows, width], routing as of Weights::forward):
   // keeps the last rows of finished prompts, then lays out what has to be drawn.
   void gather(const StepPlan& plan, const float* hidden, const uint8_t* routing, DrawBatch& batch);
-  // Books the draws; outcomes are for Scheduler::commit. Calls done for each sample that finished.
+  // Books the draws; outcomes are for Scheduler::commit. Calls drew for each, and done for each
+  // sample that finished (GenerateOptions).
   using Done = std::function<void(int request, int sample, const Sample&)>;
+  using Drew = std::function<bool(int request, int sample, const Sample&)>;
   void record(const StepPlan& plan, const DrawBatch& batch, const uint8_t* routing,
-              std::vector<Outcome>& outcomes, const Done& done);
+              std::vector<Outcome>& outcomes, const Done& done, const Drew& drew);
   // Marks what has not finished as aborted.
   void abort();
 
@@ -74,18 +83,23 @@ class Generation {
     std::vector<int32_t> kept = {};  // rows of its own tokens
   };
 
-  void check(const GenerationRequest& request, size_t index) const;
+  void take_in(const GenerationRequest& request);
+  void check_fit(size_t index, int64_t pages, const std::string& advice) const;
+  void start_one(size_t index, Scheduler& scheduler, WeightsVersion version);
+  void forget(const Live& live);
   bool append(Live& live, const DrawBatch& batch, size_t row, const uint8_t* routing);
   void finish(Live& live, FinishReason reason);
 
-  const std::vector<GenerationRequest>& requests_;
+  std::deque<GenerationRequest> requests_;  // the scheduler reads their prompts
   const PolicyConfig& model_;
   const Tokenizer* tokenizer_;
   size_t expert_row_ = 0;        // bytes of routed ids per token; 0: not recorded
   size_t routing_row_ = 0;       // of ids and confidences
   std::vector<int> max_tokens_;  // per request, cut at the context length
   std::vector<kernels::SampleParams> params_;
-  std::vector<StopStrings> stops_;
+  std::deque<StopStrings> stops_;
+  std::vector<int> unfinished_;  // samples of each request
+  bool forget_ = false;
   int64_t epoch_ = 0;  // of the activation store
   std::vector<PromptRow> prompt_rows_;
   std::vector<Live> live_;  // by the scheduler's sequence index

@@ -71,10 +71,13 @@ struct LocalSampler::Impl {
 
   // Pages for one generate(). The cache grows when these requests can use more than it has; nothing
   // in it is needed after a generate().
-  int64_t reserve(const Generation& generation) {
-    generation.check_fits(max_pages,
-                          config.cache_pages > 0 ? "raise cache_pages" : "raise cache_mb");
-    const int64_t pages = std::min(max_pages, generation.useful_pages(config.max_batch));
+  // `open`: others may join in, of any length.
+  int64_t reserve(const Generation& generation, bool open) {
+    generation.check_fits(max_pages, advice());
+    const int64_t useful =
+        open ? config.max_batch * (Scheduler::pages_needed(model.max_position, 1) + 1)
+             : generation.useful_pages(config.max_batch);
+    const int64_t pages = std::min(max_pages, useful);
     if (cache == nullptr || cache->pages() < pages) {
       cache.reset();  // never two caches at once
       cache = std::make_unique<KvCache>(model, pages);
@@ -82,8 +85,13 @@ struct LocalSampler::Impl {
     return pages;
   }
 
+  const char* advice() const {
+    return config.cache_pages > 0 ? "raise cache_pages" : "raise cache_mb";
+  }
+
   // `keep`: whether the store gets what is computed.
-  void step(Scheduler& scheduler, Generation& generation, const Generation::Done& done, bool keep) {
+  void step(Scheduler& scheduler, Generation& generation, const GenerateOptions& options,
+            bool keep) {
     const StepPlan& plan = scheduler.plan();
     for (const auto& [from, to] : plan.copies) cache->copy_page(from, to);
     if (keep) generation.take_rows(plan, *store, store_rows);
@@ -93,7 +101,7 @@ struct LocalSampler::Impl {
       sample();
       check_finite();
     }
-    generation.record(plan, draws, routing.data(), outcomes, done);
+    generation.record(plan, draws, routing.data(), outcomes, options.done, options.drew);
     scheduler.commit(outcomes);
     stats.sampled_tokens += static_cast<int64_t>(plan.draws.size());
     stats.prompt_tokens += plan.prefill_rows;
@@ -198,7 +206,7 @@ std::vector<std::vector<Sample>> LocalSampler::generate(
     const std::vector<GenerationRequest>& requests, const GenerateOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
   Generation generation(requests, impl_->model, impl_->tokenizer, impl_->config.record_experts);
-  const int64_t pages = impl_->reserve(generation);
+  const int64_t pages = impl_->reserve(generation, static_cast<bool>(options.more));
   Scheduler scheduler({pages, impl_->config.max_batch, impl_->config.prefill_chunk});
   const UsedWeights used(*impl_);
   generation.start(scheduler, impl_->weights->version());
@@ -207,8 +215,15 @@ std::vector<std::vector<Sample>> LocalSampler::generate(
   const auto cancelled = [&] {
     return options.cancel != nullptr && options.cancel->load(std::memory_order_relaxed);
   };
-  while (!scheduler.done() && !cancelled()) {
-    impl_->step(scheduler, generation, options.done, keep);
+  if (options.more) generation.forget_finished();
+  while (!cancelled()) {
+    if (options.more) {
+      for (GenerationRequest& request : options.more())
+        generation.join(std::move(request), pages, impl_->advice(), scheduler,
+                        impl_->weights->version());
+    }
+    if (scheduler.done()) break;
+    impl_->step(scheduler, generation, options, keep);
   }
   generation.abort();
   impl_->stats.preemptions += scheduler.preemptions();

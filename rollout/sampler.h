@@ -42,6 +42,14 @@ struct GenerateOptions {
   // Called from generate(), on its thread, as samples finish (not for aborted ones); may be null.
   // The sample may be taken by copy only: it comes back in generate()'s result, too.
   std::function<void(int request, int sample, const Sample&)> done = {};
+  // Called from generate(), on its thread, with every token that is drawn (the last one of the
+  // sample so far), before done(); false ends the sample there, as aborted. May be null. As
+  // `more`, of samplers in this process only: others refuse both with an Error.
+  std::function<bool(int request, int sample, const Sample&)> drew = {};
+  // Asked on generate()'s thread before every forward call for requests that join in; they are
+  // numbered behind the others. Then generate() returns when nothing is left and none come, with
+  // empty samples: done() has had them.
+  std::function<std::vector<GenerationRequest>()> more = {};
   // Asks for activations to be kept, where the sampler can; set to tickets of every sample. Null:
   // none are kept.
   Tickets* tickets = nullptr;
