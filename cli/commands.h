@@ -16,6 +16,7 @@ int run_describe(const Args& args);
 int run_doctor(const Args& args);
 int run_eval(const Args& args);
 int run_export(const Args& args);
+int run_fleet(const Args& args);
 int run_grade(const Args& args);
 int run_init(const Args& args);
 int run_inspect(const Args& args);
@@ -23,11 +24,13 @@ int run_pretrain(const Args& args);
 int run_rescore(const Args& args);
 int run_sample(const Args& args);
 int run_score(const Args& args);
+int run_serve(const Args& args);
 int run_task(const Args& args);
 int run_tokenize(const Args& args);
 int run_traces(const Args& args);
 int run_train(const Args& args);
 int run_upcycle(const Args& args);
+int run_worker(const Args& args);
 
 // `zeroth grade --kind code`.
 int run_grade_code(const Args& args);

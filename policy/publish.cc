@@ -325,7 +325,7 @@ std::string hash_of(const PublishedModel& model, const Architecture& architectur
   const std::vector<ParameterInfo>& infos = architecture.layout.infos;
   std::vector<std::string> lines(infos.size());
   parallel_in_order(static_cast<int64_t>(infos.size()), [&](int64_t i) {
-    const bool narrow = architecture.element == Element::kBfloat16 && !infos[i].exact();
+    const bool narrow = published_narrow(infos[i], architecture.element);
     Sha256 hash;
     published.read(infos[i], [&](std::span<const float> values) {
       if (!narrow) return hash.update(values.data(), values.size_bytes());
@@ -333,14 +333,38 @@ std::string hash_of(const PublishedModel& model, const Architecture& architectur
       kernels::narrow(values.data(), halves.data(), static_cast<int64_t>(values.size()));
       hash.update(halves.data(), halves.size() * sizeof(Bfloat16));
     });
-    std::string shape;
-    for (const int64_t n : infos[i].shape) shape += (shape.empty() ? "" : ",") + std::to_string(n);
-    lines[i] = infos[i].name + (narrow ? " BF16 [" : " F32 [") + shape + "] " + hash.hex() + "\n";
+    lines[i] = tensor_line(infos[i].name, infos[i].shape, narrow, hash.hex());
   });
   std::sort(lines.begin(), lines.end());
   Sha256 hash;
   for (const std::string& line : lines) hash.update(line);
   return hash.hex();
+}
+
+bool published_narrow(const ParameterInfo& info, Element element) {
+  return element == Element::kBfloat16 && !info.exact();
+}
+
+std::string tensor_line(const std::string& name, const std::vector<int64_t>& shape, bool narrow,
+                        const std::string& sha256) {
+  std::string sizes;
+  for (const int64_t n : shape) sizes += (sizes.empty() ? "" : ",") + std::to_string(n);
+  return name + (narrow ? " BF16 [" : " F32 [") + sizes + "] " + sha256 + "\n";
+}
+
+void read_published(const WeightsImpl& weights,
+                    const std::function<void(size_t, int64_t, std::span<const float>)>& use) {
+  const Architecture& a = *weights.architecture;
+  Published published;
+  visit_model(published, a.config, a.layout, weights.model);
+  published.sort();
+  parallel_in_order(static_cast<int64_t>(a.layout.infos.size()), [&](int64_t i) {
+    int64_t first = 0;
+    published.read(a.layout.infos[i], [&](std::span<const float> values) {
+      use(static_cast<size_t>(i), first, values);
+      first += static_cast<int64_t>(values.size());
+    });
+  });
 }
 
 void embed(const PublishedModel& model, int64_t width, std::span<const TokenId> tokens, float* x) {

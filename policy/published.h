@@ -1,6 +1,7 @@
 // Inside of policy/: the packed weights of one version, and what all versions share.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -98,6 +99,15 @@ WeightsPtr publish_from(std::shared_ptr<const Architecture> architecture,
                         const WeightSource& source, float* keep, WeightsVersion version);
 // See Weights::sha256.
 std::string hash_of(const PublishedModel& model, const Architecture& architecture);
+// Whether a parameter is rounded to bfloat16 where that is the element of published weights.
+bool published_narrow(const ParameterInfo& info, kernels::Element element);
+// One tensor's line of what is hashed there.
+std::string tensor_line(const std::string& name, const std::vector<int64_t>& shape, bool narrow,
+                        const std::string& sha256);
+// use(parameter, first, values) for all values, row-major: those of one parameter in order on one
+// thread, parameters on all threads.
+void read_published(const WeightsImpl& weights,
+                    const std::function<void(size_t, int64_t, std::span<const float>)>& use);
 // x [m, width] = rows of the embedding.
 void embed(const PublishedModel& model, int64_t width, std::span<const TokenId> tokens, float* x);
 

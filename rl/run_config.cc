@@ -81,6 +81,7 @@ const std::vector<std::string>& free_fields() {
   static const std::vector<std::string> fields = {"model",
                                                   "steps",
                                                   "engine",
+                                                  "fleet",
                                                   "record",
                                                   "checkpoint_every",
                                                   "keep_last",

@@ -18,6 +18,7 @@
 #include "rl/prompt_screen.h"
 #include "rl/trainer.h"
 #include "rollout/engine_config.h"
+#include "rollout/fleet/fleet_config.h"
 #include "rollout/sampling_config.h"
 #include "tasks/curriculum.h"
 #include "text/prompt.h"
@@ -58,6 +59,7 @@ struct RunConfig {
   PublishConfig policy;
   SamplingConfig sampling;
   EngineConfig engine;
+  FleetConfig fleet;
   DynamicSamplingConfig dynamic_sampling;
   OverlongConfig overlong;
   ShapingConfig shaping;
@@ -92,6 +94,7 @@ struct RunConfig {
     v("policy", policy, "how the policy is published");
     v("sampling", sampling, "how completions are drawn");
     v("engine", engine, "batching and memory of generation; does not change results");
+    v("fleet", fleet, "workers on other machines; does not change results");
     v("dynamic_sampling", dynamic_sampling, "replacement of groups without signal");
     v("overlong", overlong, "completions that reach the length limit");
     v("shaping", shaping,

@@ -224,6 +224,8 @@ TrainSummary run_steps(TrainingRun& run, const std::atomic<bool>* stop,
   save();
   summary.interrupted |= stopped() && finished < config.steps;
   summary.steps = finished;
+  // Otherwise workers stay and join the resumed run.
+  if (run.fleet != nullptr && !summary.interrupted) run.fleet->coordinator().finish();
   summary.max_logp_difference = run.counters.max_logp_difference;
   summary.seconds = now() - begin;
   return summary;

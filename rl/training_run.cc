@@ -96,8 +96,7 @@ void TrainingRun::open(const fs::path& model, const fs::path& reference_model) {
   trainer = std::make_unique<Trainer>(*policy, std::move(reference), config.trainer, config.loss,
                                       config.optimizer, config.seed, config.steps,
                                       config.sampling.max_tokens, config.sampling.temperature);
-  sampler = std::make_unique<LocalSampler>(policy->weights(), tokenizer.get(), config.engine,
-                                           trainer->activation_store());
+  open_sampler();
   rollouts =
       std::make_unique<Rollouts>(config, *task, *tokenizer, *sampler, &background, screen.get());
 
@@ -124,6 +123,26 @@ void TrainingRun::open(const fs::path& model, const fs::path& reference_model) {
   constexpr double kTypicalContext = 64;  // attention is a small part; MFU is a rough figure anyway
   flops_per_token = Roofline(policy->config()).forward_flops(kTypicalContext);
   peak_flops = kernels::measure_limits(0.2).gflops * 1e9;
+}
+
+void TrainingRun::open_sampler() {
+  if (config.fleet.listen.empty()) {
+    sampler = std::make_unique<LocalSampler>(policy->weights(), tokenizer.get(), config.engine,
+                                             trainer->activation_store());
+    return;
+  }
+  fleet::FleetSetup setup;
+  setup.model = policy->config();
+  setup.element = config.policy.element();
+  setup.tokenizer_files = tokenizer_files;
+  setup.tokenizer = tokenizer.get();
+  setup.record_experts = config.engine.record_experts;
+  setup.folder = folder / "fleet";
+  auto workers = std::make_unique<fleet::FleetSampler>(
+      policy->weights(), config.fleet, std::move(setup),
+      [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); });
+  fleet = workers.get();
+  sampler = std::move(workers);
 }
 
 void TrainingRun::restore(const TrainingCheckpoint& checkpoint, const ResumeOptions& options) {

@@ -16,6 +16,7 @@
 #include "rl/run_config.h"
 #include "rl/run_folder.h"
 #include "rl/trainer.h"
+#include "rollout/fleet/fleet_sampler.h"
 #include "tasks/task.h"
 #include "text/tokenizer.h"
 
@@ -81,7 +82,8 @@ struct TrainingRun {
   std::unique_ptr<Policy> policy;
   std::unique_ptr<Trainer> trainer;
   std::unique_ptr<Sampler> sampler;
-  Background background;  // of grading that a stop gave up
+  fleet::FleetSampler* fleet = nullptr;  // the sampler, when workers draw the samples
+  Background background;                 // of grading that a stop gave up
   std::unique_ptr<Rollouts> rollouts;
   Alarms alarms;
   std::unique_ptr<RunRecorder> recorder;
@@ -92,6 +94,7 @@ struct TrainingRun {
   TrainingRun(const std::filesystem::path& folder, const RunConfig& config);
   // `reference`: where the reference policy's weights come from, when there is one.
   void open(const std::filesystem::path& model, const std::filesystem::path& reference);
+  void open_sampler();
   void restore(const TrainingCheckpoint& checkpoint, const ResumeOptions& options);
   Json fingerprint() const;
   void refuse_changed_inputs(const ResumeOptions& options);

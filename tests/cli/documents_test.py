@@ -95,6 +95,8 @@ RULES = [
     (r"zeroth rescore", {"RUN": "{run}"}, ""),
     (r"zeroth inspect .*--export", {"RUN": "{run}", "run.html": "{new}.html"}, ""),
     (r"zeroth inspect", {"OTHER_RUN": "{run}", "RUN": "{run}", "runs/demo-*": "{run}"}, "--port 0"),  # served, then ended
+    (r"zeroth serve", {"DIR": "models/base", "runs/mine/checkpoints/latest": "{run}/checkpoints/latest"},
+     "--listen 127.0.0.1:0"),
     # Tools beside the binary.
     (r"scripts/make-fractions", {}, ""),
     (r"scripts/check-layers", {"scripts": str(ROOT) + "/scripts"}, ""),
@@ -259,9 +261,9 @@ class Place:
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         try:
             for line in server.stdout:
-                address = re.search(r"http://127\.0\.0\.1:\d+/", line)
+                address = re.search(r"http://127\.0\.0\.1:\d+/(v1)?", line)
                 if address:
-                    with urllib.request.urlopen(address[0], timeout=60) as page:
+                    with urllib.request.urlopen(address[0] + ("/models" if address[1] else ""), timeout=60) as page:
                         return (0, "") if page.status == 200 else (1, f"status {page.status}")
             return 1, "no address was printed"
         finally:
@@ -340,7 +342,7 @@ def run_line(place, line, prelude):
     else:
         return wrong + [f"{line}: no rule of this test runs it, and it is not marked as <!-- not run: REASON -->"]
     (place.folder / "out").mkdir(exist_ok=True)
-    code, out = place.serve(script) if "--port 0" in script else place.shell(prelude + script)
+    code, out = place.serve(script) if re.search("--port 0|--listen .*:0", script) else place.shell(prelude + script)
     if code:
         wrong.append(f"{line}\n    as: {script}\n    exit code {code}: {out.strip()[-600:]}")
     return wrong

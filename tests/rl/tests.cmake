@@ -20,3 +20,15 @@ foreach(command train pretrain)
            WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   set_tests_properties(rl/lost_latest_${command} PROPERTIES TIMEOUT 900)
 endforeach()
+# Samples from worker processes: the same bytes as in one process, through kills.
+foreach(workers 1 2 4)
+  add_test(NAME rl/fleet_${workers}
+           COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/fleet_train.sh $<TARGET_FILE:zeroth> ${workers} 8 2
+           WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(rl/fleet_${workers} PROPERTIES TIMEOUT 900)
+endforeach()
+# The same through a proxy that cuts, delays, throttles, leaves half open and flips bytes.
+add_test(NAME rl/fleet_faults
+         COMMAND python3 ${PROJECT_SOURCE_DIR}/tests/rl/fleet_faults.py $<TARGET_FILE:zeroth> 40
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+set_tests_properties(rl/fleet_faults PROPERTIES TIMEOUT 900)

@@ -1,0 +1,115 @@
+#include "policy/weights_image.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "core/error.h"
+#include "core/sha256.h"
+#include "kernels/rows.h"
+#include "policy/decoder.h"
+
+namespace zeroth {
+namespace {
+
+static_assert(std::endian::native == std::endian::little);
+
+constexpr uint64_t kAlign = 64;
+
+// An image as the file that weights are loaded from.
+class ImageSource : public WeightSource {
+ public:
+  explicit ImageSource(const WeightsImage& image) : image_(image) {
+    by_parameter_.resize(image.layout().tensors().size());
+    for (const ImageTensor& tensor : image.layout().tensors())
+      by_parameter_[tensor.parameter] = &tensor;
+  }
+  void read(size_t i, int64_t first, std::span<float> out) const override {
+    const ImageTensor& tensor = *by_parameter_[i];
+    const char* from = image_.bytes().data() + tensor.offset;
+    if (tensor.narrow) {
+      kernels::widen(reinterpret_cast<const kernels::Bfloat16*>(from) + first, out.data(),
+                     static_cast<int64_t>(out.size()));
+    } else {
+      std::memcpy(out.data(), from + first * sizeof(float), out.size_bytes());
+    }
+    if (first_not_finite(out) != out.size())
+      fail("tensor '" + tensor.name + "' of the received weights holds a value that is not finite",
+           "the policy has diverged: go back to an earlier checkpoint");
+  }
+  uint64_t place(size_t i) const override { return by_parameter_[i]->offset; }
+
+ private:
+  const WeightsImage& image_;
+  std::vector<const ImageTensor*> by_parameter_;
+};
+
+}  // namespace
+
+ImageLayout::ImageLayout(const PolicyConfig& config, kernels::Element element) : element_(element) {
+  const Layout layout = make_layout(config);
+  for (size_t i = 0; i < layout.infos.size(); ++i) {
+    const ParameterInfo& info = layout.infos[i];
+    const bool narrow = published_narrow(info, element);
+    tensors_.push_back({.name = info.name,
+                        .shape = info.shape,
+                        .bytes = static_cast<uint64_t>(info.count) * (narrow ? 2 : 4),
+                        .count = info.count,
+                        .parameter = i,
+                        .narrow = narrow});
+  }
+  std::sort(tensors_.begin(), tensors_.end(),
+            [](const ImageTensor& a, const ImageTensor& b) { return a.name < b.name; });
+  for (ImageTensor& tensor : tensors_) {
+    tensor.offset = bytes_;
+    bytes_ += (tensor.bytes + kAlign - 1) / kAlign * kAlign;
+  }
+}
+
+WeightsImage::WeightsImage(ImageLayoutPtr layout)
+    : layout_(std::move(layout)),
+      data_(allocate_array<char>(static_cast<int64_t>(layout_->bytes()))) {
+  for (const ImageTensor& tensor : layout_->tensors()) {
+    const uint64_t end = tensor.offset + tensor.bytes;
+    std::memset(data_.get() + end, 0, (end + kAlign - 1) / kAlign * kAlign - end);
+  }
+}
+
+WeightsImage::WeightsImage(ImageLayoutPtr layout, const Weights& weights)
+    : WeightsImage(std::move(layout)) {
+  std::vector<const ImageTensor*> tensors(layout_->tensors().size());
+  for (const ImageTensor& tensor : layout_->tensors()) tensors[tensor.parameter] = &tensor;
+  read_published(weights.impl(), [&](size_t i, int64_t first, std::span<const float> values) {
+    char* to = data_.get() + tensors[i]->offset;
+    if (tensors[i]->narrow) {  // exact: they were rounded when they were published
+      kernels::narrow(values.data(), reinterpret_cast<kernels::Bfloat16*>(to) + first,
+                      static_cast<int64_t>(values.size()));
+    } else {
+      std::memcpy(to + first * sizeof(float), values.data(), values.size_bytes());
+    }
+  });
+}
+
+std::string WeightsImage::sha256() const {
+  const std::vector<ImageTensor>& tensors = layout_->tensors();
+  std::vector<std::string> lines(tensors.size());
+  parallel_in_order(static_cast<int64_t>(tensors.size()), [&](int64_t i) {
+    const ImageTensor& tensor = tensors[i];
+    Sha256 hash;
+    hash.update(data_.get() + tensor.offset, tensor.bytes);
+    lines[i] = tensor_line(tensor.name, tensor.shape, tensor.narrow, hash.hex());
+  });
+  std::sort(lines.begin(), lines.end());
+  Sha256 hash;
+  for (const std::string& line : lines) hash.update(line);
+  return hash.hex();
+}
+
+WeightsMaker::WeightsMaker(const PolicyConfig& config, kernels::Element element)
+    : architecture_(std::make_shared<const Architecture>(config, element)) {}
+
+WeightsPtr WeightsMaker::make(const WeightsImage& image, WeightsVersion version) const {
+  return publish_from(architecture_, ImageSource(image), nullptr, version);
+}
+
+}  // namespace zeroth

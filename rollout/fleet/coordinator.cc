@@ -1,0 +1,434 @@
+#include "rollout/fleet/coordinator.h"
+
+#include <algorithm>
+#include <fstream>
+#include <thread>
+
+#include "core/error.h"
+#include "core/version.h"
+#include "kernels/ops.h"
+#include "rollout/fleet/coordinator_impl.h"
+
+namespace zeroth::fleet {
+namespace {
+
+constexpr double kHeardOf = 5;      // seconds in which a worker that says nothing counts as alive
+constexpr double kForgotten = 600;  // after which it is no longer listed
+constexpr size_t kListed = 1000;    // workers in a status
+constexpr double kTick = 0.1, kStatusEvery = 2;
+
+HttpServerOptions server_options(const FleetConfig& config) {
+  HttpServerOptions options;
+  std::tie(options.address, options.port) = parse_listen(config.listen, "fleet.listen");
+  options.certificate_file = config.certificate;
+  options.key_file = config.key;
+  options.connections = static_cast<size_t>(config.max_workers) * 4 + 64;
+  options.connections_of_address = options.connections;
+  return options;
+}
+
+std::filesystem::path token_file_of(const FleetConfig& config, const FleetSetup& setup) {
+  if (!config.token_file.empty()) return config.token_file;
+  if (setup.folder.empty()) {
+    fail_usage("fleet.token_file is empty", "name a file with the token that workers must know");
+  }
+  make_token_file(setup.folder / "token");
+  return setup.folder / "token";
+}
+
+}  // namespace
+
+Coordinator::Impl::Impl(const FleetConfig& fleet_config, FleetSetup fleet_setup)
+    : config(fleet_config),
+      setup(std::move(fleet_setup)),
+      model(setup.model.source),
+      layout(std::make_shared<const ImageLayout>(setup.model, setup.element)),
+      token_file(token_file_of(config, setup)),
+      tokens(TokenList::from_file(token_file)),
+      quarantine(setup.folder),
+      book({.lease_s = config.lease_s}),
+      server(server_options(config)) {
+  for (const auto& [name, content] : setup.tokenizer_files)
+    files.push_back({name, blobs.add_file(content)});
+  identity = {kernels::contract_hash(), hash_of_config(model, setup.element, setup.record_experts),
+              hash_of_files(files)};
+  instance = random_hex(4);
+  if (!setup.folder.empty()) {
+    std::filesystem::create_directories(setup.folder);
+    status_file = setup.folder / "status.json";
+  }
+}
+
+WorkerSession* Coordinator::Impl::session_of(const std::string& id) {
+  const auto found = sessions.find(id);
+  if (found == sessions.end()) return nullptr;
+  found->second.heard = steady_now();
+  return &found->second;
+}
+
+void Coordinator::Impl::forget(const std::string& id) {
+  book.release(id);
+  const auto found = sessions.find(id);
+  if (found == sessions.end()) return;
+  if (found->second.parked) found->second.parked->reply(error_reply(409, "this session has ended"));
+  sessions.erase(found);
+}
+
+bool Coordinator::Impl::alive(const WorkerSession& session, double now) const {
+  return (session.parked && session.parked->open()) || now - session.heard < kHeardOf;
+}
+
+int Coordinator::Impl::alive_count(double now) const {
+  return static_cast<int>(std::count_if(sessions.begin(), sessions.end(),
+                                        [&](const auto& s) { return alive(s.second, now); }));
+}
+
+// A worker gets its share of the whole batch at once, because decoding many sequences together is
+// what makes it fast, and not more, because the others are on their way.
+LeasesGiven Coordinator::Impl::give(WorkerSession& session, int64_t capacity, int64_t workers,
+                                    double now) {
+  LeasesGiven out;
+  out.weights = newest;
+  out.finished = finished;
+  if (requests == nullptr || capacity < 1) return out;
+  const int64_t mine = (batch_samples + workers - 1) / workers - book.held_samples(session.id);
+  const int64_t share = std::min(capacity, mine);
+  if (share < 1) return out;
+  for (const LentLease& lent : book.lend(session.id, share, now))
+    out.leases.push_back(lease_of(lent.lease, pieces.at(lent.work)));
+  return out;
+}
+
+Lease Coordinator::Impl::lease_of(LeaseId id, const Piece& piece) const {
+  Lease lease{id, batch_weights, (*requests)[piece.request]};
+  lease.request.first_sample += static_cast<uint32_t>(piece.first_sample);
+  lease.request.samples = piece.samples;
+  return lease;
+}
+
+// Answers the long polls that have something to hear.
+void Coordinator::Impl::serve_parked() {
+  const double now = steady_now();
+  const int64_t workers = std::max(1, alive_count(now));
+  for (auto& [id, session] : sessions) {
+    if (!session.parked) continue;
+    if (!session.parked->open()) {
+      session.parked = nullptr;
+      continue;
+    }
+    const bool news = finished || session.weights != newest;
+    const bool work = requests != nullptr && book.waiting_samples() > 0;
+    if (!news && !work && now < session.parked_until) continue;
+    // With old weights it fetches the new ones first.
+    const LeasesGiven given = give(session, news ? 0 : session.capacity, workers, now);
+    if (!news && given.leases.empty() && now < session.parked_until) continue;
+    session.told = finished;
+    std::exchange(session.parked, nullptr)
+        ->reply(message_reply(given.to_json(), session.parked_type));
+  }
+  for (auto poll = weights_polls.begin(); poll != weights_polls.end();) {
+    const WeightsManifest* manifest = poll->after != newest ? blobs.manifest(newest) : nullptr;
+    if (poll->exchange->open() && manifest == nullptr && now < poll->until && !finished) {
+      ++poll;
+      continue;
+    }
+    HttpReply none;
+    none.status = 204;
+    poll->exchange->reply(manifest ? message_reply(manifest->to_json(), kJsonType) : none);
+    poll = weights_polls.erase(poll);
+  }
+}
+
+void Coordinator::Impl::tick() {
+  {
+    std::lock_guard lock(mutex);
+    const double now = steady_now();
+    for (const std::string& id : book.expire(now)) {
+      const auto found = sessions.find(id);
+      if (found != sessions.end()) ++found->second.expired;
+    }
+    for (auto at = sessions.begin(); at != sessions.end();) {
+      const bool old = !at->second.parked && now - at->second.heard > kForgotten;
+      if (old) book.release(at->first);
+      at = old ? sessions.erase(at) : std::next(at);
+    }
+    serve_parked();
+    if (now - status_written < kStatusEvery) return;
+    status_written = now;
+  }
+  write_status();
+}
+
+// Not synced to the disk, which would hold up whoever is served on this thread.
+void Coordinator::Impl::write_status() {
+  if (status_file.empty()) return;
+  std::string text;
+  {
+    std::lock_guard lock(mutex);
+    text = status_json().dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+  }
+  std::lock_guard lock(writing);
+  const std::filesystem::path part = status_file.string() + ".part";
+  std::ofstream out(part, std::ios::binary | std::ios::trunc);
+  out << text;
+  out.close();
+  std::error_code ignored;  // a full disk is told by those who write what counts
+  if (out) std::filesystem::rename(part, status_file, ignored);
+}
+
+Json Coordinator::Impl::status_json() const {
+  const double now = steady_now();
+  const LeaseCounts leases = book.counts();
+  const HttpServerStats http = server.stats();
+  Json workers = Json::array();
+  for (const auto& [id, s] : sessions) {
+    if (workers.size() == kListed) break;
+    workers.push_back({{"name", s.name},
+                       {"session", id.substr(0, 8)},
+                       {"alive", alive(s, now)},
+                       {"waiting", s.parked != nullptr},
+                       {"address", s.remote},
+                       {"isa", s.isa},
+                       {"threads", s.threads},
+                       {"version", s.version},
+                       {"weights", s.weights},
+                       {"current", s.weights == newest},
+                       {"tokens", s.tokens},
+                       {"tokens_per_s", s.tokens / std::max(1e-9, now - s.since)},
+                       {"leases", book.held_by(id).size()},
+                       {"results", s.results},
+                       {"duplicates", s.duplicates},
+                       {"faults", s.faults},
+                       {"expired", s.expired},
+                       {"silent_s", now - s.heard}});
+  }
+  Json shut_out = Json::object();
+  for (const auto& [name, reason] : quarantine.reasons()) shut_out[name] = reason;
+  return {{"instance", instance},
+          {"version", version_string()},
+          {"contract", identity.contract},
+          {"weights", newest},
+          {"weights_version", newest_version},
+          {"workers_alive", alive_count(now)},
+          {"workers", std::move(workers)},
+          {"quarantined", std::move(shut_out)},
+          {"leases",
+           {{"waiting", leases.waiting},
+            {"lent", leases.lent},
+            {"done", leases.done},
+            {"issued", leases.issued},
+            {"expired", leases.expired},
+            {"returned", leases.returned},
+            {"duplicates", leases.duplicates},
+            {"refused", leases.refused}}},
+          {"counts",
+           {{"results", counts.results},
+            {"tokens", counts.tokens},
+            {"audited", counts.audited},
+            {"mismatches", counts.mismatches},
+            {"stale_results", counts.stale_results},
+            {"malformed", counts.malformed},
+            {"unauthorised", counts.unauthorised},
+            {"refused_hellos", counts.refused_hellos},
+            {"too_many", counts.too_many},
+            {"publications", counts.publications},
+            {"publish_seconds", counts.publish_s}}},
+          {"http",
+           {{"connections", http.connections},
+            {"accepted", http.accepted},
+            {"requests", http.requests},
+            {"timed_out", http.timed_out},
+            {"malformed", http.malformed},
+            {"oversized", http.oversized},
+            {"crowded_out", http.crowded_out},
+            {"bytes_in", http.bytes_in},
+            {"bytes_out", http.bytes_out}}},
+          {"seconds", now - started}};
+}
+
+std::string metrics_text(const Json& status) {
+  std::string out;
+  const auto line = [&](const std::string& name, const Json& value, const char* type) {
+    out += "# TYPE zeroth_fleet_" + name + " " + type + "\nzeroth_fleet_" + name + " " +
+           value.dump() + "\n";
+  };
+  line("workers", status["workers_alive"], "gauge");
+  line("quarantined", status["quarantined"].size(), "gauge");
+  line("weights_version", status["weights_version"], "gauge");
+  for (const char* name : {"waiting", "lent", "done"})
+    line(std::string("leases_") + name, status["leases"][name], "gauge");
+  for (const char* name : {"issued", "expired", "returned", "duplicates", "refused"})
+    line(std::string("leases_") + name + "_total", status["leases"][name], "counter");
+  for (const auto& [name, value] : status["counts"].items())
+    line(name + "_total", value, "counter");
+  line("http_connections", status["http"]["connections"], "gauge");
+  for (const auto& [name, value] : status["http"].items()) {
+    if (name != "connections") line("http_" + name + "_total", value, "counter");
+  }
+  return out;
+}
+
+Coordinator::Coordinator(const FleetConfig& config, FleetSetup setup)
+    : impl_(std::make_unique<Impl>(config, std::move(setup))) {
+  Impl* impl = impl_.get();
+  impl->server.start(
+      [impl](const HttpRequest& request, uint64_t& bytes) { return impl->admit(request, bytes); },
+      [impl](const HttpExchangePtr& exchange) { impl->handle(exchange); });
+  impl->server.every(kTick, [impl] { impl->tick(); });
+}
+
+Coordinator::~Coordinator() {
+  impl_->server.stop();
+  impl_->write_status();
+}
+
+uint16_t Coordinator::port() const { return impl_->server.port(); }
+
+std::string Coordinator::url() const {
+  const std::string host = parse_listen(impl_->config.listen, "fleet.listen").first;
+  const bool six = host.find(':') != std::string::npos;
+  return (impl_->server.tls() ? "https://" : "http://") + (six ? "[" + host + "]" : host) + ":" +
+         std::to_string(port());
+}
+
+std::filesystem::path Coordinator::token_file() const { return impl_->token_file; }
+
+std::string Coordinator::publish(const Weights& weights, int keep) {
+  const double begin = steady_now();
+  const auto image = std::make_shared<const WeightsImage>(impl_->layout, weights);
+  const std::string sha256 = image->sha256();
+  impl_->blobs.add(image, sha256, weights.version(), keep, impl_->mutex);
+  std::lock_guard lock(impl_->mutex);
+  impl_->newest = sha256;
+  impl_->newest_version = weights.version();
+  ++impl_->counts.publications;
+  impl_->counts.publish_s += steady_now() - begin;
+  impl_->serve_parked();
+  return sha256;
+}
+
+void Coordinator::begin(const std::vector<GenerationRequest>& requests,
+                        const std::string& weights) {
+  std::lock_guard lock(impl_->mutex);
+  impl_->requests = &requests;
+  impl_->batch_weights = weights;
+  impl_->batch_samples = 0;
+  for (size_t r = 0; r < requests.size(); ++r) {
+    const int all = requests[r].samples;
+    const int most = impl_->config.group_split > 0 ? impl_->config.group_split : all;
+    for (int first = 0; first < all; first += most) {
+      const int n = std::min(most, all - first);
+      impl_->pieces[impl_->book.add(n)] = {static_cast<int>(r), first, n, {}, {}};
+      impl_->batch_samples += n;
+    }
+  }
+  impl_->serve_parked();
+}
+
+std::optional<Delivery> Coordinator::next(double wait_s) {
+  std::unique_lock lock(impl_->mutex);
+  impl_->delivered.wait_for(lock, std::chrono::duration<double>(wait_s),
+                            [&] { return !impl_->deliveries.empty(); });
+  if (impl_->deliveries.empty()) return std::nullopt;
+  Delivery out = std::move(impl_->deliveries.front());
+  impl_->deliveries.pop_front();
+  return out;
+}
+
+void Coordinator::convict(const std::string& worker, int64_t work,
+                          const std::vector<Sample>& samples, const AuditFinding& finding,
+                          const std::vector<int64_t>& works) {
+  Json evidence;
+  std::string token;
+  {
+    std::lock_guard lock(impl_->mutex);
+    for (const auto& [id, session] : impl_->sessions)
+      if (session.name == worker) token = session.token;
+    const Lease lease = impl_->lease_of(0, impl_->pieces.at(work));
+    evidence = {{"finding",
+                 {{"field", finding.field},
+                  {"sample", finding.sample},
+                  {"token", finding.token},
+                  {"claimed", finding.claimed},
+                  {"found", finding.found}}},
+                {"weights_version", impl_->newest_version},
+                {"lease", lease.to_json()},
+                {"result", Result{0, "", impl_->batch_weights, samples}.to_json()}};
+    ++impl_->counts.mismatches;
+    ++impl_->counts.quarantined;
+  }
+  impl_->quarantine.add(worker, token, finding.describe(), std::move(evidence));
+  std::lock_guard lock(impl_->mutex);
+  std::vector<std::string> theirs;
+  for (const auto& [id, session] : impl_->sessions) {
+    if (session.name == worker || (!token.empty() && session.token == token)) theirs.push_back(id);
+  }
+  for (const std::string& id : theirs) impl_->forget(id);
+  std::set<int64_t> again(works.begin(), works.end());
+  std::deque<Delivery> kept;
+  for (Delivery& delivery : impl_->deliveries) {
+    if (delivery.worker == worker) {
+      again.insert(delivery.work);
+    } else if (delivery.rival_worker != worker) {
+      kept.push_back(std::move(delivery));
+    }
+  }
+  impl_->deliveries.swap(kept);
+  for (const int64_t id : again) {
+    Piece& piece = impl_->pieces.at(id);
+    if (piece.worker != worker) continue;
+    piece.worker.clear();
+    piece.accepted.clear();
+    piece.disputes = 0;
+    impl_->book.reopen(id);
+  }
+  impl_->serve_parked();
+}
+
+void Coordinator::end() {
+  std::lock_guard lock(impl_->mutex);
+  impl_->book.withdraw_all();
+  impl_->pieces.clear();
+  impl_->deliveries.clear();
+  impl_->requests = nullptr;
+}
+
+void Coordinator::note_audit() {
+  std::lock_guard lock(impl_->mutex);
+  ++impl_->counts.audited;
+}
+
+void Coordinator::finish() {
+  {
+    std::lock_guard lock(impl_->mutex);
+    impl_->finished = true;
+    impl_->serve_parked();
+  }
+  impl_->write_status();
+  // Workers that are between two polls come within a moment.
+  const auto missing = [this] {
+    std::lock_guard lock(impl_->mutex);
+    const double now = steady_now();
+    return std::any_of(impl_->sessions.begin(), impl_->sessions.end(), [&](const auto& s) {
+      return !s.second.told && impl_->alive(s.second, now);
+    });
+  };
+  for (int i = 0; i < 40 && missing(); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  // The answers are on their way.
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+}
+
+int Coordinator::workers() const {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->alive_count(steady_now());
+}
+
+Json Coordinator::status() const {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->status_json();
+}
+
+std::string Coordinator::metrics() const { return metrics_text(status()); }
+
+}  // namespace zeroth::fleet

@@ -1,0 +1,90 @@
+// The run's side of a fleet: hands out weights and work, takes results. docs/fleet.md describes the
+// protocol; everything that workers send is checked, counted and bounded.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "net/http_server.h"
+#include "rollout/fleet/audit.h"
+#include "rollout/fleet/fleet_config.h"
+#include "rollout/fleet/messages.h"
+#include "text/tokenizer.h"
+
+namespace zeroth::fleet {
+
+// What every worker of a run gets.
+struct FleetSetup {
+  PolicyConfig model;
+  kernels::Element element = kernels::Element::kFloat32;  // of the published weights
+  std::map<std::string, std::string> tokenizer_files;     // name, content
+  const Tokenizer* tokenizer = nullptr;                   // the same; may be null with no files
+  bool record_experts = false;
+  std::filesystem::path folder;  // of evidence and the token; empty: nothing is written
+  // Further routes: whether one answers a request (from whoever has a worker's token), and the most
+  // bytes of a body for a path. May be null.
+  std::function<bool(const HttpExchangePtr&)> more = {};
+  std::function<uint64_t(const std::string& path)> more_bytes = {};
+};
+
+// A piece of a request that one worker has made, its shape checked.
+struct Delivery {
+  int request = 0;       // among those of begin()
+  int first_sample = 0;  // offset in the request
+  std::vector<Sample> samples;
+  int64_t work = 0;
+  std::string worker;
+  // When a second worker made the same piece and it differs: one of the two is wrong.
+  std::vector<Sample> rival;
+  std::string rival_worker;
+};
+
+// Any thread may call it; the server has a thread of its own.
+class Coordinator {
+ public:
+  // Listens at once. Throws Error for what cannot be had: address, certificate, token file.
+  Coordinator(const FleetConfig& config, FleetSetup setup);
+  ~Coordinator();
+  Coordinator(const Coordinator&) = delete;
+
+  uint16_t port() const;
+  std::string url() const;
+  std::filesystem::path token_file() const;
+
+  // Makes the weights known to workers; those of the last `keep` versions can be fetched. Blocks
+  // while they are copied, hashed and compared with the ones before. Returns their SHA-256.
+  std::string publish(const Weights& weights, int keep = 2);
+
+  // The work of one generate(): requests (kept alive until end()) by the weights of that hash. One
+  // at a time.
+  void begin(const std::vector<GenerationRequest>& requests, const std::string& weights);
+  // The next piece that came; nothing within `wait_s`.
+  std::optional<Delivery> next(double wait_s);
+  // What a worker delivered for a piece is false: it is shut out, what it holds goes to others, and
+  // so do `works` (its pieces that were thought right). Finding and samples are kept as evidence.
+  void convict(const std::string& worker, int64_t work, const std::vector<Sample>& samples,
+               const AuditFinding& finding, const std::vector<int64_t>& works);
+  // Withdraws what is left; late results are refused.
+  void end();
+
+  void note_audit();  // counts one
+
+  // Tells workers that the run is over, and waits a moment for them to hear it.
+  void finish();
+
+  int workers() const;          // alive: waiting for work, or heard of within some seconds
+  Json status() const;          // GET /v1/status
+  std::string metrics() const;  // GET /metrics, Prometheus' text format
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace zeroth::fleet

@@ -1,0 +1,123 @@
+// Inside of Coordinator: its state, and what each route does with it.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <list>
+#include <mutex>
+#include <set>
+
+#include "net/http_server.h"
+#include "rollout/fleet/access.h"
+#include "rollout/fleet/coordinator.h"
+#include "rollout/fleet/lease_book.h"
+
+namespace zeroth::fleet {
+
+// Seconds of the steady clock: no change of the date moves a deadline.
+inline double steady_now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// One worker as the coordinator knows it.
+struct WorkerSession {
+  std::string id, name, token, isa, version, remote, weights;  // token: TokenList::name_of
+  int threads = 0;
+  double since = 0, heard = 0;
+  int64_t tokens = 0, results = 0, duplicates = 0, faults = 0, expired = 0;
+  // Its long poll, when it waits for work.
+  HttpExchangePtr parked;
+  std::string parked_type;
+  int64_t capacity = 0;
+  double parked_until = 0;
+  bool told = false;  // that the run is over
+};
+
+// A piece of a request, and what came for it.
+struct Piece {
+  int request = 0, first_sample = 0, samples = 0;
+  std::string worker;            // whose result counts
+  std::vector<Sample> accepted;  // kept to compare later ones with
+  int disputes = 0;              // later ones that differed
+};
+
+struct FleetCounts {
+  int64_t unauthorised = 0, refused_hellos = 0, malformed = 0, quarantined = 0, too_many = 0;
+  int64_t results = 0, stale_results = 0, mismatches = 0, audited = 0;
+  int64_t tokens = 0, publications = 0;
+  double publish_s = 0;
+};
+
+struct Coordinator::Impl {
+  Impl(const FleetConfig& config, FleetSetup setup);
+
+  // --- HTTP, on the server's thread (coordinator_http.cc)
+  std::optional<HttpReply> admit(const HttpRequest& request, uint64_t& body_bytes);
+  void handle(const HttpExchangePtr& exchange);
+  HttpReply answer(const HttpExchangePtr& exchange, bool& parked);
+  HttpReply hello(const HttpRequest& request);
+  HttpReply lease(const HttpExchangePtr& exchange, bool& parked);
+  HttpReply progress(const HttpRequest& request);
+  HttpReply result(const HttpRequest& request, const std::string& id);
+  HttpReply duplicate(WorkerSession& session, WorkId work, Piece& piece,
+                      std::vector<Sample> samples, const std::string& type);
+  HttpReply release(const HttpRequest& request);
+  HttpReply weights_manifest(const HttpExchangePtr& exchange, bool& parked);
+  HttpReply blob(const HttpRequest& request, const std::string& name);
+  void tick();
+  void write_status();  // any thread
+
+  // --- state; the caller holds the mutex
+  WorkerSession* session_of(const std::string& id);
+  void forget(const std::string& id);
+  bool alive(const WorkerSession& session, double now) const;
+  int alive_count(double now) const;
+  LeasesGiven give(WorkerSession& session, int64_t capacity, int64_t workers, double now);
+  Lease lease_of(LeaseId id, const Piece& piece) const;
+  void serve_parked();
+  Json status_json() const;
+
+  const FleetConfig config;
+  FleetSetup setup;
+  Identity identity;
+  Json model;
+  ImageLayoutPtr layout;
+  std::vector<NamedFile> files;
+  std::filesystem::path token_file;
+  TokenList tokens;
+  Quarantine quarantine;
+  std::string instance;  // names this life of the coordinator
+
+  mutable std::mutex mutex;
+  std::condition_variable delivered;
+  BlobStore blobs;
+  std::string newest;  // SHA-256 of what was published last
+  WeightsVersion newest_version = 0;
+  std::map<std::string, WorkerSession> sessions;
+  struct WeightsPoll {
+    HttpExchangePtr exchange;
+    std::string after;
+    double until;
+  };
+  std::list<WeightsPoll> weights_polls;
+  LeaseBook book;
+  const std::vector<GenerationRequest>* requests = nullptr;
+  std::string batch_weights;
+  std::map<WorkId, Piece> pieces;
+  int64_t batch_samples = 0;
+  std::deque<Delivery> deliveries;
+  bool finished = false;
+  FleetCounts counts;
+  double started = steady_now(), status_written = 0;
+  std::filesystem::path status_file;
+  std::mutex writing;  // of it
+
+  HttpServer server;  // last: its thread uses all of the above
+};
+
+std::string metrics_text(const Json& status);
+HttpReply error_reply(int status, const std::string& what, Json more = Json::object());
+HttpReply message_reply(const Json& json, const std::string& type, int status = 200);
+
+}  // namespace zeroth::fleet

@@ -1,0 +1,85 @@
+// Weights on the wire: immutable blobs named by their SHA-256, which any HTTP cache can keep.
+//
+// An image (policy/weights_image.h) travels whole, in chunks of 8 MiB, or as what differs from an
+// image that the other side has, whichever is smaller. A delta is a row of frames, one per 1 MiB of
+// the image: u32 length, then (length 0: nothing differs) one zstd frame of the XOR of both, its
+// bytes sorted by their place in a value. Whoever applies one checks the whole image's hash.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/json.h"
+#include "policy/weights_image.h"
+
+namespace zeroth::fleet {
+
+inline constexpr uint64_t kChunkBytes = 8 << 20;
+
+struct BlobName {
+  std::string sha256;
+  uint64_t bytes = 0;
+  bool operator==(const BlobName&) const = default;
+};
+
+// How to get an image from another one.
+struct DeltaManifest {
+  std::string base;  // hash of the image it applies to
+  std::vector<BlobName> chunks;
+};
+
+// What is said about a version of the weights.
+struct WeightsManifest {
+  std::string sha256;  // Weights::sha256
+  WeightsVersion version = 0;
+  uint64_t bytes = 0;
+  std::vector<BlobName> chunks;
+  std::vector<DeltaManifest> deltas;
+
+  Json to_json() const;
+  // Throws Error for anything but a manifest of an image of `bytes` bytes.
+  static WeightsManifest from_json(const Json& json, uint64_t bytes);
+};
+
+// What differs, in the format above. Both images are of one layout. On all threads.
+std::string make_delta(const WeightsImage& from, const WeightsImage& to);
+// Writes into `to` what `delta` makes of `from`. Throws Error for bytes that are no delta of such
+// images; to is of no use then. Whether it is the right one only the hash says.
+void apply_delta(const WeightsImage& from, std::string_view delta, WeightsImage& to);
+
+// Names of the chunks of `bytes`, hashed on all threads.
+std::vector<BlobName> chunks_of(std::string_view bytes);
+
+// The blobs of the newest versions, held in memory.
+class BlobStore {
+ public:
+  // A version, with a delta from the one before when that is smaller. Keeps the `keep` newest
+  // versions. One thread at a time; it holds `mutex` only while the list changes, which others may
+  // read meanwhile holding it.
+  void add(WeightsImagePtr image, const std::string& sha256, WeightsVersion version, int keep,
+           std::mutex& mutex);
+  // Files that every worker needs.
+  BlobName add_file(std::string content);
+
+  struct Bytes {
+    std::shared_ptr<const void> owner;
+    std::string_view bytes;
+  };
+  std::optional<Bytes> find(const std::string& sha256) const;
+  const WeightsManifest* manifest(const std::string& sha256) const;  // null: not kept
+
+ private:
+  struct Version {
+    WeightsManifest manifest;
+    WeightsImagePtr image;
+    std::shared_ptr<const std::string> delta;
+  };
+  std::vector<std::shared_ptr<Version>> versions_;  // oldest first
+  std::vector<std::pair<BlobName, std::shared_ptr<const std::string>>> files_;
+};
+
+}  // namespace zeroth::fleet

@@ -1,0 +1,159 @@
+// Weights that travel arrive as they were, whole or by what changed, or not at all.
+#include <random>
+
+#include "core/error.h"
+#include "core/sha256.h"
+#include "fleet_support.h"
+#include "rollout/fleet/fields.h"
+
+namespace zeroth::fleet::test {
+namespace {
+
+struct Images {
+  std::unique_ptr<Policy> policy = tiny_policy("moe");
+  ImageLayoutPtr layout = std::make_shared<const ImageLayout>(policy->config());
+  WeightsImagePtr now() const {
+    return std::make_shared<const WeightsImage>(layout, *policy->weights());
+  }
+  void change(int every, float by) {
+    auto values = policy->parameters().values();
+    for (size_t i = 0; i < values.size(); i += every) values[i] *= by;
+    policy->publish(policy->weights()->version() + 1);
+  }
+};
+
+TEST_CASE("an image has the hash of its weights and makes them again") {
+  for (const char* kind : {"dense", "moe", "latent"}) {
+    CAPTURE(kind);
+    const auto policy = tiny_policy(kind);
+    const auto layout = std::make_shared<const ImageLayout>(policy->config());
+    const WeightsImage image(layout, *policy->weights());
+    CHECK(image.sha256() == policy->weights()->sha256());
+    const WeightsMaker maker(policy->config());
+    const WeightsPtr made = maker.make(image, 7);
+    CHECK(made->version() == 7);
+    CHECK(made->sha256() == image.sha256());
+  }
+}
+
+TEST_CASE("a delta gives the bytes of the next version, and is small when little changed") {
+  Images images;
+  const WeightsImagePtr before = images.now();
+  images.change(200, 1.5f);
+  const WeightsImagePtr after = images.now();
+  const std::string delta = make_delta(*before, *after);
+  CHECK(delta.size() < before->bytes().size() / 10);
+  WeightsImage made(images.layout);
+  apply_delta(*before, delta, made);
+  CHECK(made.sha256() == after->sha256());
+  CHECK(std::equal(made.bytes().begin(), made.bytes().end(), after->bytes().begin()));
+  const std::string nothing = make_delta(*after, *after);
+  CHECK(nothing.size() < 100);
+}
+
+TEST_CASE("a delta that was cut, flipped or extended is refused or gives another hash") {
+  Images images;
+  const WeightsImagePtr before = images.now();
+  images.change(50, 1.25f);
+  const WeightsImagePtr after = images.now();
+  const std::string delta = make_delta(*before, *after);
+  std::mt19937 random(1);
+  int refused = 0;
+  for (int i = 0; i < 300; ++i) {
+    std::string bad = delta;
+    if (i % 3 == 0) bad.resize(random() % bad.size());
+    if (i % 3 == 1) bad[random() % bad.size()] ^= static_cast<char>(1 << random() % 8);
+    if (i % 3 == 2) bad += static_cast<char>(random());
+    if (bad == delta) continue;
+    WeightsImage made(images.layout);
+    try {
+      apply_delta(*before, bad, made);
+      CHECK(made.sha256() != after->sha256());
+    } catch (const Error&) {
+      ++refused;
+    }
+  }
+  CHECK(refused > 200);
+}
+
+TEST_CASE("blobs are found by their hash, and old versions go") {
+  Images images;
+  BlobStore store;
+  std::mutex mutex;
+  const std::string first = images.now()->sha256();
+  store.add(images.now(), first, 0, 2, mutex);
+  std::vector<std::string> hashes = {first};
+  for (int version = 1; version < 4; ++version) {
+    images.change(100, 1.125f);
+    hashes.push_back(images.now()->sha256());
+    store.add(images.now(), hashes.back(), version, 2, mutex);
+    const WeightsManifest* manifest = store.manifest(hashes.back());
+    REQUIRE(manifest != nullptr);
+    REQUIRE(manifest->deltas.size() == 1);
+    CHECK(manifest->deltas[0].base == hashes[version - 1]);
+    uint64_t bytes = 0;
+    for (const BlobName& chunk : manifest->chunks) {
+      const auto found = store.find(chunk.sha256);
+      REQUIRE(found);
+      CHECK(sha256_hex(found->bytes) == chunk.sha256);
+      bytes += found->bytes.size();
+    }
+    CHECK(bytes == images.layout->bytes());
+    CHECK(WeightsManifest::from_json(manifest->to_json(), bytes).chunks == manifest->chunks);
+  }
+  CHECK(store.manifest(hashes[1]) == nullptr);
+  CHECK(store.manifest(hashes[2]) != nullptr);
+  const std::string again = hashes[3];
+  store.add(images.now(), again, 9, 2, mutex);
+  CHECK(store.manifest(again)->version == 9);
+  CHECK(store.manifest(hashes[2]) != nullptr);
+}
+
+TEST_CASE("a manifest that does not add up is refused") {
+  Images images;
+  BlobStore store;
+  std::mutex mutex;
+  store.add(images.now(), images.now()->sha256(), 3, 2, mutex);
+  const uint64_t bytes = images.layout->bytes();
+  const Json good = store.manifest(images.now()->sha256())->to_json();
+  CHECK_NOTHROW(WeightsManifest::from_json(good, bytes));
+  CHECK_THROWS_AS(WeightsManifest::from_json(good, bytes + 64), Error);
+  const auto broken = [&](const char* name, const Json& value) {
+    Json bad = good;
+    bad[name] = value;
+    CAPTURE(name);
+    CHECK_THROWS_AS(WeightsManifest::from_json(bad, bytes), Error);
+  };
+  broken("sha256", "abc");
+  broken("sha256", 3);
+  broken("chunks", Json::array());
+  broken("chunks", {{{"sha256", std::string(64, 'a')}, {"bytes", bytes + 1}}});
+  broken("chunks", {{{"sha256", std::string(64, 'g')}, {"bytes", bytes}}});
+  broken("bytes", -1);
+  broken("version", "x");
+}
+
+// Fetching through a coordinator: first whole, then by deltas, and whole again when the base is gone.
+TEST_CASE("a worker follows the weights") {
+  Fleet fleet("moe");
+  const std::atomic<bool> stop{false};
+  WeightsCache cache(fleet.options("w").link, fleet.policy->config(), stop);
+  Coordinator& coordinator = fleet.sampler->coordinator();
+  for (int version = 0; version < 4; ++version) {
+    const std::string sha256 = coordinator.publish(*fleet.policy->weights());
+    CHECK(sha256 == fleet.policy->weights()->sha256());
+    cache.follow();
+    CHECK(cache.newest() == sha256);
+    CHECK(cache.get(sha256)->sha256() == sha256);
+    CHECK(cache.get(sha256)->version() == version);
+    for (float& value : fleet.policy->parameters().values().first(100)) value += 0.5f;
+    fleet.policy->publish(version + 1);
+  }
+  CHECK(cache.stats().full == 1);
+  CHECK(cache.stats().deltas == 3);
+  CHECK_THROWS_AS(cache.get(std::string(64, 'a')), Refused);
+  CHECK_THROWS_AS(cache.get("../../etc/passwd"), Error);
+}
+
+}  // namespace
+}  // namespace zeroth::fleet::test
