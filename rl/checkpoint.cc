@@ -104,6 +104,12 @@ void write_checkpoint(const fs::path& folder, int64_t step, const CheckpointSour
   if (source.reference != nullptr)
     write_floats(folder / kReferenceFile, {source.reference->parameters().values()});
 
+  for (const auto& [name, content] : source.files) {
+    FileWriter writer(folder / name);
+    writer.write(content);
+    writer.close();
+  }
+
   Json manifest;
   manifest["format"] = kFormat;
   manifest["step"] = step;

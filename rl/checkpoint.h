@@ -5,6 +5,7 @@
 //   model.safetensors, config.json, ...  the policy (policy/policy.h)
 //   optimizer.bin                        both moments
 //   reference.bin                        weights of the reference policy, when there is one
+//   pending.bin                          rollouts that were sampled ahead (async.lag)
 //   trainer_state.json                   step, counters, numeric contract, layout, size and SHA-256
 //   of every other file
 //
@@ -40,6 +41,7 @@ struct CheckpointSource {
   AdamW& optimizer;
   const Policy* reference = nullptr;
   Json state;
+  std::map<std::string, std::string> files = {};  // more of the loop's own, name to content
 };
 
 // Which checkpoints stay when a newer one has been written.

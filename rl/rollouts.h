@@ -23,6 +23,7 @@ struct Rollout {
   int64_t prompt_tokens = 0, sampled_tokens = 0;
   int64_t skipped_prompts = 0;  // drawn and left out, see rl/prompt_screen.h
   int level = -1;               // of the curriculum, when it has levels
+  int64_t draws = 0;            // problems drawn in the run so far, by RolloutPipeline
   double generate_seconds = 0, grade_seconds = 0;
 };
 

@@ -13,6 +13,7 @@
 #include "rewards/rubric.h"
 #include "rl/advantage.h"
 #include "rl/alarms.h"
+#include "rl/async_config.h"
 #include "rl/evaluation_config.h"
 #include "rl/loss.h"
 #include "rl/prompt_screen.h"
@@ -60,6 +61,7 @@ struct RunConfig {
   SamplingConfig sampling;
   EngineConfig engine;
   FleetConfig fleet;
+  AsyncConfig async;
   DynamicSamplingConfig dynamic_sampling;
   OverlongConfig overlong;
   ShapingConfig shaping;
@@ -95,6 +97,7 @@ struct RunConfig {
     v("sampling", sampling, "how completions are drawn");
     v("engine", engine, "batching and memory of generation; does not change results");
     v("fleet", fleet, "workers on other machines; does not change results");
+    v("async", async, "sampling ahead of training");
     v("dynamic_sampling", dynamic_sampling, "replacement of groups without signal");
     v("overlong", overlong, "completions that reach the length limit");
     v("shaping", shaping,

@@ -65,6 +65,21 @@ void add_timings(TrainingRun& run, const Rollout& rollout, const StepReport& rep
   row["timing/mfu"] = flops / seconds / run.peak_flops;
 }
 
+// How many versions old the weights were that drew the tokens, when training on them begins.
+void add_staleness(const Rollout& rollout, WeightsVersion now, Json& row) {
+  double sum = 0, most = 0, samples = 0;
+  for (const Group& group : rollout.groups) {
+    for (const Sample& sample : group.samples) {
+      const auto age = static_cast<double>(now - first_version(sample));
+      sum += age;
+      most = std::max(most, age);
+      ++samples;
+    }
+  }
+  row["sampling/staleness/mean"] = sum / std::max(1.0, samples);
+  row["sampling/staleness/max"] = most;
+}
+
 // Notes the alarms of the step in the row and on the screen; returns the message of one that stops
 // the run.
 std::string ring_alarms(TrainingRun& run, const StepHealth& health, Json& row) {
@@ -89,19 +104,24 @@ class Step {
   std::string run(double& recording_seconds) {
     const double start = now();
     Json row = Json::object();
-    run_.sampler->publish(run_.policy->weights());
+    const WeightsPtr weights = run_.policy->weights();
     const int64_t every = run_.config.evaluation.every;
+    const int64_t probe_every = run_.config.probe.every;
+    const bool evaluates = every > 0 && step_ % every == 0 && !last_;
+    const bool probes = probe_every > 0 && (step_ % probe_every == 0 || last_);
+    if (evaluates || probes || !run_.pipeline->lagged()) sample_with(weights);
     // The last row's evaluation is of the final weights, so a run of one step has that one only.
-    if (every > 0 && step_ % every == 0 && !last_) {
+    if (evaluates) {
       add_evaluation(run_, step_, row, stop_);
       run_.consider_best(step_, row, of_evaluation(run_.config.keep_best), true);
     }
-    const int64_t probe_every = run_.config.probe.every;
-    if (probe_every > 0 && (step_ % probe_every == 0 || last_))
-      record_probe(run_, step_, row, stop_);
+    if (probes) record_probe(run_, step_, row, stop_);
 
-    // Problems -> prompts -> groups of samples -> verdicts -> advantages, by the published weights.
-    const Rollout rollout = run_.rollouts->collect(step_, run_.counters.draws, stop_);
+    // Problems -> prompts -> groups of samples -> verdicts -> advantages, by these weights, or by
+    // those of some steps before.
+    run_.pipeline->begin(step_, weights);
+    Rollout rollout = run_.pipeline->take(step_, stop_);
+    if (run_.pipeline->lagged()) add_staleness(rollout, weights->version(), row);
     // -> packed batches -> loss -> gradient -> AdamW -> the next weights, published.
     const StepReport report = update(rollout);
 
@@ -134,23 +154,35 @@ class Step {
   }
 
  private:
-  // The sampler lets go of its weights meanwhile, so that the next ones may take their memory.
-  StepReport update(const Rollout& rollout) {
+  // The sampler is the loop's own until the next steps are begun.
+  void sample_with(const WeightsPtr& weights) {
+    run_.pipeline->drain();
+    run_.sampler->publish(weights);
+  }
+
+  // Without lag, the sampler lets go of its weights meanwhile, so that the next ones may take their
+  // memory.
+  StepReport update(Rollout& rollout) {
     struct Release {
       TrainingRun& run;
-      explicit Release(TrainingRun& of) : run(of) { run.sampler->publish(nullptr); }
-      ~Release() { run.sampler->publish(run.policy->weights()); }
+      explicit Release(TrainingRun& of) : run(of) {
+        if (!run.pipeline->lagged()) run.sampler->publish(nullptr);
+      }
+      ~Release() {
+        if (!run.pipeline->lagged()) run.sampler->publish(run.policy->weights());
+      }
     } release(run_);
     try {
       return run_.trainer->update(rollout.groups, step_, rollout.tickets, stop_);
     } catch (const Interrupted&) {
-      run_.rollouts->undo_collect(run_.counters.draws);
+      run_.pipeline->put_back(step_, std::move(rollout));
       throw;
     }
   }
 
   void count(const Rollout& rollout, const StepReport& report, Json& row) {
     RunCounters& counters = run_.counters;
+    counters.draws = rollout.draws;
     counters.num_tokens += rollout.prompt_tokens + rollout.sampled_tokens;
     counters.max_logp_difference =
         std::max(counters.max_logp_difference, report.logp_difference_max);
@@ -164,6 +196,7 @@ class Step {
   // The update is made, so a stop costs the evaluation, not the step.
   void evaluate_end(Json& row) {
     try {
+      sample_with(run_.policy->weights());
       add_evaluation(run_, step_, row, stop_);
       last_evaluation_ = row;
     } catch (const Interrupted&) {

@@ -143,6 +143,8 @@ struct Trainer::Impl {
   // Of the step: what update() was given, ...
   std::span<const Group> groups;
   const Tickets* tickets = nullptr;
+  WeightsVersion start_version = 0;  // of the weights
+  bool older_weights = false;        // samples may be of versions before it
   // ... log-probs under the reference, and under the policy at the step's start (loss.decoupled),
   // of every sample that has a loss, ...
   BySample<std::vector<float>> reference_logprobs, proximal_logprobs;
@@ -336,7 +338,7 @@ struct Trainer::Impl {
         if (!dentropy.empty() && (terms.keep.empty() || terms.keep[t]))
           dentropy[at] = static_cast<float>(by_entropy);
         report.entropy_sum += entropy[at];
-        if (!first) continue;
+        if (!first || (older_weights && first_version(sample) != start_version)) continue;
         const double difference = std::abs(static_cast<double>(logprob[at]) - sample.logprobs[t]);
         report.logp_difference_mean += difference;  // a sum until the step ends
         report.logp_difference_max = std::max(report.logp_difference_max, difference);
@@ -399,6 +401,7 @@ StepReport Trainer::Impl::update(int64_t step) {
   reset(report.trained, groups);
   report.learning_rate = zeroth::learning_rate(schedule, step, total_steps);
   router.load.clear();
+  start_version = policy.weights()->version();
   double step_tokens = 0;
   for (const Group& group : groups) step_tokens += static_cast<double>(loss_tokens(group));
   if (loss.beta > 0) {
@@ -457,6 +460,7 @@ StepReport Trainer::update(const std::vector<Group>& groups, int64_t step, const
   impl_->stop = stop;
   return impl_->update(step);
 }
+void Trainer::expect_older_weights() { impl_->older_weights = true; }
 ActivationStore* Trainer::activation_store() { return impl_->reuses() ? &impl_->store : nullptr; }
 AdamW& Trainer::optimizer() { return impl_->learner.optimizer(); }
 Policy* Trainer::reference() { return impl_->reference.get(); }

@@ -52,8 +52,7 @@ struct TrainerConfig {
       Range{1, 1024});
     v("recompute", recompute,
       "keep only the inputs of layers and compute each again for its gradient: less memory, a "
-      "third "
-      "more arithmetic, the same bits");
+      "third more arithmetic, the same bits");
     v("reuse_mb", reuse_mb,
       "MiB for activations of sampled tokens, which training takes over in place of computing them "
       "again (the same bits; up to one row in 16 is computed all the same and compared, and 64 "
@@ -97,8 +96,7 @@ struct StepReport {
   // |log-prob in training - log-prob at sampling| over the first mini-batch, before anything was
   // updated. The same kernels compute both, so on-policy both numbers are exactly 0. Of a call
   // whose rows were recalled one sample is computed again from its tokens (not in every call when
-  // that is more than one row in 16), and 64 log-probs from their last hidden states; the others
-  // count as equal.
+  // that is more than one row in 16), and 64 log-probs from their last hidden states, no others.
   double logp_difference_mean = 0, logp_difference_max = 0;
   double max_vio = 0;  // max over layers of max load / mean load - 1; 0 for a dense policy
   std::vector<std::vector<int64_t>> expert_load;    // [moe layer][expert] choices in training
@@ -141,6 +139,8 @@ class Trainer {
   AdamW& optimizer();
   // The reference policy; null when loss.beta is 0.
   Policy* reference();
+  // Samples may be of older weights from now on (async.lag): logp_difference leaves those out.
+  void expect_older_weights();
 
  private:
   struct Impl;

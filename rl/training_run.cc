@@ -21,6 +21,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// In a checkpoint: what was sampled ahead and not trained on yet.
+constexpr char kPendingFile[] = "pending.bin";
+
 Vocabulary vocabulary_of(const Tokenizer& tokenizer) {
   Vocabulary vocabulary;
   for (TokenId id = 0; id < tokenizer.vocab_size(); ++id)
@@ -96,9 +99,11 @@ void TrainingRun::open(const fs::path& model, const fs::path& reference_model) {
   trainer = std::make_unique<Trainer>(*policy, std::move(reference), config.trainer, config.loss,
                                       config.optimizer, config.seed, config.steps,
                                       config.sampling.max_tokens, config.sampling.temperature);
+  if (config.async.lag > 0) trainer->expect_older_weights();
   open_sampler();
   rollouts =
       std::make_unique<Rollouts>(config, *task, *tokenizer, *sampler, &background, screen.get());
+  pipeline = std::make_unique<RolloutPipeline>(*rollouts, *sampler, config.async.lag, config.steps);
 
   RecorderOptions options;
   options.record = config.record;
@@ -127,8 +132,10 @@ void TrainingRun::open(const fs::path& model, const fs::path& reference_model) {
 
 void TrainingRun::open_sampler() {
   if (config.fleet.listen.empty()) {
-    sampler = std::make_unique<LocalSampler>(policy->weights(), tokenizer.get(), config.engine,
-                                             trainer->activation_store());
+    // What older weights have computed is of no use to an update.
+    ActivationStore* store = config.async.lag > 0 ? nullptr : trainer->activation_store();
+    sampler =
+        std::make_unique<LocalSampler>(policy->weights(), tokenizer.get(), config.engine, store);
     return;
   }
   fleet::FleetSetup setup;
@@ -145,6 +152,13 @@ void TrainingRun::open_sampler() {
   sampler = std::move(workers);
 }
 
+void TrainingRun::restore_pending(const TrainingCheckpoint& checkpoint) {
+  const fs::path file = checkpoint.folder / kPendingFile;
+  const std::string pending =
+      pipeline->lagged() && fs::exists(file) ? read_file(file, UINT64_MAX) : std::string();
+  pipeline->restore(counters.draws, pending, file.string());
+}
+
 void TrainingRun::restore(const TrainingCheckpoint& checkpoint, const ResumeOptions& options) {
   const bool new_reference = changes_reference(checkpoint, config, options);
   restore_trainer(checkpoint, *policy, trainer->optimizer(),
@@ -157,6 +171,7 @@ void TrainingRun::restore(const TrainingCheckpoint& checkpoint, const ResumeOpti
   mend_latest(folder, checkpoint.step);
   try {
     counters.draws = checkpoint.state.at("draws").get<int64_t>();
+    restore_pending(checkpoint);
     counters.num_tokens = checkpoint.state.at("num_tokens").get<int64_t>();
     counters.max_logp_difference = checkpoint.state.at("max_logp_difference").get<double>();
     alarms.restore(checkpoint.state.at("alarms"));
@@ -282,7 +297,8 @@ void TrainingRun::save(int64_t step) {
   if (step == saved_step) return;
   watch.check();
   recorder->sync();
-  Json state = {{"draws", counters.draws},
+  pipeline->drain();
+  Json state = {{"draws", pipeline->draws()},
                 {"num_tokens", counters.num_tokens},
                 {"max_logp_difference", counters.max_logp_difference},
                 {"alarms", alarms.state()},
@@ -291,8 +307,11 @@ void TrainingRun::save(int64_t step) {
     state["best"] = {
         {"metric", config.keep_best}, {"step", counters.best_step}, {"value", counters.best_value}};
   }
+  std::map<std::string, std::string> more;
+  if (pipeline->lagged()) more[kPendingFile] = pipeline->pending();
   save_checkpoint(folder, step,
-                  {*policy, tokenizer_files, trainer->optimizer(), trainer->reference(), state},
+                  {*policy, tokenizer_files, trainer->optimizer(), trainer->reference(), state,
+                   std::move(more)},
                   {config.keep_last, config.keep_every, counters.best_step});
   watch.check();
   saved_step = step;

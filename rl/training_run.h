@@ -12,6 +12,7 @@
 #include "rl/checkpoint.h"
 #include "rl/evaluation_sets.h"
 #include "rl/prompt_screen.h"
+#include "rl/rollout_pipeline.h"
 #include "rl/rollouts.h"
 #include "rl/run_config.h"
 #include "rl/run_folder.h"
@@ -85,6 +86,7 @@ struct TrainingRun {
   fleet::FleetSampler* fleet = nullptr;  // the sampler, when workers draw the samples
   Background background;                 // of grading that a stop gave up
   std::unique_ptr<Rollouts> rollouts;
+  std::unique_ptr<RolloutPipeline> pipeline;
   Alarms alarms;
   std::unique_ptr<RunRecorder> recorder;
   double peak_flops = 0;       // of this machine, measured at the start
@@ -95,6 +97,7 @@ struct TrainingRun {
   // `reference`: where the reference policy's weights come from, when there is one.
   void open(const std::filesystem::path& model, const std::filesystem::path& reference);
   void open_sampler();
+  void restore_pending(const TrainingCheckpoint& checkpoint);
   void restore(const TrainingCheckpoint& checkpoint, const ResumeOptions& options);
   Json fingerprint() const;
   void refuse_changed_inputs(const ResumeOptions& options);

@@ -32,3 +32,11 @@ add_test(NAME rl/fleet_faults
          COMMAND python3 ${PROJECT_SOURCE_DIR}/tests/rl/fleet_faults.py $<TARGET_FILE:zeroth> 40
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(rl/fleet_faults PROPERTIES TIMEOUT 900)
+# Sampling ahead of training, in one process and with workers: the bytes depend on the lag alone.
+add_test(NAME rl/fleet_lag
+         COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/fleet_train.sh $<TARGET_FILE:zeroth> 2 6 2 async.lag=2
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+add_test(NAME rl/kill_resume_lag
+         COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/kill_resume.sh $<TARGET_FILE:zeroth> 4 async.lag=2 curriculum.mode=prioritised
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+set_tests_properties(rl/fleet_lag rl/kill_resume_lag PROPERTIES TIMEOUT 900)

@@ -316,3 +316,47 @@ TEST_CASE("reinforcement learning never sees a document") {
   CHECK_THROWS_WITH_AS(override_config(config, "corpus.name=\"countdown\""),
                        doctest::Contains("corpus"), Error);
 }
+
+TEST_CASE("sampling ahead: step k trains on the weights of step k - lag, whatever interrupts it") {
+  TemporaryFolder folder;
+  RunConfig config = tiny_run(make_tiny_base(folder.path() / "base"));
+  config.steps = 7;
+  config.probe.every = 3;
+  config.evaluation.every = 4;
+  config.evaluation.problems = 4;
+  std::string without_lag;
+  for (const int lag : {0, 1, 3}) {
+    CAPTURE(lag);
+    config.async.lag = lag;
+    const std::string name = "straight" + std::to_string(lag);
+    const Left straight = run_through(config, folder.path() / name);
+    if (lag == 0) {
+      without_lag = straight.metrics;
+      continue;
+    }
+    CHECK(straight.metrics != without_lag);
+    const auto rows = rows_of(folder.path() / name);
+    for (int step = 0; step < 7; ++step) {
+      CHECK(rows[step].at("sampling/staleness/max") == std::min(step, lag));
+      CHECK(rows[step].at("sampling/staleness/mean") == std::min(step, lag));
+      CHECK(rows[step].at("sampling/sampling_logp_difference/max") == 0);
+    }
+    for (const int stop_at : {1, 4}) {
+      CAPTURE(stop_at);
+      const fs::path run = folder.path() / ("stopped" + std::to_string(10 * lag + stop_at));
+      std::atomic<bool> stop{false};
+      {
+        auto first = TrainingRun::create(run, config);
+        CHECK(train(*first, &stop, [&](int64_t finished, int64_t) {
+                stop = finished >= stop_at;
+              }).interrupted);
+      }
+      {
+        auto second = TrainingRun::resume(run, config);
+        CHECK(second->first_step == stop_at);
+        train(*second);
+      }
+      CHECK(left_by(run) == straight);
+    }
+  }
+}

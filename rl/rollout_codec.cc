@@ -1,0 +1,164 @@
+#include "rl/rollout_codec.h"
+
+#include <cstring>
+
+#include "core/error.h"
+#include "core/message_pack.h"
+
+namespace zeroth {
+namespace {
+
+template <class T>
+Json plane(const std::vector<T>& values) {
+  std::vector<uint8_t> bytes(values.size() * sizeof(T));
+  if (!values.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
+  return Json::binary(std::move(bytes));
+}
+
+template <class T>
+std::vector<T> values_of(const Json& json) {
+  const auto& bytes = json.get_binary();
+  std::vector<T> values(bytes.size() / sizeof(T));
+  if (!values.empty()) std::memcpy(values.data(), bytes.data(), values.size() * sizeof(T));
+  return values;
+}
+
+Json pack_sample(const Sample& sample) {
+  Json verdicts = Json::array(), versions = Json::array();
+  for (const Verdict& v : sample.verdicts) {
+    verdicts.push_back(
+        {v.name, v.score, v.weight, static_cast<int>(v.reason), v.extracted, v.info});
+  }
+  for (const VersionSegment& segment : sample.versions)
+    versions.push_back({segment.first, segment.version});
+  return {{"key", {sample.key.seed, sample.key.step, sample.key.problem, sample.key.sample}},
+          {"tokens", plane(sample.tokens)},
+          {"logprobs", plane(sample.logprobs)},
+          {"entropies", plane(sample.entropies)},
+          {"kept_ids", plane(sample.kept_ids)},
+          {"kept_offsets", plane(sample.kept_offsets)},
+          {"experts", plane(sample.experts)},
+          {"confidence", plane(sample.router_confidence)},
+          {"versions", std::move(versions)},
+          {"finish", static_cast<int>(sample.finish)},
+          {"text", sample.text},
+          {"verdicts", std::move(verdicts)},
+          {"reward", sample.reward},
+          {"masked", sample.masked},
+          {"advantage", sample.advantage}};
+}
+
+Sample unpack_sample(const Json& json) {
+  Sample sample;
+  const Json& key = json.at("key");
+  sample.key = {key.at(0).get<uint64_t>(), key.at(1).get<uint32_t>(), key.at(2).get<uint32_t>(),
+                key.at(3).get<uint32_t>()};
+  sample.tokens = values_of<TokenId>(json.at("tokens"));
+  sample.logprobs = values_of<float>(json.at("logprobs"));
+  sample.entropies = values_of<float>(json.at("entropies"));
+  sample.kept_ids = values_of<int32_t>(json.at("kept_ids"));
+  sample.kept_offsets = values_of<int32_t>(json.at("kept_offsets"));
+  sample.experts = values_of<uint8_t>(json.at("experts"));
+  sample.router_confidence = values_of<uint8_t>(json.at("confidence"));
+  for (const Json& segment : json.at("versions"))
+    sample.versions.push_back({segment.at(0).get<int32_t>(), segment.at(1).get<WeightsVersion>()});
+  sample.finish = static_cast<FinishReason>(json.at("finish").get<int>());
+  sample.text = json.at("text").get<std::string>();
+  for (const Json& v : json.at("verdicts")) {
+    sample.verdicts.push_back({v.at(0).get<std::string>(), v.at(1).get<double>(),
+                               v.at(2).get<double>(), static_cast<Reason>(v.at(3).get<int>()),
+                               v.at(4).get<std::string>(), v.at(5)});
+  }
+  sample.reward = json.at("reward").get<double>();
+  sample.masked = json.at("masked").get<bool>();
+  sample.advantage = json.at("advantage").get<double>();
+  return sample;
+}
+
+Json pack_group(const Group& group) {
+  Json samples = Json::array();
+  for (const Sample& sample : group.samples) samples.push_back(pack_sample(sample));
+  const Problem& problem = group.problem;
+  return {{"problem", {problem.task, problem.id, problem.prompt, problem.answer, problem.meta}},
+          {"prompt", plane(group.prompt_tokens)},
+          {"samples", std::move(samples)},
+          {"zero", group.zero_variance}};
+}
+
+Group unpack_group(const Json& json) {
+  Group group;
+  const Json& problem = json.at("problem");
+  group.problem = {problem.at(0).get<std::string>(), problem.at(1).get<std::string>(),
+                   problem.at(2).get<std::string>(), problem.at(3).get<std::string>(),
+                   problem.at(4)};
+  group.prompt_tokens = values_of<TokenId>(json.at("prompt"));
+  for (const Json& sample : json.at("samples")) group.samples.push_back(unpack_sample(sample));
+  group.zero_variance = json.at("zero").get<bool>();
+  return group;
+}
+
+Json pack_groups(const std::vector<Group>& groups) {
+  Json out = Json::array();
+  for (const Group& group : groups) out.push_back(pack_group(group));
+  return out;
+}
+
+std::vector<Group> unpack_groups(const Json& json) {
+  std::vector<Group> out;
+  for (const Json& group : json) out.push_back(unpack_group(group));
+  return out;
+}
+
+Json pack_rollout(const Rollout& rollout) {
+  return {{"groups", pack_groups(rollout.groups)},
+          {"discarded", pack_groups(rollout.discarded)},
+          {"rounds", rollout.rounds},
+          {"prompt_tokens", rollout.prompt_tokens},
+          {"sampled_tokens", rollout.sampled_tokens},
+          {"skipped_prompts", rollout.skipped_prompts},
+          {"level", rollout.level},
+          {"draws", rollout.draws}};
+}
+
+Rollout unpack_rollout(const Json& json) {
+  Rollout rollout;
+  rollout.groups = unpack_groups(json.at("groups"));
+  rollout.discarded = unpack_groups(json.at("discarded"));
+  rollout.rounds = json.at("rounds").get<int>();
+  rollout.prompt_tokens = json.at("prompt_tokens").get<int64_t>();
+  rollout.sampled_tokens = json.at("sampled_tokens").get<int64_t>();
+  rollout.skipped_prompts = json.at("skipped_prompts").get<int64_t>();
+  rollout.level = json.at("level").get<int>();
+  rollout.draws = json.at("draws").get<int64_t>();
+  rollout.tickets.resize(rollout.groups.size());
+  for (size_t g = 0; g < rollout.groups.size(); ++g)
+    rollout.tickets[g].resize(rollout.groups[g].samples.size());
+  return rollout;
+}
+
+// It is this program's own file, checked by its hash, and may be long; a problem's data are as deep
+// as JSON may be.
+constexpr MessageLimits kLimits = {
+    .depth = 256, .values = int64_t{1} << 40, .members = int64_t{1} << 20};
+
+}  // namespace
+
+std::string pack_rollouts(const std::map<int64_t, Rollout>& rollouts) {
+  Json out = Json::array();
+  for (const auto& [step, rollout] : rollouts)
+    out.push_back({{"step", step}, {"rollout", pack_rollout(rollout)}});
+  return pack_message(out);
+}
+
+std::map<int64_t, Rollout> unpack_rollouts(const std::string& bytes, const std::string& source) {
+  std::map<int64_t, Rollout> out;
+  try {
+    for (const Json& one : parse_message(bytes, source, kLimits))
+      out[one.at("step").get<int64_t>()] = unpack_rollout(one.at("rollout"));
+  } catch (const nlohmann::json::exception& error) {
+    fail(source + ": " + error.what(), "resume with the build that wrote the run");
+  }
+  return out;
+}
+
+}  // namespace zeroth
