@@ -49,18 +49,21 @@ Json median_step_time(const MetricsFile& metrics) {
   return last[last.size() / 2];
 }
 
-// What the trainer wrote about its end in RUN/state.json; null when it is not about the last row.
-Json recorded_end(const fs::path& run_dir, int64_t done) {
-  constexpr uint64_t kMaxBytes = 64 << 10;
+// A small JSON file of the run; null when it is missing, no regular file, too long or malformed.
+Json small_file(const fs::path& file, uint64_t max_bytes) {
   struct stat info;
-  const fs::path file = run_dir / "state.json";
   if (::lstat(file.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return nullptr;
   try {
-    Json state = parse_json(read_file(file, kMaxBytes), file.string(), kStoredJson);
-    return whole(state, "step", -1) == done ? state : Json(nullptr);
+    return parse_json(read_file(file, max_bytes), file.string(), kStoredJson);
   } catch (const std::exception&) {
-    return nullptr;  // the metrics and checkpoints tell enough
+    return nullptr;
   }
+}
+
+// What the trainer wrote about its end in RUN/state.json; null when it is not about the last row.
+Json recorded_end(const fs::path& run_dir, int64_t done) {
+  Json state = small_file(run_dir / "state.json", 64 << 10);
+  return state.is_object() && whole(state, "step", -1) == done ? state : Json(nullptr);
 }
 
 std::string text_field(const Json& json, const char* key) {
@@ -86,6 +89,11 @@ std::string stopping_alarm(const Json& config, const MetricsFile& metrics) {
 }
 
 }  // namespace
+
+Json fleet_state(const fs::path& run_dir) {
+  const Json state = small_file(run_dir / "fleet" / "status.json", 4 << 20);
+  return state.is_object() ? state : Json(nullptr);
+}
 
 bool is_running(const fs::path& run_dir) {
   struct stat info;

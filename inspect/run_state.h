@@ -21,6 +21,10 @@ namespace zeroth {
 Json run_state(const std::filesystem::path& run_dir, const Json& config,
                const MetricsFile& metrics);
 
+// RUN/fleet/status.json, what the run's workers were doing when it was last written; null when
+// there is none, or none that can be read.
+Json fleet_state(const std::filesystem::path& run_dir);
+
 // True when a process holds RUN/lock.
 bool is_running(const std::filesystem::path& run_dir);
 

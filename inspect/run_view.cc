@@ -255,6 +255,8 @@ Json RunView::verify() {
   return {{"groups", reader.groups().size()}, {"bytes", reader.end()}, {"damage", damage}};
 }
 
+Json RunView::fleet() { return fleet_state(impl_->run_dir); }
+
 Json RunView::info() {
   std::lock_guard lock(impl_->mutex);
   Json out = {{"run", fs::weakly_canonical(impl_->run_dir).filename().string()},
@@ -266,6 +268,7 @@ Json RunView::info() {
   out["config"] = impl_->config;
   out["run_state"] = run_state(impl_->run_dir, impl_->config, impl_->metrics);
   out["alarms"] = alarm_list(impl_->metrics);
+  out["fleet"] = fleet_state(impl_->run_dir).is_object();
   Json lists = Json::array();
   for (const WordList& list : impl_->scanner->lists()) {
     lists.push_back({{"name", list.name},

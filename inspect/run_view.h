@@ -60,6 +60,7 @@ class RunView {
                const std::string& id);  // every group of a problem, in step order
   Json probes();                        // problems that were sampled at several steps
   Json first_ahas(int limit);
+  Json fleet();              // what its workers do; null: none
   Json experts();            // load by step, layer and expert
   std::string prometheus();  // text exposition of the newest row
 

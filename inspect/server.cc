@@ -237,6 +237,7 @@ struct InspectServer::Impl {
     if (name == "ahas")
       return run.first_ahas(static_cast<int>(target.number("limit", 100, 1, 1000)));
     if (name == "experts") return run.experts();
+    if (name == "fleet") return run.fleet();
     fail_usage("there is no /api/" + name);
   }
 

@@ -1,7 +1,7 @@
 'use strict';
 // What the current view lets the keyboard do.
 let page = { items: [], at: -1 };
-const VIEWS = { timeline: viewTimeline, step: viewStep, trace: viewTrace, search: viewSearch, ahas: viewAhas, problems: viewProblems, problem: viewProblem, diff: viewDiff, experts: viewExperts, runs: viewRuns };
+const VIEWS = { timeline: viewTimeline, step: viewStep, trace: viewTrace, search: viewSearch, ahas: viewAhas, problems: viewProblems, problem: viewProblem, diff: viewDiff, experts: viewExperts, workers: viewWorkers, runs: viewRuns };
 const ALL_TABS = [['timeline', 'Timeline', '#/timeline'], ['step', 'Steps', '#/step'], ['ahas', 'First ahas', '#/ahas'], ['search', 'Search', '#/search'], ['problems', 'Problems', '#/problems'], ['experts', 'Experts', '#/experts']];
 // With several runs there is a list of them, behind the others so that the keys 1 to 6 stay what they are.
 let TABS = ALL_TABS;
@@ -74,7 +74,7 @@ function openItem() {
   return true;
 }
 
-const KEYS = [['/', 'search'], ['j, k or ↓, ↑', 'next and previous card or row'], ['Enter', 'open it'], ['h, l or ←, →', 'previous and next step, or sibling of a trace'], ['Esc', 'back: trace to step, step to timeline'], ['n, p', 'next and previous candidate answer of a trace'], ['c', 'next colouring of tokens'], ['f', 'fold or open the thinking'], ['1 … 6', 'timeline, steps, ahas, search, problems, experts'], ['7', 'the list of runs, where there are several'], ['t', 'dark or light'], ['?', 'this list']];
+const KEYS = [['/', 'search'], ['j, k or ↓, ↑', 'next and previous card or row'], ['Enter', 'open it'], ['h, l or ←, →', 'previous and next step, or sibling of a trace'], ['Esc', 'back: trace to step, step to timeline'], ['n, p', 'next and previous candidate answer of a trace'], ['c', 'next colouring of tokens'], ['f', 'fold or open the thinking'], ['1 … 6', 'timeline, steps, ahas, search, problems, experts'], ['7, 8', 'workers and the list of runs, where there are any'], ['t', 'dark or light'], ['?', 'this list']];
 function showKeys() {
   const dialog = $('keys');
   if (dialog.open) { dialog.close(); return; }
@@ -106,7 +106,7 @@ addEventListener('keydown', (event) => {
     if (openItem()) event.preventDefault();
     return;
   }
-  if (/^[1-7]$/.test(event.key)) { const tab = TABS[Number(event.key) - 1]; if (tab) go(tab[2]); return; }
+  if (/^[1-8]$/.test(event.key)) { const tab = TABS[Number(event.key) - 1]; if (tab) go(tab[2]); return; }
   const action = actions[event.key];
   if (!action) return;
   if (event.key.startsWith('Arrow') && (event.key === 'ArrowDown' || event.key === 'ArrowUp') && !(page.items || []).length) return;
@@ -136,7 +136,7 @@ function startLive() {
     api('info').then((info) => showState(info.run_state)).catch(() => {});
     // Only what does not move under a reader redraws by itself.
     const typing = /^(INPUT|SELECT)$/.test(document.activeElement.tagName);
-    if (['timeline', 'ahas', 'experts', 'runs'].includes(place().view) && !typing && $('tip').hidden) { route.keepScroll = true; route(); }
+    if (['timeline', 'ahas', 'experts', 'workers', 'runs'].includes(place().view) && !typing && $('tip').hidden) { route.keepScroll = true; route(); }
   };
 }
 
@@ -148,7 +148,7 @@ async function start() {
   addEventListener('hashchange', () => route());
   try {
     const info = await api('info');
-    if (!EXPORTED && info.runs > 1) TABS = [...ALL_TABS, ['runs', 'Runs', '#/runs']];
+    TABS = [...ALL_TABS, !EXPORTED && info.fleet && ['workers', 'Workers', '#/workers'], !EXPORTED && info.runs > 1 && ['runs', 'Runs', '#/runs']].filter(Boolean);
     showState(info.run_state);
     $('run-name').textContent = info.run;
     document.title = info.run + ' · zeroth';

@@ -132,6 +132,22 @@ async function viewDiff(root, self, args, params) {
   await drawDiff(out, args[0], args[1]);
 }
 
+async function viewWorkers(root, self, args, params) {
+  const fleet = await api('fleet');
+  const count = (group, name) => { const value = fleet && fleet[group] && fleet[group][name]; return typeof value === 'number' ? value.toLocaleString('en') : '–'; };
+  const text = (value) => visible(typeof value === 'string' ? value : '–');
+  const workers = (fleet && Array.isArray(fleet.workers) ? fleet.workers : []).slice(0, 1000);
+  add(root, [h('div', { class: 'head' }, h('h1', {}, 'Workers'), fleet && pill(compact(fleet.workers_alive) + ' alive', 'accent'))]);
+  if (!fleet) { add(root, [h('div', { class: 'empty' }, 'This run draws its samples itself. Workers join with: zeroth train CONFIG --set fleet.listen=HOST:PORT')]); return; }
+  add(root, [h('div', { class: 'note' }, `${count('leases', 'waiting')} pieces wait, ${count('leases', 'lent')} are lent. Since the start: ${count('counts', 'results')} results, ${count('leases', 'expired')} leases ran out, ${count('leases', 'duplicates')} results came twice, ${count('counts', 'audited')} were computed again, ${count('counts', 'mismatches')} were wrong, ${count('counts', 'unauthorised')} requests had no right.`)]);
+  const shut = Object.entries(fleet.quarantined && typeof fleet.quarantined === 'object' ? fleet.quarantined : {});
+  if (shut.length) add(root, [h('section', { class: 'panel' }, h('h2', {}, 'Quarantined'), h('div', { class: 'scroll' }, h('table', {}, h('tbody', {}, shut.map(([name, why]) => h('tr', {}, h('td', { class: 'mono' }, visible(name)), h('td', { class: 'bad' }, text(why))))))))]);
+  add(root, [h('div', { class: 'scroll panel' }, h('table', {}, h('thead', {}, h('tr', {}, ['worker', 'state', 'kernels', 'threads', 'weights', 'tokens/s', 'tokens', 'leases', 'ran out', 'faults'].map((t, i) => h('th', { class: i > 4 || i === 3 ? 'r' : '' }, t)))),
+    h('tbody', {}, workers.map((w) => h('tr', { class: 'row item', tabindex: -1 }, h('td', { class: 'mono' }, text(w.name)), h('td', {}, w.alive ? pill(w.waiting ? 'waits' : 'works', w.waiting ? '' : 'good') : pill('gone', 'off')), h('td', {}, text(w.isa)), h('td', { class: 'r' }, compact(w.threads)),
+      h('td', {}, w.current ? pill('current', 'accent') : pill('older', 'warn')), h('td', { class: 'r' }, compact(w.tokens_per_s)), h('td', { class: 'r' }, compact(w.tokens)), h('td', { class: 'r' }, compact(w.leases)), h('td', { class: 'r' }, compact(w.expired)), h('td', { class: 'r' }, h('span', { class: w.faults > 0 ? 'bad' : '' }, compact(w.faults))))))))]);
+  self.items = [...root.querySelectorAll('tr.item')];
+}
+
 async function viewExperts(root, self, args, params) {
   const data = await api('experts');
   add(root, [h('div', { class: 'head' }, h('h1', {}, 'Expert load'), h('span', { class: 'dim' }, 'tokens routed to each expert, 1 is an even share'),

@@ -268,6 +268,28 @@ TEST_CASE("a broken index is thrown away, a damaged record skipped") {
   CHECK(view.verify()["damage"].size() == 1);
 }
 
+TEST_CASE("the workers of a run are those of its status file, when that is one") {
+  TemporaryFolder folder;
+  make_run(folder.path(), small_run());
+  RunView view(folder.path());
+  view.update();
+  CHECK(view.fleet() == nullptr);
+  CHECK(view.info()["fleet"] == false);
+  fs::create_directories(folder.path() / "fleet");
+  const fs::path file = folder.path() / "fleet" / "status.json";
+  for (const std::string& bad :
+       {std::string("[1]"), std::string("{\"workers\": "), std::string(5 << 20, ' ') + "{}"}) {
+    write_file_atomic(file, bad);
+    CHECK(view.fleet() == nullptr);
+  }
+  write_file_atomic(file, R"({"workers_alive": 2, "workers": []})");
+  CHECK(view.fleet()["workers_alive"] == 2);
+  CHECK(view.info()["fleet"] == true);
+  fs::remove(file);
+  fs::create_symlink("/dev/zero", file);
+  CHECK(view.fleet() == nullptr);
+}
+
 TEST_CASE("a folder that is no run is refused by name") {
   TemporaryFolder folder;
   CHECK_THROWS_WITH_AS(RunView(folder.path()), doctest::Contains("is no run"), Error);
