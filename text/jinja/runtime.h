@@ -22,7 +22,7 @@ class Runtime {
   // --- budgets ---
   void spend(int64_t steps);
   // For work that grows with a text.
-  void spend_bytes(size_t bytes) { spend(static_cast<int64_t>(bytes >> 6)); }
+  void spend_bytes(size_t bytes) { spend(static_cast<int64_t>(bytes >> 4)); }
   Memory* memory() { return &memory_; }
   // The longest text that may still be made.
   size_t text_room() const { return memory_.limit - memory_.used; }
