@@ -28,7 +28,7 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIMIT = 300  # seconds for a line: many times what it takes on a machine with nothing else to do
 PROGRAMS = {"zeroth", "cmake", "ctest", "ninja", "python3", "cat", "echo", "git", "pip"}
-FOLDERS = ("build/", "build-fuzz/", "scripts/", "bench/", "tests/", "examples/")
+FOLDERS = ("build/", "build-asan/", "scripts/", "bench/", "tests/", "examples/")
 MARK = re.compile(r"<!-- not run: (.*?) -->")
 
 # (pattern of the line, what its capitals mean, arguments that keep it short). The first row that matches counts.
