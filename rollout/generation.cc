@@ -167,10 +167,10 @@ void Generation::record(const StepPlan& plan, const DrawBatch& batch, const uint
                                          : routing + draw.row * routing_row_;
     bool finished = append(live, batch, i, routed);
     const Sample& sample = samples_[live.request][live.sample];
-    if (drew && !drew(live.request, live.sample, sample) && !finished) {
-      finish(live, FinishReason::kAborted);
-      finished = true;
-    } else if (finished && done) {
+    const bool wanted = !drew || drew(live.request, live.sample, sample);
+    if (!wanted && !finished) finish(live, FinishReason::kAborted);
+    finished = finished || !wanted;
+    if (finished && wanted && done) {
       done(live.request, live.sample, sample);
     }
     outcomes.push_back({batch.tokens[i], finished});
