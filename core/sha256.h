@@ -1,28 +1,31 @@
-// SHA-256 (FIPS 180-4).
+// SHA-256 (FIPS 180-4), by libcrypto.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <string_view>
 
+struct evp_md_ctx_st;  // of libcrypto
+
 namespace zeroth {
 
-// Incremental: update() any number of times, then hex() once.
+// Incremental: update() any number of times, then digest() or hex() once. One thread at a time.
 class Sha256 {
  public:
   Sha256();
   void update(const void* data, size_t bytes);
   void update(std::string_view text) { update(text.data(), text.size()); }
-  std::string hex();  // 64 lower-case digits; ends the computation
+  std::array<uint8_t, 32> digest();  // ends the computation
+  std::string hex();                 // the same as 64 lower-case digits
 
  private:
-  void block(const uint8_t* data);
-  std::array<uint32_t, 8> state_;
-  std::array<uint8_t, 64> pending_{};
-  size_t used_ = 0;
-  uint64_t total_ = 0;
+  struct Free {
+    void operator()(evp_md_ctx_st* context) const;
+  };
+  std::unique_ptr<evp_md_ctx_st, Free> context_;
 };
 
 std::string sha256_hex(std::string_view text);

@@ -1,15 +1,17 @@
 #include "net/digest.h"
 
 #include <openssl/evp.h>
-#include <openssl/sha.h>
+
+#include "core/sha256.h"
 
 namespace zeroth {
 
 std::string content_digest(std::string_view body) {
-  unsigned char digest[SHA256_DIGEST_LENGTH];
-  ::SHA256(reinterpret_cast<const unsigned char*>(body.data()), body.size(), digest);
-  unsigned char text[4 * ((SHA256_DIGEST_LENGTH + 2) / 3) + 1];
-  const int length = ::EVP_EncodeBlock(text, digest, sizeof digest);
+  Sha256 hash;
+  hash.update(body);
+  const auto digest = hash.digest();
+  unsigned char text[4 * ((digest.size() + 2) / 3) + 1];
+  const int length = ::EVP_EncodeBlock(text, digest.data(), static_cast<int>(digest.size()));
   return "sha-256=:" + std::string(reinterpret_cast<const char*>(text), length) + ":";
 }
 
