@@ -335,6 +335,10 @@ std::string hash_of(const PublishedModel& model, const Architecture& architectur
     });
     lines[i] = tensor_line(infos[i].name, infos[i].shape, narrow, hash.hex());
   });
+  return hash_of_lines(std::move(lines));
+}
+
+std::string hash_of_lines(std::vector<std::string> lines) {
   std::sort(lines.begin(), lines.end());
   Sha256 hash;
   for (const std::string& line : lines) hash.update(line);

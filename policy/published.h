@@ -104,6 +104,8 @@ bool published_narrow(const ParameterInfo& info, kernels::Element element);
 // One tensor's line of what is hashed there.
 std::string tensor_line(const std::string& name, const std::vector<int64_t>& shape, bool narrow,
                         const std::string& sha256);
+// Of all lines, in any order.
+std::string hash_of_lines(std::vector<std::string> lines);
 // use(parameter, first, values) for all values, row-major: those of one parameter in order on one
 // thread, parameters on all threads.
 void read_published(const WeightsImpl& weights,

@@ -99,10 +99,7 @@ std::string WeightsImage::sha256() const {
     hash.update(data_.get() + tensor.offset, tensor.bytes);
     lines[i] = tensor_line(tensor.name, tensor.shape, tensor.narrow, hash.hex());
   });
-  std::sort(lines.begin(), lines.end());
-  Sha256 hash;
-  for (const std::string& line : lines) hash.update(line);
-  return hash.hex();
+  return hash_of_lines(std::move(lines));
 }
 
 WeightsMaker::WeightsMaker(const PolicyConfig& config, kernels::Element element)
