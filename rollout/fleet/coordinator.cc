@@ -85,13 +85,12 @@ int Coordinator::Impl::alive_count(double now) const {
 
 // A worker gets its share of the whole batch at once, because decoding many sequences together is
 // what makes it fast, and not more, because the others are on their way.
-LeasesGiven Coordinator::Impl::give(WorkerSession& session, int64_t capacity, int64_t workers,
-                                    double now) {
+LeasesGiven Coordinator::Impl::give(WorkerSession& session, int64_t capacity, double now) {
   LeasesGiven out;
   out.weights = newest;
   out.finished = finished;
   if (requests == nullptr || capacity < 1) return out;
-  const int64_t mine = (batch_samples + workers - 1) / workers - book.held_samples(session.id);
+  const int64_t mine = (batch_samples + sharing - 1) / sharing - book.held_samples(session.id);
   const int64_t share = std::min(capacity, mine);
   if (share < 1) return out;
   for (const LentLease& lent : book.lend(session.id, share, now))
@@ -106,37 +105,37 @@ Lease Coordinator::Impl::lease_of(LeaseId id, const Piece& piece) const {
   return lease;
 }
 
-// Answers the long polls that have something to hear.
+void Coordinator::Impl::serve(WorkerSession& session, double now) {
+  if (!session.parked) return;
+  if (!session.parked->open()) {
+    session.parked = nullptr;
+    return;
+  }
+  const bool news = finished || session.weights != newest;
+  const bool work = requests != nullptr && book.waiting_samples() > 0;
+  if (!news && !work && now < session.parked_until) return;
+  // With old weights it fetches the new ones first.
+  const LeasesGiven given = give(session, news ? 0 : session.capacity, now);
+  if (!news && given.leases.empty() && now < session.parked_until) return;
+  session.told = finished;
+  std::exchange(session.parked, nullptr)
+      ->reply(message_reply(given.to_json(), session.parked_type));
+}
+
+bool Coordinator::Impl::serve(const WeightsPoll& poll, double now) const {
+  const WeightsManifest* manifest = poll.after != newest ? blobs.manifest(newest) : nullptr;
+  if (poll.exchange->open() && manifest == nullptr && now < poll.until && !finished) return false;
+  HttpReply none;
+  none.status = 204;
+  poll.exchange->reply(manifest ? message_reply(manifest->to_json(), kJsonType) : none);
+  return true;
+}
+
 void Coordinator::Impl::serve_parked() {
   const double now = steady_now();
-  const int64_t workers = std::max(1, alive_count(now));
-  for (auto& [id, session] : sessions) {
-    if (!session.parked) continue;
-    if (!session.parked->open()) {
-      session.parked = nullptr;
-      continue;
-    }
-    const bool news = finished || session.weights != newest;
-    const bool work = requests != nullptr && book.waiting_samples() > 0;
-    if (!news && !work && now < session.parked_until) continue;
-    // With old weights it fetches the new ones first.
-    const LeasesGiven given = give(session, news ? 0 : session.capacity, workers, now);
-    if (!news && given.leases.empty() && now < session.parked_until) continue;
-    session.told = finished;
-    std::exchange(session.parked, nullptr)
-        ->reply(message_reply(given.to_json(), session.parked_type));
-  }
-  for (auto poll = weights_polls.begin(); poll != weights_polls.end();) {
-    const WeightsManifest* manifest = poll->after != newest ? blobs.manifest(newest) : nullptr;
-    if (poll->exchange->open() && manifest == nullptr && now < poll->until && !finished) {
-      ++poll;
-      continue;
-    }
-    HttpReply none;
-    none.status = 204;
-    poll->exchange->reply(manifest ? message_reply(manifest->to_json(), kJsonType) : none);
-    poll = weights_polls.erase(poll);
-  }
+  sharing = std::max(1, alive_count(now));
+  for (auto& [id, session] : sessions) serve(session, now);
+  weights_polls.remove_if([&](const WeightsPoll& poll) { return serve(poll, now); });
 }
 
 void Coordinator::Impl::tick() {

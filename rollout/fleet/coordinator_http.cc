@@ -202,6 +202,7 @@ HttpReply Coordinator::Impl::hello(const HttpRequest& request) {
   const Welcome welcome{session.id,           identity, model,          setup.element,
                         setup.record_experts, files,    config.lease_s, kLongestPoll};
   sessions.emplace(session.id, std::move(session));
+  sharing = alive_count(now);
   return message_reply(welcome.to_json(), type);
 }
 
@@ -219,9 +220,10 @@ HttpReply Coordinator::Impl::lease(const HttpExchangePtr& exchange, bool& parked
   session->parked_type = type;
   session->weights = asked.weights;
   session->capacity = asked.capacity;
-  session->parked_until = steady_now() + std::min(asked.wait_s, kLongestPoll);
+  const double now = steady_now();
+  session->parked_until = now + std::min(asked.wait_s, kLongestPoll);
   parked = true;
-  serve_parked();
+  serve(*session, now);
   return {};
 }
 
@@ -293,7 +295,7 @@ HttpReply Coordinator::Impl::result(const HttpRequest& request, const std::strin
   deliveries.push_back(
       {piece.request, piece.first_sample, std::move(said.samples), *work, session->name, {}, ""});
   delivered.notify_all();
-  serve_parked();  // its worker may have more now
+  serve(*session, steady_now());  // it may have more now
   return message_reply({{"accepted", true}, {"duplicate", false}}, type);
 }
 
@@ -324,10 +326,10 @@ HttpReply Coordinator::Impl::weights_manifest(const HttpExchangePtr& exchange, b
   std::lock_guard lock(mutex);
   if (weights_polls.size() >= static_cast<size_t>(config.max_workers))
     return error_reply(429, "too many wait for weights");
-  weights_polls.push_back(
-      {exchange, request.argument("after").substr(0, 64), steady_now() + kLongestPoll});
+  const double now = steady_now();
+  WeightsPoll poll{exchange, request.argument("after").substr(0, 64), now + kLongestPoll};
   parked = true;
-  serve_parked();
+  if (!serve(poll, now)) weights_polls.push_back(std::move(poll));
   return {};
 }
 

@@ -49,6 +49,13 @@ struct FleetCounts {
   double publish_s = 0;
 };
 
+// A long poll for weights other than `after`.
+struct WeightsPoll {
+  HttpExchangePtr exchange;
+  std::string after;
+  double until = 0;
+};
+
 struct Coordinator::Impl {
   Impl(const FleetConfig& config, FleetSetup setup);
 
@@ -73,8 +80,12 @@ struct Coordinator::Impl {
   void forget(const std::string& id);
   bool alive(const WorkerSession& session, double now) const;
   int alive_count(double now) const;
-  LeasesGiven give(WorkerSession& session, int64_t capacity, int64_t workers, double now);
+  LeasesGiven give(WorkerSession& session, int64_t capacity, double now);
   Lease lease_of(LeaseId id, const Piece& piece) const;
+  // Answer a long poll when it has something to hear. A request concerns its own; serve_parked()
+  // looks at all, after what concerns all.
+  void serve(WorkerSession& session, double now);
+  bool serve(const WeightsPoll& poll, double now) const;  // whether it is answered
   void serve_parked();
   Json status_json() const;
 
@@ -95,11 +106,7 @@ struct Coordinator::Impl {
   std::string newest;  // SHA-256 of what was published last
   WeightsVersion newest_version = 0;
   std::map<std::string, WorkerSession> sessions;
-  struct WeightsPoll {
-    HttpExchangePtr exchange;
-    std::string after;
-    double until;
-  };
+  int64_t sharing = 1;  // workers that the batch is cut for, counted anew by serve_parked()
   std::list<WeightsPoll> weights_polls;
   LeaseBook book;
   const std::vector<GenerationRequest>* requests = nullptr;
