@@ -1,6 +1,5 @@
 // `zeroth bench`: how fast this machine samples and trains, beside what it could do at best.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -10,6 +9,7 @@
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/parallel.h"
+#include "core/stopwatch.h"
 #include "kernels/limits.h"
 #include "policy/policy.h"
 #include "policy/publish_config.h"
@@ -47,10 +47,6 @@ struct BenchOptions {
     v("json", json, "print one JSON object");
   }
 };
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // The largest memory since reset_peak_memory(), in MiB; 0 where /proc does not tell.
 double peak_memory_mb() {
@@ -117,13 +113,13 @@ class Bench {
     config.max_batch = batch;
     LocalSampler sampler(policy_.weights(), nullptr, config);
     const GenerationRequest request = make_request(policy_.config(), options_, 0, batch);
-    const double begin = now();
+    const double begin = steady_now();
     double best = 1e300;
     do {
-      const double start = now();
+      const double start = steady_now();
       sampler.generate({request});
-      best = std::min(best, now() - start);
-    } while (now() - begin < options_.seconds);
+      best = std::min(best, steady_now() - start);
+    } while (steady_now() - begin < options_.seconds);
     // What fits into the last-level cache is read from there: memory is not its limit.
     const double bytes = roofline_.decode_bytes(batch, context_);
     const bool cached = bytes <= limits_.cache_mb * 1048576;
@@ -174,11 +170,11 @@ class Bench {
     Tickets tickets;
     const std::vector<Group> warm_up = sample_groups(sampler, tickets);
     trainer.update(warm_up, 0, tickets);
-    const double start = now();
+    const double start = steady_now();
     const std::vector<Group> groups = sample_groups(sampler, tickets);
-    const double sampled = now();
+    const double sampled = steady_now();
     const StepReport report = trainer.update(groups, 1, tickets);
-    const double end = now();
+    const double end = steady_now();
     const double tokens = double(options_.prompts) * options_.samples * options_.tokens;
     const double rows = tokens + double(options_.prompts) * options_.prompt_tokens;
     out["train"]["tokens_per_s"] = rows / (end - sampled);

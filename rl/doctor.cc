@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstring>
 #include <fstream>
 
 #include "core/error.h"
 #include "core/interrupted.h"
+#include "core/temporary_folder.h"
 #include "core/terminal.h"
 #include "rl/metrics.h"
 #include "rl/training_run.h"
@@ -17,27 +17,6 @@ namespace zeroth {
 namespace {
 
 namespace fs = std::filesystem;
-
-class TemporaryRun {
- public:
-  TemporaryRun() {
-    std::string name = (fs::temp_directory_path() / "zeroth-doctor-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) {
-      fail("cannot make a folder in " + fs::temp_directory_path().string() + ": " +
-               std::strerror(errno),
-           "set TMPDIR to a folder that you may write to");
-    }
-    path_ = name;
-  }
-  ~TemporaryRun() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 // A line "NAME: 123 kB" of a file of /proc, in MiB; -1 when there is none.
 double proc_mb(const char* file, const std::string& name) {
@@ -102,7 +81,7 @@ class Doctor {
  private:
   // Seconds of sampling, grading and update; fills the result.
   double step(const RunConfig& config, bool again) {
-    const TemporaryRun folder;
+    const TemporaryFolder folder("doctor");
     const auto run = TrainingRun::create(folder.path() / "run", config);
     loaded_mb_ = proc_mb("/proc/self/status", "VmRSS");
     result_.context = run->policy->config().max_position;

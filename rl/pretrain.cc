@@ -1,11 +1,11 @@
 #include "rl/pretrain.h"
 
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 
 #include "core/error.h"
 #include "core/files.h"
+#include "core/stopwatch.h"
 #include "learn/learner.h"
 #include "model/formats/gguf_model.h"
 #include "policy/policy.h"
@@ -18,10 +18,6 @@ namespace zeroth {
 namespace {
 
 namespace fs = std::filesystem;
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 std::unique_ptr<Policy> initial_policy(const PretrainConfig& config) {
   if (!config.model.empty()) return Policy::load(config.model, config.policy.element());
@@ -210,7 +206,7 @@ PretrainConfig read_pretrain_config(const fs::path& file,
 PretrainSummary pretrain(const PretrainConfig& config, const fs::path& folder, bool resume,
                          const std::atomic<bool>* stop,
                          const std::function<void(int64_t, int64_t)>& progress) {
-  const double begin = now();
+  const double begin = steady_now();
   const FolderLock lock(make_run_folder(folder));
   PretrainConfig copy = config;
   const Json dump = dump_config(copy);
@@ -245,25 +241,25 @@ PretrainSummary pretrain(const PretrainConfig& config, const fs::path& folder, b
                static_cast<long long>(config.steps));
   PretrainSummary summary;
   const int64_t first = step;
-  const double start = now();
+  const double start = steady_now();
   for (; step < config.steps && !summary.interrupted; ++step) {
-    const double step_start = now();
+    const double step_start = steady_now();
     Json row = trainer.step(step);
     summary.loss = row.at("loss").get<double>();
-    row["step_time"] = now() - step_start;
+    row["step_time"] = steady_now() - step_start;
     recorder.record(step, row, {});
     if (progress) progress(step + 1, saved);
     const bool last = step + 1 == config.steps;
     if (config.print_every > 0 && (last || (step + 1) % config.print_every == 0)) {
       print_progress(step + 1, config.steps, row,
-                     (now() - start) / static_cast<double>(step + 1 - first));
+                     (steady_now() - start) / static_cast<double>(step + 1 - first));
     }
     summary.interrupted = stop != nullptr && *stop && !last;
     if (last || summary.interrupted || (step + 1) % config.checkpoint_every == 0) save(step + 1);
   }
   summary.steps = step;
   summary.num_tokens = trainer.num_tokens();
-  summary.seconds = now() - begin;
+  summary.seconds = steady_now() - begin;
   return summary;
 }
 

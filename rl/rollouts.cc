@@ -1,29 +1,16 @@
 #include "rl/rollouts.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "core/error.h"
 #include "core/interrupted.h"
+#include "core/stopwatch.h"
 #include "rl/chat.h"
 #include "rl/draw.h"
 #include "rl/grading.h"
 
 namespace zeroth {
 namespace {
-
-class Stopwatch {
- public:
-  explicit Stopwatch(double& seconds)
-      : seconds_(seconds), start_(std::chrono::steady_clock::now()) {}
-  ~Stopwatch() {
-    seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
-
- private:
-  double& seconds_;
-  std::chrono::steady_clock::time_point start_;
-};
 
 // Tells the curriculum how often each problem was solved; samples without a verdict say nothing.
 void record_outcomes(const std::vector<Group>& groups, const std::vector<int64_t>& indices,

@@ -1,20 +1,16 @@
 #include "rl/train_loop.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "core/error.h"
 #include "core/interrupted.h"
+#include "core/stopwatch.h"
 #include "rl/evaluate.h"
 #include "rl/metrics.h"
 #include "rl/trace_facts.h"
 
 namespace zeroth {
 namespace {
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // Held-out accuracy of the current weights, as eval/.. in the row of `step`.
 void add_evaluation(TrainingRun& run, int64_t step, Json& row, const std::atomic<bool>* stop) {
@@ -102,7 +98,7 @@ class Step {
 
   // Returns the message of an alarm that stops the run.
   std::string run(double& recording_seconds) {
-    const double start = now();
+    const double start = steady_now();
     Json row = Json::object();
     const WeightsPtr weights = run_.policy->weights();
     const int64_t every = run_.config.evaluation.every;
@@ -131,15 +127,15 @@ class Step {
     sound_ = health.sound();
     if (every > 0 && last_) evaluate_end(row);
     if (!of_evaluation(run_.config.keep_best)) run_.consider_best(step_, row, true, false);
-    add_timings(run_, rollout, report, now() - start, row);
+    add_timings(run_, rollout, report, steady_now() - start, row);
     row["timing/record_before"] = recording_seconds;
-    const double finished = now();
+    const double finished = steady_now();
     if (!rollout.discarded.empty())
       run_.recorder->record_groups(step_, GroupSource::kDiscarded, rollout.discarded);
     run_.recorder->record(step_, row, rollout.groups);
     record_training(*run_.recorder, step_, rollout.groups, report);
     run_.watch.check();
-    recording_seconds = now() - finished;
+    recording_seconds = steady_now() - finished;
     return fatal;
   }
 
@@ -222,7 +218,7 @@ class Step {
 TrainSummary run_steps(TrainingRun& run, const std::atomic<bool>* stop,
                        const std::function<void(int64_t, int64_t)>& progress, int64_t& finished) {
   const RunConfig& config = run.config;
-  const double begin = now();
+  const double begin = steady_now();
   TrainSummary summary;
   const auto stopped = [&] { return stop != nullptr && stop->load(); };
   const auto tell = [&] {
@@ -260,7 +256,7 @@ TrainSummary run_steps(TrainingRun& run, const std::atomic<bool>* stop,
   // Otherwise workers stay and join the resumed run.
   if (run.fleet != nullptr && !summary.interrupted) run.fleet->coordinator().finish();
   summary.max_logp_difference = run.counters.max_logp_difference;
-  summary.seconds = now() - begin;
+  summary.seconds = steady_now() - begin;
   return summary;
 }
 

@@ -1,12 +1,12 @@
 #include "rl/trainer.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <numeric>
 
 #include "core/error.h"
 #include "core/interrupted.h"
+#include "core/stopwatch.h"
 #include "learn/learner.h"
 #include "rl/micro_batch.h"
 
@@ -396,7 +396,7 @@ struct Trainer::Impl {
 };
 
 StepReport Trainer::Impl::update(int64_t step) {
-  const auto start = std::chrono::steady_clock::now();
+  const double start = steady_now();
   StepReport report;
   reset(report.trained, groups);
   report.learning_rate = zeroth::learning_rate(schedule, step, total_steps);
@@ -433,7 +433,7 @@ StepReport Trainer::Impl::update(int64_t step) {
   if (reuses()) store.begin(*policy.weights());  // what it holds has been used
   report.max_vio = max_violation(router);
   report.expert_load = router.load;
-  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  report.seconds = steady_now() - start;
   return report;
 }
 

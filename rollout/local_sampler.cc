@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cmath>
 #include <limits>
 #include <mutex>
@@ -10,6 +9,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/stopwatch.h"
 #include "policy/activation_store.h"
 #include "rollout/generation.h"
 #include "rollout/scheduler.h"
@@ -204,7 +204,7 @@ void LocalSampler::publish(WeightsPtr weights) {
 
 std::vector<std::vector<Sample>> LocalSampler::generate(
     const std::vector<GenerationRequest>& requests, const GenerateOptions& options) {
-  const auto begin = std::chrono::steady_clock::now();
+  const double begin = steady_now();
   Generation generation(requests, impl_->model, impl_->tokenizer, impl_->config.record_experts);
   const int64_t pages = impl_->reserve(generation, static_cast<bool>(options.more));
   Scheduler scheduler({pages, impl_->config.max_batch, impl_->config.prefill_chunk});
@@ -227,8 +227,7 @@ std::vector<std::vector<Sample>> LocalSampler::generate(
   }
   generation.abort();
   impl_->stats.preemptions += scheduler.preemptions();
-  impl_->stats.seconds +=
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  impl_->stats.seconds += steady_now() - begin;
   if (options.tickets) *options.tickets = generation.take_tickets();
   return generation.take();
 }

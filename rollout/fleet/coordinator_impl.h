@@ -1,24 +1,19 @@
 // Inside of Coordinator: its state, and what each route does with it.
 #pragma once
 
-#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <list>
 #include <mutex>
 #include <set>
 
+#include "core/stopwatch.h"
 #include "net/http_server.h"
 #include "rollout/fleet/access.h"
 #include "rollout/fleet/coordinator.h"
 #include "rollout/fleet/lease_book.h"
 
 namespace zeroth::fleet {
-
-// Seconds of the steady clock: no change of the date moves a deadline.
-inline double steady_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // One worker as the coordinator knows it.
 struct WorkerSession {

@@ -1,12 +1,12 @@
 #include "rollout/fleet/fleet_sampler.h"
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <mutex>
 
 #include "core/error.h"
 #include "core/rng.h"
+#include "core/stopwatch.h"
 #include "rollout/sample_rules.h"
 #include "rollout/serve/chat_prompt.h"
 #include "rollout/serve/completion_service.h"
@@ -14,14 +14,8 @@
 namespace zeroth::fleet {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr uint32_t kAuditStream = 0x61756474;  // what picks groups, apart from sampling's draws
 constexpr double kSayAgain = 30;               // seconds between two lines about missing workers
-
-double since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // Whether a piece is computed again: a function of its keys, so that nobody can choose.
 bool selected(const GenerationRequest& request, int first_sample, double rate) {
@@ -161,7 +155,7 @@ struct FleetSampler::Impl {
   int64_t known = 0;     // id of the weights that the coordinator has
   std::string sha256;    // theirs
   SamplerStats stats;
-  Clock::time_point said = Clock::now();
+  double said = steady_now();
 
   Impl(WeightsPtr weights, const FleetConfig& fleet_config, FleetSetup setup,
        std::function<void(const std::string&)> tell)
@@ -198,7 +192,7 @@ struct FleetSampler::Impl {
   }
 
   void say(const std::string& line) {
-    said = Clock::now();
+    said = steady_now();
     if (note) note(line);
   }
 
@@ -232,7 +226,7 @@ void FleetSampler::publish(WeightsPtr weights) {
 
 std::vector<std::vector<Sample>> FleetSampler::generate(
     const std::vector<GenerationRequest>& requests, const GenerateOptions& options) {
-  const auto start = Clock::now();
+  const double start = steady_now();
   if (options.drew || options.more)
     fail("a fleet gives whole samples only", "leave GenerateOptions::drew and more empty");
   for (size_t i = 0; i < requests.size(); ++i)
@@ -245,7 +239,7 @@ std::vector<std::vector<Sample>> FleetSampler::generate(
     while (!collection.complete() && !cancelled()) {
       if (auto delivery = impl_->coordinator.next(0.1)) {
         collection.take(std::move(*delivery), options);
-      } else if (since(impl_->said) > kSayAgain && impl_->coordinator.workers() == 0) {
+      } else if (steady_now() - impl_->said > kSayAgain && impl_->coordinator.workers() == 0) {
         impl_->say("fleet: no worker is there; waiting at " + impl_->coordinator.url());
       }
     }
@@ -260,7 +254,7 @@ std::vector<std::vector<Sample>> FleetSampler::generate(
     for (const Sample& sample : samples[r])
       impl_->stats.sampled_tokens += static_cast<int64_t>(sample.tokens.size());
   }
-  impl_->stats.seconds += since(start);
+  impl_->stats.seconds += steady_now() - start;
   return samples;
 }
 

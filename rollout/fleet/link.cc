@@ -8,6 +8,7 @@
 #include "core/interrupted.h"
 #include "core/json_text.h"
 #include "core/sha256.h"
+#include "core/stopwatch.h"
 #include "core/terminal.h"
 #include "net/digest.h"
 #include "rollout/fleet/fields.h"
@@ -15,18 +16,12 @@
 namespace zeroth::fleet {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr uint64_t kMaxAnswer = uint64_t{64} << 20;
 constexpr int kTriesOfRefused = 3, kTriesOfBlob = 8;
 constexpr double kFirstPause = 0.05, kLongestPause = 2;
 
-double since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
 void pause(double seconds, const std::atomic<bool>& stop) {
-  for (const auto start = Clock::now(); since(start) < seconds && !stop.load();)
+  for (const double start = steady_now(); steady_now() - start < seconds && !stop.load();)
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
 }
 
@@ -58,7 +53,7 @@ Link::Link(const LinkOptions& options, const std::atomic<bool>& stop)
       client_(parse_web_url(options.url), kMaxAnswer, {options.ca_file}) {}
 
 HttpAnswer Link::send(const HttpCall& call, double seconds) {
-  const auto start = Clock::now();
+  const double start = steady_now();
   for (double wait = kFirstPause;; wait = std::min(2 * wait, kLongestPause)) {
     if (stop_.load()) throw Interrupted("the worker was stopped");
     std::string why;
@@ -73,7 +68,7 @@ HttpAnswer Link::send(const HttpCall& call, double seconds) {
       if (stop_.load()) throw Interrupted("the worker was stopped");
       why = fault.what();
     }
-    if (since(start) > options_.retry_s) {
+    if (steady_now() - start > options_.retry_s) {
       fail("the coordinator at " + options_.url + " is out of reach: " + why,
            "check that the run is there and that nothing between drops connections");
     }
@@ -192,12 +187,12 @@ WeightsCache::Stats WeightsCache::stats() const {
 }
 
 WeightsPtr WeightsCache::fetch(Link& link, const WeightsManifest& manifest) {
-  const auto start = Clock::now();
+  const double start = steady_now();
   Stats stats = this->stats();
   WeightsImagePtr image = by_delta(link, manifest, stats);
   if (image == nullptr) image = whole(link, manifest, stats);
   WeightsPtr weights = maker_.make(*image, manifest.version);
-  stats.fetch_s += since(start);
+  stats.fetch_s += steady_now() - start;
   std::lock_guard lock(state_);
   stats_ = stats;
   held_.push_back({manifest.sha256, std::move(image), weights});

@@ -1,7 +1,5 @@
 #include "rollout/fleet/worker.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
@@ -13,6 +11,8 @@
 #include "core/files.h"
 #include "core/interrupted.h"
 #include "core/parallel.h"
+#include "core/stopwatch.h"
+#include "core/temporary_folder.h"
 #include "core/version.h"
 #include "kernels/ops.h"
 #include "model/formats/gguf_model.h"
@@ -23,25 +23,6 @@ namespace zeroth::fleet {
 namespace {
 
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
-
-// The tokenizer's files while they are read.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (fs::temp_directory_path() / "zeroth-worker-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr)
-      fail("cannot make a folder in " + fs::temp_directory_path().string(), "set TMPDIR");
-    path = name;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  fs::path path;
-};
-
 // A lease and how far it is. The sampling thread writes, others look.
 struct Task {
   Lease lease;
@@ -127,12 +108,12 @@ class Session {
       fail("the model or tokenizer that came is not the one that was announced");
     model_ = PolicyConfig::from_json(welcome_.model, options_.link.url);
     if (!welcome_.files.empty()) {
-      const TemporaryFolder folder;
+      const TemporaryFolder folder("worker");  // the files while they are read
       // It names end tokens too.
-      write_file_atomic(folder.path / "config.json", welcome_.model.dump());
+      write_file_atomic(folder.path() / "config.json", welcome_.model.dump());
       for (const NamedFile& file : welcome_.files)
-        write_file_atomic(folder.path / file.name, link.blob(file.blob));
-      tokenizer_ = load_tokenizer(folder.path);
+        write_file_atomic(folder.path() / file.name, link.blob(file.blob));
+      tokenizer_ = load_tokenizer(folder.path());
     }
     weights_ = std::make_unique<WeightsCache>(options_.link, model_, ended_, welcome_.element);
     note("joined " + options_.link.url + " as " + options_.name);
@@ -339,9 +320,9 @@ class Session {
       }
       changed_.notify_all();
     };
-    const auto start = Clock::now();
+    const double start = steady_now();
     sampler.generate({}, options);
-    summary_.sampling_s += std::chrono::duration<double>(Clock::now() - start).count();
+    summary_.sampling_s += steady_now() - start;
   }
 
   // Always false: what drew() says of a sample that nobody wants.

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "core/stopwatch.h"
 #include "tasks/plugins/plugin_children.h"
 
 namespace zeroth {
@@ -21,10 +22,6 @@ namespace {
 
 constexpr size_t kMaxReply = size_t{64} << 20;
 constexpr auto kExitWait = std::chrono::milliseconds(200);
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 struct Pipe {
   int fd[2] = {-1, -1};
@@ -182,7 +179,7 @@ void ProcessChannel::fail_ended() {
 
 bool ProcessChannel::exchange(std::string& line, double deadline) {
   for (;;) {
-    const double left = deadline - now();
+    const double left = deadline - steady_now();
     if (left <= 0) return false;
     pollfd fds[2] = {{out_, POLLIN, 0}, {in_, POLLOUT, 0}};
     const int ready = ::poll(fds, line.empty() ? 1 : 2, static_cast<int>(left * 1000) + 1);
@@ -212,7 +209,7 @@ void ProcessChannel::call(const Json& request, double seconds, double grace,
                           const TakeReply& take) {
   const int64_t id = request.at("id").get<int64_t>();
   std::string unsent = request.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
-  const double deadline = now() + seconds;
+  const double deadline = steady_now() + seconds;
   bool overdue = false;
   for (;;) {
     std::string text;
@@ -243,7 +240,7 @@ void ProcessChannel::call(const Json& request, double seconds, double grace,
     if (overdue) {
       char words[96];
       std::snprintf(words, sizeof words, "the answer came %.4g s after the deadline of %.4g s",
-                    now() - deadline, seconds);
+                    steady_now() - deadline, seconds);
       throw PluginFault(PluginFaultKind::kLate, words);
     }
     if (take(reply)) return;

@@ -1,33 +1,16 @@
 // Groups of samples made up from a counter RNG, for tests of the trace store and what stands on it.
 #pragma once
 
-#include <unistd.h>
 #include <cmath>
 #include <filesystem>
 #include <string>
 
 #include "core/rng.h"
+#include "core/temporary_folder.h"
 #include "core/trajectory.h"
 #include "record/trace_codec.h"
 
 namespace zeroth {
-
-// A folder that is removed at the end of a test.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "zeroth-test-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 inline Vocabulary letters_vocabulary() {
   Vocabulary vocabulary;

@@ -2,8 +2,6 @@
 // something to learn from with random weights.
 #pragma once
 
-#include <unistd.h>
-
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -11,29 +9,11 @@
 #include <string>
 
 #include "core/files.h"
+#include "core/temporary_folder.h"
 #include "policy/policy.h"
 #include "rl/run_config.h"
 
 namespace zeroth {
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    static int count = 0;
-    path_ = std::filesystem::temp_directory_path() /
-            ("zeroth_rl_" + std::to_string(::getpid()) + "_" + std::to_string(count++));
-    std::filesystem::remove_all(path_);
-    std::filesystem::create_directories(path_);
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 inline const std::filesystem::path kTinyBase = "tests/data/tiny_base";
 
