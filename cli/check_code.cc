@@ -86,6 +86,7 @@ int run_check_code(const Args& args) {
     bool contained = verdict.reason != Reason::kCheckerError &&
                      verdict.seconds - verdict.waited_seconds < limit + 2;
     std::string how;
+    if (verdict.reason == Reason::kCheckerError) how += " no verdict: " + verdict.detail;
     for (const Json& path : json.value("host_absent", Json::array())) {
       if (std::filesystem::exists(path.get<std::string>())) {
         contained = false;
