@@ -8,8 +8,7 @@
 //     template <class V> void fields(V& v) {
 //       v("group_size", group_size, "samples per prompt", Range{2, 1024});
 //       v("clip_low", clip_low, "ratio is kept above 1 - clip_low", Range{0.0, 10.0});
-//       v("advantage", advantage, "baseline of a group", Choice{{"mean", "mean_std",
-//       "leave_one_out"}});
+//       v("advantage", advantage, "baseline of a group", Choice{{"mean", "mean_std"}});
 //     }
 //   };
 //

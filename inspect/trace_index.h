@@ -20,8 +20,10 @@ namespace zeroth {
 // The tables (docs/traces.md has the columns):
 //   samples(id, grp, reward, adv, len, flags, wr, aha, refl, rest)
 //   groups(id, step, idx, source, problem, offset, first_sample, n, zero, reward, correct, failed)
-//   problems(id, task, name)   steps(step, source, stats)   texts (FTS5)   extra(sample, field,
-//   value)
+//   problems(id, task, name)
+//   steps(step, source, stats)
+//   texts (FTS5)
+//   extra(sample, field, value)
 // Samples are numbered in stream order, those of a group without a gap; steps never decrease with
 // them.
 

@@ -51,7 +51,8 @@ void KvCache::copy_page(int32_t from, int32_t to) {
   for (int l = 0; l < impl_->layers; ++l) kernels::copy_page(layer(l), from, to);
 }
 
-// Slots that were never written are multiplied by zero weights, which must not meet a NaN pattern.
+// Attention skips slots that were never written (docs/numerics.md). Zeros make a fault that reads
+// one nevertheless repeatable.
 void KvCache::zero() {
   if (impl_->pages == 0) return;
   const kernels::KvPages& shape = impl_->shape;

@@ -2,12 +2,12 @@
 // files plus what training needs to go on, so that a resumed run is the uninterrupted one, byte for
 // byte.
 //
-//   model.safetensors, config.json, ...  the policy (policy/policy.h)
-//   optimizer.bin                        both moments
-//   reference.bin                        weights of the reference policy, when there is one
-//   pending.bin                          rollouts that were sampled ahead (async.lag)
-//   trainer_state.json                   step, counters, numeric contract, layout, size and SHA-256
-//   of every other file
+//   model.safetensors, config.json, ..  the policy (policy/policy.h)
+//   optimizer.bin                       both moments
+//   reference.bin                       weights of the reference policy, when there is one
+//   pending.bin                         rollouts that were sampled ahead (async.lag)
+//   trainer_state.json                  step, counters, numeric contract, layout; of every other
+//                                       file its size and SHA-256
 //
 // A checkpoint is written under a temporary name, synced and renamed, so a folder called step-N is
 // complete. RUN/checkpoints/latest is a symlink for people and scripts; nothing here depends on it.

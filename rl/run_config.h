@@ -43,7 +43,8 @@ struct DynamicSamplingConfig {
   template <class V>
   void fields(V& v) {
     v("max_rounds", max_rounds,
-      "extra rounds of drawing per step; what is still missing then is left out; 0 = off",
+      "extra rounds of drawing per step in place of groups whose rewards are all equal; when they "
+      "do not fill the step, it goes on with such groups; 0 = off",
       Range{0, 1000});
   }
 };
