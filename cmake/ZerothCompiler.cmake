@@ -1,3 +1,18 @@
+# For what is installed: a mistake in bounds ends the program instead of handing it over. Stack protector, checked libc
+# calls, checked containers (not in kernels and policy, whose loops are the hot path), addresses of functions read-only
+# from the start. tests/cli/hardening.sh looks at the binary. Sanitizers see more and want none of it.
+function(zeroth_harden target)
+  if(ZEROTH_SANITIZE OR ZEROTH_TSAN OR ZEROTH_FUZZ)
+    return()
+  endif()
+  target_compile_options(${target} PRIVATE -fstack-protector-strong
+                         "$<$<CONFIG:Release>:-U_FORTIFY_SOURCE;-D_FORTIFY_SOURCE=2>")
+  if(NOT target MATCHES "^zeroth_(kernels|policy)$")
+    target_compile_definitions(${target} PRIVATE _GLIBCXX_ASSERTIONS)
+  endif()
+  target_link_options(${target} PUBLIC LINKER:-z,relro,-z,now)
+endfunction()
+
 # Flags of every target. The numeric contract (docs/numerics.md) forbids any freedom in floating point: no contraction
 # of a*b+c into an FMA unless the source says so, no reassociation, IEEE division and square root.
 function(zeroth_compile_options target)

@@ -11,6 +11,7 @@ function(zeroth_library name)
   endif()
   add_library(${target} STATIC ${sources})
   zeroth_compile_options(${target})
+  zeroth_harden(${target})
   if(NOT name STREQUAL "kernels")  # no JSON there, and flags that differ from source to source
     zeroth_precompile(${target})
   endif()
