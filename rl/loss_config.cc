@@ -8,19 +8,6 @@
 namespace zeroth {
 namespace {
 
-// Every field of a row is asked for by the compiler (-Wmissing-field-initializers).
-constexpr std::pair<const char*, LossRule> kRules[] = {
-    {"grpo", {Objective::kClipped, Aggregation::kSampleMean, ClipMetrics::kTwoSided}},
-    {"bnpo", {Objective::kClipped, Aggregation::kTokenMean, ClipMetrics::kTwoSided}},
-    {"dr_grpo", {Objective::kClipped, Aggregation::kLengthCap, ClipMetrics::kTwoSided}},
-    {"dapo", {Objective::kClipped, Aggregation::kStepTokenMean, ClipMetrics::kTwoSided}},
-    {"luspo", {Objective::kClipped, Aggregation::kSampleSum, ClipMetrics::kTwoSided}},
-    {"cispo", {Objective::kCispo, Aggregation::kStepTokenMean, ClipMetrics::kCap}},
-    {"sapo", {Objective::kSapo, Aggregation::kSampleMean, ClipMetrics::kNone}},
-    {"vespo", {Objective::kVespo, Aggregation::kStepTokenMean, ClipMetrics::kNone}},
-    {"gmpo", {Objective::kGeometric, Aggregation::kSampleMean, ClipMetrics::kTwoSided}},
-};
-
 template <class Value, size_t N>
 Value one_of(const std::string& name, const std::pair<const char*, Value> (&table)[N],
              const char* field) {
@@ -36,8 +23,8 @@ std::string number(double value) { return Json(value).dump(); }
 }  // namespace
 
 const LossRule& LossConfig::rule() const {
-  for (const auto& [name, rule] : kRules) {
-    if (type == name) return rule;
+  for (const LossType& known : kLossTypes) {
+    if (type == known.name) return known.rule;
   }
   fail_usage("loss.type = \"" + type + "\" is not known", "zeroth train --help lists the choices");
 }

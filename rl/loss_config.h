@@ -1,49 +1,12 @@
-// What a policy-gradient loss is made of, and the fields that choose it. Equations with their
-// sources: docs/algorithms.md.
+// The fields that choose a policy-gradient loss. Equations with their sources: docs/algorithms.md.
 #pragma once
 
 #include <string>
 
 #include "core/config.h"
+#include "rl/loss_types.h"
 
 namespace zeroth {
-
-// The policy term of one token.
-enum class Objective {
-  kClipped,    // PPO's clipped ratio with two bounds and an optional cap
-  kCispo,      // a capped ratio without gradient, times the log-prob
-  kSapo,       // a sigmoid gate in place of the clip
-  kVespo,      // a gamma weight of the sequence's ratio, times the log-prob
-  kGeometric,  // the geometric mean of clipped ratios (GMPO)
-};
-
-// How the tokens of a mini-batch of B samples become one number; n_i: loss tokens of sample i.
-enum class Aggregation {
-  kSampleMean,     // 1/B sum_i 1/n_i sum_t
-  kTokenMean,      // 1/T sum, T: loss tokens of the mini-batch
-  kStepTokenMean,  // 1/T' sum, T': loss tokens of the step per mini-batch
-  kLengthCap,      // 1/(B max_tokens) sum
-  kSampleSum,      // 1/B sum_i sum_t
-};
-
-// The ratio that the objective sees.
-enum class Level {
-  kToken,         // exp(lp_t - old_t)
-  kSequenceMean,  // exp(mean_t(lp - old)) for every token of the sample (GSPO)
-  kSequenceSum,   // exp(sum_t(lp - old)) likewise (RLOO)
-};
-
-// What happens to the ratio w = exp(old - sampler) outside its bounds.
-enum class Correction { kNone, kTokenTruncate, kTokenMask, kSequenceTruncate, kSequenceMask };
-
-// Clip fractions are metrics of the objectives that clip.
-enum class ClipMetrics { kTwoSided, kCap, kNone };
-
-struct LossRule {
-  Objective objective;
-  Aggregation aggregation;
-  ClipMetrics metrics;
-};
 
 struct LossConfig {
   std::string type = "dapo";
@@ -69,8 +32,7 @@ struct LossConfig {
 
   template <class V>
   void fields(V& v) {
-    v("type", type, "objective and aggregation",
-      Choice{{"grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo", "gmpo"}});
+    v("type", type, "objective and aggregation", Choice{loss_type_names()});
     v("importance_sampling", importance_sampling,
       "ratio per token, per sample of the mean (GSPO) or of the sum of its log-ratios (RLOO)",
       Choice{{"token", "sequence", "sequence_sum"}});
@@ -109,8 +71,7 @@ struct LossConfig {
       "share of tokens, highest entropy first, that get the policy gradient; 1 = all", Range{0, 1});
   }
 
-  // The parts that `type` stands for; an Error names an unknown one. A new type is a row of its
-  // table in rl/loss_config.cc.
+  // The parts that `type` stands for; an Error names an unknown one.
   const LossRule& rule() const;
   Level level() const;
   Correction correction_kind() const;
