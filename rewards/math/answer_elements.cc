@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "rewards/math/lookahead.h"
+#include "rewards/math/parse_group.h"
 #include "rewards/math/parse_relation.h"
 #include "rewards/math/parse_remarks.h"
 #include "rewards/math/plus_minus.h"
@@ -198,8 +199,7 @@ AnswerElements read_elements(ParseState& state) {
   uint8_t joined = 0;  // by which conjunctions
   while (!tokens.done() && !state.ended) {
     if (tokens.at().is(Kind::kSeparator)) {
-      if (tokens.at().ch == 'o') joined |= kJoinedByOr;
-      if (tokens.at().ch == '&') joined |= kJoinedByAnd;
+      joined |= joined_by(tokens.at());
       tokens.advance();
       continue;
     }

@@ -146,6 +146,8 @@ bool same_pieces(Comparer& comparer, Ref gold, Ref pred, int depth) {
     flatten(pool, op, pred, &p);
     return same_in_any_order(comparer, g, p, depth);
   }
+  if (op == Op::kSetBuilder && ((pool[gold].flag ^ pool[pred].flag) & kJoinedByOr) != 0)
+    return false;
   return (op == Op::kDifference || op == Op::kSetBuilder) && same_parts();
 }
 

@@ -394,6 +394,9 @@ uint64_t Pool::hash(Ref ref) const {
     case Op::kInterval:
       h ^= node.flag;
       break;
+    case Op::kSetBuilder:
+      h ^= node.flag & kJoinedByOr;
+      break;
     default:
       break;
   }

@@ -35,7 +35,7 @@ enum class Op : uint8_t {
   kTuple,
   kInterval,  // two ends; flag: kOpenLeft | kOpenRight
   kSet,
-  kSetBuilder,  // element, condition...
+  kSetBuilder,  // element, condition...; flag as of kList
   kUnion,
   kIntersection,
   kDifference,
@@ -63,7 +63,7 @@ enum RelationCode : char {
 constexpr uint8_t kDecimalFlag = 1;
 constexpr uint8_t kOpenLeft = 1, kOpenRight = 2;
 constexpr uint8_t kCasesFlag = 7;                     // kOpaque: pairs of a value and its condition
-constexpr uint8_t kJoinedByAnd = 1, kJoinedByOr = 2;  // kList: the conjunctions between members
+constexpr uint8_t kJoinedByAnd = 1, kJoinedByOr = 2;  // the conjunctions between members
 
 enum class Function : int32_t {
   kSin,

@@ -80,9 +80,9 @@ Ref parse_bracket_group(ParseState& state, char open) {
 }
 
 // The rest of a set or set-builder behind its first member: the members up to "\}". False when it
-// is neither.
-bool parse_rest_of_set(ParseState& state, Op op, std::vector<Ref>* members) {
-  const std::vector<Ref> rest = parse_members(state, 'S');
+// is neither. `joined`: see parse_members().
+bool parse_rest_of_set(ParseState& state, Op op, std::vector<Ref>* members, uint8_t* joined) {
+  const std::vector<Ref> rest = parse_members(state, 'S', joined);
   if (op == Op::kSetBuilder && rest.empty()) return false;  // no condition
   if (!state.tokens.accept(Kind::kClose, 'S')) return false;
   members->insert(members->end(), rest.begin(), rest.end());
@@ -106,12 +106,18 @@ Ref parse_set_group(ParseState& state) {
     return kNoRef;
   }
   std::vector<Ref> members{first};
-  return parse_rest_of_set(state, op, &members) ? pool.make(op, members) : kNoRef;
+  uint8_t joined = 0;
+  if (!parse_rest_of_set(state, op, &members, &joined)) return kNoRef;
+  return op == Op::kSet ? pool.make(op, members) : pool.make(op, members, 0, joined);
 }
 
 }  // namespace
 
-std::vector<Ref> parse_members(ParseState& state, char close) {
+uint8_t joined_by(const Token& separator) {
+  return separator.ch == 'o' ? kJoinedByOr : separator.ch == '&' ? kJoinedByAnd : 0;
+}
+
+std::vector<Ref> parse_members(ParseState& state, char close, uint8_t* joined) {
   const TokenCursor& tokens = state.tokens;
   const auto closes = [&] {
     return tokens.done() ||
@@ -120,6 +126,7 @@ std::vector<Ref> parse_members(ParseState& state, char close) {
   std::vector<Ref> members;
   while (!closes()) {
     if (tokens.at().is(Kind::kSeparator)) {
+      if (joined != nullptr) *joined |= joined_by(tokens.at());
       state.tokens.advance();
       continue;
     }

@@ -15,7 +15,10 @@ Ref parse_bars(ParseState& state);
 // {..} as one value, or one token as TeX takes it: \frac12 is 1 over 2.
 Ref parse_braced(ParseState& state);
 // Members up to the closing bracket `close` ('\0': any), which stays; commas, semicolons and
-// conjunctions separate them. Empty when there are none, or one is not understood.
-std::vector<Ref> parse_members(ParseState& state, char close);
+// conjunctions separate them. Empty when there are none, or one is not understood. `joined`: has the
+// conjunctions that stood there added, if given.
+std::vector<Ref> parse_members(ParseState& state, char close, uint8_t* joined = nullptr);
+// kJoinedByAnd, kJoinedByOr, or 0 for a comma.
+uint8_t joined_by(const Token& separator);
 
 }  // namespace zeroth::math

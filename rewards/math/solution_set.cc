@@ -1,6 +1,7 @@
 #include "rewards/math/solution_set.h"
 
 #include <algorithm>
+#include <span>
 
 #include "rewards/math/point_set.h"
 #include "rewards/math/relation.h"
@@ -144,6 +145,22 @@ Ref union_of_intervals(Pool& pool, Ref list) {
   return whole;
 }
 
+// `conjunction`: flag of a kList. kNoRef when one has no region.
+Ref solutions_of_conditions(Evaluation& evaluation, std::span<const Ref> conditions,
+                            uint8_t conjunction) {
+  Pool& pool = evaluation.pool();
+  Ref either = kNoRef, both = kNoRef;
+  for (Ref condition : conditions) {
+    const Ref part = solution_set(evaluation, condition);
+    if (part == kNoRef) return kNoRef;
+    either = joined(pool, Op::kUnion, either, part);
+    both = joined(pool, Op::kIntersection, both, part);
+  }
+  if ((conjunction & kJoinedByOr) != 0) return either;
+  // "x > 1, x < 3" and "x > 1 and x < 3" are both; "x < 1, x > 3" can only mean either.
+  return (conjunction & kJoinedByAnd) != 0 || !has_no_point(evaluation, both) ? both : either;
+}
+
 // "x < 0 or x > 2", "x > 1 and x < 3"
 Ref solutions_of_list(Evaluation& evaluation, Ref list) {
   Pool& pool = evaluation.pool();
@@ -158,17 +175,7 @@ Ref solutions_of_list(Evaluation& evaluation, Ref list) {
     one_variable &= symbols.size() == 1 && symbols == pool.free_symbols(kids[0]);
   }
   if (!inequality || !one_variable) return kNoRef;
-  Ref either = kNoRef, both = kNoRef;
-  for (Ref kid : kids) {
-    const Ref part = solution_set(evaluation, kid);
-    if (part == kNoRef) return kNoRef;
-    either = joined(pool, Op::kUnion, either, part);
-    both = joined(pool, Op::kIntersection, both, part);
-  }
-  const uint8_t conjunction = pool[list].flag;
-  if ((conjunction & kJoinedByOr) != 0) return either;
-  // "x > 1, x < 3" and "x > 1 and x < 3" are both; "x < 1, x > 3" can only mean either.
-  return (conjunction & kJoinedByAnd) != 0 || !has_no_point(evaluation, both) ? both : either;
+  return solutions_of_conditions(evaluation, kids, pool[list].flag);
 }
 
 // {x in R | ..} and {x | ..}
@@ -178,17 +185,14 @@ Ref solutions_of_builder(Evaluation& evaluation, Ref builder) {
   if (pool.is(element, Op::kRelation) && is_membership(pool, element))
     element = pool.child(element, 0);
   if (!pool.is(element, Op::kSymbol)) return kNoRef;
-  Ref whole = kNoRef;
-  const std::vector<Ref> conditions = pool.copy_children(builder);
-  for (size_t i = 1; i < conditions.size(); ++i) {
-    if (!pool.is(conditions[i], Op::kRelation)) return kNoRef;
-    const std::vector<int32_t> free = pool.free_symbols(conditions[i]);
+  const std::vector<Ref> members = pool.copy_children(builder);
+  const std::span<const Ref> conditions = std::span(members).subspan(1);
+  for (Ref condition : conditions) {
+    if (!pool.is(condition, Op::kRelation)) return kNoRef;
+    const std::vector<int32_t> free = pool.free_symbols(condition);
     if (std::find(free.begin(), free.end(), pool[element].data) == free.end()) return kNoRef;
-    const Ref part = solution_set(evaluation, conditions[i]);
-    if (part == kNoRef) return kNoRef;
-    whole = joined(pool, Op::kUnion, whole, part);
   }
-  return whole;
+  return solutions_of_conditions(evaluation, conditions, pool[builder].flag);
 }
 
 Ref solutions_of_relation(Evaluation& evaluation, Ref relation) {
