@@ -41,7 +41,7 @@ class Pool {
     return {view.begin(), view.end()};
   }
   Ref child(Ref ref, int index) const {
-    return kids_[static_cast<size_t>((*this)[ref].first + index)];
+    return kids_[static_cast<size_t>((*this)[ref].first) + static_cast<size_t>(index)];
   }
   const Rational& value(Ref ref) const { return numbers_[static_cast<size_t>((*this)[ref].data)]; }
   const std::string& name(Ref ref) const { return names_[static_cast<size_t>((*this)[ref].data)]; }
