@@ -19,6 +19,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <numeric>
 #include <thread>
 
 #include "core/files.h"
@@ -194,7 +195,10 @@ int main(int argc, char** argv) {
       requests[i].sampling.max_tokens = kTokens;
     }
     const auto start = Clock::now();
-    coordinator.begin(requests, weights);
+    std::vector<int> numbers(requests.size());
+    std::iota(numbers.begin(), numbers.end(), 0);
+    coordinator.begin();
+    coordinator.add(numbers, requests, weights);
     for (size_t done = 0; done < requests.size();) done += coordinator.next(1).has_value();
     coordinator.end();
     seconds += since(start);

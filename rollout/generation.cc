@@ -12,6 +12,19 @@
 
 namespace zeroth {
 
+namespace {
+
+// The next tokens of the sample are drawn by weights of this version.
+void draw_by(WeightsVersion version, Sample& sample) {
+  std::vector<VersionSegment>& versions = sample.versions;
+  const auto first = static_cast<int32_t>(sample.tokens.size());
+  if (!versions.empty() && versions.back().version == version) return;
+  if (!versions.empty() && versions.back().first == first) versions.pop_back();
+  if (versions.empty() || versions.back().version != version) versions.push_back({first, version});
+}
+
+}  // namespace
+
 Generation::Generation(const std::vector<GenerationRequest>& requests, const PolicyConfig& model,
                        const Tokenizer* tokenizer, bool record_experts)
     : model_(model), tokenizer_(tokenizer) {
@@ -89,14 +102,30 @@ void Generation::start_one(size_t i, Scheduler& scheduler, WeightsVersion versio
   prompt_rows_.emplace_back();
   samples_.emplace_back(request.samples);
   tickets_.emplace_back(request.samples);
-  scheduler.add(request.prompt, request.samples);
+  const int first = scheduler.add(request.prompt, request.samples);
   for (int s = 0; s < request.samples; ++s) {
+    Live& live =
+        live_.emplace_back(static_cast<int>(i), s, false, CompletionText(tokenizer_, stops_[i]));
+    if (!request.begun.empty()) go_on(request.begun[s], live, first + s, scheduler);
     Sample& sample = samples_[i][s];
     sample.key = {request.seed, request.step, request.problem,
                   request.first_sample + static_cast<uint32_t>(s)};
-    sample.versions = {{0, version}};
-    if (params_[i].truncated()) sample.kept_offsets.push_back(0);
-    live_.push_back({static_cast<int>(i), s, false, CompletionText(tokenizer_, stops_[i])});
+    if (params_[i].truncated() && sample.kept_offsets.empty()) sample.kept_offsets.push_back(0);
+    draw_by(version, sample);
+  }
+}
+
+// Takes over what a sample has so far.
+void Generation::go_on(const Sample& begun, Live& live, int sequence, Scheduler& scheduler) {
+  samples_[live.request][live.sample] = begun;
+  for (const TokenId token : begun.tokens) live.text.append(token);
+  scheduler.begin_with(sequence, begun.tokens);
+}
+
+void Generation::switch_to(WeightsVersion version, Scheduler& scheduler) {
+  scheduler.restart();
+  for (const Live& live : live_) {
+    if (!live.finished) draw_by(version, samples_[live.request][live.sample]);
   }
 }
 

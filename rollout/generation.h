@@ -47,6 +47,8 @@ class Generation {
   // itself is an Error, as in check_fits.
   void join(GenerationRequest request, int64_t pages, const std::string& advice,
             Scheduler& scheduler, WeightsVersion version);
+  // Samples that are not finished go on by weights of this version, their cache being void.
+  void switch_to(WeightsVersion version, Scheduler& scheduler);
   // What finished samples hold is freed behind done().
   void forget_finished() { forget_ = true; }
 
@@ -86,6 +88,7 @@ class Generation {
   void take_in(const GenerationRequest& request);
   void check_fit(size_t index, int64_t pages, const std::string& advice) const;
   void start_one(size_t index, Scheduler& scheduler, WeightsVersion version);
+  void go_on(const Sample& begun, Live& live, int sequence, Scheduler& scheduler);
   void forget(const Live& live);
   bool append(Live& live, const DrawBatch& batch, size_t row, const uint8_t* routing);
   void finish(Live& live, FinishReason reason);

@@ -130,6 +130,17 @@ struct LocalSampler::Impl {
                     draws.truncated ? draws.kept.data() : nullptr);
   }
 
+  // Whether weights were published behind those in use.
+  bool outdated() {
+    std::lock_guard lock(mutex);
+    return published && published != weights;
+  }
+
+  void take_published() {
+    std::lock_guard lock(mutex);
+    if (published) weights = published;
+  }
+
   // Keys and values that are not finite would outlive their sequence: attention multiplies what a
   // page still holds behind its last token by zero.
   void check_finite() {
@@ -205,6 +216,10 @@ void LocalSampler::publish(WeightsPtr weights) {
 std::vector<std::vector<Sample>> LocalSampler::generate(
     const std::vector<GenerationRequest>& requests, const GenerateOptions& options) {
   const double begin = steady_now();
+  if (options.tickets && options.weights != WeightsUse::kOwn) {
+    fail_usage("engine: activations are kept of one version of the weights only",
+               "ask for no tickets, or leave GenerateOptions::weights at kOwn");
+  }
   Generation generation(requests, impl_->model, impl_->tokenizer, impl_->config.record_experts);
   const int64_t pages = impl_->reserve(generation, static_cast<bool>(options.more));
   Scheduler scheduler({pages, impl_->config.max_batch, impl_->config.prefill_chunk});
@@ -217,8 +232,14 @@ std::vector<std::vector<Sample>> LocalSampler::generate(
   };
   if (options.more) generation.forget_finished();
   while (!cancelled()) {
-    if (options.more) {
-      for (GenerationRequest& request : options.more())
+    bool outdated = options.weights != WeightsUse::kOwn && impl_->outdated();
+    if (outdated && (options.weights == WeightsUse::kSwitch || scheduler.done())) {
+      impl_->take_published();
+      generation.switch_to(impl_->weights->version(), scheduler);
+      outdated = false;
+    }
+    if (options.more && !outdated) {
+      for (GenerationRequest& request : options.more(impl_->weights->version()))
         generation.join(std::move(request), pages, impl_->advice(), scheduler,
                         impl_->weights->version());
     }

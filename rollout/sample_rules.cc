@@ -18,6 +18,27 @@ void check_sampling(const SamplingConfig& sampling, const std::string& who) {
   check("max_tokens", sampling.max_tokens, 1, 1 << 20);
 }
 
+void check_begun(const GenerationRequest& request, const PolicyConfig& model,
+                 const std::string& who) {
+  if (request.begun.empty()) return;
+  if (static_cast<int>(request.begun.size()) != request.samples) {
+    fail_usage(who + ": " + std::to_string(request.begun.size()) + " samples are begun, but " +
+                   std::to_string(request.samples) + " are wanted",
+               "give one for each, empty where nothing is drawn yet");
+  }
+  for (const Sample& sample : request.begun) {
+    const size_t tokens = sample.tokens.size();
+    const bool whole = sample.logprobs.size() == tokens && sample.entropies.size() == tokens;
+    const bool known = std::all_of(sample.tokens.begin(), sample.tokens.end(),
+                                   [&](TokenId t) { return t >= 0 && t < model.vocab_size; });
+    if (whole && known && static_cast<int>(tokens) < longest_sample(request, model)) continue;
+    fail_usage(who + ": a sample that is begun has " + std::to_string(tokens) +
+                   " tokens that cannot be gone on with",
+               "give tokens of the vocabulary, fewer than max_tokens, each with log-prob and "
+               "entropy");
+  }
+}
+
 }  // namespace
 
 void check_request(const GenerationRequest& request, const PolicyConfig& model, bool has_tokenizer,
@@ -41,6 +62,7 @@ void check_request(const GenerationRequest& request, const PolicyConfig& model, 
                    " is not in the policy's vocabulary of " + std::to_string(model.vocab_size),
                "use the tokenizer that belongs to the checkpoint");
   }
+  check_begun(request, model, who);
   if (!request.sampling.stop.empty() && !has_tokenizer) {
     fail_usage(who + ": stop strings need a tokenizer", "leave stop out");
   }

@@ -16,6 +16,9 @@ namespace zeroth {
 
 // One prompt and the samples wanted of it. Sample i draws token t with key {seed, step, problem,
 // first_sample + i} at position t (from 0). Temperature 0 ignores top_k, top_p and min_p.
+// Samples that were begun elsewhere, or under other weights, go on behind the tokens they have:
+// their prefix is computed by the weights of now, so that every token is a function of (the weights
+// that drew it, the tokens before it, its key).
 struct GenerationRequest {
   std::vector<TokenId> prompt;
   uint64_t seed = 0;
@@ -24,6 +27,9 @@ struct GenerationRequest {
   uint32_t first_sample = 0;
   int samples = 1;
   SamplingConfig sampling;
+  // [samples] what each has so far (tokens, log-probs, .., version segments); empty: nothing. Of
+  // samplers in this process only.
+  std::vector<Sample> begun = {};
 };
 
 // Where this process has kept the activations of a sample, for training to take over
@@ -35,7 +41,15 @@ struct ActivationTicket {
 };
 using Tickets = std::vector<std::vector<ActivationTicket>>;  // [request][sample]
 
+// Which weights a generate() samples with.
+enum class WeightsUse {
+  kOwn,     // those that were published when it began
+  kNewest,  // a request keeps those that were the newest when it joined (GenerateOptions::more)
+  kSwitch   // the newest from the next token on, also for samples that are begun: Sample::versions
+};
+
 struct GenerateOptions {
+  WeightsUse weights = WeightsUse::kOwn;
   // When it becomes true, generation ends soon: unfinished samples keep the tokens they have and
   // come back as FinishReason::kAborted. May be null.
   const std::atomic<bool>* cancel = nullptr;
@@ -44,14 +58,16 @@ struct GenerateOptions {
   std::function<void(int request, int sample, const Sample&)> done = {};
   // Called from generate(), on its thread, with every token that is drawn (the last one of the
   // sample so far), before done(); false ends the sample there, as aborted. May be null. As
-  // `more`, of samplers in this process only: others refuse both with an Error.
+  // GenerationRequest::begun, of samplers in this process only: others refuse both with an Error.
   std::function<bool(int request, int sample, const Sample&)> drew = {};
-  // Asked on generate()'s thread before every forward call for requests that join in; they are
-  // numbered behind the others. Then generate() returns when nothing is left and none come, with
-  // empty samples: done() has had them.
-  std::function<std::vector<GenerationRequest>()> more = {};
+  // Asked on generate()'s thread for requests that join in, which begin with weights of that
+  // version, or newer ones with kSwitch; they are numbered behind the others. In this process it is
+  // asked before every forward call, but with kNewest not while requests of older weights run.
+  // Then generate() returns when nothing is left and none come, with empty samples: done() has had
+  // them.
+  std::function<std::vector<GenerationRequest>(WeightsVersion version)> more = {};
   // Asks for activations to be kept, where the sampler can; set to tickets of every sample. Null:
-  // none are kept.
+  // none are kept. With kOwn only.
   Tickets* tickets = nullptr;
 };
 
@@ -70,7 +86,7 @@ class Sampler {
   virtual ~Sampler() = default;
 
   // Makes these the weights of every generate() that starts from now on. One that runs goes on
-  // with its own. Null lets go of the last ones, whose memory can then be that of the next version;
+  // as GenerateOptions::weights says. Null lets go of the last ones, whose memory can then be that of the next version;
   // generate() is an Error until then. Never blocks. Weights of another model than those before are
   // an Error.
   virtual void publish(WeightsPtr weights) = 0;

@@ -49,6 +49,20 @@ int Scheduler::add(std::span<const TokenId> prompt, int samples) {
   return first;
 }
 
+void Scheduler::begin_with(int sequence, std::span<const TokenId> generated) {
+  sequences_[sequence].generated.assign(generated.begin(), generated.end());
+}
+
+void Scheduler::restart() {
+  for (const int s : running_) {
+    Sequence& sequence = sequences_[s];
+    release(sequence.pages);
+    sequence.attached = false;
+    sequence.cached = 0;
+  }
+  for (Prompt& prompt : prompts_) release_prompt(prompt);
+}
+
 int64_t Scheduler::length(const Sequence& s) const {
   return prompts_[s.request].size() + static_cast<int64_t>(s.generated.size());
 }
@@ -307,6 +321,7 @@ void Scheduler::finish(int s) {
   release(sequence.pages);
   sequence.finished = true;
   sequence.attached = false;
+  sequence.generated = {};  // others may join for a long time
   --unfinished_;
   Prompt& prompt = prompts_[sequence.request];
   if (--prompt.unfinished == 0) release_prompt(prompt);

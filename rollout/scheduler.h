@@ -70,6 +70,12 @@ class Scheduler {
   // sequences. A sequence may reach prompt.size() + max_tokens tokens; pages_needed() of that must
   // not exceed limits.pages.
   int add(std::span<const TokenId> prompt, int samples);
+  // A sequence that nothing was planned for yet has these tokens already, as if it had been
+  // preempted behind them.
+  void begin_with(int sequence, std::span<const TokenId> generated);
+  // Nothing in the cache is of use any more (the weights have changed): all that is not finished is
+  // computed again from its tokens. Between commit() and plan().
+  void restart();
 
   // Pages that one sequence holds at its longest. The last sampled token is never written.
   static int64_t pages_needed(int64_t prompt, int64_t max_tokens);

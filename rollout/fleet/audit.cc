@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <set>
 
 #include "policy/packing.h"
 #include "rollout/completion_text.h"
@@ -71,6 +72,27 @@ bool differs(const char* name, const std::vector<T>& claimed, const std::vector<
     return true;
   }
   return false;
+}
+
+// Tokens [begin, end) of a sample with all that goes with them.
+Sample slice(const Sample& sample, size_t begin, size_t end) {
+  const auto cut = [&](const auto& values) {
+    const size_t each = sample.tokens.empty() ? 0 : values.size() / sample.tokens.size();
+    return std::vector(values.begin() + static_cast<std::ptrdiff_t>(begin * each),
+                       values.begin() + static_cast<std::ptrdiff_t>(end * each));
+  };
+  Sample out;
+  out.tokens = cut(sample.tokens);
+  out.logprobs = cut(sample.logprobs);
+  out.entropies = cut(sample.entropies);
+  out.experts = cut(sample.experts);
+  out.router_confidence = cut(sample.router_confidence);
+  if (sample.kept_offsets.empty()) return out;
+  const int32_t from = sample.kept_offsets[begin];
+  for (size_t i = begin; i <= end; ++i) out.kept_offsets.push_back(sample.kept_offsets[i] - from);
+  out.kept_ids.assign(sample.kept_ids.begin() + from,
+                      sample.kept_ids.begin() + sample.kept_offsets[end]);
+  return out;
 }
 
 bool sample_differs(const Sample& claimed, const Sample& found, int index, AuditFinding& out) {
@@ -209,9 +231,12 @@ std::string check_shape(const GenerationRequest& request, const PolicyConfig& mo
   return "";
 }
 
-AuditFinding audit(const Weights& weights, const GenerationRequest& request,
-                   const std::vector<Sample>& samples) {
-  AuditFinding finding;
+namespace {
+
+// What `weights` make of every row of the samples, one after the other.
+template <class Use>
+void draw_again(const Weights& weights, const GenerationRequest& request,
+                const std::vector<Sample>& samples, const Use& use) {
   for (size_t begin = 0; begin < samples.size();) {
     const bool experts = !samples[begin].experts.empty();
     Pass pass(weights, request, experts);
@@ -220,10 +245,47 @@ AuditFinding audit(const Weights& weights, const GenerationRequest& request,
       pass.add(samples[end++]);
     const std::vector<Sample> found = pass.draw();
     for (size_t i = begin; i < end; ++i) {
-      if (sample_differs(samples[i], found[i - begin], static_cast<int>(i), finding))
-        return finding;
+      if (!use(i, found[i - begin])) return;
     }
     begin = end;
+  }
+}
+
+}  // namespace
+
+AuditFinding audit(const Weights& weights, const GenerationRequest& request,
+                   const std::vector<Sample>& samples) {
+  AuditFinding finding;
+  draw_again(weights, request, samples, [&](size_t i, const Sample& found) {
+    return !sample_differs(samples[i], found, static_cast<int>(i), finding);
+  });
+  return finding;
+}
+
+AuditFinding audit_segments(const std::function<WeightsPtr(WeightsVersion)>& weights,
+                            const GenerationRequest& request, const std::vector<Sample>& samples) {
+  AuditFinding finding;
+  std::set<WeightsVersion> versions;
+  for (const Sample& sample : samples) {
+    for (const VersionSegment& segment : sample.versions) versions.insert(segment.version);
+  }
+  for (const WeightsVersion version : versions) {
+    draw_again(*weights(version), request, samples, [&](size_t i, const Sample& found) {
+      const std::vector<VersionSegment>& segments = samples[i].versions;
+      for (size_t s = 0; s < segments.size(); ++s) {
+        if (segments[s].version != version) continue;
+        const auto begin = static_cast<size_t>(segments[s].first);
+        const size_t end = s + 1 < segments.size() ? static_cast<size_t>(segments[s + 1].first)
+                                                   : samples[i].tokens.size();
+        if (!sample_differs(slice(samples[i], begin, end), slice(found, begin, end),
+                            static_cast<int>(i), finding))
+          continue;
+        finding.token += segments[s].first;
+        return false;
+      }
+      return true;
+    });
+    if (!finding.honest()) break;
   }
   return finding;
 }

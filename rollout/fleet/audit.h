@@ -5,6 +5,7 @@
 // with the same keys, and everything is compared with ==.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,10 @@ struct AuditFinding {
 // Computes samples that passed check_shape again. The prompt is computed once for all of them.
 AuditFinding audit(const Weights& weights, const GenerationRequest& request,
                    const std::vector<Sample>& samples);
+// The same for samples of several versions of the weights: each token by the version that its
+// segment names. `weights` gives those of a version, never null.
+AuditFinding audit_segments(const std::function<WeightsPtr(WeightsVersion)>& weights,
+                            const GenerationRequest& request, const std::vector<Sample>& samples);
 
 // The first difference of what sampling leaves (tokens, numbers, kept sets, experts) between two
 // results of one request.

@@ -89,20 +89,36 @@ LeasesGiven Coordinator::Impl::give(WorkerSession& session, int64_t capacity, do
   LeasesGiven out;
   out.weights = newest;
   out.finished = finished;
-  if (requests == nullptr || capacity < 1) return out;
+  if (!open || capacity < 1) return out;
   const int64_t mine = (batch_samples + sharing - 1) / sharing - book.held_samples(session.id);
   const int64_t share = std::min(capacity, mine);
   if (share < 1) return out;
-  for (const LentLease& lent : book.lend(session.id, share, now))
-    out.leases.push_back(lease_of(lent.lease, pieces.at(lent.work)));
+  for (const LentLease& lent : book.lend(session.id, share, now)) {
+    const Piece& piece = pieces.at(lent.work);
+    wanted.at(piece.request).fresh = false;
+    out.leases.push_back(lease_of(lent.lease, piece));
+  }
   return out;
 }
 
 Lease Coordinator::Impl::lease_of(LeaseId id, const Piece& piece) const {
-  Lease lease{id, batch_weights, (*requests)[piece.request]};
+  const Wanted& whole = wanted.at(piece.request);
+  Lease lease{id, whole.weights, whole.request, whole.follow};
   lease.request.first_sample += static_cast<uint32_t>(piece.first_sample);
   lease.request.samples = piece.samples;
   return lease;
+}
+
+Delivery Coordinator::Impl::delivery_of(WorkId work, const Piece& piece,
+                                        std::vector<Sample> samples) const {
+  Delivery out;
+  out.request = piece.request;
+  out.first_sample = piece.first_sample;
+  out.samples = std::move(samples);
+  out.weights = wanted.at(piece.request).weights;
+  out.work = work;
+  out.worker = piece.worker;
+  return out;
 }
 
 void Coordinator::Impl::serve(WorkerSession& session, double now) {
@@ -112,7 +128,7 @@ void Coordinator::Impl::serve(WorkerSession& session, double now) {
     return;
   }
   const bool news = finished || session.weights != newest;
-  const bool work = requests != nullptr && book.waiting_samples() > 0;
+  const bool work = open && book.waiting_samples() > 0;
   if (!news && !work && now < session.parked_until) return;
   // With old weights it fetches the new ones first.
   const LeasesGiven given = give(session, news ? 0 : session.capacity, now);
@@ -300,28 +316,61 @@ std::string Coordinator::publish(const Weights& weights, int keep) {
   std::lock_guard lock(impl_->mutex);
   impl_->newest = sha256;
   impl_->newest_version = weights.version();
+  for (auto& [number, wanted] : impl_->wanted) {
+    if (wanted.fresh) wanted.weights = sha256;
+  }
+  impl_->published.emplace_back(sha256, weights.version());
+  if (impl_->published.size() > kMaxVersions) impl_->published.pop_front();
   ++impl_->counts.publications;
   impl_->counts.publish_s += steady_now() - begin;
   impl_->serve_parked();
   return sha256;
 }
 
-void Coordinator::begin(const std::vector<GenerationRequest>& requests,
-                        const std::string& weights) {
+void Coordinator::begin() {
   std::lock_guard lock(impl_->mutex);
-  impl_->requests = &requests;
-  impl_->batch_weights = weights;
+  impl_->open = true;
   impl_->batch_samples = 0;
+}
+
+void Coordinator::add(const std::vector<int>& numbers,
+                      const std::vector<GenerationRequest>& requests, const std::string& weights,
+                      WeightsUse use) {
+  std::lock_guard lock(impl_->mutex);
   for (size_t r = 0; r < requests.size(); ++r) {
+    Impl::Wanted& wanted = impl_->wanted[numbers[r]] = {
+        requests[r], weights, use != WeightsUse::kOwn, use == WeightsUse::kSwitch, {}};
     const int all = requests[r].samples;
     const int most = impl_->config.group_split > 0 ? impl_->config.group_split : all;
     for (int first = 0; first < all; first += most) {
       const int n = std::min(most, all - first);
-      impl_->pieces[impl_->book.add(n)] = {static_cast<int>(r), first, n, {}, {}};
+      wanted.works.push_back(impl_->book.add(n));
+      impl_->pieces[wanted.works.back()] = {numbers[r], first, n, {}, {}};
       impl_->batch_samples += n;
     }
   }
   impl_->serve_parked();
+}
+
+std::set<std::string> Coordinator::weights_in_use() const {
+  std::lock_guard lock(impl_->mutex);
+  std::set<std::string> out;
+  for (const auto& [number, wanted] : impl_->wanted) out.insert(wanted.weights);
+  return out;
+}
+
+void Coordinator::remove(int number) {
+  std::lock_guard lock(impl_->mutex);
+  const auto found = impl_->wanted.find(number);
+  if (found == impl_->wanted.end()) return;
+  for (const WorkId work : found->second.works) {
+    impl_->batch_samples -= impl_->pieces.at(work).samples;
+    impl_->book.withdraw(work);
+    impl_->pieces.erase(work);
+  }
+  std::erase_if(impl_->deliveries,
+                [&](const Delivery& delivery) { return delivery.request == number; });
+  impl_->wanted.erase(found);
 }
 
 std::optional<Delivery> Coordinator::next(double wait_s) {
@@ -352,7 +401,15 @@ void Coordinator::convict(const std::string& worker, int64_t work,
                   {"found", finding.found}}},
                 {"weights_version", impl_->newest_version},
                 {"lease", lease.to_json()},
-                {"result", Result{0, "", impl_->batch_weights, samples}.to_json()}};
+                {"result", Result{0, "", lease.weights, samples}.to_json()}};
+    if (lease.follow) {
+      for (const Sample& sample : samples) {
+        Json segments = Json::array();
+        for (const VersionSegment& segment : sample.versions)
+          segments.push_back({segment.first, segment.version});
+        evidence["segments"].push_back(std::move(segments));
+      }
+    }
     ++impl_->counts.mismatches;
     ++impl_->counts.quarantined;
   }
@@ -389,7 +446,8 @@ void Coordinator::end() {
   impl_->book.withdraw_all();
   impl_->pieces.clear();
   impl_->deliveries.clear();
-  impl_->requests = nullptr;
+  impl_->wanted.clear();
+  impl_->open = false;
 }
 
 void Coordinator::note_audit() {

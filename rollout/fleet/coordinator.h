@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -35,9 +36,10 @@ struct FleetSetup {
 
 // A piece of a request that one worker has made, its shape checked.
 struct Delivery {
-  int request = 0;       // among those of begin()
+  int request = 0;       // the number that add() gave it
   int first_sample = 0;  // offset in the request
   std::vector<Sample> samples;
+  std::string weights;  // SHA-256 of those that it was to be made by
   int64_t work = 0;
   std::string worker;
   // When a second worker made the same piece and it differs: one of the two is wrong.
@@ -61,9 +63,17 @@ class Coordinator {
   // while they are copied, hashed and compared with the ones before. Returns their SHA-256.
   std::string publish(const Weights& weights, int keep = 2);
 
-  // The work of one generate(): requests (kept alive until end()) by the weights of that hash. One
-  // at a time.
-  void begin(const std::vector<GenerationRequest>& requests, const std::string& weights);
+  // The work of one generate() begins; one at a time. Requests, by the weights of that hash, may
+  // come at any moment of it; numbers[r] names requests[r] in deliveries. With kNewest a request
+  // of which no worker has heard yet goes on to weights that are published meanwhile; with kSwitch
+  // so do its samples at any token, and deliveries say at which (Sample::versions).
+  void begin();
+  void add(const std::vector<int>& numbers, const std::vector<GenerationRequest>& requests,
+           const std::string& weights, WeightsUse use = WeightsUse::kOwn);
+  // Hashes of the weights that requests are to be made by.
+  std::set<std::string> weights_in_use() const;
+  // A request whose pieces have all come is done with: later results of it are refused.
+  void remove(int number);
   // The next piece that came; nothing within `wait_s`.
   std::optional<Delivery> next(double wait_s);
   // What a worker delivered for a piece is false: it is shut out, what it holds goes to others, and

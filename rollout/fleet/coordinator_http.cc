@@ -262,10 +262,12 @@ HttpReply Coordinator::Impl::result(const HttpRequest& request, const std::strin
     return gone("lease", "there is no such lease any more");
   }
   Piece& piece = pieces.at(*work);
-  const GenerationRequest wanted = lease_of(lease, piece).request;
-  std::string fault = said.weights != batch_weights ? "it was made by other weights" : "";
+  const Lease asked = lease_of(lease, piece);
+  std::string fault = said.weights != asked.weights ? "it was made by other weights" : "";
+  if (fault.empty()) fault = set_versions(asked, said);
   if (fault.empty()) {
-    fault = check_shape(wanted, setup.model, setup.tokenizer, setup.record_experts, said.samples);
+    fault = check_shape(asked.request, setup.model, setup.tokenizer, setup.record_experts,
+                        said.samples);
   }
   if (!fault.empty()) {
     ++session->faults;
@@ -292,21 +294,44 @@ HttpReply Coordinator::Impl::result(const HttpRequest& request, const std::strin
     session->tokens += static_cast<int64_t>(sample.tokens.size());
     counts.tokens += static_cast<int64_t>(sample.tokens.size());
   }
-  deliveries.push_back(
-      {piece.request, piece.first_sample, std::move(said.samples), *work, session->name, {}, ""});
+  deliveries.push_back(delivery_of(*work, piece, std::move(said.samples)));
   delivered.notify_all();
   serve(*session, steady_now());  // it may have more now
   return message_reply({{"accepted", true}, {"duplicate", false}}, type);
+}
+
+std::string Coordinator::Impl::set_versions(const Lease& asked, Result& result) const {
+  if (!asked.follow) return result.used.empty() ? "" : "it has segments that are not due";
+  if (result.used.empty()) return "it does not say which weights it was made by";
+  // In the order in which they were published, from those of the lease on.
+  std::vector<WeightsVersion> versions;
+  auto at = std::find_if(published.begin(), published.end(),
+                         [&](const auto& p) { return p.first == asked.weights; });
+  for (const std::string& sha256 : result.used) {
+    at = std::find_if(at, published.end(), [&](const auto& p) { return p.first == sha256; });
+    if (at == published.end()) return "it was made by weights that were not due";
+    versions.push_back(at->second);
+    ++at;
+  }
+  for (Sample& sample : result.samples) {
+    for (VersionSegment& segment : sample.versions) segment.version = versions[segment.version];
+  }
+  return "";
 }
 
 // A second result of a piece. When both differ, one of the two workers is wrong, and only a look at
 // the samples tells which.
 HttpReply Coordinator::Impl::duplicate(WorkerSession& session, WorkId work, Piece& piece,
                                        std::vector<Sample> samples, const std::string& type) {
-  const AuditFinding difference = compare_samples(samples, piece.accepted);
+  // Those that followed the weights at other tokens cannot be compared.
+  const bool alike =
+      std::equal(samples.begin(), samples.end(), piece.accepted.begin(), piece.accepted.end(),
+                 [](const Sample& a, const Sample& b) { return a.versions == b.versions; });
+  const AuditFinding difference = alike ? compare_samples(samples, piece.accepted) : AuditFinding{};
   if (!difference.honest() && ++piece.disputes <= kMostDisputes) {
-    deliveries.push_back({piece.request, piece.first_sample, piece.accepted, work, piece.worker,
-                          std::move(samples), session.name});
+    Delivery& delivery = deliveries.emplace_back(delivery_of(work, piece, piece.accepted));
+    delivery.rival = std::move(samples);
+    delivery.rival_worker = session.name;
     delivered.notify_all();
   }
   return message_reply({{"accepted", false}, {"duplicate", true}}, type);

@@ -77,6 +77,9 @@ struct Coordinator::Impl {
   int alive_count(double now) const;
   LeasesGiven give(WorkerSession& session, int64_t capacity, double now);
   Lease lease_of(LeaseId id, const Piece& piece) const;
+  // Gives samples of a result their versions; returns what is wrong, or nothing.
+  std::string set_versions(const Lease& asked, Result& result) const;
+  Delivery delivery_of(WorkId work, const Piece& piece, std::vector<Sample> samples) const;
   // Answer a long poll when it has something to hear. A request concerns its own; serve_parked()
   // looks at all, after what concerns all.
   void serve(WorkerSession& session, double now);
@@ -100,14 +103,22 @@ struct Coordinator::Impl {
   BlobStore blobs;
   std::string newest;  // SHA-256 of what was published last
   WeightsVersion newest_version = 0;
+  std::deque<std::pair<std::string, WeightsVersion>> published;  // lately, newest last
   std::map<std::string, WorkerSession> sessions;
   int64_t sharing = 1;  // workers that the batch is cut for, counted anew by serve_parked()
   std::list<WeightsPoll> weights_polls;
   LeaseBook book;
-  const std::vector<GenerationRequest>* requests = nullptr;
-  std::string batch_weights;
+  struct Wanted {
+    GenerationRequest request;
+    std::string weights;
+    bool fresh = false;   // it takes newer weights while no piece of it was lent
+    bool follow = false;  // ... and later too: Lease::follow
+    std::vector<WorkId> works;
+  };
+  bool open = false;             // a generate() runs
+  std::map<int, Wanted> wanted;  // by number
   std::map<WorkId, Piece> pieces;
-  int64_t batch_samples = 0;
+  int64_t batch_samples = 0;  // of `wanted`
   std::deque<Delivery> deliveries;
   bool finished = false;
   FleetCounts counts;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include "core/error.h"
 #include "core/rng.h"
@@ -29,31 +30,64 @@ bool selected(const GenerationRequest& request, int first_sample, double rate) {
 // One generate(): what came, and whose it is.
 class Collection {
  public:
-  Collection(Coordinator& coordinator, const WeightsPtr& weights,
-             const std::vector<GenerationRequest>& requests, double audit_rate)
+  // With `more` whole requests are handed over by done() and forgotten.
+  Collection(Coordinator& coordinator, double audit_rate, const GenerateOptions& options)
       : coordinator_(coordinator),
-        weights_(weights),
-        requests_(requests),
         audit_rate_(audit_rate),
-        samples_(requests.size()),
-        told_(requests.size()) {
-    for (size_t r = 0; r < requests.size(); ++r) {
-      samples_[r].resize(requests[r].samples);
-      told_[r].resize(requests[r].samples);
-      missing_ += requests[r].samples;
+        stream_(static_cast<bool>(options.more)),
+        use_(options.weights) {}
+
+  // Requests to be made by these weights of that hash.
+  void join(std::vector<GenerationRequest> requests, const WeightsPtr& weights,
+            const std::string& sha256) {
+    know(weights, sha256);
+    std::vector<int> numbers;
+    for (const GenerationRequest& request : requests) {
+      numbers.push_back(next_);
+      Asked& asked = asked_[next_++];
+      asked.request = request;
+      asked.samples.resize(request.samples);
+      asked.told.resize(request.samples);
+      asked.missing = request.samples;
+      missing_ += request.samples;
     }
+    coordinator_.add(numbers, requests, sha256, use_);
+  }
+  // Weights that were published behind those, which some requests may have gone on to.
+  void know(const WeightsPtr& weights, const std::string& sha256) {
+    if (!versions_.emplace(sha256, weights).second) return;
+    // Those behind the oldest that are still in use may be, too.
+    const std::set<std::string> used = coordinator_.weights_in_use();
+    int64_t oldest = weights->id();
+    for (const auto& [name, known] : versions_)
+      if (used.count(name) > 0) oldest = std::min(oldest, known->id());
+    std::erase_if(versions_, [&](const auto& v) { return v.second->id() < oldest; });
   }
 
   bool complete() const { return missing_ == 0; }
+  // Id of the oldest weights that anything is made by; INT64_MAX: none.
+  int64_t oldest() const {
+    int64_t out = INT64_MAX;
+    for (const auto& [sha256, weights] : versions_) out = std::min(out, weights->id());
+    return out;
+  }
 
   void take(Delivery delivery, const GenerateOptions& options) {
-    const GenerationRequest request = piece_of(delivery);
+    const auto found = asked_.find(delivery.request);
+    if (found == asked_.end()) return;  // its worker was shut out meanwhile
+    const GenerationRequest request = piece_of(found->second.request, delivery);
+    if (use_ != WeightsUse::kSwitch) {
+      for (auto* samples : {&delivery.samples, &delivery.rival}) {
+        for (Sample& sample : *samples)
+          sample.versions = {{0, versions_.at(delivery.weights)->version()}};
+      }
+    }
     const bool contested = !delivery.rival_worker.empty();
-    if (contested || selected(requests_[delivery.request], delivery.first_sample, audit_rate_)) {
+    if (contested || selected(found->second.request, delivery.first_sample, audit_rate_)) {
       coordinator_.note_audit();
-      const AuditFinding finding = audit(*weights_, request, delivery.samples);
+      const AuditFinding finding = look(request, delivery.samples);
       if (contested) {
-        const AuditFinding rival = audit(*weights_, request, delivery.rival);
+        const AuditFinding rival = look(request, delivery.rival);
         if (!rival.honest()) convict(delivery.rival_worker, delivery.work, delivery.rival, rival);
       }
       if (!finding.honest())
@@ -62,43 +96,77 @@ class Collection {
     if (!contested) keep(std::move(delivery), options);
   }
 
-  std::vector<std::vector<Sample>> finish() {
-    for (size_t r = 0; r < requests_.size(); ++r) {
-      for (int i = 0; i < requests_[r].samples; ++i) {
-        Sample& sample = samples_[r][i];
-        sample.versions = {{0, weights_->version()}};
+  std::vector<std::vector<Sample>> finish(WeightsVersion version) {
+    std::vector<std::vector<Sample>> out;
+    for (auto& [number, asked] : asked_) {
+      for (int i = 0; i < asked.request.samples; ++i) {
+        Sample& sample = asked.samples[i];
         if (!sample.tokens.empty()) continue;
-        sample.key = {requests_[r].seed, requests_[r].step, requests_[r].problem,
-                      requests_[r].first_sample + static_cast<uint32_t>(i)};
+        sample.versions = {{0, version}};
+        sample.key = {asked.request.seed, asked.request.step, asked.request.problem,
+                      asked.request.first_sample + static_cast<uint32_t>(i)};
         sample.finish = FinishReason::kAborted;
       }
+      out.push_back(std::move(asked.samples));
     }
-    return std::move(samples_);
+    return out;
   }
 
  private:
-  GenerationRequest piece_of(const Delivery& delivery) const {
-    GenerationRequest request = requests_[delivery.request];
+  struct Asked {
+    GenerationRequest request;
+    std::vector<Sample> samples;
+    std::vector<char> told;
+    int64_t missing = 0;
+  };
+  struct Kept {
+    int request = 0, first_sample = 0, samples = 0;
+    std::string worker;
+  };
+
+  static GenerationRequest piece_of(GenerationRequest request, const Delivery& delivery) {
     request.first_sample += static_cast<uint32_t>(delivery.first_sample);
     request.samples = static_cast<int>(delivery.samples.size());
     return request;
   }
 
-  void keep(Delivery delivery, const GenerateOptions& options) {
-    kept_[delivery.work] = {delivery.request, delivery.first_sample,
-                            static_cast<int>(delivery.samples.size()), delivery.worker};
-    missing_ -= static_cast<int64_t>(delivery.samples.size());
-    for (size_t i = 0; i < delivery.samples.size(); ++i) {
-      const int index = delivery.first_sample + static_cast<int>(i);
-      Sample& sample = samples_[delivery.request][index];
-      sample = std::move(delivery.samples[i]);
-      sample.versions = {{0, weights_->version()}};
-      if (std::exchange(told_[delivery.request][index], 1) || !options.done) continue;
-      options.done(delivery.request, index, sample);
-    }
+  AuditFinding look(const GenerationRequest& request, const std::vector<Sample>& samples) const {
+    return audit_segments(
+        [&](WeightsVersion version) {
+          for (const auto& [sha256, weights] : versions_)
+            if (weights->version() == version) return weights;
+          fail("the weights of version " + std::to_string(version) + " are not kept any more");
+        },
+        request, samples);
   }
 
-  // Everything that this worker made for the call is made again.
+  void keep(Delivery delivery, const GenerateOptions& options) {
+    Asked& asked = asked_.at(delivery.request);
+    const auto count = static_cast<int64_t>(delivery.samples.size());
+    kept_[delivery.work] = {delivery.request, delivery.first_sample, static_cast<int>(count),
+                            delivery.worker};
+    missing_ -= count;
+    asked.missing -= count;
+    for (size_t i = 0; i < delivery.samples.size(); ++i) {
+      const int index = delivery.first_sample + static_cast<int>(i);
+      Sample& sample = asked.samples[index];
+      sample = std::move(delivery.samples[i]);
+      if (stream_ || std::exchange(asked.told[index], 1) || !options.done) continue;
+      options.done(delivery.request, index, sample);
+    }
+    if (stream_ && asked.missing == 0) hand_over(delivery.request, options);
+  }
+
+  void hand_over(int number, const GenerateOptions& options) {
+    const Asked asked = std::move(asked_.at(number));
+    asked_.erase(number);
+    std::erase_if(kept_, [&](const auto& kept) { return kept.second.request == number; });
+    coordinator_.remove(number);
+    for (int i = 0; i < asked.request.samples && options.done; ++i)
+      options.done(number, i, asked.samples[i]);
+  }
+
+  // Everything that this worker made and that was not handed over is made again.
   void convict(const std::string& worker, int64_t work, const std::vector<Sample>& samples,
                const AuditFinding& finding) {
     std::vector<int64_t> works = {work};
@@ -108,35 +176,30 @@ class Collection {
         continue;
       }
       works.push_back(at->first);
+      Asked& asked = asked_.at(at->second.request);
       missing_ += at->second.samples;
-      for (int i = 0; i < at->second.samples; ++i)
-        samples_[at->second.request][at->second.first_sample + i] = {};
+      asked.missing += at->second.samples;
+      for (int i = 0; i < at->second.samples; ++i) asked.samples[at->second.first_sample + i] = {};
       at = kept_.erase(at);
     }
     coordinator_.convict(worker, work, samples, finding, works);
   }
 
-  struct Kept {
-    int request = 0, first_sample = 0, samples = 0;
-    std::string worker;
-  };
   Coordinator& coordinator_;
-  const WeightsPtr weights_;
-  const std::vector<GenerationRequest>& requests_;
   const double audit_rate_;
-  std::vector<std::vector<Sample>> samples_;
-  std::vector<std::vector<char>> told_;
-  std::map<int64_t, Kept> kept_;  // by work
+  const bool stream_;
+  const WeightsUse use_;
+  int next_ = 0;
+  std::map<int, Asked> asked_;                  // by number
+  std::map<std::string, WeightsPtr> versions_;  // by hash: of all that is asked for
+  std::map<int64_t, Kept> kept_;                // by work
   int64_t missing_ = 0;
 };
 
 // Withdraws what is left however generate() ends.
 struct Batch {
   Coordinator& coordinator;
-  Batch(Coordinator& to, const std::vector<GenerationRequest>& requests, const std::string& weights)
-      : coordinator(to) {
-    coordinator.begin(requests, weights);
-  }
+  explicit Batch(Coordinator& to) : coordinator(to) { coordinator.begin(); }
   ~Batch() { coordinator.end(); }
   Batch(const Batch&) = delete;
 };
@@ -150,10 +213,10 @@ struct FleetSampler::Impl {
   std::function<void(const std::string&)> note;
   std::unique_ptr<serve::CompletionService> service;  // with config.serve
   Coordinator coordinator;
-  std::mutex mutex;      // guards `published`
-  WeightsPtr published;  // what the next generate() samples with
-  int64_t known = 0;     // id of the weights that the coordinator has
-  std::string sha256;    // theirs
+  std::mutex mutex;            // guards `published`
+  WeightsPtr published;        // what the next generate() samples with
+  std::vector<int64_t> known;  // ids of the weights that the coordinator has got, newest last
+  std::string sha256;          // of the newest
   SamplerStats stats;
   double said = steady_now();
 
@@ -196,16 +259,18 @@ struct FleetSampler::Impl {
     if (note) note(line);
   }
 
-  WeightsPtr current() {
+  // The newest weights, known to the coordinator, which keeps those from id `oldest` on too.
+  WeightsPtr current(int64_t oldest = INT64_MAX) {
     WeightsPtr weights;
     {
       std::lock_guard lock(mutex);
       weights = published;
     }
     if (!weights) fail("sampler: no weights are published", "call publish() before generate()");
-    if (weights->id() != known) {
-      sha256 = coordinator.publish(*weights);
-      known = weights->id();
+    if (known.empty() || weights->id() != known.back()) {
+      std::erase_if(known, [&](int64_t id) { return id < oldest; });
+      sha256 = coordinator.publish(*weights, std::max(2, static_cast<int>(known.size()) + 1));
+      known.push_back(weights->id());
       if (service) service->publish(weights);
     }
     return weights;
@@ -227,16 +292,34 @@ void FleetSampler::publish(WeightsPtr weights) {
 std::vector<std::vector<Sample>> FleetSampler::generate(
     const std::vector<GenerationRequest>& requests, const GenerateOptions& options) {
   const double start = steady_now();
-  if (options.drew || options.more)
-    fail("a fleet gives whole samples only", "leave GenerateOptions::drew and more empty");
-  for (size_t i = 0; i < requests.size(); ++i)
-    check_request(requests[i], impl_->model, impl_->has_tokenizer, "request " + std::to_string(i));
-  const WeightsPtr weights = impl_->current();
-  Collection collection(impl_->coordinator, weights, requests, impl_->config.audit_rate);
+  if (options.drew) fail("a fleet gives whole samples only", "leave GenerateOptions::drew empty");
+  int numbered = 0;
+  const auto check = [&](const std::vector<GenerationRequest>& asked) {
+    for (const GenerationRequest& request : asked) {
+      const std::string who = "request " + std::to_string(numbered++);
+      check_request(request, impl_->model, impl_->has_tokenizer, who);
+      if (!request.begun.empty())
+        fail(who + ": a fleet begins samples itself", "leave begun empty");
+    }
+  };
+  check(requests);
+  WeightsPtr weights = impl_->current();
+  Collection collection(impl_->coordinator, impl_->config.audit_rate, options);
   {
-    const Batch batch(impl_->coordinator, requests, impl_->sha256);
+    const Batch batch(impl_->coordinator);
+    if (!requests.empty()) collection.join(requests, weights, impl_->sha256);
     const auto cancelled = [&] { return options.cancel != nullptr && options.cancel->load(); };
-    while (!collection.complete() && !cancelled()) {
+    while (!cancelled()) {
+      if (options.more) {
+        if (options.weights != WeightsUse::kOwn) {
+          weights = impl_->current(collection.oldest());
+          collection.know(weights, impl_->sha256);
+        }
+        auto more = options.more(weights->version());
+        check(more);
+        if (!more.empty()) collection.join(std::move(more), weights, impl_->sha256);
+      }
+      if (collection.complete()) break;
       if (auto delivery = impl_->coordinator.next(0.1)) {
         collection.take(std::move(*delivery), options);
       } else if (steady_now() - impl_->said > kSayAgain && impl_->coordinator.workers() == 0) {
@@ -244,7 +327,7 @@ std::vector<std::vector<Sample>> FleetSampler::generate(
       }
     }
   }
-  auto samples = collection.finish();
+  auto samples = collection.finish(weights->version());
   if (options.tickets) {
     options.tickets->assign(requests.size(), {});
     for (size_t r = 0; r < requests.size(); ++r) (*options.tickets)[r].resize(requests[r].samples);

@@ -22,7 +22,10 @@ class FleetSampler : public Sampler {
   // Waits for workers as long as it takes. done() is called in the order in which results come.
   // A share of the groups (FleetConfig::audit_rate) is computed again on this thread before it
   // counts; a worker that was wrong is shut out and its pieces are made again, by whom they may.
-  // Tickets stay empty; `drew` and `more` are Errors. Cancelled samples have no tokens.
+  // Requests that join by `more` are handed to done() whole, one after the other; with kNewest those
+  // of which no worker has heard yet go on to weights that are published meanwhile, with kSwitch
+  // workers go on by newer weights as they get them. Tickets stay empty; `drew` and `begun` are
+  // Errors. Cancelled samples have no tokens.
   std::vector<std::vector<Sample>> generate(const std::vector<GenerationRequest>& requests,
                                             const GenerateOptions& options = {}) override;
   const SamplerStats& stats() const override;

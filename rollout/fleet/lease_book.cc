@@ -1,5 +1,7 @@
 #include "rollout/fleet/lease_book.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace zeroth::fleet {
@@ -10,6 +12,23 @@ WorkId LeaseBook::add(int samples) {
   waiting_.push_back(id);
   waiting_samples_ += samples;
   return id;
+}
+
+void LeaseBook::withdraw(WorkId id) {
+  const auto found = works_.find(id);
+  if (found == works_.end()) return;
+  for (auto at = leases_.begin(); at != leases_.end();) {
+    if (at->second.work == id) let_go(at->second);
+    at = at->second.work == id ? leases_.erase(at) : std::next(at);
+  }
+  const Work& work = found->second;
+  if (work.state == State::kWaiting) {
+    waiting_.erase(std::find(waiting_.begin(), waiting_.end(), id));
+    waiting_samples_ -= work.samples;
+  }
+  done_ -= work.state == State::kDone;
+  lent_ -= work.state == State::kLent;
+  works_.erase(found);
 }
 
 void LeaseBook::withdraw_all() {

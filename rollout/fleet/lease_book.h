@@ -49,6 +49,8 @@ class LeaseBook {
 
   // A piece of `samples` samples; lent in the order of add().
   WorkId add(int samples);
+  // Forgets a piece and its leases; unknown ones are passed over.
+  void withdraw(WorkId work);
   // Forgets all work and all leases; ids are never used twice.
   void withdraw_all();
 

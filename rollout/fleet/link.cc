@@ -164,10 +164,18 @@ WeightsPtr WeightsCache::get(const std::string& sha256) {
                                                  layout_->bytes()));
 }
 
-std::string WeightsCache::newest() const {
+// By version, and the one that came last among equals.
+std::pair<std::string, WeightsPtr> WeightsCache::newest_held() const {
   std::lock_guard lock(state_);
-  return held_.empty() ? std::string() : held_.back().sha256;
+  const Held* newest = nullptr;
+  for (const Held& held : held_) {
+    if (newest == nullptr || held.weights->version() >= newest->weights->version()) newest = &held;
+  }
+  if (newest == nullptr) return {};
+  return {newest->sha256, newest->weights};
 }
+
+std::string WeightsCache::newest() const { return newest_held().first; }
 
 void WeightsCache::follow() {
   const Json json = following_.call("GET", "/v1/weights?after=" + newest(), {});
@@ -196,7 +204,13 @@ WeightsPtr WeightsCache::fetch(Link& link, const WeightsManifest& manifest) {
   std::lock_guard lock(state_);
   stats_ = stats;
   held_.push_back({manifest.sha256, std::move(image), weights});
-  if (held_.size() > 2) held_.erase(held_.begin());
+  // The oldest goes, but for the one that was asked for.
+  if (held_.size() > 2) {
+    const auto older = [](const Held& a, const Held& b) {
+      return a.weights->version() < b.weights->version();
+    };
+    held_.erase(std::min_element(held_.begin(), held_.end() - 1, older));
+  }
   return weights;
 }
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include "net/http_client.h"
 #include "rollout/fleet/messages.h"
@@ -63,7 +64,9 @@ class WeightsCache {
 
   // The weights of that hash, fetched when they are not here. Throws as Link::call.
   WeightsPtr get(const std::string& sha256);
-  std::string newest() const;  // fetched last; empty: none
+  std::string newest() const;  // of the highest version; empty: none
+  // The same with its hash, never waiting for a fetch; null: none.
+  std::pair<std::string, WeightsPtr> newest_held() const;
   // Waits for weights behind newest() at most one long poll, and fetches them.
   void follow();
 
@@ -89,7 +92,7 @@ class WeightsCache {
   Link link_, following_;
   std::mutex fetching_;       // one fetch
   mutable std::mutex state_;  // guards what follows
-  std::vector<Held> held_;    // oldest first
+  std::vector<Held> held_;    // in the order in which they came
   Stats stats_;
 };
 

@@ -70,6 +70,33 @@ Sample sample_from(const Json& json) {
   return sample;
 }
 
+// [first, number of the weights, first, number, ..]
+std::vector<int32_t> segment_numbers(const Sample& sample) {
+  std::vector<int32_t> out;
+  for (const VersionSegment& segment : sample.versions) {
+    out.push_back(segment.first);
+    out.push_back(static_cast<int32_t>(segment.version));
+  }
+  return out;
+}
+
+void read_segments(const Json& json, size_t used, Sample& sample) {
+  const auto numbers = unpacked<int32_t>(json, "segments", 2 * kMaxVersions);
+  if (numbers.empty() || numbers.size() % 2 != 0)
+    fail_usage("field \"segments\" has no whole segments");
+  for (size_t i = 0; i < numbers.size(); i += 2) {
+    const VersionSegment segment{numbers[i], numbers[i + 1]};
+    const VersionSegment* before = i > 0 ? &sample.versions.back() : nullptr;
+    const bool fits = before == nullptr
+                          ? segment.first == 0
+                          : segment.first > before->first && segment.version > before->version;
+    if (!fits || segment.version < 0 || segment.version >= static_cast<int64_t>(used) ||
+        segment.first >= static_cast<int64_t>(sample.tokens.size()))
+      fail_usage("field \"segments\" does not fit its sample");
+    sample.versions.push_back(segment);
+  }
+}
+
 }  // namespace
 
 Json decode_body(const std::string& body, const std::string& type) {
@@ -173,7 +200,8 @@ Json Lease::to_json() const {
           {"problem", request.problem},
           {"first_sample", request.first_sample},
           {"samples", request.samples},
-          {"sampling", dump_config(sampling)}};
+          {"sampling", dump_config(sampling)},
+          {"follow", follow}};
 }
 
 Lease Lease::from_json(const Json& json) {
@@ -188,6 +216,7 @@ Lease Lease::from_json(const Json& json) {
   request.first_sample = static_cast<uint32_t>(uint_field(json, "first_sample", UINT32_MAX));
   request.samples = static_cast<int>(uint_field(json, "samples", kMaxSamples));
   load_config(request.sampling, object_field(json, "sampling"), "lease");
+  out.follow = bool_field(json, "follow");
   return out;
 }
 
@@ -234,9 +263,14 @@ Progress Progress::from_json(const Json& json) {
 
 Json Result::to_json() const {
   Json list = Json::array();
-  for (const Sample& sample : samples) list.push_back(sample_json(sample));
-  return {
+  for (const Sample& sample : samples) {
+    list.push_back(sample_json(sample));
+    if (!used.empty()) list.back()["segments"] = packed(segment_numbers(sample));
+  }
+  Json out = {
       {"lease", lease}, {"session", session}, {"weights", weights}, {"samples", std::move(list)}};
+  if (!used.empty()) out["used"] = used;
+  return out;
 }
 
 Result Result::from_json(const Json& json) {
@@ -244,8 +278,17 @@ Result Result::from_json(const Json& json) {
   out.lease = static_cast<int64_t>(uint_field(json, "lease", INT64_MAX));
   out.session = text_field(json, "session", kId);
   out.weights = text_field(json, "weights", 64);
-  for (const Json& sample : array_field(json, "samples", kMaxSamples))
+  if (json.contains("used")) {
+    for (const Json& hash : array_field(json, "used", kMaxVersions)) {
+      if (!hash.is_string() || !is_sha256(hash.get_ref<const std::string&>()))
+        fail_usage("field \"used\" holds something that is no SHA-256");
+      out.used.push_back(hash.get<std::string>());
+    }
+  }
+  for (const Json& sample : array_field(json, "samples", kMaxSamples)) {
     out.samples.push_back(sample_from(sample));
+    if (!out.used.empty()) read_segments(sample, out.used.size(), out.samples.back());
+  }
   return out;
 }
 

@@ -12,7 +12,7 @@
 
 namespace zeroth::fleet {
 
-inline constexpr int kProtocol = 1;
+inline constexpr int kProtocol = 2;
 
 // Bodies are MessagePack, or JSON where the type of the request says so.
 inline constexpr char kMessagePackType[] = "application/msgpack";
@@ -66,6 +66,8 @@ struct Lease {
   int64_t id = 0;
   std::string weights;  // SHA-256
   GenerationRequest request;
+  // Samples go on by newer weights as the worker gets them (WeightsUse::kSwitch).
+  bool follow = false;
   Json to_json() const;
   static Lease from_json(const Json& json);
 };
@@ -98,13 +100,17 @@ struct Result {
   int64_t lease = 0;
   std::string session, weights;
   std::vector<Sample> samples;
+  // Of a lease that follows: hashes of the weights that were used, oldest first; Sample::versions
+  // then has their numbers in this list. Else empty, and so are they.
+  std::vector<std::string> used = {};
   Json to_json() const;
-  // Samples get no key and no version.
+  // Samples get no key.
   static Result from_json(const Json& json);
 };
 
 // What a request may ask for, so that a result has a bound.
 inline constexpr size_t kMaxSamples = 1 << 14;
 inline constexpr size_t kMaxTokens = 1 << 20;
+inline constexpr size_t kMaxVersions = 256;  // of the weights, in one result
 
 }  // namespace zeroth::fleet

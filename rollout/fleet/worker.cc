@@ -6,7 +6,9 @@
 #include <deque>
 #include <filesystem>
 #include <list>
+#include <map>
 #include <thread>
+#include <tuple>
 
 #include "core/files.h"
 #include "core/interrupted.h"
@@ -224,6 +226,7 @@ class Session {
       done_.pop_front();
     }
     Result result{task->lease.id, welcome_.session, task->lease.weights, std::move(task->samples)};
+    if (task->lease.follow) name_versions(result);
     if (options_.tamper) options_.tamper(task->lease, result);
     try {
       results_.call("PUT", "/v1/results/" + std::to_string(task->lease.id), result.to_json(),
@@ -234,6 +237,20 @@ class Session {
       std::lock_guard lock(mutex_);
       ++summary_.dropped;
     }
+  }
+
+  // Versions in the samples become numbers of the weights that were used, which are named.
+  void name_versions(Result& result) {
+    std::map<WeightsVersion, int64_t> numbers;
+    for (const Sample& sample : result.samples)
+      for (const VersionSegment& segment : sample.versions) numbers[segment.version] = 0;
+    std::lock_guard lock(mutex_);
+    for (auto& [version, number] : numbers) {
+      number = static_cast<int64_t>(result.used.size());
+      result.used.push_back(used_.at(version));
+    }
+    for (Sample& sample : result.samples)
+      for (VersionSegment& segment : sample.versions) segment.version = numbers[segment.version];
   }
 
   void follow() {
@@ -257,14 +274,20 @@ class Session {
     std::unique_ptr<LocalSampler> sampler;
     while (!ended_) {
       std::string wanted;
+      bool follow = false;
       {
         std::unique_lock lock(mutex_);
         changed_.wait(lock, [&] { return ended_ || !waiting_.empty(); });
         if (ended_) return;
         wanted = waiting_.front()->lease.weights;
+        follow = waiting_.front()->lease.follow;
       }
+      std::string sha256;
       WeightsPtr weights;
-      if (!unless_gone([&] { weights = weights_->get(wanted); })) {
+      // A lease that follows begins with the newest: none is of weights that are newer than those.
+      if (follow) std::tie(sha256, weights) = weights_->newest_held();
+      if (weights) wanted = sha256;
+      if (!weights && !unless_gone([&] { weights = weights_->get(wanted); })) {
         drop_waiting(wanted);  // with these weights the work is withdrawn
         continue;
       }
@@ -275,10 +298,26 @@ class Session {
       } else {
         sampler->publish(weights);
       }
+      note_used(wanted, *weights);
       weights = nullptr;
-      generate(*sampler, wanted);
+      generate(*sampler, wanted, follow);
       sampler->publish(nullptr);
     }
+  }
+
+  // Whether there are weights behind that version, which are published then.
+  bool publish_newer(LocalSampler& sampler, WeightsVersion version) {
+    const auto [sha256, weights] = weights_->newest_held();
+    if (!weights || weights->version() <= version) return false;
+    note_used(sha256, *weights);
+    sampler.publish(weights);
+    return true;
+  }
+
+  void note_used(const std::string& sha256, const Weights& weights) {
+    std::lock_guard lock(mutex_);
+    used_[weights.version()] = sha256;
+    if (used_.size() > 2 * kMaxVersions) used_.erase(used_.begin());
   }
 
   void drop_waiting(const std::string& weights) {
@@ -288,15 +327,21 @@ class Session {
     tasks_.remove_if(gone);
   }
 
-  // All leases of these weights, also those that come meanwhile.
-  void generate(LocalSampler& sampler, const std::string& weights) {
+  // All leases of these weights, or all that follow, also those that come meanwhile.
+  void generate(LocalSampler& sampler, const std::string& weights, bool follow) {
     std::vector<TaskPtr> running;  // by the number of their request
     GenerateOptions options;
     options.cancel = &ended_;
-    options.more = [&] {
+    if (follow) options.weights = WeightsUse::kSwitch;
+    const auto joins = [&](const Lease& lease) {
+      return follow ? lease.follow : !lease.follow && lease.weights == weights;
+    };
+    options.more = [&](WeightsVersion version) {
       std::vector<GenerationRequest> out;
+      // The sampler asks again when it has switched.
+      if (follow && publish_newer(sampler, version)) return out;
       std::lock_guard lock(mutex_);
-      while (!waiting_.empty() && waiting_.front()->lease.weights == weights) {
+      while (!waiting_.empty() && joins(waiting_.front()->lease)) {
         running.push_back(std::move(waiting_.front()));
         waiting_.pop_front();
         out.push_back(running.back()->lease.request);
@@ -346,9 +391,10 @@ class Session {
 
   std::mutex mutex_;  // guards what follows, and summary_ while threads run
   std::condition_variable changed_;
-  std::list<TaskPtr> tasks_;     // not delivered yet
-  std::deque<TaskPtr> waiting_;  // of them, those not begun
-  std::deque<TaskPtr> done_;     // complete, to be sent
+  std::map<WeightsVersion, std::string> used_;  // hashes of weights that samples were drawn by
+  std::list<TaskPtr> tasks_;                    // not delivered yet
+  std::deque<TaskPtr> waiting_;                 // of them, those not begun
+  std::deque<TaskPtr> done_;                    // complete, to be sent
   std::exception_ptr error_;
 };
 

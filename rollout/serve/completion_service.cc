@@ -272,7 +272,7 @@ struct CompletionService::Impl {
     std::vector<Place> places;  // by the number of the request
     GenerateOptions how;
     how.cancel = &stop;
-    how.more = [&] {
+    how.more = [&](WeightsVersion) {
       std::vector<GenerationRequest> out;
       std::lock_guard lock(mutex);
       // The bookkeeping of a generate() grows with its requests, so one ends now and then.

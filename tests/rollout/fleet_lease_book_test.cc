@@ -59,6 +59,29 @@ TEST_CASE("the first complete result counts; a late one of a lease that ran out 
   CHECK(book.waiting_samples() == 0);
 }
 
+TEST_CASE("one piece is withdrawn, whatever became of it, and the others stay") {
+  LeaseBook book({.lease_s = 10});
+  const WorkId lent = book.add(2), done = book.add(3), waiting = book.add(4), other = book.add(5);
+  const auto leases = book.lend("w", 5, 0);
+  REQUIRE(leases.size() == 2);
+  CHECK(book.complete(leases[1].lease, "w", 1) == ResultAnswer::kFirst);
+  CHECK(book.held_samples("w") == 2);
+  for (const WorkId work : {lent, done, waiting, waiting}) book.withdraw(work);
+  CHECK(book.held_samples("w") == 0);
+  CHECK(book.waiting_samples() == 5);
+  CHECK(book.counts().waiting == 1);
+  CHECK(book.counts().lent == 0);
+  CHECK(book.counts().done == 0);
+  CHECK(book.complete(leases[0].lease, "w", 2) == ResultAnswer::kUnknown);
+  CHECK(book.progress(leases[0].lease, "w", 9, 2) == ProgressAnswer::kDrop);
+  CHECK(book.expire(100).empty());
+  const auto rest = book.lend("v", 9, 100);
+  REQUIRE(rest.size() == 1);
+  CHECK(rest[0].work == other);
+  CHECK(book.complete(rest[0].lease, "v", 101) == ResultAnswer::kFirst);
+  CHECK(book.all_done());
+}
+
 TEST_CASE("results of other leases, of other workers and of withdrawn work are refused") {
   LeaseBook book({.lease_s = 10});
   book.add(1);

@@ -1,8 +1,10 @@
 // Samples of a fleet are those of this process, bit by bit, whatever workers do.
 #include <cmath>
+#include <set>
 
 #include "core/error.h"
 #include "fleet_support.h"
+#include "rollout/resample.h"
 
 namespace zeroth::fleet::test {
 namespace {
@@ -132,6 +134,229 @@ TEST_CASE("cancelling ends a generate that no worker serves") {
   fleet.start(fleet.options("late"));
   const auto wanted = requests(2, 2, 5, 1);
   check_equal(fleet.sampler->generate(wanted), fleet.expected(wanted));
+}
+
+TEST_CASE(
+    "requests join while weights are published; each is of one version, and handed over once") {
+  FleetConfig config = full_audit();
+  config.group_split = 2;
+  Fleet fleet("dense", config);
+  fleet.start(fleet.options("a"));
+  fleet.start(fleet.options("b"));
+  const auto wanted = requests(40, 3, 12);
+  std::vector<WeightsPtr> versions = {fleet.policy->weights()};
+  std::vector<std::vector<Sample>> got(wanted.size());
+  size_t joined = 0, done = 0, whole = 0;
+  GenerateOptions options;
+  options.weights = WeightsUse::kNewest;
+  options.more = [&](WeightsVersion version) {
+    CHECK(version == versions.back()->version());
+    std::vector<GenerationRequest> out;
+    for (; joined < wanted.size() && joined < whole + 6; ++joined) {
+      got[joined].resize(wanted[joined].samples);
+      out.push_back(wanted[joined]);
+    }
+    return out;
+  };
+  options.done = [&](int request, int index, const Sample& sample) {
+    CHECK(got[request][index].tokens.empty());
+    got[request][index] = sample;
+    if (++done % 3 != 0) return;
+    ++whole;
+    // In the middle of others, and faster than some of them end.
+    for (float& value : fleet.policy->parameters().values()) value *= 1.002f;
+    versions.push_back(fleet.policy->publish(static_cast<WeightsVersion>(versions.size())));
+    fleet.sampler->publish(versions.back());
+  };
+  CHECK(fleet.sampler->generate({}, options).empty());
+  CHECK(whole == wanted.size());
+  CHECK(fleet.errors.empty());
+  std::set<WeightsVersion> seen;
+  for (size_t r = 0; r < wanted.size(); ++r) {
+    CAPTURE(r);
+    const WeightsVersion version = first_version(got[r][0]);
+    seen.insert(version);
+    LocalSampler local(versions[version], nullptr, {});
+    check_equal({got[r]}, local.generate({wanted[r]}));
+  }
+  CHECK(seen.size() > 10);
+  const Json status = fleet.sampler->coordinator().status();
+  CHECK(status["counts"]["mismatches"] == 0);
+  CHECK(status["leases"]["waiting"] == 0);
+  // Whole batches go on as ever.
+  const auto batch = requests(2, 2, 5, 1);
+  check_equal(fleet.sampler->generate(batch), fleet.expected(batch));
+}
+
+// Requests whose workers follow the weights, which change after every other token that is heard of.
+struct Followed {
+  explicit Followed(Fleet& fleet, int requests_wanted)
+      : wanted(requests(requests_wanted, 4, 40)), versions{fleet.policy->weights()} {
+    std::atomic<bool> ended{false};
+    std::mutex mutex;
+    std::thread publisher([&] {
+      while (!ended) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        for (float& value : fleet.policy->parameters().values()) value *= 1.0005f;
+        std::lock_guard lock(mutex);
+        versions.push_back(fleet.policy->publish(static_cast<WeightsVersion>(versions.size())));
+        fleet.sampler->publish(versions.back());
+      }
+    });
+    got.resize(wanted.size());
+    size_t joined = 0, done = 0;
+    GenerateOptions options;
+    options.weights = WeightsUse::kSwitch;
+    options.more = [&](WeightsVersion version) {
+      std::vector<GenerationRequest> out;
+      for (; joined < wanted.size() && joined < done / 4 + 6; ++joined) {
+        got[joined].resize(wanted[joined].samples);
+        begun.push_back(version);
+        out.push_back(wanted[joined]);
+      }
+      return out;
+    };
+    options.done = [&](int request, int index, const Sample& sample) {
+      got[request][index] = sample;
+      ++done;
+    };
+    fleet.sampler->generate({}, options);
+    ended = true;
+    publisher.join();
+  }
+
+  // Draws all again in this process, from the segments, and compares.
+  size_t check(Fleet& fleet) const {
+    size_t most = 0;
+    std::vector<std::vector<SamplePlan>> plans;
+    for (size_t r = 0; r < got.size(); ++r) {
+      plans.emplace_back();
+      for (const Sample& sample : got[r]) {
+        CHECK(first_version(sample) >= begun[r]);
+        most = std::max(most, sample.versions.size());
+        plans.back().push_back(plan_of(sample));
+      }
+    }
+    EngineConfig engine;
+    engine.record_experts = fleet.record_experts;
+    LocalSampler local(versions[0], nullptr, engine);
+    check_equal(resample(local, wanted, plans, [&](WeightsVersion v) { return versions[v]; }), got);
+    return most;
+  }
+
+  std::vector<GenerationRequest> wanted;
+  std::vector<WeightsPtr> versions;
+  std::vector<WeightsVersion> begun;
+  std::vector<std::vector<Sample>> got;
+};
+
+TEST_CASE("workers that follow the weights say which drew which token, and every one is right") {
+  FleetConfig config = full_audit();
+  config.group_split = 2;
+  for (const char* kind : {"dense", "moe"}) {
+    CAPTURE(kind);
+    Fleet fleet(kind, config, std::string(kind) == "moe");
+    fleet.start(fleet.options("a"));
+    fleet.start(fleet.options("b"));
+    const Followed followed(fleet, 30);
+    CHECK(followed.check(fleet) > 1);
+    CHECK(fleet.errors.empty());
+    CHECK(fleet.sampler->coordinator().status()["counts"]["mismatches"] == 0);
+  }
+}
+
+TEST_CASE("a lie about which weights drew a token is caught, and made again by others") {
+  struct Kind {
+    const char* name;
+    std::function<bool(Result&)> tell;  // whether there was anything to lie about
+  };
+  const Kind kinds[] = {
+      {"a switch one token later",
+       [](Result& result) {
+         for (Sample& sample : result.samples) {
+           if (sample.versions.size() < 2) continue;
+           const size_t end = sample.versions.size() > 2
+                                  ? static_cast<size_t>(sample.versions[2].first)
+                                  : sample.tokens.size();
+           if (static_cast<size_t>(sample.versions[1].first) + 1 >= end) continue;
+           ++sample.versions[1].first;
+           return true;
+         }
+         return false;
+       }},
+      {"all by the newest",
+       [](Result& result) {
+         bool any = false;
+         for (Sample& sample : result.samples) {
+           any = any || sample.versions.size() > 1;
+           sample.versions = {{0, sample.versions.back().version}};
+         }
+         return any;
+       }},
+  };
+  for (const Kind& kind : kinds) {
+    CAPTURE(kind.name);
+    Fleet fleet("dense", full_audit());
+    fleet.start(fleet.options("honest"));
+    std::atomic<int> lies{0};
+    WorkerOptions liar = fleet.options("liar");
+    liar.tamper = [&](const Lease&, Result& result) { lies += kind.tell(result); };
+    fleet.start(liar);
+    const Followed followed(fleet, 40);
+    followed.check(fleet);
+    if (lies > 0) CHECK(fleet.sampler->coordinator().status()["counts"]["mismatches"] == 1);
+  }
+}
+
+TEST_CASE("segments that make no sense are refused") {
+  Result result;
+  result.samples.resize(1);
+  Sample& sample = result.samples[0];
+  sample.tokens = {3, 4, 5};
+  sample.logprobs = sample.entropies = {0, 0, 0};
+  result.used = {std::string(64, 'a'), std::string(64, 'b')};
+  sample.versions = {{0, 0}, {2, 1}};
+  CHECK(Result::from_json(result.to_json()).samples[0].versions == sample.versions);
+  using Segments = std::vector<VersionSegment>;
+  for (const Segments& bad :
+       {Segments{}, Segments{{1, 0}}, Segments{{0, 0}, {3, 1}}, Segments{{0, 1}, {2, 0}},
+        Segments{{0, 0}, {0, 1}}, Segments{{0, 2}}, Segments{{0, -1}}, Segments{{0, 0}, {1, 0}}}) {
+    sample.versions = bad;
+    CHECK_THROWS_AS(Result::from_json(result.to_json()), Error);
+  }
+  sample.versions = {{0, 0}};
+  result.used = {"no hash"};
+  CHECK_THROWS_AS(Result::from_json(result.to_json()), Error);
+}
+
+TEST_CASE("a liar among those whose requests join is shut out, and what it made is made again") {
+  Fleet fleet("dense", full_audit());
+  fleet.start(fleet.options("honest"));
+  WorkerOptions liar = fleet.options("liar");
+  liar.tamper = [](const Lease&, Result& result) {
+    result.samples.back().logprobs.back() =
+        std::nextafter(result.samples.back().logprobs.back(), 0.f);
+  };
+  fleet.start(liar);
+  const auto wanted = requests(30, 2, 10);
+  std::vector<std::vector<Sample>> got(wanted.size());
+  size_t joined = 0, done = 0;
+  GenerateOptions options;
+  options.weights = WeightsUse::kNewest;
+  options.more = [&](WeightsVersion) {
+    std::vector<GenerationRequest> out;
+    for (; joined < wanted.size() && joined < done / 2 + 5; ++joined) {
+      got[joined].resize(wanted[joined].samples);
+      out.push_back(wanted[joined]);
+    }
+    return out;
+  };
+  options.done = [&](int request, int index, const Sample& sample) {
+    got[request][index] = sample;
+    ++done;
+  };
+  fleet.sampler->generate({}, options);
+  check_equal(got, fleet.expected(wanted));
 }
 
 TEST_CASE("requests that no sampler takes are refused before any work") {
