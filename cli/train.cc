@@ -17,6 +17,7 @@ struct TrainOptions {
   std::vector<std::string> set;
   std::string out;
   std::string resume;
+  std::string replay;
   std::vector<std::string> change;
   bool accept_changed_data = false;
   bool dry_run = false;
@@ -29,6 +30,9 @@ struct TrainOptions {
       "go on with the run in this folder; --set takes what keeps its bits (length, memory, "
       "batching "
       "of generation, evaluation, alarms, record)");
+    v("replay", replay,
+      "make the steps of the run in this folder again from its journal (async.max_staleness) into "
+      "--out, in this process: the same bytes of weights, metrics (timings aside) and traces");
     v("change", change,
       "with --resume: change a field of the run from here on, a.b=value; recorded in the run's "
       "history; may be repeated",
@@ -56,9 +60,31 @@ void print_help() {
   TrainOptions options;
   std::printf(
       "usage: zeroth train CONFIG.json [--set a.b=v].. [--out RUN]\n"
-      "       zeroth train --resume RUN [--set a.b=v].. [--change a.b=v]..\n\n%s\nFields of the "
+      "       zeroth train --resume RUN [--set a.b=v].. [--change a.b=v]..\n"
+      "       zeroth train --replay RUN --out RUN2\n\n%s\nFields of the "
       "config:\n%s",
       config_help(options).c_str(), config_help(config).c_str());
+}
+
+// Makes another run again from its journal.
+std::unique_ptr<TrainingRun> open_replay(TrainOptions& options,
+                                         const std::vector<std::string>& files) {
+  if (!files.empty() || !options.resume.empty() || !options.set.empty() ||
+      !options.change.empty() || options.accept_changed_data) {
+    fail_usage(
+        "--replay takes no config, no --resume and no changes: it makes the same bytes again",
+        "zeroth train --replay RUN --out RUN2");
+  }
+  if (options.out.empty()) {
+    fail_usage("--replay needs a folder to write to", "zeroth train --replay RUN --out RUN2");
+  }
+  // Relative files of its config are those of where it was started.
+  const std::string out = std::filesystem::absolute(options.out).string();
+  const std::string other = std::filesystem::absolute(options.replay).string();
+  if (enter_run_directory(options.replay)) options.out = out;
+  const RunConfig config = recorded_config(other, {});
+  ask_for_plugins(other, config.task.name, config.task.options, options.start_plugins);
+  return TrainingRun::replay(other, options.out);
 }
 
 RunConfig wanted_config(const TrainOptions& options, const std::vector<std::string>& files) {
@@ -101,6 +127,31 @@ ResumeOptions resume_options(const TrainOptions& options) {
   return resume;
 }
 
+// The run to train: a new one, one to go on with, or one to make again. Null with --dry-run.
+std::unique_ptr<TrainingRun> open_run(TrainOptions& options,
+                                      const std::vector<std::string>& files) {
+  if (!options.replay.empty()) return open_replay(options, files);
+  if (!options.resume.empty() && files.empty()) {
+    const std::string absolute = std::filesystem::absolute(options.resume).string();
+    if (enter_run_directory(options.resume)) options.resume = absolute;
+  }
+  RunConfig config = wanted_config(options, files);
+  if (options.dry_run) {
+    std::printf("%s\n", dump_config(config).dump(2).c_str());
+    return nullptr;
+  }
+  const ResumeOptions how = resume_options(options);
+  if (!options.resume.empty()) {
+    // A config on the command line was chosen by who calls; what a run folder says was perhaps not.
+    if (files.empty())
+      ask_for_plugins(options.resume, config.task.name, config.task.options, options.start_plugins);
+    options.out = options.resume;
+    return TrainingRun::resume(options.resume, config, how);
+  }
+  if (options.out.empty()) options.out = default_folder(files[0]);
+  return TrainingRun::create(options.out, config);
+}
+
 }  // namespace
 
 int run_train(const Args& args) {
@@ -110,28 +161,12 @@ int run_train(const Args& args) {
   }
   TrainOptions options;
   const auto files = parse_flags(options, args, "train");
-  if (!options.resume.empty() && files.empty()) {
-    const std::string absolute = std::filesystem::absolute(options.resume).string();
-    if (enter_run_directory(options.resume)) options.resume = absolute;
-  }
-  RunConfig config = wanted_config(options, files);
-  if (options.dry_run) {
-    std::printf("%s\n", dump_config(config).dump(2).c_str());
-    return 0;
-  }
-  const bool resume = !options.resume.empty();
-  // A config on the command line was chosen by who calls; what a run folder says was perhaps not.
-  if (resume && files.empty())
-    ask_for_plugins(options.resume, config.task.name, config.task.options, options.start_plugins);
-  const std::string folder = resume                ? options.resume
-                             : options.out.empty() ? default_folder(files[0])
-                                                   : options.out;
   const std::atomic<bool>& stop = save_on_interrupt();
-  const ResumeOptions how = resume_options(options);
-  auto run =
-      resume ? TrainingRun::resume(folder, config, how) : TrainingRun::create(folder, config);
+  const auto run = open_run(options, files);
+  if (run == nullptr) return 0;
+  const std::string& folder = options.out;
   std::fprintf(stderr, "run %s: step %lld of %lld\n", folder.c_str(),
-               static_cast<long long>(run->first_step), static_cast<long long>(config.steps));
+               static_cast<long long>(run->first_step), static_cast<long long>(run->end_step));
   print_task_notes(*run->task);
   std::fputs(run->prompt_report().c_str(), stderr);
   const TrainSummary summary = train(*run, &stop, note_progress);
@@ -142,7 +177,7 @@ int run_train(const Args& args) {
                        {"interrupted", summary.interrupted}};
   std::printf("%s\n", result.dump().c_str());
   if (!summary.interrupted) return 0;
-  write_run_state(folder, "stopped", interrupt_name(), summary.steps, config.steps);
+  write_run_state(folder, "stopped", interrupt_name(), summary.steps, run->config.steps);
   end_interrupted("saved step " + std::to_string(summary.steps) +
                   "; go on with: zeroth train --resume " + folder);
 }

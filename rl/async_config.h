@@ -7,12 +7,24 @@ namespace zeroth {
 
 struct AsyncConfig {
   int lag = 0;
+  int max_staleness = 0;
+  bool switch_in_flight = false;
+  // Whether a step may get samples of earlier weights.
+  bool ahead() const { return lag > 0 || max_staleness > 0; }
   template <class V>
   void fields(V& v) {
     v("lag", lag,
       "step k trains on samples of the weights of step k - lag, so that sampling and training "
       "overlap; the bytes depend on it alone, never on timing; 0 = one after the other",
       Range{0, 64});
+    v("max_staleness", max_staleness,
+      "sampling goes on all the time, and no token that a step trains on is of weights from more "
+      "than so many steps before; which groups a step takes depends on timing, and is written to "
+      "RUN/journal.jsonl, from which train --replay makes the same bytes; 0 = off",
+      Range{0, 64});
+    v("switch_in_flight", switch_in_flight,
+      "with max_staleness: samples that are being drawn go on by new weights from their next token "
+      "on");
   }
 };
 

@@ -5,7 +5,8 @@
 //   model.safetensors, config.json, ..  the policy (policy/policy.h)
 //   optimizer.bin                       both moments
 //   reference.bin                       weights of the reference policy, when there is one
-//   pending.bin                         rollouts that were sampled ahead (async.lag)
+//   pending.bin, elastic.bin            rollouts that were sampled ahead (async.lag,
+//                                       async.max_staleness)
 //   trainer_state.json                  step, counters, numeric contract, layout; of every other
 //                                       file its size and SHA-256
 //

@@ -50,7 +50,7 @@ class Doctor {
     RunConfig few = config;
     few.prompts_per_step = std::min(groups, config.prompts_per_step);
     few.fleet.listen.clear();  // it looks at this machine
-    few.async.lag = 0;
+    few.async = {};
     few.trainer.mini_batches = std::min(few.trainer.mini_batches, few.prompts_per_step);
     few.dynamic_sampling.max_rounds = 0;  // what the task gives, not what would be kept of it
     few.record.traces = few.record.progress = false;

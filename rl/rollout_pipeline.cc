@@ -8,12 +8,12 @@
 
 namespace zeroth {
 
-RolloutPipeline::RolloutPipeline(Rollouts& rollouts, Sampler& sampler, int lag, int64_t steps)
+StepPipeline::StepPipeline(Rollouts& rollouts, Sampler& sampler, int lag, int64_t steps)
     : rollouts_(rollouts), sampler_(sampler), lag_(lag), steps_(steps) {
   if (lag_ > 0) thread_ = std::thread([this] { work(); });
 }
 
-RolloutPipeline::~RolloutPipeline() {
+StepPipeline::~StepPipeline() {
   if (!thread_.joinable()) return;
   {
     std::lock_guard lock(mutex_);
@@ -23,7 +23,7 @@ RolloutPipeline::~RolloutPipeline() {
   thread_.join();
 }
 
-void RolloutPipeline::begin(int64_t step, const WeightsPtr& weights) {
+void StepPipeline::begin(int64_t step, const WeightsPtr& weights) {
   if (lag_ == 0) return;
   std::lock_guard lock(mutex_);
   // The first steps, and those of a run that goes on behind its end, have no earlier weights.
@@ -34,7 +34,7 @@ void RolloutPipeline::begin(int64_t step, const WeightsPtr& weights) {
   changed_.notify_all();
 }
 
-void RolloutPipeline::work() {
+void StepPipeline::work() {
   std::unique_lock lock(mutex_);
   for (;;) {
     changed_.wait(lock, [&] { return stop_ || (!jobs_.empty() && !error_); });
@@ -60,7 +60,7 @@ void RolloutPipeline::work() {
   }
 }
 
-Rollout RolloutPipeline::take(int64_t step, const std::atomic<bool>* stop) {
+Rollout StepPipeline::take(int64_t step, const std::atomic<bool>* stop) {
   if (lag_ == 0) {
     Rollout rollout = rollouts_.collect(step, draws_, stop);
     rollout.draws = draws_;
@@ -77,22 +77,22 @@ Rollout RolloutPipeline::take(int64_t step, const std::atomic<bool>* stop) {
   return rollout;
 }
 
-void RolloutPipeline::put_back(int64_t step, Rollout rollout) {
+void StepPipeline::put_back(int64_t step, Rollout rollout) {
   if (lag_ == 0) return rollouts_.undo_collect(draws_);
   std::lock_guard lock(mutex_);
   ready_[step] = std::move(rollout);
 }
 
-void RolloutPipeline::drain() {
+void StepPipeline::drain() {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return idle() || error_; });
   if (error_) std::rethrow_exception(error_);
 }
 
-std::string RolloutPipeline::pending() const { return pack_rollouts(ready_); }
+std::string StepPipeline::pending() const { return pack_rollouts(ready_); }
 
-void RolloutPipeline::restore(int64_t draws, const std::string& pending,
-                              const std::string& source) {
+void StepPipeline::restore(int64_t, int64_t draws, const std::string& pending,
+                           const std::string& source) {
   draws_ = draws;
   if (pending.empty()) return;
   ready_ = unpack_rollouts(pending, source);

@@ -1,8 +1,4 @@
-// Rollouts ahead of their training: step k is trained on what the weights of step k - lag sampled.
-//
-// Sampling and grading of later steps run on a thread of their own while a step is updated. Which
-// weights a group saw depends on the lag only, so the bytes of a run do too; a checkpoint keeps what
-// is sampled and not trained on yet.
+// Rollouts ahead of their training: where the steps of a run get their groups from.
 #pragma once
 
 #include <atomic>
@@ -25,27 +21,59 @@ namespace zeroth {
 // pipeline: drain() first.
 class RolloutPipeline {
  public:
-  // Both must outlive it. `steps`: of the run; nothing is sampled for later ones.
-  RolloutPipeline(Rollouts& rollouts, Sampler& sampler, int lag, int64_t steps);
-  ~RolloutPipeline();  // what is being sampled is given up
-  RolloutPipeline(const RolloutPipeline&) = delete;
-  RolloutPipeline& operator=(const RolloutPipeline&) = delete;
+  virtual ~RolloutPipeline() = default;
 
-  // `step` begins with these weights: they sample what is due (with a lag of 0 in take()).
-  void begin(int64_t step, const WeightsPtr& weights);
+  // `step` begins with these weights: they sample what is due.
+  virtual void begin(int64_t step, const WeightsPtr& weights) = 0;
   // The step's rollout; waits for it. Throws Interrupted when stop becomes true before it is there;
   // nothing is lost then.
-  Rollout take(int64_t step, const std::atomic<bool>* stop);
+  virtual Rollout take(int64_t step, const std::atomic<bool>* stop) = 0;
   // As if it had not been taken: the step was not made.
-  void put_back(int64_t step, Rollout rollout);
-  // Waits until nothing is being sampled.
-  void drain();
-  bool lagged() const { return lag_ > 0; }
+  virtual void put_back(int64_t step, Rollout rollout) = 0;
+  // Waits until nothing is being sampled; nothing is before the next begin().
+  virtual void drain() = 0;
+  // Whether steps may get samples of earlier weights.
+  virtual bool lagged() const = 0;
+  // How old tokens of a version of the weights are in a step that began with version `now`.
+  virtual int64_t staleness(int64_t step, WeightsVersion now, WeightsVersion version) const = 0;
+  // Groups that were sampled and thrown away for their age.
+  virtual int64_t discarded() const { return 0; }
 
   // For checkpoints, drained: problems drawn so far, and what is sampled and not taken.
-  int64_t draws() const { return draws_; }
-  std::string pending() const;
-  void restore(int64_t draws, const std::string& pending, const std::string& source);
+  virtual int64_t draws() const = 0;
+  virtual std::string pending() const = 0;
+  // Of a checkpoint before `step`. Throws Error that names `source` for what pending() has not made.
+  virtual void restore(int64_t step, int64_t draws, const std::string& pending,
+                       const std::string& source) = 0;
+};
+
+// Step k is trained on what the weights of step k - lag sampled.
+//
+// Sampling and grading of later steps run on a thread of their own while a step is updated. Which
+// weights a group saw depends on the lag only, so the bytes of a run do too; a checkpoint keeps what
+// is sampled and not trained on yet.
+class StepPipeline : public RolloutPipeline {
+ public:
+  // Both must outlive it. `steps`: of the run; nothing is sampled for later ones.
+  StepPipeline(Rollouts& rollouts, Sampler& sampler, int lag, int64_t steps);
+  ~StepPipeline() override;  // what is being sampled is given up
+  StepPipeline(const StepPipeline&) = delete;
+  StepPipeline& operator=(const StepPipeline&) = delete;
+
+  void begin(int64_t step, const WeightsPtr& weights) override;  // a lag of 0 samples in take()
+  Rollout take(int64_t step, const std::atomic<bool>* stop) override;
+  void put_back(int64_t step, Rollout rollout) override;
+  void drain() override;
+  bool lagged() const override { return lag_ > 0; }
+  // In versions: updates between the two.
+  int64_t staleness(int64_t, WeightsVersion now, WeightsVersion version) const override {
+    return now - version;
+  }
+
+  int64_t draws() const override { return draws_; }
+  std::string pending() const override;
+  void restore(int64_t step, int64_t draws, const std::string& pending,
+               const std::string& source) override;
 
  private:
   struct Job {

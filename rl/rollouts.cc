@@ -65,29 +65,84 @@ Rollouts::Drawn Rollouts::draw(int count, int64_t& draws, std::vector<int64_t>& 
     const size_t missing = count - drawn.groups.size();
     std::vector<int64_t> indices;
     for (size_t i = 0; i < missing; ++i) {
-      indices.push_back(curriculum_ ? curriculum_->draw(taken)
-                                    : drawn_index(config_.seed, draws, task_.size(Split::kTrain)));
-      ++draws;
+      indices.push_back(draw_problem(draws++, taken));
       taken.push_back(indices.back());
     }
     auto problems = fetch_problems(task_, Split::kTrain, indices, background_, stop);
     for (size_t i = 0; i < missing; ++i) {
-      Group group;
-      group.problem = std::move(problems[i]);
-      group.prompt_tokens = encode_prompt(prompts_, task_, group.problem);
-      if (screen_ != nullptr && screen_->skips(group.problem, group.prompt_tokens)) {
-        if (++rollout.skipped_prompts > most_skips) {
-          fail("task " + task_.name() + ": " + std::to_string(rollout.skipped_prompts) +
-                   " prompts in a row cannot be sampled from",
-               "look at its prompts: zeroth doctor CONFIG");
-        }
+      auto group = with_prompt(std::move(problems[i]));
+      if (!group) {
+        if (++rollout.skipped_prompts > most_skips) fail_skips(rollout.skipped_prompts);
         continue;
       }
-      drawn.groups.push_back(std::move(group));
+      drawn.groups.push_back(std::move(*group));
       drawn.indices.push_back(indices[i]);
     }
   }
   return drawn;
+}
+
+int64_t Rollouts::draw_problem(int64_t draw, const std::vector<int64_t>& taken) {
+  return curriculum_ ? curriculum_->draw(taken)
+                     : drawn_index(config_.seed, draw, task_.size(Split::kTrain));
+}
+
+std::optional<Group> Rollouts::with_prompt(Problem problem) {
+  Group group;
+  group.problem = std::move(problem);
+  group.prompt_tokens = encode_prompt(prompts_, task_, group.problem);
+  if (screen_ != nullptr && screen_->skips(group.problem, group.prompt_tokens)) return std::nullopt;
+  return group;
+}
+
+void Rollouts::fail_skips(int64_t skips) const {
+  fail("task " + task_.name() + ": " + std::to_string(skips) +
+           " prompts in a row cannot be sampled from",
+       "look at its prompts: zeroth doctor CONFIG");
+}
+
+std::optional<Group> Rollouts::prepare(int64_t problem, const std::atomic<bool>* stop) {
+  auto problems = fetch_problems(task_, Split::kTrain, {problem}, background_, stop);
+  return with_prompt(std::move(problems[0]));
+}
+
+GenerationRequest Rollouts::request_of(const Group& group, uint32_t step, uint32_t problem) const {
+  GenerationRequest request;
+  request.prompt = group.prompt_tokens;
+  request.seed = config_.seed;
+  request.step = step;
+  request.problem = problem;
+  request.samples = config_.samples_per_prompt;
+  request.sampling = sampling_;
+  return request;
+}
+
+void Rollouts::grade(std::vector<Group>& groups, const std::atomic<bool>* stop) {
+  grade_groups(task_, config_.rubric(), groups, background_, stop);
+  check_stop(stop, "grading");
+  assign_advantages(groups, config_.advantage);
+}
+
+void Rollouts::settle(Rollout& rollout, const std::vector<int64_t>& problems) {
+  if (curriculum_) curriculum_before_ = std::make_unique<ProblemSampler>(*curriculum_);
+  size_t first = 0;
+  for (const auto* groups : {&rollout.groups, &rollout.discarded}) {
+    const auto begin = problems.begin() + static_cast<std::ptrdiff_t>(first);
+    const auto end = begin + static_cast<std::ptrdiff_t>(groups->size());
+    if (curriculum_) record_outcomes(*groups, {begin, end}, *curriculum_);
+    first += groups->size();
+    for (const Group& group : *groups) {
+      rollout.prompt_tokens += static_cast<int64_t>(group.prompt_tokens.size());
+      for (const Sample& sample : group.samples)
+        rollout.sampled_tokens += static_cast<int64_t>(sample.tokens.size());
+    }
+  }
+  if (config_.curriculum.mode == "levels") rollout.level = curriculum_->level();
+  assign_advantages(rollout.groups, config_.advantage);
+}
+
+void Rollouts::undo_settle() {
+  if (curriculum_) *curriculum_ = *curriculum_before_;
 }
 
 Rollouts::Drawn Rollouts::generate(int64_t step, int count, int64_t& draws,
@@ -99,12 +154,8 @@ Rollouts::Drawn Rollouts::generate(int64_t step, int count, int64_t& draws,
   std::vector<Group>& groups = drawn.groups;
   std::vector<GenerationRequest> requests(count);
   for (int i = 0; i < count; ++i) {
-    requests[i].prompt = groups[i].prompt_tokens;
-    requests[i].seed = config_.seed;
-    requests[i].step = static_cast<uint32_t>(step);
-    requests[i].problem = static_cast<uint32_t>(first_slot + i);
-    requests[i].samples = config_.samples_per_prompt;
-    requests[i].sampling = sampling_;
+    requests[i] =
+        request_of(groups[i], static_cast<uint32_t>(step), static_cast<uint32_t>(first_slot + i));
     rollout.prompt_tokens += static_cast<int64_t>(groups[i].prompt_tokens.size());
   }
   auto samples = sampler_.generate(requests, {.cancel = stop, .tickets = &drawn.tickets});

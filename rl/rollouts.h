@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "rl/background.h"
@@ -43,6 +44,22 @@ class Rollouts {
   // As if the last collect() had not been.
   void undo_collect(int64_t& draws);
 
+  // The parts of collect(), for those who collect one group at a time (rl/elastic_pipeline.h).
+  // Problem of a draw; with a curriculum one that differs from `taken` where that is possible.
+  int64_t draw_problem(int64_t draw, const std::vector<int64_t>& taken);
+  // Its group without samples; none when the prompt is left out. Any thread, one at a time.
+  std::optional<Group> prepare(int64_t problem, const std::atomic<bool>* stop);
+  GenerationRequest request_of(const Group& group, uint32_t step, uint32_t problem) const;
+  // Throws Error: so many prompts in a row cannot be sampled from.
+  [[noreturn]] void fail_skips(int64_t skips) const;
+  // Verdicts, rewards and whether each group has a signal. Not beside prepare().
+  void grade(std::vector<Group>& groups, const std::atomic<bool>* stop);
+  // What the step has learnt, groups and discarded in the order drawn; `problems` are the indices
+  // of both together. Fills counts, level and advantages.
+  void settle(Rollout& rollout, const std::vector<int64_t>& problems);
+  // As if the last settle() had not been, but for advantages.
+  void undo_settle();
+
   // What the curriculum has learnt about the problems, for checkpoints; null without one.
   Json curriculum_state() const;
   void restore_curriculum(const Json& state);
@@ -59,6 +76,7 @@ class Rollouts {
              const std::atomic<bool>* stop);
   Drawn generate(int64_t step, int count, int64_t& draws, std::vector<int64_t>& taken,
                  Rollout& rollout, const std::atomic<bool>* stop);
+  std::optional<Group> with_prompt(Problem problem);
   Rollout collect_groups(int64_t step, int64_t& draws, const std::atomic<bool>* stop);
 
   const RunConfig& config_;
@@ -68,7 +86,7 @@ class Rollouts {
   Background* background_;
   const PromptScreen* screen_;
   std::unique_ptr<ProblemSampler> curriculum_;  // null: every problem once an epoch
-  int64_t draws_before_ = 0;                    // the last collect()
+  int64_t draws_before_ = 0;                    // the last collect() or settle()
   std::unique_ptr<ProblemSampler> curriculum_before_;
   SamplingConfig sampling_;  // config.sampling with the task's stop strings
 };

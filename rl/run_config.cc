@@ -38,6 +38,19 @@ void check_keep_best(const RunConfig& config) {
   }
 }
 
+void check_async(const RunConfig& config) {
+  const AsyncConfig& async = config.async;
+  if (async.lag > 0 && async.max_staleness > 0) {
+    fail_usage("async.lag = " + std::to_string(async.lag) + " and async.max_staleness = " +
+                   std::to_string(async.max_staleness) + " are two ways to sample ahead",
+               "set one of them to 0");
+  }
+  if (async.switch_in_flight && async.max_staleness == 0) {
+    fail_usage("async.switch_in_flight is set, and async.max_staleness is 0",
+               "set async.max_staleness to 1 or more, or leave the switch out");
+  }
+}
+
 }  // namespace
 
 void check_run_config(const RunConfig& config) {
@@ -55,6 +68,7 @@ void check_run_config(const RunConfig& config) {
             " is not below sampling.max_tokens = " + std::to_string(config.sampling.max_tokens),
         "choose a smaller buffer or longer completions");
   }
+  check_async(config);
   config.loss.check();
   if (config.trainer.reference_refresh > 0 && config.loss.beta == 0) {
     fail_usage("trainer.reference_refresh = " + std::to_string(config.trainer.reference_refresh) +

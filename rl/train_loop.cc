@@ -61,19 +61,27 @@ void add_timings(TrainingRun& run, const Rollout& rollout, const StepReport& rep
   row["timing/mfu"] = flops / seconds / run.peak_flops;
 }
 
-// How many versions old the weights were that drew the tokens, when training on them begins.
-void add_staleness(const Rollout& rollout, WeightsVersion now, Json& row) {
-  double sum = 0, most = 0, samples = 0;
+// How old the weights were that drew the tokens, when training on them begins.
+void add_staleness(const RolloutPipeline& pipeline, const Rollout& rollout, int64_t step,
+                   WeightsVersion now, Json& row) {
+  double sum = 0, most = 0, tokens = 0;
   for (const Group& group : rollout.groups) {
     for (const Sample& sample : group.samples) {
-      const auto age = static_cast<double>(now - first_version(sample));
-      sum += age;
-      most = std::max(most, age);
-      ++samples;
+      const auto length = static_cast<int32_t>(sample.tokens.size());
+      for (size_t i = 0; i < sample.versions.size(); ++i) {
+        const VersionSegment& segment = sample.versions[i];
+        const bool last = i + 1 == sample.versions.size();
+        const double drawn = (last ? length : sample.versions[i + 1].first) - segment.first;
+        const auto age = static_cast<double>(pipeline.staleness(step, now, segment.version));
+        sum += age * drawn;
+        tokens += drawn;
+        most = std::max(most, age);
+      }
     }
   }
-  row["sampling/staleness/mean"] = sum / std::max(1.0, samples);
+  row["sampling/staleness/mean"] = sum / std::max(1.0, tokens);
   row["sampling/staleness/max"] = most;
+  row["sampling/groups_discarded"] = pipeline.discarded();
 }
 
 // Notes the alarms of the step in the row and on the screen; returns the message of one that stops
@@ -117,11 +125,13 @@ class Step {
     // those of some steps before.
     run_.pipeline->begin(step_, weights);
     Rollout rollout = run_.pipeline->take(step_, stop_);
-    if (run_.pipeline->lagged()) add_staleness(rollout, weights->version(), row);
+    if (run_.pipeline->lagged())
+      add_staleness(*run_.pipeline, rollout, step_, weights->version(), row);
     // -> packed batches -> loss -> gradient -> AdamW -> the next weights, published.
     const StepReport report = update(rollout);
 
     count(rollout, report, row);
+    if (run_.pipeline->lagged()) row["sampling/ess"] = report.effective_sample_size;
     const StepHealth health = step_health(rollout, report);
     const std::string fatal = ring_alarms(run_, health, row);
     sound_ = health.sound();
@@ -231,7 +241,7 @@ TrainSummary run_steps(TrainingRun& run, const std::atomic<bool>* stop,
   if (finished == 0) save();
 
   double recording = 0;  // seconds that metrics, scanners and traces of the step before took
-  while (finished < config.steps && !stopped()) {
+  while (finished < run.end_step && !stopped()) {
     Step step(run, finished, stop);
     std::string fatal;
     try {
@@ -251,7 +261,7 @@ TrainSummary run_steps(TrainingRun& run, const std::atomic<bool>* stop,
     if (finished % config.checkpoint_every == 0) save();
   }
   save();
-  summary.interrupted |= stopped() && finished < config.steps;
+  summary.interrupted |= stopped() && finished < run.end_step;
   summary.steps = finished;
   // Otherwise workers stay and join the resumed run.
   if (run.fleet != nullptr && !summary.interrupted) run.fleet->coordinator().finish();
@@ -271,7 +281,7 @@ TrainSummary train(TrainingRun& run, const std::atomic<bool>* stop,
   state("running", "");
   try {
     const TrainSummary summary = run_steps(run, stop, progress, finished);
-    state(summary.interrupted ? "stopped" : "finished", "");
+    state(summary.interrupted || finished < run.config.steps ? "stopped" : "finished", "");
     return summary;
   } catch (const std::exception& error) {
     if (!run.watch.gone()) state("failed", error.what());

@@ -145,6 +145,8 @@ struct Trainer::Impl {
   const Tickets* tickets = nullptr;
   WeightsVersion start_version = 0;  // of the weights
   bool older_weights = false;        // samples may be of versions before it
+  // Of probabilities in training / sampling, over the first mini-batch's tokens.
+  double ratio_sum = 0, ratio_squares = 0, ratio_tokens = 0;
   // ... log-probs under the reference, and under the policy at the step's start (loss.decoupled),
   // of every sample that has a loss, ...
   BySample<std::vector<float>> reference_logprobs, proximal_logprobs;
@@ -338,6 +340,12 @@ struct Trainer::Impl {
         if (!dentropy.empty() && (terms.keep.empty() || terms.keep[t]))
           dentropy[at] = static_cast<float>(by_entropy);
         report.entropy_sum += entropy[at];
+        if (first && older_weights) {
+          const double ratio = std::exp(static_cast<double>(logprob[at]) - sample.logprobs[t]);
+          ratio_sum += ratio;
+          ratio_squares += ratio * ratio;
+          ++ratio_tokens;
+        }
         if (!first || (older_weights && first_version(sample) != start_version)) continue;
         const double difference = std::abs(static_cast<double>(logprob[at]) - sample.logprobs[t]);
         report.logp_difference_mean += difference;  // a sum until the step ends
@@ -402,6 +410,7 @@ StepReport Trainer::Impl::update(int64_t step) {
   report.learning_rate = zeroth::learning_rate(schedule, step, total_steps);
   router.load.clear();
   start_version = policy.weights()->version();
+  ratio_sum = ratio_squares = ratio_tokens = 0;
   double step_tokens = 0;
   for (const Group& group : groups) step_tokens += static_cast<double>(loss_tokens(group));
   if (loss.beta > 0) {
@@ -430,6 +439,8 @@ StepReport Trainer::Impl::update(int64_t step) {
     }
   }
   if (first_tokens > 0) report.logp_difference_mean /= first_tokens;
+  if (ratio_squares > 0)
+    report.effective_sample_size = ratio_sum * ratio_sum / (ratio_tokens * ratio_squares);
   if (reuses()) store.begin(*policy.weights());  // what it holds has been used
   report.max_vio = max_violation(router);
   report.expert_load = router.load;

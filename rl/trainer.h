@@ -88,16 +88,16 @@ struct TrainedSample {
 
 // What one step did. Means are over what was computed; see docs of the fields in rl/loss.h.
 struct StepReport {
-  LossStats stats;         // added up over all updates of the step
-  double entropy_sum = 0;  // of the trained distribution, over stats.tokens
-  double learning_rate = 0;
-  double grad_norm = 0;  // of the last update, before clipping
-  int updates = 0;       // optimizer updates made
+  LossStats stats;                          // added up over all updates of the step
+  double entropy_sum = 0;                   // of the trained distribution, over stats.tokens
+  double learning_rate = 0, grad_norm = 0;  // of the last update, the norm before clipping
+  int updates = 0;                          // optimizer updates made
   // |log-prob in training - log-prob at sampling| over the first mini-batch, before anything was
   // updated. The same kernels compute both, so on-policy both numbers are exactly 0. Of a call
   // whose rows were recalled one sample is computed again from its tokens (not in every call when
   // that is more than one row in 16), and 64 log-probs from their last hidden states, no others.
   double logp_difference_mean = 0, logp_difference_max = 0;
+  double effective_sample_size = 0;  // of the first mini-batch, by its share (docs/async.md)
   double max_vio = 0;  // max over layers of max load / mean load - 1; 0 for a dense policy
   std::vector<std::vector<int64_t>> expert_load;    // [moe layer][expert] choices in training
   std::vector<std::vector<TrainedSample>> trained;  // [group][sample] of those given to update()
@@ -139,7 +139,7 @@ class Trainer {
   AdamW& optimizer();
   // The reference policy; null when loss.beta is 0.
   Policy* reference();
-  // Samples may be of older weights from now on (async.lag): logp_difference leaves those out.
+  // Samples may be of older weights from now on (section async): logp_difference leaves those out.
   void expect_older_weights();
 
  private:

@@ -22,7 +22,10 @@ namespace {
 namespace fs = std::filesystem;
 
 // In a checkpoint: what was sampled ahead and not trained on yet.
-constexpr char kPendingFile[] = "pending.bin";
+const char* pending_file(const AsyncConfig& async) {
+  return async.max_staleness > 0 ? "elastic.bin" : "pending.bin";
+}
+constexpr char kJournalFile[] = "journal.jsonl";
 
 Vocabulary vocabulary_of(const Tokenizer& tokenizer) {
   Vocabulary vocabulary;
@@ -56,6 +59,35 @@ void say_learning_rate(const Json& recorded, const RunConfig& config, int64_t st
   const double now = learning_rate(config.optimizer, step, config.steps);
   if (was == now) return;
   std::fprintf(stderr, "the learning rate of the next step is %.4g instead of %.4g\n", now, was);
+}
+
+// A replay has one config for all steps.
+void refuse_changed_run(const fs::path& folder, const RunNotes& notes) {
+  static const std::vector<std::string> harmless = {"model",
+                                                    "fleet",
+                                                    "engine.max_batch",
+                                                    "engine.cache_pages",
+                                                    "engine.cache_mb",
+                                                    "engine.prefill_chunk",
+                                                    "record.progress",
+                                                    "record.print_every",
+                                                    "checkpoint_every",
+                                                    "keep_last",
+                                                    "keep_every",
+                                                    "trainer.micro_batch_tokens",
+                                                    "trainer.reuse_mb",
+                                                    "trainer.recompute"};
+  for (const Json& entry : notes.history) {
+    std::string what = entry.contains("inputs") ? "files that it reads" : "";
+    const Json changes = entry.value("changes", Json::object());
+    for (const auto& [name, values] : changes.items()) {
+      if (!covered(name, harmless)) what = name;
+    }
+    if (what.empty()) continue;
+    fail(folder.string() + " was changed at step " + entry.value("step", Json()).dump() + ": " +
+             what,
+         "only runs that kept their config are made again");
+  }
 }
 
 }  // namespace
@@ -99,11 +131,11 @@ void TrainingRun::open(const fs::path& model, const fs::path& reference_model) {
   trainer = std::make_unique<Trainer>(*policy, std::move(reference), config.trainer, config.loss,
                                       config.optimizer, config.seed, config.steps,
                                       config.sampling.max_tokens, config.sampling.temperature);
-  if (config.async.lag > 0) trainer->expect_older_weights();
+  if (config.async.ahead()) trainer->expect_older_weights();
   open_sampler();
   rollouts =
       std::make_unique<Rollouts>(config, *task, *tokenizer, *sampler, &background, screen.get());
-  pipeline = std::make_unique<RolloutPipeline>(*rollouts, *sampler, config.async.lag, config.steps);
+  open_pipeline();
 
   RecorderOptions options;
   options.record = config.record;
@@ -133,7 +165,7 @@ void TrainingRun::open(const fs::path& model, const fs::path& reference_model) {
 void TrainingRun::open_sampler() {
   if (config.fleet.listen.empty()) {
     // What older weights have computed is of no use to an update.
-    ActivationStore* store = config.async.lag > 0 ? nullptr : trainer->activation_store();
+    ActivationStore* store = config.async.ahead() ? nullptr : trainer->activation_store();
     sampler =
         std::make_unique<LocalSampler>(policy->weights(), tokenizer.get(), config.engine, store);
     return;
@@ -152,11 +184,30 @@ void TrainingRun::open_sampler() {
   sampler = std::move(workers);
 }
 
+void TrainingRun::open_pipeline() {
+  end_step = config.steps;
+  if (config.async.max_staleness == 0) {
+    pipeline = std::make_unique<StepPipeline>(*rollouts, *sampler, config.async.lag, config.steps);
+    return;
+  }
+  ElasticOptions options;
+  options.journal = folder / kJournalFile;
+  if (!replayed_.empty()) options.replay = replayed_ / kJournalFile;
+  if (fleet == nullptr) options.most_in_flight = config.engine.max_batch;
+  options.local = [this](WeightsPtr weights) -> std::unique_ptr<Sampler> {
+    return std::make_unique<LocalSampler>(std::move(weights), tokenizer.get(), config.engine);
+  };
+  auto made = std::make_unique<ElasticPipeline>(*rollouts, *sampler, config, std::move(options));
+  elastic = made.get();
+  pipeline = std::move(made);
+  if (!replayed_.empty()) end_step = std::min(end_step, elastic->replayed_steps());
+}
+
 void TrainingRun::restore_pending(const TrainingCheckpoint& checkpoint) {
-  const fs::path file = checkpoint.folder / kPendingFile;
+  const fs::path file = checkpoint.folder / pending_file(config.async);
   const std::string pending =
       pipeline->lagged() && fs::exists(file) ? read_file(file, UINT64_MAX) : std::string();
-  pipeline->restore(counters.draws, pending, file.string());
+  pipeline->restore(checkpoint.step, counters.draws, pending, file.string());
 }
 
 void TrainingRun::restore(const TrainingCheckpoint& checkpoint, const ResumeOptions& options) {
@@ -225,6 +276,9 @@ std::unique_ptr<TrainingRun> TrainingRun::resume(const fs::path& folder, const R
                    " steps; steps = " + std::to_string(config.steps) + " is less",
                "give a larger number, or start a new run from an earlier checkpoint");
   }
+  if (checkpoint && fs::exists(checkpoint->folder / pending_file(run->config.async)) &&
+      run->config.async.max_staleness > 0)
+    ElasticPipeline::check_journal(folder / kJournalFile, checkpoint->step);
   run->notes = read_run_notes(folder);
   const fs::path model = checkpoint ? checkpoint->folder : fs::path(config.model);
   run->open(model, checkpoint && changes_reference(*checkpoint, config, options)
@@ -233,7 +287,40 @@ std::unique_ptr<TrainingRun> TrainingRun::resume(const fs::path& folder, const R
   run->refuse_changed_inputs(options);
   if (checkpoint) run->restore(*checkpoint, options);
   run->recorder->truncate_to(run->first_step - 1, set_aside_folder(folder));
+  // What was recorded of steps behind the checkpoint is of a run that is no more.
+  if (run->elastic != nullptr && (!options.changed.empty() || !run->changed_inputs_.empty()))
+    run->elastic->forget_recorded(set_aside_folder(folder));
   run->note_resumption(recorded);
+  return run;
+}
+
+std::unique_ptr<TrainingRun> TrainingRun::replay(const fs::path& other, const fs::path& folder) {
+  RunConfig config = recorded_config(other, {});
+  if (config.async.max_staleness == 0) {
+    fail_usage(other.string() + " has async.max_staleness = 0: its config alone makes it again",
+               "zeroth train " + (other / "config.json").string() + " --out " + folder.string());
+  }
+  const RunNotes notes = read_run_notes(other);
+  refuse_changed_run(other, notes);
+  config.fleet = {};
+  std::unique_ptr<TrainingRun> run(new TrainingRun(folder, config));
+  refuse_old_run(folder, "train");
+  run->replayed_ = other;
+  run->open(config.model, config.model);
+  run->notes.inputs = run->fingerprint();
+  for (const std::string& line : changed_inputs(notes.inputs, run->notes.inputs)) {
+    fail("what " + other.string() + " reads is not what it was started with: " + line,
+         "bring it back");
+  }
+  const auto checkpoint = newest_checkpoint(other);
+  if (checkpoint && checkpoint->step > run->end_step) {
+    fail((other / kJournalFile).string() + " has " + std::to_string(run->end_step) +
+             " steps, but there is a checkpoint of step " + std::to_string(checkpoint->step),
+         "bring back the whole file");
+  }
+  run->notes.history = {history_entry("started", 0)};
+  run->notes.history[0]["replay_of"] = fs::absolute(other).string();
+  write_run_config(folder, dump_config(run->config), run->notes);
   return run;
 }
 
@@ -308,7 +395,7 @@ void TrainingRun::save(int64_t step) {
         {"metric", config.keep_best}, {"step", counters.best_step}, {"value", counters.best_value}};
   }
   std::map<std::string, std::string> more;
-  if (pipeline->lagged()) more[kPendingFile] = pipeline->pending();
+  if (pipeline->lagged()) more[pending_file(config.async)] = pipeline->pending();
   save_checkpoint(folder, step,
                   {*policy, tokenizer_files, trainer->optimizer(), trainer->reference(), state,
                    std::move(more)},

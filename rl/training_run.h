@@ -10,9 +10,9 @@
 #include "record/run_recorder.h"
 #include "rl/alarms.h"
 #include "rl/checkpoint.h"
+#include "rl/elastic_pipeline.h"
 #include "rl/evaluation_sets.h"
 #include "rl/prompt_screen.h"
-#include "rl/rollout_pipeline.h"
 #include "rl/rollouts.h"
 #include "rl/run_config.h"
 #include "rl/run_folder.h"
@@ -56,6 +56,13 @@ struct TrainingRun {
                                              const RunConfig& config,
                                              const ResumeOptions& options = {});
 
+  // A new run in `folder` that makes the steps of the run `other` again from its journal (async.
+  // max_staleness), in this process: the same bytes of weights, metrics (timings aside) and traces.
+  // Throws Error when the other run has no journal, its files or its data are not what they were, or
+  // when it was changed on its way.
+  static std::unique_ptr<TrainingRun> replay(const std::filesystem::path& other,
+                                             const std::filesystem::path& folder);
+
   // A checkpoint; nothing when the last one is of this step.
   void save(int64_t step);
   // Takes note of metric keep_best in `row`, which weights after `step` steps gave. A value that is
@@ -72,6 +79,7 @@ struct TrainingRun {
   FolderWatch watch;
   RunNotes notes;
   int64_t first_step = 0;   // the next one to run
+  int64_t end_step = 0;     // the last one behind it: config.steps, or what a replay has
   int64_t saved_step = -1;  // of the newest checkpoint, -1 before the first
   RunCounters counters;
   std::unique_ptr<Task> task;
@@ -87,6 +95,7 @@ struct TrainingRun {
   Background background;                 // of grading that a stop gave up
   std::unique_ptr<Rollouts> rollouts;
   std::unique_ptr<RolloutPipeline> pipeline;
+  ElasticPipeline* elastic = nullptr;  // the pipeline, with async.max_staleness
   Alarms alarms;
   std::unique_ptr<RunRecorder> recorder;
   double peak_flops = 0;       // of this machine, measured at the start
@@ -97,11 +106,13 @@ struct TrainingRun {
   // `reference`: where the reference policy's weights come from, when there is one.
   void open(const std::filesystem::path& model, const std::filesystem::path& reference);
   void open_sampler();
+  void open_pipeline();
   void restore_pending(const TrainingCheckpoint& checkpoint);
   void restore(const TrainingCheckpoint& checkpoint, const ResumeOptions& options);
   Json fingerprint() const;
   void refuse_changed_inputs(const ResumeOptions& options);
   void note_resumption(const Json& recorded);
+  std::filesystem::path replayed_;  // the other run, in a replay
   std::vector<std::string> changed_inputs_;
 };
 

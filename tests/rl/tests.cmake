@@ -40,3 +40,12 @@ add_test(NAME rl/kill_resume_lag
          COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/kill_resume.sh $<TARGET_FILE:zeroth> 4 async.lag=2 curriculum.mode=prioritised
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(rl/fleet_lag rl/kill_resume_lag PROPERTIES TIMEOUT 900)
+# Elastic sampling through kills, made again from its journal: equal bytes.
+add_test(NAME rl/elastic_replay
+         COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/elastic_replay.sh $<TARGET_FILE:zeroth> 24 4 async.switch_in_flight=true
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+add_test(NAME rl/elastic_fleet
+         COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/elastic_replay.sh $<TARGET_FILE:zeroth> 20 3 --fleet 2 async.switch_in_flight=true
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+set_tests_properties(rl/elastic_replay rl/elastic_fleet PROPERTIES TIMEOUT 900)
+zeroth_fuzzer(journal ${PROJECT_SOURCE_DIR}/fuzz/fuzz_journal.cc zeroth_rl)
