@@ -13,6 +13,7 @@
 #include "model/formats/checkpoint.h"
 #include "model/formats/gguf_model.h"
 #include "model/formats/model_folder.h"
+#include "policy/layer_state.h"
 #include "policy/publish_config.h"
 #include "rl/chat.h"
 #include "rollout/roofline.h"
@@ -118,19 +119,13 @@ PolicyConfig described_config(const std::filesystem::path& path, Json& files) {
   return checkpoint.config();
 }
 
-// Bytes that a row keeps for backward: the buffers of policy/decoder.h.
+// Bytes that a row keeps for backward: what every layer read and left, and the last one's output.
 double activation_bytes(const PolicyConfig& c) {
-  double floats = 0;
+  double bytes = 4.0 * (c.layers + 1) * c.width;
   for (int l = 0; l < c.layers; ++l) {
-    floats += 2.0 * c.width + c.heads * (1.0 + c.v_dim());
-    floats += c.is_latent() ? c.latent.q_rank + c.latent.kv_rank + c.latent.rope_dim +
-                                  double{1} * c.heads * c.k_dim()
-                            : double{1} * (c.heads + 2 * c.kv_heads) * c.head_dim;
-    floats += c.sparse[l] ? 2.0 * (c.router.top_k * c.expert_width + c.shared_width) +
-                                c.router.experts + 3.0 * c.router.top_k
-                          : 2.0 * c.mlp_width;
+    bytes += static_cast<double>(LayerState::row_bytes(LayerWidths(c, l)));
   }
-  return 4 * (floats + c.width);
+  return bytes;
 }
 
 // What the machine does at most decides: seconds are a floor, real steps take about twice that.

@@ -11,19 +11,6 @@
 namespace zeroth {
 namespace {
 
-constexpr FamilyNames kFamilies[] = {
-    {Family::kLlama, "llama", "LlamaForCausalLM"},
-    {Family::kMistral, "mistral", "MistralForCausalLM"},
-    {Family::kQwen2, "qwen2", "Qwen2ForCausalLM"},
-    {Family::kQwen3, "qwen3", "Qwen3ForCausalLM"},
-    {Family::kMixtral, "mixtral", "MixtralForCausalLM"},
-    {Family::kQwen2Moe, "qwen2_moe", "Qwen2MoeForCausalLM"},
-    {Family::kQwen3Moe, "qwen3_moe", "Qwen3MoeForCausalLM"},
-    {Family::kOlmoe, "olmoe", "OlmoeForCausalLM"},
-    {Family::kDeepseekV2, "deepseek_v2", "DeepseekV2ForCausalLM"},
-    {Family::kDeepseekV3, "deepseek_v3", "DeepseekV3ForCausalLM"},
-};
-
 // Bounds that keep every product of two sizes far from overflow.
 constexpr int kMaxSize = 1 << 20;
 constexpr int kMaxVocab = 1 << 24;
@@ -48,7 +35,8 @@ Family read_family(const ConfigReader& in, std::vector<std::string>& notes) {
   std::string known;
   const FamilyNames* by_class = nullptr;
   const FamilyNames* by_type = nullptr;
-  for (const FamilyNames& name : kFamilies) {
+  for (const Family family : known_families()) {
+    const FamilyNames& name = names_of(family);
     known += std::string(known.empty() ? "" : ", ") + name.architecture;
     if (architecture == name.architecture) by_class = &name;
     if (model_type == name.model_type) by_type = &name;
@@ -204,30 +192,29 @@ void widen_context(PolicyConfig& c) {
 }
 
 void read_attention(const ConfigReader& in, PolicyConfig& c) {
+  const FamilyFacts& facts = facts_of(c.family);
   const bool biased = in.boolean("attention_bias", false);
-  switch (c.family) {
-    case Family::kQwen2:
+  switch (facts.biases) {
+    case Biases::kByKey:
+      c.qkv_bias = c.output_bias = biased;
+      break;
+    case Biases::kNone:
+      break;
+    case Biases::kQkv:
       c.qkv_bias = true;
       break;
-    case Family::kQwen2Moe:
+    case Biases::kQkvByKey:
       c.qkv_bias = in.boolean("qkv_bias", true);
       break;
-    case Family::kMixtral:
-    case Family::kMistral:
-      break;
-    default:
-      c.qkv_bias = c.output_bias = biased;
   }
-  if (c.family == Family::kQwen3 || c.family == Family::kQwen3Moe) c.qk_norm = QkNorm::kPerHead;
-  if (c.family == Family::kOlmoe) {
-    c.qk_norm = QkNorm::kWholeWidth;
-    c.clip_qkv = static_cast<float>(in.real({"clip_qkv"}, 0, 0, 1e9));
-  }
-  const int default_head = c.family == Family::kQwen3 ? 128 : std::max(1, c.width / c.heads);
+  const int default_head = facts.head_dim > 0 ? facts.head_dim : std::max(1, c.width / c.heads);
   c.head_dim = in.integer({"head_dim"}, default_head, 1, kMaxSize);
-  // OLMoE normalises over hidden_size, which leaves no other head size.
-  if (c.family == Family::kOlmoe) c.head_dim = c.width / c.heads;
-  if (!in.has("head_dim") && c.width % c.heads != 0 && c.family != Family::kQwen3) {
+  if (c.family == Family::kOlmoe) {
+    c.clip_qkv = static_cast<float>(in.real({"clip_qkv"}, 0, 0, 1e9));
+    // Its norms run over hidden_size, which leaves no other head size.
+    c.head_dim = c.width / c.heads;
+  }
+  if (!in.has("head_dim") && c.width % c.heads != 0 && facts.head_dim == 0) {
     in.bad("hidden_size",
            "is " + std::to_string(c.width) + ", not a multiple of the " + std::to_string(c.heads) +
                " heads",
@@ -270,30 +257,25 @@ std::vector<char> read_layer_types(const ConfigReader& in, int layers) {
 }
 
 // The window of the layers that have one; 0: none has.
-int read_window(const ConfigReader& in, Family family) {
-  const bool own_flag = family == Family::kQwen2 || family == Family::kQwen3 ||
-                        family == Family::kQwen2Moe || family == Family::kQwen3Moe;
-  const bool always = family == Family::kMixtral || family == Family::kMistral;
-  if (!own_flag && !always) return 0;
-  if (own_flag && !in.boolean("use_sliding_window", false)) return 0;
+int read_window(const ConfigReader& in, const FamilyFacts& facts) {
+  if (facts.windows == Windows::kNone) return 0;
+  if (facts.windows == Windows::kByFlag && !in.boolean("use_sliding_window", false)) return 0;
   // An absent window is the class's default, null is none: the one key where the two differ.
-  const bool none = in.is_null("sliding_window") || family == Family::kMixtral;
-  return in.integer({"sliding_window"}, none ? 0 : 4096, 0, 1 << 30);
+  const int fallback = in.is_null("sliding_window") ? 0 : facts.window;
+  return in.integer({"sliding_window"}, fallback, 0, 1 << 30);
 }
 
 void read_windows(const ConfigReader& in, PolicyConfig& c) {
   c.window.assign(c.layers, 0);
   const std::vector<char> types = read_layer_types(in, c.layers);
-  const int window = read_window(in, c.family);
+  const int window = read_window(in, facts_of(c.family));
   const bool any = std::find(types.begin(), types.end(), 1) != types.end();
   if (any && window == 0) {
     in.bad("layer_types", "names sliding_attention, and no window is in use",
            "give sliding_window (with use_sliding_window where the family has it), or write "
            "full_attention");
   }
-  const bool by_layer =
-      c.family == Family::kQwen2 || c.family == Family::kQwen3 || c.family == Family::kQwen2Moe;
-  if (!by_layer) {
+  if (!facts_of(c.family).window_by_layer) {
     c.window.assign(c.layers, window);
     if (window > 0 && std::find(types.begin(), types.end(), 0) != types.end()) {
       c.notes.push_back("layer_types names full_attention beside sliding_window " +
@@ -457,13 +439,6 @@ void read_quantization(const ConfigReader& top, PolicyConfig& c) {
 
 }  // namespace
 
-const FamilyNames& names_of(Family family) {
-  const auto same = [family](const FamilyNames& names) { return names.family == family; };
-  return *std::find_if(std::begin(kFamilies), std::end(kFamilies), same);
-}
-
-const char* to_string(Family family) { return names_of(family).model_type; }
-
 PolicyConfig PolicyConfig::from_json(const Json& json, const std::string& source_name) {
   if (!json.is_object()) {
     fail_usage(source_name + " is not a JSON object", "give a Hugging Face config.json");
@@ -477,6 +452,8 @@ PolicyConfig PolicyConfig::from_json(const Json& json, const std::string& source
   PolicyConfig c;
   c.source = json;
   c.family = read_family(in, c.notes);
+  const FamilyFacts& facts = facts_of(c.family);
+  static_cast<FamilyFeatures&>(c) = facts.features;
   const bool deepseek = c.family == Family::kDeepseekV2 || c.family == Family::kDeepseekV3;
   c.vocab_size = in.integer({"vocab_size"}, std::nullopt, 1, kMaxVocab);
   c.width = in.integer({"hidden_size"}, std::nullopt, 1, kMaxSize);
@@ -488,16 +465,11 @@ PolicyConfig PolicyConfig::from_json(const Json& json, const std::string& source
            "it must divide the " + std::to_string(c.heads) + " attention heads");
   }
   c.mlp_width = in.integer({"intermediate_size"}, std::nullopt, 1, kMaxSize);
-  const int context = c.family == Family::kLlama || c.family == Family::kDeepseekV2 ? 2048
-                      : c.family == Family::kMistral                                ? 131072
-                                                                                    : 4096;
-  c.max_position = in.integer({"max_position_embeddings"}, context, 1, 1 << 30);
-  const double eps = c.family == Family::kMixtral || c.family == Family::kOlmoe ? 1e-5 : 1e-6;
-  c.norm_eps = static_cast<float>(in.real({"rms_norm_eps"}, eps, 0, 1));
+  c.max_position = in.integer({"max_position_embeddings"}, facts.context, 1, 1 << 30);
+  c.norm_eps = static_cast<float>(in.real({"rms_norm_eps"}, facts.eps, 0, 1));
   c.initializer_range = in.real({"initializer_range"}, 0.02, 0, 100);
   c.tied_embeddings = in.boolean("tie_word_embeddings", false);
-  c.mlp_bias = (c.family == Family::kLlama || c.family == Family::kDeepseekV2) &&
-               in.boolean("mlp_bias", false);
+  c.mlp_bias = facts.mlp_bias && in.boolean("mlp_bias", false);
   const std::string activation = in.text({"hidden_act"}, "silu");
   if (activation != "silu" && activation != "swish") {
     in.bad("hidden_act", "is '" + activation + "'", "only silu is supported");
@@ -508,19 +480,14 @@ PolicyConfig PolicyConfig::from_json(const Json& json, const std::string& source
   } else {
     read_attention(in, c);
   }
-  const double theta = c.family == Family::kMixtral ? 1e6 : 1e4;
-  c.rope = read_rope(in, c, theta);
+  c.rope = read_rope(in, c, facts.theta);
   widen_context(c);
   c.rope.interleaved =
       c.is_latent() && (c.family == Family::kDeepseekV2 || in.boolean("rope_interleave", true));
   read_windows(in, c);
   read_dual_chunks(in, c);
   c.sparse.assign(c.layers, 0);
-  const bool plain = c.family == Family::kLlama || c.family == Family::kMistral ||
-                     c.family == Family::kQwen2 || c.family == Family::kQwen3;
-  if (!plain) {
-    read_experts(in, c);
-  }
+  if (facts.sparse) read_experts(in, c);
   if (c.family == Family::kDeepseekV3) {
     c.extra_layers = in.integer({"num_nextn_predict_layers", "num_mtp_layers"}, 1, 0, 64);
   }

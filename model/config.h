@@ -1,6 +1,6 @@
-// What a decoder looks like, read from a Hugging Face config.json. Ten families fit: Llama, Mistral,
-// Qwen2, Qwen3, Mixtral, Qwen2-MoE, Qwen3-MoE, OLMoE, DeepSeek-V2 and DeepSeek-V3. Everything behind this
-// file (layout, forward, backward, checkpoints) asks the features below and never the family.
+// What a decoder looks like, read from a Hugging Face config.json (docs/models.md lists the families).
+// Everything behind this file (layout, forward, backward, checkpoints) asks the features below and
+// never the family.
 #pragma once
 
 #include <cstdint>
@@ -10,28 +10,9 @@
 
 #include "core/config.h"
 #include "kernels/ops.h"
+#include "model/families.h"
 
 namespace zeroth {
-
-enum class Family {
-  kLlama,
-  kMistral,  // Llama with a window
-  kQwen2,
-  kQwen3,
-  kMixtral,
-  kQwen2Moe,
-  kQwen3Moe,
-  kOlmoe,
-  kDeepseekV2,
-  kDeepseekV3
-};
-struct FamilyNames {
-  Family family;
-  const char* model_type;    // of config.json: "llama"
-  const char* architecture;  // the first of its "architectures": "LlamaForCausalLM"
-};
-const FamilyNames& names_of(Family family);
-const char* to_string(Family family);  // the model_type
 
 enum class RopeType { kDefault, kLinear, kLlama3, kYarn };
 
@@ -58,9 +39,7 @@ struct LatentConfig {
   int v_dim = 0;
 };
 
-enum class QkNorm { kNone, kPerHead, kWholeWidth };
-
-struct PolicyConfig {
+struct PolicyConfig : FamilyFeatures {
   Family family = Family::kLlama;
   int vocab_size = 0;
   int width = 0;  // hidden_size
@@ -75,7 +54,6 @@ struct PolicyConfig {
   bool tied_embeddings = false;
 
   bool qkv_bias = false, output_bias = false, mlp_bias = false;
-  QkNorm qk_norm = QkNorm::kNone;
   float clip_qkv = 0;  // 0: off
   RopeConfig rope;
   LatentConfig latent;

@@ -54,11 +54,10 @@ class Builder {
     return m;
   }
   GatedMlp mlp(const std::string& prefix, Role role, int64_t width, int64_t hidden, bool biased,
-               const char* gate = "gate_proj", const char* up = "up_proj",
-               const char* down = "down_proj") {
+               const TensorNames& names = {}) {
     GatedMlp m;
-    m.gate_up = matrix(prefix, role, {{gate, width}, {up, width}}, hidden, biased);
-    m.down = matrix(prefix, role, {{down, hidden}}, width, biased);
+    m.gate_up = matrix(prefix, role, {{names.gate, width}, {names.up, width}}, hidden, biased);
+    m.down = matrix(prefix, role, {{names.down, hidden}}, width, biased);
     return m;
   }
 
@@ -101,8 +100,8 @@ void add_latent_attention(const PolicyConfig& c, const std::string& prefix, Buil
 }
 
 void add_experts(const PolicyConfig& c, const std::string& layer, Builder& b, LayerLayout& l) {
-  const bool mixtral = c.family == Family::kMixtral;
-  const std::string block = layer + (mixtral ? "block_sparse_moe." : "mlp.");
+  const TensorNames& names = names_of(c.family).tensors;
+  const std::string block = layer + names.experts + ".";
   l.router = b.matrix(block, Role::kRouter, {{"gate", c.router.experts}}, c.width);
   if (c.selection_bias) {
     l.selection_bias =
@@ -110,9 +109,7 @@ void add_experts(const PolicyConfig& c, const std::string& layer, Builder& b, La
   }
   for (int e = 0; e < c.router.experts; ++e) {
     const std::string expert = block + "experts." + std::to_string(e) + ".";
-    l.experts.push_back(
-        mixtral ? b.mlp(expert, Role::kExpert, c.expert_width, c.width, false, "w1", "w3", "w2")
-                : b.mlp(expert, Role::kExpert, c.expert_width, c.width, false));
+    l.experts.push_back(b.mlp(expert, Role::kExpert, c.expert_width, c.width, false, names));
   }
   if (c.shared_width > 0) {
     // DeepSeek names its shared experts in the plural; mlp_bias reaches them because they are plain
@@ -129,18 +126,19 @@ void add_experts(const PolicyConfig& c, const std::string& layer, Builder& b, La
 Layout make_layout(const PolicyConfig& c) {
   Layout layout;
   Builder b(layout);
+  const TensorNames& names = names_of(c.family).tensors;
   layout.embedding = b.add("model.embed_tokens.weight", Role::kEmbedding, {c.vocab_size, c.width});
   for (int i = 0; i < c.layers; ++i) {
     const std::string prefix = "model.layers." + std::to_string(i) + ".";
     LayerLayout& l = layout.layers.emplace_back();
     b.begin_layer(i);
-    l.input_norm = b.norm(prefix + "input_layernorm", c.width);
+    l.input_norm = b.norm(prefix + names.attention_norm, c.width);
     if (c.is_latent()) {
       add_latent_attention(c, prefix + "self_attn.", b, l);
     } else {
       add_standard_attention(c, prefix + "self_attn.", b, l);
     }
-    l.post_norm = b.norm(prefix + "post_attention_layernorm", c.width);
+    l.post_norm = b.norm(prefix + names.mlp_norm, c.width);
     if (c.sparse[i]) {
       add_experts(c, prefix, b, l);
     } else {

@@ -20,7 +20,28 @@ struct LayerWidths {
   int64_t experts = 0, shared_gate_up = 0, shared_gate = 0;
 
   LayerWidths() = default;
-  LayerWidths(const PolicyConfig& config, int layer);
+  LayerWidths(const PolicyConfig& c, int layer)
+      : model(c.width), heads(c.heads), attended(int64_t{c.heads} * c.v_dim()) {
+    if (c.is_latent()) {
+      q_latent = c.latent.q_rank;
+      kv_latent = c.latent.kv_rank + c.latent.rope_dim;
+      q_heads = int64_t{c.heads} * c.k_dim();
+    } else {
+      qkv = int64_t{c.heads + 2 * c.kv_heads} * c.head_dim;
+      if (c.qk_norm == QkNorm::kWholeWidth) qk_norms = 2;
+      if (c.qk_norm == QkNorm::kPerHead) qk_norms = c.heads + c.kv_heads;
+    }
+    if (!c.sparse[layer]) {
+      gate_up = 2 * int64_t{c.mlp_width};
+      choices = 1;
+      return;
+    }
+    gate_up = 2 * int64_t{c.expert_width};
+    choices = c.router.top_k;
+    experts = c.router.experts;
+    shared_gate_up = 2 * int64_t{c.shared_width};
+    shared_gate = c.shared_gate ? 1 : 0;
+  }
 };
 
 enum class SavedOrder {
@@ -81,6 +102,8 @@ struct LayerState {
   }
 
   int64_t bytes() const;  // memory held now
+  // What a row takes of all fields.
+  static int64_t row_bytes(const LayerWidths& widths);
   // Sizes the fields of the attention half for m rows, so that slices of them can be written beside
   // each other.
   void prepare_attention(const LayerWidths& widths, int64_t m);

@@ -24,7 +24,7 @@ double as_stored(double value) { return static_cast<float>(value); }
 class Metadata {
  public:
   explicit Metadata(const PolicyConfig& config)
-      : config_(config), prefix_(gguf_architecture_of(config.family)) {}
+      : config_(config), prefix_(gguf_architecture_of(config.family).gguf) {}
 
   std::map<std::string, GgufValue> make() {
     const PolicyConfig& c = config_;
@@ -123,27 +123,24 @@ class Metadata {
 
 // What our reader understands and llama.cpp does not.
 void refuse_what_llama_cpp_ignores(const PolicyConfig& c) {
-  const bool llama = std::string(gguf_architecture_of(c.family)) == "llama";
+  const GgufArchitecture& loader = gguf_architecture_of(c.family);
   if (c.clip_qkv > 0) cannot(c, "clip_qkv");
-  if (c.rope.type == RopeType::kLlama3 && !llama) cannot(c, "llama3 rotary scaling");
+  if (c.rope.type == RopeType::kLlama3 && std::string(loader.gguf) != "llama")
+    cannot(c, "llama3 rotary scaling");
   if (c.is_latent() && !c.is_moe()) cannot(c, "latent attention and no experts");
   if (c.is_latent() && c.rope.type == RopeType::kYarn && c.rope.softmax_scale == 1) {
     cannot(c, "YaRN and no mscale_all_dim");
   }
   if (c.chunk_len > 0) cannot(c, "dual chunk attention");
   // Shapes that its loader takes for granted.
-  const bool square =
-      c.family == Family::kQwen2 || c.family == Family::kQwen2Moe || c.family == Family::kOlmoe;
-  if (square && c.heads * c.head_dim != c.width) {
+  if (loader.square && c.heads * c.head_dim != c.width) {
     cannot(c, "a head_dim whose heads together are not as wide as the model");
   }
-  if (c.family == Family::kOlmoe && c.kv_heads != c.heads) {
+  if (loader.kv_head_each && c.kv_heads != c.heads) {
     cannot(c, "fewer key/value heads than heads");
   }
-  const bool sparse_family = c.family == Family::kMixtral || c.family == Family::kQwen2Moe ||
-                             c.family == Family::kQwen3Moe || c.family == Family::kOlmoe;
-  if (sparse_family && !c.is_moe()) cannot(c, "only dense layers and no sparse one");
-  const bool deepseek = std::string(gguf_architecture_of(c.family)) == "deepseek2";
+  if (loader.experts && !c.is_moe()) cannot(c, "only dense layers and no sparse one");
+  const bool deepseek = std::string(loader.gguf) == "deepseek2";
   if (deepseek && !c.is_latent()) cannot(c, "plain attention heads (use_mla false)");
   const bool grouped = c.router.groups > c.router.top_groups;
   if (grouped && !c.router.group_sum_top2) cannot(c, "groups of experts scored by their best one");

@@ -13,11 +13,6 @@
 namespace zeroth {
 namespace {
 
-void name_family(Family family, Json& config) {
-  config["model_type"] = names_of(family).model_type;
-  config["architectures"] = {names_of(family).architecture};
-}
-
 // Metadata under the architecture's own prefix.
 class Keys {
  public:
@@ -111,7 +106,6 @@ void add_experts(const GgufContents& gguf, const Keys& keys, const std::string& 
   if (experts == 0) return;
   config["num_experts_per_tok"] = keys.number("expert_used_count");
   if (type == "llama") {
-    name_family(Family::kMixtral, config);
     config["num_local_experts"] = experts;
     return;
   }
@@ -163,14 +157,10 @@ void add_deepseek(const GgufContents& gguf, const Keys& keys, Json& config) {
   config["topk_group"] = keys.number("expert_group_used_count", 1);
   config["scoring_func"] = sigmoid ? "sigmoid" : "softmax";
   config["topk_method"] = sigmoid ? "noaux_tc" : groups > 1 ? "group_limited_greedy" : "greedy";
-  if (sigmoid) {
-    name_family(Family::kDeepseekV3, config);
-  }
 }
 
 Json config_of(const GgufContents& gguf, std::span<const float> rope_freqs) {
-  const GgufArchitecture& architecture =
-      gguf_architecture(gguf.text("general.architecture"), gguf.source);
+  const GgufArchitecture& architecture = gguf_architecture(gguf);
   const Keys keys(gguf);
   const auto embedding = gguf.tensors.find("token_embd.weight");
   if (embedding == gguf.tensors.end() || embedding->second.shape.size() != 2) {
@@ -194,7 +184,8 @@ Json config_of(const GgufContents& gguf, std::span<const float> rope_freqs) {
                  {"rope_theta", theta},
                  {"max_position_embeddings", keys.number("context_length")},
                  {"tie_word_embeddings", !gguf.tensors.contains("output.weight")}};
-  name_family(architecture.family, config);
+  config["model_type"] = names_of(architecture.family).model_type;
+  config["architectures"] = {names_of(architecture.family).architecture};
   const std::string type = architecture.gguf;
   if (type == "llama") {
     config["attention_bias"] = gguf.tensors.contains("blk.0.attn_q.bias");

@@ -1,26 +1,38 @@
 #include "model/formats/gguf_names.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <iterator>
 
 #include "core/error.h"
 
 namespace zeroth {
 namespace {
 
+// Of families that share a name the first is what it means where metadata say nothing else.
 constexpr GgufArchitecture kArchitectures[] = {
-    {"llama", Family::kLlama},          {"qwen2", Family::kQwen2},       {"qwen3", Family::kQwen3},
-    {"qwen2moe", Family::kQwen2Moe},    {"qwen3moe", Family::kQwen3Moe}, {"olmoe", Family::kOlmoe},
-    {"deepseek2", Family::kDeepseekV2},
+    {.family = Family::kLlama, .gguf = "llama", .interleaved = true},
+    {.family = Family::kMistral, .gguf = "llama", .interleaved = true},
+    {.family = Family::kMixtral, .gguf = "llama", .experts = true, .interleaved = true},
+    {.family = Family::kQwen2, .gguf = "qwen2", .square = true},
+    {.family = Family::kQwen3, .gguf = "qwen3"},
+    {.family = Family::kQwen2Moe, .gguf = "qwen2moe", .experts = true, .square = true},
+    {.family = Family::kQwen3Moe, .gguf = "qwen3moe", .experts = true},
+    {.family = Family::kOlmoe,
+     .gguf = "olmoe",
+     .experts = true,
+     .square = true,
+     .kv_head_each = true},
+    {.family = Family::kDeepseekV2, .gguf = "deepseek2"},
+    {.family = Family::kDeepseekV3, .gguf = "deepseek2"},
 };
 
 struct Rename {
   const char* hugging_face;
   const char* gguf;
 };
-// Inside a layer; parts without .weight and .bias.
+// Names that all families have in common.
 constexpr Rename kLayerNames[] = {
-    {"input_layernorm", "attn_norm"},
-    {"post_attention_layernorm", "ffn_norm"},
     {"self_attn.q_proj", "attn_q"},
     {"self_attn.k_proj", "attn_k"},
     {"self_attn.v_proj", "attn_v"},
@@ -36,8 +48,6 @@ constexpr Rename kLayerNames[] = {
     {"mlp.gate_proj", "ffn_gate"},
     {"mlp.up_proj", "ffn_up"},
     {"mlp.down_proj", "ffn_down"},
-    {"mlp.gate", "ffn_gate_inp"},
-    {"block_sparse_moe.gate", "ffn_gate_inp"},
     {"mlp.shared_expert_gate", "ffn_gate_inp_shexp"},
     {"mlp.shared_expert.gate_proj", "ffn_gate_shexp"},
     {"mlp.shared_expert.up_proj", "ffn_up_shexp"},
@@ -46,10 +56,16 @@ constexpr Rename kLayerNames[] = {
     {"mlp.shared_experts.up_proj", "ffn_up_shexp"},
     {"mlp.shared_experts.down_proj", "ffn_down_shexp"},
 };
-constexpr Rename kExpertNames[] = {
-    {"gate_proj", "ffn_gate"}, {"w1", "ffn_gate"},        {"up_proj", "ffn_up"},
-    {"w3", "ffn_up"},          {"down_proj", "ffn_down"}, {"w2", "ffn_down"},
-};
+
+std::string known_names() {
+  std::string names, last;
+  for (const GgufArchitecture& row : kArchitectures) {
+    if (last == row.gguf) continue;
+    last = row.gguf;
+    names += (names.empty() ? "" : ", ") + last;
+  }
+  return names;
+}
 
 // "model.layers.7.rest" -> "blk.7." and "rest".
 bool split_layer(const std::string& name, std::string& block, std::string& rest) {
@@ -63,9 +79,11 @@ bool split_layer(const std::string& name, std::string& block, std::string& rest)
 }
 
 // `name` is "7.up_proj".
-GgufName expert_name(const std::string& block, const std::string& name, const std::string& kind) {
+GgufName expert_name(const TensorNames& names, const std::string& block, const std::string& name,
+                     const std::string& kind) {
+  const Rename parts[] = {{names.gate, "ffn_gate"}, {names.up, "ffn_up"}, {names.down, "ffn_down"}};
   const size_t dot = name.find('.');
-  for (const Rename& row : kExpertNames) {
+  for (const Rename& row : parts) {
     if (name.substr(dot + 1) != row.hugging_face) continue;
     GgufName out;
     out.expert = std::atoll(name.c_str());
@@ -76,28 +94,48 @@ GgufName expert_name(const std::string& block, const std::string& name, const st
   return {};
 }
 
+// Inside a layer; nullptr: llama.cpp has no such tensor. `part` is without .weight and .bias.
+const char* layer_name(Family family, const std::string& part) {
+  const TensorNames& names = names_of(family).tensors;
+  const GgufArchitecture& architecture = gguf_architecture_of(family);
+  if (part == names.attention_norm) return architecture.attention_norm;
+  if (part == names.mlp_norm) return architecture.mlp_norm;
+  if (part == std::string(names.experts) + ".gate") return "ffn_gate_inp";
+  for (const Rename& row : kLayerNames) {
+    if (part == row.hugging_face) return row.gguf;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
-const GgufArchitecture& gguf_architecture(const std::string& name, const std::string& source) {
-  std::string known;
-  for (const GgufArchitecture& row : kArchitectures) {
-    if (name == row.gguf) return row;
-    known += std::string(known.empty() ? "" : ", ") + row.gguf;
+const GgufArchitecture& gguf_architecture(const GgufContents& contents) {
+  const std::string name = contents.text("general.architecture");
+  const auto named = [&name](const GgufArchitecture& row) { return name == row.gguf; };
+  const auto* plain = std::find_if(std::begin(kArchitectures), std::end(kArchitectures), named);
+  if (plain == std::end(kArchitectures)) {
+    fail(contents.source + ": general.architecture is \"" + name + "\", which is not implemented",
+         "use one of " + known_names());
   }
-  fail(source + ": general.architecture is \"" + name + "\", which is not implemented",
-       "use one of " + known);
+  if (plain->family == Family::kLlama && contents.number(name + ".expert_count", 0) > 0) {
+    return gguf_architecture_of(Family::kMixtral);
+  }
+  if (plain->family == Family::kDeepseekV2 &&
+      contents.number(name + ".expert_gating_func", 1) == 2) {
+    return gguf_architecture_of(Family::kDeepseekV3);
+  }
+  return *plain;
 }
 
-const char* gguf_architecture_of(Family family) {
-  if (family == Family::kMixtral || family == Family::kMistral) return "llama";
-  if (family == Family::kDeepseekV3) return "deepseek2";
-  for (const GgufArchitecture& row : kArchitectures) {
-    if (family == row.family) return row.gguf;
-  }
-  return "";
+const GgufArchitecture& gguf_architecture_of(Family family) {
+  const auto same = [family](const GgufArchitecture& row) { return row.family == family; };
+  const auto* row = std::find_if(std::begin(kArchitectures), std::end(kArchitectures), same);
+  if (row != std::end(kArchitectures)) return *row;
+  fail(std::string("llama.cpp has no decoder for ") + to_string(family),
+       "keep the model as a Hugging Face directory");
 }
 
-GgufName gguf_name(const std::string& name) {
+GgufName gguf_name(Family family, const std::string& name) {
   if (name == "model.embed_tokens.weight") return {"token_embd.weight", -1, "", false};
   if (name == "model.norm.weight") return {"output_norm.weight", -1, "", false};
   if (name == "lm_head.weight") return {"output.weight", -1, "", false};
@@ -111,13 +149,13 @@ GgufName gguf_name(const std::string& name) {
   const std::string kind = rest.substr(last);  // .weight or .bias
   const std::string part = rest.substr(0, last);
   const size_t experts = part.find(".experts.");
-  if (experts != std::string::npos) return expert_name(block, part.substr(experts + 9), kind);
-  for (const Rename& row : kLayerNames) {
-    if (part != row.hugging_face) continue;
-    const bool query_or_key = part == "self_attn.q_proj" || part == "self_attn.k_proj";
-    return {block + row.gguf + kind, -1, "", query_or_key};
+  if (experts != std::string::npos) {
+    return expert_name(names_of(family).tensors, block, part.substr(experts + 9), kind);
   }
-  return {};
+  const char* inside = layer_name(family, part);
+  if (inside == nullptr) return {};
+  const bool query_or_key = part == "self_attn.q_proj" || part == "self_attn.k_proj";
+  return {block + inside + kind, -1, "", query_or_key};
 }
 
 bool gguf_latent_names(const std::string& name, GgufLatentNames& names) {

@@ -1,5 +1,6 @@
 // What llama.cpp calls things: architectures, tensors of a layer (gguf-py, constants.py and
-// tensor_mapping.py; conversion/*.py of llama.cpp). One table for reading and for writing.
+// tensor_mapping.py; conversion/*.py and src/models/*.cpp of llama.cpp). One table for reading and
+// for writing.
 #pragma once
 
 #include <cstdint>
@@ -7,26 +8,34 @@
 #include <vector>
 
 #include "model/config.h"
+#include "model/formats/gguf.h"
 
 namespace zeroth {
 
+// A family's row: its name there, and what llama.cpp's loader takes for granted of it.
 struct GgufArchitecture {
-  const char* gguf;  // general.architecture
-  Family family;     // the plain one; metadata tell experts (Mixtral) and V3 apart
+  Family family;
+  const char* gguf;           // general.architecture; families may share one
+  bool experts = false;       // no model without experts
+  bool square = false;        // all heads together are as wide as the model
+  bool kv_head_each = false;  // as many key/value heads as heads
+  bool interleaved = false;   // query and key rows of a head: (i, i + dim/2) become neighbours
+  const char* attention_norm = "attn_norm";  // TensorNames::attention_norm, mlp_norm
+  const char* mlp_norm = "ffn_norm";
 };
-// Throws Error naming `source` for a name that is not known.
-const GgufArchitecture& gguf_architecture(const std::string& name, const std::string& source);
-// The name that llama.cpp has for the family's decoder (Mixtral is a "llama" with experts).
-const char* gguf_architecture_of(Family family);
+// What a file's metadata name. Throws Error naming the source for what is not known.
+const GgufArchitecture& gguf_architecture(const GgufContents& contents);
+// Throws Error for a family that llama.cpp has not.
+const GgufArchitecture& gguf_architecture_of(Family family);
 
 // Where a parameter stands in the file.
 struct GgufName {
   std::string tensor;         // empty: llama.cpp has no place for it
   int64_t expert = -1;        // >= 0: a slice of the tensor of all experts ([experts, out, in])
   std::string lone_tensor;    // the expert's own tensor in files of 2023
-  bool query_or_key = false;  // rows of a head are interleaved for architecture "llama"
+  bool query_or_key = false;  // see GgufArchitecture::interleaved
 };
-GgufName gguf_name(const std::string& hugging_face_name);
+GgufName gguf_name(Family family, const std::string& hugging_face_name);
 
 // kv_b_proj of latent attention stands in two tensors (files of 2025 on).
 struct GgufLatentNames {

@@ -35,8 +35,7 @@ class GgufWeights : public WeightSource {
         gguf_(whole_file(file_.contents())),
         config_(PolicyConfig::from_json(gguf_config(file_), path.string())),
         infos_(make_layout(config_).infos) {
-    // llama.cpp turns (i, i + dim/2) into neighbours for this architecture only.
-    interleaved_ = gguf_.text("general.architecture") == "llama";
+    interleaved_ = gguf_architecture(gguf_).interleaved;
     std::set<std::string> used{"rope_freqs.weight"};
     for (const ParameterInfo& info : infos_) places_.push_back(locate(info, used));
     for (const auto& [name, tensor] : gguf_.tensors) {
@@ -85,7 +84,7 @@ class GgufWeights : public WeightSource {
   Place locate(const ParameterInfo& info, std::set<std::string>& used) const {
     Place place = latent_heads(info, used);
     if (place.tensor == nullptr) {
-      const GgufName name = gguf_name(info.name);
+      const GgufName name = gguf_name(config_.family, info.name);
       if (name.expert >= 0) {
         place = expert(info, name, used);
       } else if (!name.tensor.empty()) {

@@ -88,7 +88,7 @@ class TensorList {
  public:
   TensorList(const PolicyConfig& config, const Parameters& parameters, GgmlType type)
       : config_(config), parameters_(parameters), type_(type) {
-    interleaved_ = std::string(gguf_architecture_of(config.family)) == "llama";
+    interleaved_ = gguf_architecture_of(config.family).interleaved;
   }
 
   std::vector<Tensor> make() {
@@ -117,7 +117,7 @@ class TensorList {
   void add_parameter(const ParameterInfo& info) {
     GgufLatentNames latent;
     if (gguf_latent_names(info.name, latent)) return add_latent(info, latent);
-    const GgufName name = gguf_name(info.name);
+    const GgufName name = gguf_name(config_.family, info.name);
     if (name.tensor.empty()) fail("llama.cpp has no place for the parameter \"" + info.name + "\"");
     if (name.expert >= 0) return add_expert(info, name);
     const std::span<const float> values = parameters_.view(info);

@@ -22,7 +22,7 @@ std::string refusal(const Json& json) {
 }  // namespace
 
 TEST_CASE("every family is recognised and keeps its features") {
-  for (const std::string& family : kFamilies) {
+  for (const std::string& family : families()) {
     CAPTURE(family);
     CHECK(to_string(parse(read(family)).family) == family);
   }

@@ -1,8 +1,11 @@
 // Shared by the tests of model/ and policy/: fixture folders, temporary folders, messages of errors.
+// A family's folder under tests/data/parity is all that tests know of it (its README says what is in
+// it).
 #pragma once
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -15,12 +18,31 @@
 
 namespace zeroth::test {
 
-inline const std::vector<std::string> kFamilies = {"llama",   "qwen2",       "qwen3",
-                                                   "mixtral", "qwen2_moe",   "qwen3_moe",
-                                                   "olmoe",   "deepseek_v2", "deepseek_v3"};
-
 inline std::filesystem::path fixture(const std::string& family) {
   return std::filesystem::path("tests/data/parity") / family;
+}
+
+// The model types that have a fixture; tests/model/families_test.cc holds them against the table.
+inline std::vector<std::string> families() {
+  std::vector<std::string> out;
+  for (const auto& entry : std::filesystem::directory_iterator(fixture(""))) {
+    if (entry.is_directory()) out.push_back(entry.path().filename());
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+// The family's config.json with some keys changed.
+inline Json changed_config(const std::string& family, const Json& changes) {
+  Json json = read_json_file(fixture(family) / "config.json");
+  for (const auto& [key, value] : changes.items()) json[key] = value;
+  return json;
+}
+
+// The family's cases.json: `part` of it, empty when the file has none.
+inline Json cases(const std::string& family, const char* part) {
+  const Json all = read_json_file(fixture(family) / "cases.json");
+  return all.contains(part) ? all[part] : Json::object();
 }
 
 class TempDir {

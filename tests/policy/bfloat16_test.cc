@@ -66,7 +66,7 @@ TEST_CASE("every model published as bfloat16 is its bfloat16 checkpoint, bit for
 }
 
 TEST_CASE("bfloat16 takes half the memory of the published weights") {
-  for (const std::string& family : kFamilies) {
+  for (const std::string& family : families()) {
     CAPTURE(family);
     const int64_t whole = load_weights(fixture(family))->bytes();
     const int64_t half = load_weights(fixture(family), Element::kBfloat16)->bytes();

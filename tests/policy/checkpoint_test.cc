@@ -68,7 +68,7 @@ bool same_weights(const Policy& a, const Policy& b) {
 }  // namespace
 
 TEST_CASE("saving and loading keeps every bit, in one file and in shards") {
-  for (const std::string& family : kFamilies) {
+  for (const std::string& family : families()) {
     CAPTURE(family);
     const std::unique_ptr<Policy> policy = Policy::load(fixture(family));
     const TempDir one, many;
@@ -101,7 +101,7 @@ TEST_CASE("bfloat16 files hold rounded weights") {
 }
 
 TEST_CASE("a source gives any rows of a parameter") {
-  for (const std::string& family : kFamilies) {
+  for (const std::string& family : families()) {
     CAPTURE(family);
     check_rows(*open_model(fixture(family)).source, load_values(fixture(family)).parameters);
   }
@@ -131,7 +131,7 @@ TEST_CASE("weights without masters compute the same bits") {
     CHECK(same_bits(hidden_of(*whole, tokens), hidden));
     CHECK(same_weights(*whole, *Policy::load(dir.path())));
   }
-  for (const std::string& family : kFamilies) {
+  for (const std::string& family : families()) {
     CAPTURE(family);
     const std::vector<TokenId> tokens = fixture_sequences(family)[0];
     CHECK(same_bits(hidden_of(*Policy::load(fixture(family)), tokens),

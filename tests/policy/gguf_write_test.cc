@@ -8,6 +8,7 @@
 
 #include "core/rng.h"
 #include "model/formats/checkpoint.h"
+#include "model/formats/gguf_names.h"
 #include "model/formats/gguf_word_rules.h"
 #include "model/formats/safetensors.h"
 #include "tests/policy/support.h"
@@ -42,14 +43,18 @@ std::vector<float> quantized(GgmlType type, const std::vector<float>& values) {
   return out;
 }
 
-PolicyConfig changed(const std::string& family, const Json& changes) {
-  Json json = read_json_file(fixture(family) / "config.json");
-  for (const auto& [key, value] : changes.items()) json[key] = value;
-  return PolicyConfig::from_json(json, family);
+std::string refusal(const std::string& family, const Json& changes) {
+  const PolicyConfig config = PolicyConfig::from_json(changed_config(family, changes), family);
+  return error_of([&] { gguf_metadata(config); });
 }
 
-std::string refusal(const std::string& family, const Json& changes) {
-  return error_of([&] { gguf_metadata(changed(family, changes)); });
+// The fixture in `dir`, with what of it llama.cpp has not changed as its cases.json says.
+fs::path exportable(const std::string& family, const fs::path& dir) {
+  const fs::path out = dir / family;
+  fs::copy(fixture(family), out, fs::copy_options::recursive);
+  const Json json = changed_config(family, cases(family, "for_gguf"));
+  write_file_atomic(out / "config.json", json.dump());
+  return out;
 }
 
 }  // namespace
@@ -57,15 +62,16 @@ std::string refusal(const std::string& family, const Json& changes) {
 TEST_SUITE("gguf write") {
   TEST_CASE("every family comes back bit for bit, and runs to the same bits") {
     TempDir dir;
-    for (const std::string& family : kFamilies) {
+    for (const std::string& family : families()) {
       CAPTURE(family);
-      const ModelValues weights = load_values(fixture(family));
+      const fs::path model = exportable(family, dir.path());
+      const ModelValues weights = load_values(model);
       const fs::path path = dir.path() / (family + ".gguf");
       write_gguf(path, weights.config, weights.parameters, nullptr, {});
       CHECK(weight_gap(weights, load_values(path)) == 0);
       check_rows(*open_model(path).source, weights.parameters);
       const auto tokens = fixture_sequences(family).front();
-      CHECK(same_bits(hidden_of(*Policy::load(fixture(family)), tokens),
+      CHECK(same_bits(hidden_of(*Policy::load(model), tokens),
                       hidden_of(*Policy::load(path), tokens)));
       CHECK(!fs::exists(path.string() + ".partial"));
     }
@@ -128,25 +134,37 @@ TEST_SUITE("gguf write") {
   }
 
   TEST_CASE("what llama.cpp would compute otherwise is refused by name") {
-    CHECK(contains(refusal("olmoe", {{"clip_qkv", 0.5}}), "clip_qkv"));
-    CHECK(contains(refusal("mixtral", {{"sliding_window", 7}}), "sliding windows"));
-    CHECK(contains(refusal("qwen3_moe", {{"norm_topk_prob", false}}), "norm_topk_prob false"));
-    CHECK(contains(refusal("qwen2_moe", {{"norm_topk_prob", true}}), "norm_topk_prob"));
-    CHECK(contains(refusal("qwen3_moe", {{"mlp_only_layers", {0}}}), "dense layers among"));
-    CHECK(contains(refusal("qwen3", {{"attention_bias", true}}), "attention biases"));
-    CHECK(contains(refusal("deepseek_v3", {{"rope_interleave", false}}), "rope_interleave"));
-    CHECK(contains(
-        refusal("deepseek_v2",
-                {{"topk_method", "group_limited_greedy"}, {"n_group", 4}, {"topk_group", 2}}),
-        "scored by their best one"));
-    const Json llama3 = {{"rope_type", "llama3"},
-                         {"factor", 8.0},
-                         {"low_freq_factor", 1.0},
-                         {"high_freq_factor", 4.0},
-                         {"original_max_position_embeddings", 64}};
-    CHECK(contains(refusal("qwen2", {{"rope_parameters", llama3}}), "llama3"));
-    CHECK(refusal("llama", {{"rope_parameters", llama3}}).empty());
-    CHECK(refusal("qwen2", {}).empty());
+    for (const std::string& family : families()) {
+      CAPTURE(family);
+      for (const Json& row : cases(family, "no_gguf")) {
+        CAPTURE(row.dump());
+        CHECK(contains(refusal(family, row["change"]), row["names"].get<std::string>()));
+      }
+      CHECK(refusal(family, cases(family, "for_gguf")).empty());
+    }
+  }
+
+  TEST_CASE("metadata of files that cannot be run are refused by name") {
+    for (const std::string& family : families()) {
+      CAPTURE(family);
+      const PolicyConfig config =
+          PolicyConfig::from_json(changed_config(family, cases(family, "for_gguf")), family);
+      GgufContents contents;
+      contents.metadata = gguf_metadata(config);
+      contents.tensors["token_embd.weight"].shape = {config.vocab_size, config.width};
+      CHECK(!gguf_config(contents, gguf_rope_divisors(config)).empty());
+      const std::string prefix = gguf_architecture_of(config.family).gguf + std::string(".");
+      for (const Json& row : cases(family, "foreign_gguf")) {
+        CAPTURE(row.dump());
+        GgufContents foreign = contents;
+        for (const auto& [key, value] : row["change"].items()) {
+          GgufValue& to = foreign.metadata[prefix + key];
+          value.is_string() ? to = value.get<std::string>() : to = value.get<uint64_t>();
+        }
+        CHECK(contains(error_of([&] { gguf_config(foreign, gguf_rope_divisors(config)); }),
+                       row["names"].get<std::string>()));
+      }
+    }
   }
 
   TEST_CASE("tokenizers: the same ids and texts out of the file") {

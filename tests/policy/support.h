@@ -38,9 +38,8 @@ struct NamedModel {
 // A random model from a fixture's config with some keys changed; weights large enough that every
 // part matters.
 inline NamedModel variant(const std::string& name, const std::string& family, const Json& changes) {
-  Json json = read_json_file(fixture(family) / "config.json");
-  json["initializer_range"] = 0.3;
-  for (const auto& [key, value] : changes.items()) json[key] = value;
+  Json json = changed_config(family, changes);
+  if (!changes.contains("initializer_range")) json["initializer_range"] = 0.3;
   std::unique_ptr<Policy> policy = Policy::init(PolicyConfig::from_json(json, name), 7);
   // Norms and biases start as ones and zeros; move them so that a part which is left out shows.
   Rng rng(11, 0);
@@ -56,33 +55,13 @@ inline NamedModel variant(const std::string& name, const std::string& family, co
 // The fixtures, and what they leave out.
 inline std::vector<NamedModel> all_models() {
   std::vector<NamedModel> out;
-  for (const std::string& family : kFamilies)
+  for (const std::string& family : families()) {
     out.push_back({family, Policy::load(fixture(family))});
-  out.push_back(variant("llama with biases", "llama",
-                        {{"attention_bias", true}, {"mlp_bias", true}, {"intermediate_size", 90}}));
-  out.push_back(variant("olmoe clipped", "olmoe", {{"clip_qkv", 0.9}}));
-  out.push_back(variant("mixtral windowed", "mixtral", {{"sliding_window", 7}}));
-  out.push_back(
-      variant("qwen2 in dual chunks", "qwen2",
-              {{"dual_chunk_attention_config", {{"chunk_size", 21}, {"local_size", 5}}}}));
-  out.push_back(variant("qwen3_moe with a dense layer", "qwen3_moe",
-                        {{"num_hidden_layers", 3}, {"mlp_only_layers", {1}}, {"head_dim", 24}}));
-  out.push_back(variant("deepseek_v2 grouped", "deepseek_v2",
-                        {{"topk_method", "group_limited_greedy"},
-                         {"n_group", 4},
-                         {"topk_group", 2},
-                         {"routed_scaling_factor", 3.5},
-                         {"n_shared_experts", 2},
-                         {"attention_bias", true}}));
-  out.push_back(variant("deepseek_v3 with YaRN", "deepseek_v3",
-                        {{"rope_interleave", false},
-                         {"rope_parameters",
-                          {{"rope_type", "yarn"},
-                           {"rope_theta", 10000.0},
-                           {"factor", 4},
-                           {"original_max_position_embeddings", 128},
-                           {"mscale", 1.0},
-                           {"mscale_all_dim", 0.7}}}}));
+    const Json variants = cases(family, "variants");
+    for (const auto& [name, changes] : variants.items()) {
+      out.push_back(variant(name, family, changes));
+    }
+  }
   return out;
 }
 

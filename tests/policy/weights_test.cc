@@ -52,7 +52,7 @@ TEST_CASE("the SHA-256 of weights is that of their values, however they are pack
 }
 
 TEST_CASE("a version that is held stays as it was when others are published") {
-  for (const std::string& family : kFamilies) {
+  for (const std::string& family : families()) {
     CAPTURE(family);
     const std::unique_ptr<Policy> policy = Policy::load(fixture(family));
     const WeightsPtr first = policy->weights();

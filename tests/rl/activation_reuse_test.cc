@@ -9,6 +9,7 @@
 #include "rl/trainer.h"
 #include "rollout/local_sampler.h"
 #include "support.h"
+#include "tests/model/support.h"
 
 using namespace zeroth;
 
@@ -88,18 +89,16 @@ EngineConfig narrow() {  // chunks of prompts, and sequences that lose their pag
 TEST_CASE("every family: the same weights from activations of sampling") {
   const int threads = num_threads();
   set_num_threads(2);
-  int families = 0;
-  for (const auto& entry : std::filesystem::directory_iterator("tests/data/parity")) {
-    if (!std::filesystem::exists(entry.path() / "config.json")) continue;
-    CAPTURE(entry.path().string());
-    ++families;
+  for (const std::string& family : test::families()) {
+    CAPTURE(family);
+    const std::filesystem::path model = test::fixture(family);
     TrainerConfig computes, reuses;
     computes.reuse_mb = 0;
     computes.router_aux_coef = reuses.router_aux_coef = 0.01;
     computes.micro_batch_tokens = reuses.micro_batch_tokens = 120;
     computes.leaf_tokens = reuses.leaf_tokens = 60;
-    const Outcome own = train(entry.path(), computes, narrow());
-    const Outcome reused = train(entry.path(), reuses, narrow());
+    const Outcome own = train(model, computes, narrow());
+    const Outcome reused = train(model, reuses, narrow());
     CHECK(own.recalled == 0);
     CHECK(reused.recalled == reused.rows);
     CHECK(reused.worst == 0);
@@ -107,16 +106,15 @@ TEST_CASE("every family: the same weights from activations of sampling") {
     CHECK(reused.load == own.load);
     // One call for all, and a sample computed again beside it in some steps.
     computes.micro_batch_tokens = reuses.micro_batch_tokens = 8192;
-    const Outcome joint = train(entry.path(), reuses, {}, 8);
+    const Outcome joint = train(model, reuses, {}, 8);
     CHECK(joint.recalled == joint.rows);
     CHECK(joint.worst == 0);
-    CHECK(joint.weights == train(entry.path(), computes, {}, 8).weights);
+    CHECK(joint.weights == train(model, computes, {}, 8).weights);
     // Rows enough that decoding is cut into slices for the two threads.
-    const Outcome many = train(entry.path(), reuses, {}, 1, 12);
+    const Outcome many = train(model, reuses, {}, 1, 12);
     CHECK(many.recalled == many.rows);
-    CHECK(many.weights == train(entry.path(), computes, {}, 1, 12).weights);
+    CHECK(many.weights == train(model, computes, {}, 1, 12).weights);
   }
-  CHECK(families == 9);
   set_num_threads(threads);
 }
 
