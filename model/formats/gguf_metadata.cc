@@ -15,7 +15,7 @@ namespace {
 [[noreturn]] void cannot(const PolicyConfig& config, const std::string& what) {
   fail(std::string("a ") + to_string(config.family) + " model with " + what +
            " cannot be written as GGUF",
-       "llama.cpp would compute something else; keep it as a Hugging Face directory");
+       "llama.cpp would refuse it or compute something else; keep it as a Hugging Face directory");
 }
 
 // Real numbers are stored as float32; what is compared later must be what is stored.
@@ -139,6 +139,7 @@ void refuse_what_llama_cpp_ignores(const PolicyConfig& c) {
   if (loader.kv_head_each && c.kv_heads != c.heads) {
     cannot(c, "fewer key/value heads than heads");
   }
+  if (loader.own_head && c.tied_embeddings) cannot(c, "tied embeddings");
   if (loader.experts && !c.is_moe()) cannot(c, "only dense layers and no sparse one");
   const bool deepseek = std::string(loader.gguf) == "deepseek2";
   if (deepseek && !c.is_latent()) cannot(c, "plain attention heads (use_mla false)");

@@ -19,6 +19,7 @@ struct GgufArchitecture {
   bool experts = false;       // no model without experts
   bool square = false;        // all heads together are as wide as the model
   bool kv_head_each = false;  // as many key/value heads as heads
+  bool own_head = false;      // output.weight is there, tied or not
   bool interleaved = false;   // query and key rows of a head: (i, i + dim/2) become neighbours
   const char* attention_norm = "attn_norm";  // TensorNames::attention_norm, mlp_norm
   const char* mlp_norm = "ffn_norm";
