@@ -15,6 +15,7 @@ enum class Family {
   kQwen2Moe,
   kQwen3Moe,
   kOlmoe,
+  kOlmo2,
   kDeepseekV2,
   kDeepseekV3
 };
@@ -39,6 +40,8 @@ enum class QkNorm { kNone, kPerHead, kWholeWidth };
 // What the family alone decides of the decoder; part of PolicyConfig.
 struct FamilyFeatures {
   QkNorm qk_norm = QkNorm::kNone;
+  // The norm of a half stands behind it, before its sum with the residual; else it stands in front.
+  bool norm_behind = false;
 };
 
 enum class Biases { kByKey, kNone, kQkv, kQkvByKey };  // of attention; kByKey: attention_bias

@@ -32,37 +32,63 @@ void mlp_backward(const Pass& pass, const GatedMlp& mlp, const PublishedMlp& pub
                   dnormed, hidden, accumulate);
 }
 
+namespace {
+
+// Around one half of a layer, x -> x + half(norm(x)) or x -> x + norm(half(x)): dx is the gradient of
+// the sum on entry and of x on return. backward(half_in, dout, dhalf_in) is that of the half alone.
+struct HalfNorm {
+  std::span<const float> weight;
+  const float* inv;
+  float* dweight;
+};
+template <class Backward>
+void half_backward(const Pass& pass, const HalfNorm& norm, const float* x, const float* half_out,
+                   float* dx, const Backward& backward) {
+  const int64_t m = pass.rows, width = pass.config.width;
+  float* dhalf_in = pass.scratch.dnormed.get(m * width);
+  const auto norm_backward = [&](const float* dy, const float* of, float* to, bool accumulate) {
+    rms_norm_backward(dy, width, of, width, norm.weight.data(), norm.inv, to, width, norm.dweight,
+                      m, width, accumulate, 1, pass.batch.parts);
+  };
+  if (pass.config.norm_behind) {
+    float* dout = pass.scratch.out.get(m * width);
+    norm_backward(dx, half_out, dout, false);
+    backward(x, dout, dhalf_in);
+    add(dx, dhalf_in, dx, m * width);
+    return;
+  }
+  // Norms are cheap: recomputing them gives the same bits and saves two [m, width] a layer.
+  float* normed = pass.scratch.normed.get(m * width);
+  rms_norm(x, width, norm.weight.data(), pass.config.norm_eps, normed, width, nullptr, m, width);
+  backward(normed, dx, dhalf_in);
+  norm_backward(dhalf_in, x, dx, true);
+}
+
+}  // namespace
+
 void layer_backward(const Pass& pass, int layer, const float* x_in, LayerState& state, float* dx,
                     const float* aux) {
-  const PolicyConfig& c = pass.config;
   const PublishedLayer& l = pass.model.layers[layer];
   const LayerLayout& layout = pass.layout.layers[layer];
-  const int64_t m = pass.rows, width = c.width;
-  Scratch& s = pass.scratch;
-  // Norms are cheap: recomputing them gives the same bits and saves two [m, width] a layer.
-  float* normed = s.normed.get(m * width);
-  float* dnormed = s.dnormed.get(m * width);
-
-  rms_norm(state.x_mid.data(), width, l.post_norm.data(), c.norm_eps, normed, width, nullptr, m,
-           width);
-  if (c.sparse[layer]) {
-    moe_backward(pass, layer, normed, state, dx, dnormed, aux);
-  } else {
-    mlp_backward(pass, layout.mlp, l.mlp, normed, state.gate_up.data(), dx, nullptr, nullptr,
-                 dnormed, false);
-  }
-  rms_norm_backward(dnormed, width, state.x_mid.data(), width, l.post_norm.data(),
-                    state.inv_post.data(), dx, width, pass.grads + layout.post_norm, m, width, true,
-                    1, pass.batch.parts);
-
-  rms_norm(x_in, width, l.input_norm.data(), c.norm_eps, normed, width, nullptr, m, width);
-  if (c.is_latent()) {
-    latent_attention_backward(pass, layer, normed, state, dx, dnormed);
-  } else {
-    attention_backward(pass, layer, normed, state, dx, dnormed);
-  }
-  rms_norm_backward(dnormed, width, x_in, width, l.input_norm.data(), state.inv_input.data(), dx,
-                    width, pass.grads + layout.input_norm, m, width, true, 1, pass.batch.parts);
+  half_backward(pass, {l.post_norm, state.inv_post.data(), pass.grads + layout.post_norm},
+                state.x_mid.data(), state.mlp_out.data(), dx,
+                [&](const float* in, const float* dout, float* din) {
+                  if (pass.config.sparse[layer]) {
+                    moe_backward(pass, layer, in, state, dout, din, aux);
+                  } else {
+                    mlp_backward(pass, layout.mlp, l.mlp, in, state.gate_up.data(), dout, nullptr,
+                                 nullptr, din, false);
+                  }
+                });
+  half_backward(pass, {l.input_norm, state.inv_input.data(), pass.grads + layout.input_norm}, x_in,
+                state.attention_out.data(), dx,
+                [&](const float* in, const float* dout, float* din) {
+                  if (pass.config.is_latent()) {
+                    latent_attention_backward(pass, layer, in, state, dout, din);
+                  } else {
+                    attention_backward(pass, layer, in, state, dout, din);
+                  }
+                });
 }
 
 }  // namespace zeroth

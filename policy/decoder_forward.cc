@@ -52,23 +52,30 @@ void layer_forward(const Pass& pass, int layer, const float* x_in, LayerState& s
   const PolicyConfig& c = pass.config;
   const PublishedLayer& l = pass.model.layers[layer];
   const int64_t m = pass.rows, width = c.width;
+  const bool behind = c.norm_behind;
   float* normed = pass.scratch.normed.get(m * width);
-  float* out = pass.scratch.out.get(m * width);
+  float* out = behind ? state.attention_out.get(m * width) : pass.scratch.out.get(m * width);
   float* x_mid = state.x_mid.get(m * width);
   float *inv_input = state.inv_input.get(m), *inv_post = state.inv_post.get(m);
+  const auto norm = [&](const float* x, const std::span<const float>& weight, float* inv,
+                        const Rows& rows) {
+    const int64_t at = rows.begin * width;
+    rms_norm(x + at, width, weight.data(), c.norm_eps, normed + at, width, inv + rows.begin,
+             rows.count, width);
+  };
 
+  const float* half_in = behind ? x_in : normed;
   const auto attention_half = [&](const Rows& rows) {
     const int64_t at = rows.begin * width;
-    rms_norm(x_in + at, width, l.input_norm.data(), c.norm_eps, normed + at, width,
-             inv_input + rows.begin, rows.count, width);
+    if (!behind) norm(x_in, l.input_norm, inv_input, rows);
     if (c.is_latent()) {
-      latent_attention_forward(pass, layer, normed, state, out);
+      latent_attention_forward(pass, layer, half_in, state, out);
     } else {
-      attention_forward(pass, layer, normed, state, out, rows);
+      attention_forward(pass, layer, half_in, state, out, rows);
     }
-    add(x_in + at, out + at, x_mid + at, rows.count * width);
-    rms_norm(x_mid + at, width, l.post_norm.data(), c.norm_eps, normed + at, width,
-             inv_post + rows.begin, rows.count, width);
+    if (behind) norm(out, l.input_norm, inv_input, rows);
+    add(x_in + at, (behind ? normed : out) + at, x_mid + at, rows.count * width);
+    if (!behind) norm(x_mid, l.post_norm, inv_post, rows);
   };
   if (pass.slices == 1) {
     attention_half(pass.all());
@@ -78,12 +85,17 @@ void layer_forward(const Pass& pass, int layer, const float* x_in, LayerState& s
       for (int64_t i = begin; i < end; ++i) attention_half(pass.slice(i));
     });
   }
-  if (c.sparse[layer]) {
-    moe_forward(pass, layer, normed, state, out);
-  } else {
-    mlp_forward(pass, l.mlp, normed, state.gate_up.get(m * 2 * c.mlp_width), out);
+  if (behind) {
+    half_in = x_mid;
+    out = state.mlp_out.get(m * width);
   }
-  add(x_mid, out, x_out, m * width);
+  if (c.sparse[layer]) {
+    moe_forward(pass, layer, half_in, state, out);
+  } else {
+    mlp_forward(pass, l.mlp, half_in, state.gate_up.get(m * 2 * c.mlp_width), out);
+  }
+  if (behind) norm(out, l.post_norm, inv_post, pass.all());
+  add(x_mid, behind ? normed : out, x_out, m * width);
 }
 
 }  // namespace zeroth

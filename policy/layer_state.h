@@ -12,8 +12,9 @@ namespace zeroth {
 
 // How many values a row has of each field in one layer of a model; 0: the layer has no such field.
 struct LayerWidths {
-  int64_t model = 0;                                 // hidden width
-  int64_t qkv = 0, qk_norms = 0;                     // standard attention
+  int64_t model = 0;              // hidden width
+  int64_t half = 0;               // the same where a norm reads what a half gives
+  int64_t qkv = 0, qk_norms = 0;  // standard attention
   int64_t q_latent = 0, kv_latent = 0, q_heads = 0;  // latent attention
   int64_t heads = 0, attended = 0;
   int64_t gate_up = 0, choices = 0;  // of one choice (dense: of the row); choices of a row
@@ -21,7 +22,10 @@ struct LayerWidths {
 
   LayerWidths() = default;
   LayerWidths(const PolicyConfig& c, int layer)
-      : model(c.width), heads(c.heads), attended(int64_t{c.heads} * c.v_dim()) {
+      : model(c.width),
+        half(c.norm_behind ? c.width : 0),
+        heads(c.heads),
+        attended(int64_t{c.heads} * c.v_dim()) {
     if (c.is_latent()) {
       q_latent = c.latent.q_rank;
       kv_latent = c.latent.kv_rank + c.latent.rope_dim;
@@ -58,8 +62,9 @@ struct SavedField {
 };
 
 struct LayerState {
-  Floats inv_input, inv_post;         // [m]
+  Floats inv_input, inv_post;         // [m] of the attention half's norm, of the other half's
   Floats x_mid;                       // [m, width] after attention
+  Floats attention_out, mlp_out;      // [m, width] what the halves give to norms behind them
   Floats qkv;                         // [m, q + 2 kv] rotated unless normed (then as projected)
   Floats inv_qk;                      // [heads + kv_heads, m], or [2, m] for whole-width norms
   Floats q_latent, kv_latent;         // [m, q_rank], [m, kv_rank + rope_dim]
@@ -81,6 +86,8 @@ struct LayerState {
     using enum SavedOrder;
     visit(SavedField{"x_mid", w.model}, x_mid);
     visit(SavedField{"attention", w.attended, kRow, true}, attention);
+    visit(SavedField{"attention_out", w.half, kRow, true}, attention_out);
+    visit(SavedField{"mlp_out", w.half}, mlp_out);
     visit(SavedField{"inv_input", w.model > 0 ? 1 : 0}, inv_input);
     visit(SavedField{"inv_post", w.model > 0 ? 1 : 0}, inv_post);
     visit(SavedField{"lse", w.heads, kRow, true}, lse);

@@ -28,6 +28,12 @@ constexpr GgufArchitecture kArchitectures[] = {
      .square = true,
      .kv_head_each = true,
      .own_head = true},
+    {.family = Family::kOlmo2,
+     .gguf = "olmo2",
+     .square = true,
+     .own_head = true,
+     .attention_norm = "post_attention_norm",
+     .mlp_norm = "post_ffw_norm"},
     {.family = Family::kDeepseekV2, .gguf = "deepseek2"},
     {.family = Family::kDeepseekV3, .gguf = "deepseek2"},
 };
@@ -128,6 +134,11 @@ const GgufArchitecture& gguf_architecture(const GgufContents& contents) {
   if (plain->family == Family::kDeepseekV2 &&
       contents.number(name + ".expert_gating_func", 1) == 2) {
     return gguf_architecture_of(Family::kDeepseekV3);
+  }
+  if (plain->family == Family::kOlmo2 &&
+      contents.number(name + ".attention.sliding_window", 0) > 0) {
+    fail(contents.source + ": general.architecture is \"olmo2\" with a sliding window",
+         "that is OLMo 3, which is not implemented; use an OLMo 2 model");
   }
   return *plain;
 }
