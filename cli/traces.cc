@@ -444,6 +444,10 @@ Json export_row(const SampleAddress& address, const Group& group, const SampleSc
               {"words", words},
               {"loop", scan.loop},
               {"language_switches", scan.language_switches}};
+  if (sample.versions.size() > 1) {  // weights were switched while it was sampled
+    for (const VersionSegment& segment : sample.versions)
+      row["versions"].push_back({{"first", segment.first}, {"version", segment.version}});
+  }
   if (tokens) {
     row["ids"] = sample.tokens;
     row["logprobs"] = sample.logprobs;

@@ -74,6 +74,8 @@ std::string progress_text(const StepProgress& step, double eta_seconds, int bar_
          format("  len %.0f", step.length) + format("  entropy %.2f", step.entropy) +
          format("  zero-std %.0f%%", 100 * step.zero_std) + "  " + rate(step.tokens_per_s);
   if (step.mfu >= 0) out += format("  mfu %.0f%%", 100 * step.mfu);
+  if (step.staleness >= 0) out += format("  stale %.1f", step.staleness);
+  if (step.workers >= 0) out += format("  workers %.0f", step.workers);
   if (eta_seconds >= 0) out += "  eta " + short_duration(eta_seconds);
   return out;
 }

@@ -18,7 +18,9 @@ struct StepProgress {
   double zero_std = 0;    // share of groups whose rewards are all equal
   double tokens = 0;      // tokens that this step processed
   double tokens_per_s = 0;
-  double mfu = -1;  // share of the machine's measured peak; negative: unknown
+  double mfu = -1;        // share of the machine's measured peak; negative: unknown
+  double staleness = -1;  // mean, of the step's tokens; negative: sampling is not ahead
+  double workers = -1;    // that draw samples; negative: this process does
 };
 
 class ProgressLine {

@@ -121,6 +121,8 @@ StepProgress progress_of(int64_t step, int64_t total_steps, const Json& metrics,
   progress.tokens_per_s =
       number_or(metrics, "timing/tokens_per_s", number_or(metrics, "tokens_per_s", 0));
   progress.mfu = number_or(metrics, "timing/mfu", number_or(metrics, "mfu", -1));
+  progress.staleness = number_or(metrics, "sampling/staleness/mean", -1);
+  progress.workers = number_or(metrics, "timing/workers", -1);
   return progress;
 }
 

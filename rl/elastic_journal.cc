@@ -13,6 +13,12 @@ namespace {
 
 constexpr MessageLimits kLimits = {.values = int64_t{1} << 40};  // of the program's own file
 
+[[noreturn]] void refuse(const JournalStep& record, const std::string& what) {
+  fail("the journal's step " + std::to_string(record.step) + ": " + what,
+       "the journal, the task's data or the build is not what the run was made with; nothing was "
+       "changed");
+}
+
 }  // namespace
 
 JournalStep ElasticPipeline::describe(int64_t step, const std::vector<Entry>& entries) const {
@@ -153,56 +159,24 @@ Rollout ElasticPipeline::take_recorded(const std::atomic<bool>* stop) {
 // Groups that the checkpoint has are taken from it; the others are sampled and graded once more.
 std::vector<ElasticPipeline::Entry> ElasticPipeline::draw_again(const JournalStep& record,
                                                                 const std::atomic<bool>* stop) {
-  const auto refuse = [&](const std::string& what) {
-    fail("the journal's step " + std::to_string(record.step) + ": " + what,
-         "the journal, the task's data or the build is not what the run was made with; nothing "
-         "was changed");
-  };
   const auto trained = std::count_if(record.groups.begin(), record.groups.end(),
                                      [](const JournalGroup& group) { return !group.dropped; });
-  if (trained != batch_)
-    refuse(std::to_string(trained) + " groups were trained on instead of " +
-           std::to_string(batch_));
-  std::vector<Entry> entries(record.groups.size());
-  std::vector<size_t> again;  // positions in entries
-  std::vector<GenerationRequest> requests;
-  std::vector<std::vector<SamplePlan>> plans;
+  if (trained != batch_) {
+    refuse(record, std::to_string(trained) + " groups were trained on instead of " +
+                       std::to_string(batch_));
+  }
   const auto place = [&](int64_t draw) {
     return std::find_if(ready_.begin(), ready_.end(),
                         [&](const Entry& entry) { return entry.draw == draw; });
   };
+  std::vector<Entry> entries(record.groups.size());
+  std::vector<size_t> missing;
   for (size_t i = 0; i < entries.size(); ++i) {
-    const JournalGroup& recorded = record.groups[i];
-    if (place(recorded.draw) != ready_.end()) continue;
-    Entry& entry = entries[i];
-    entry.draw = recorded.draw;
-    entry.problem = recorded.problem;
-    entry.skipped = recorded.skipped;
-    auto group = rollouts_.prepare(recorded.problem, stop);
-    if (!group)
-      refuse("the prompt of problem " + std::to_string(recorded.problem) +
-             " cannot be sampled from");
-    if (static_cast<int>(recorded.samples.size()) != samples_)
-      refuse("a group has " + std::to_string(recorded.samples.size()) + " samples instead of " +
-             std::to_string(samples_));
-    entry.group = std::move(*group);
-    requests.push_back(request_of(entry));
-    plans.push_back(recorded.samples);
-    again.push_back(i);
+    if (place(record.groups[i].draw) != ready_.end()) continue;
+    entries[i] = prepare_again(record, record.groups[i], stop);
+    missing.push_back(i);
   }
-  if (!again.empty()) {
-    if (local_ == nullptr) local_ = options_.local(kept_.begin()->second);
-    auto samples = resample(
-        *local_, requests, plans, [&](WeightsVersion version) { return kept(version); }, stop);
-    check_stop(stop, "sampling");
-    std::vector<Group> groups;
-    for (size_t i = 0; i < again.size(); ++i) {
-      groups.push_back(std::move(entries[again[i]].group));
-      groups.back().samples = std::move(samples[i]);
-    }
-    rollouts_.grade(groups, stop);
-    for (size_t i = 0; i < again.size(); ++i) entries[again[i]].group = std::move(groups[i]);
-  }
+  if (!missing.empty()) sample_again(record, missing, entries, stop);
   // From here on nothing is interrupted.
   for (size_t i = 0; i < entries.size(); ++i) {
     const auto found = place(record.groups[i].draw);
@@ -212,12 +186,54 @@ std::vector<ElasticPipeline::Entry> ElasticPipeline::draw_again(const JournalSte
   }
   for (size_t i = 0; i < entries.size(); ++i) {
     if (digest_of(entries[i].group.samples) == record.groups[i].digest) continue;
-    refuse("the samples of draw " + std::to_string(record.groups[i].draw) +
-           " come out differently");
+    refuse(record, "the samples of draw " + std::to_string(record.groups[i].draw) +
+                       " come out differently");
   }
   std::lock_guard lock(mutex_);
-  admitted_ += static_cast<int64_t>(again.size());
+  admitted_ += static_cast<int64_t>(missing.size());
   return entries;
+}
+
+ElasticPipeline::Entry ElasticPipeline::prepare_again(const JournalStep& record,
+                                                      const JournalGroup& recorded,
+                                                      const std::atomic<bool>* stop) {
+  if (static_cast<int>(recorded.samples.size()) != samples_) {
+    refuse(record, "a group has " + std::to_string(recorded.samples.size()) +
+                       " samples instead of " + std::to_string(samples_));
+  }
+  auto group = rollouts_.prepare(recorded.problem, stop);
+  if (!group) {
+    refuse(record,
+           "the prompt of problem " + std::to_string(recorded.problem) + " cannot be sampled from");
+  }
+  Entry entry;
+  entry.group = std::move(*group);
+  entry.draw = recorded.draw;
+  entry.problem = recorded.problem;
+  entry.skipped = recorded.skipped;
+  return entry;
+}
+
+// Samples and grades the entries at `missing`.
+void ElasticPipeline::sample_again(const JournalStep& record, const std::vector<size_t>& missing,
+                                   std::vector<Entry>& entries, const std::atomic<bool>* stop) {
+  std::vector<GenerationRequest> requests;
+  std::vector<std::vector<SamplePlan>> plans;
+  for (const size_t i : missing) {
+    requests.push_back(request_of(entries[i]));
+    plans.push_back(record.groups[i].samples);
+  }
+  if (local_ == nullptr) local_ = options_.local(kept_.begin()->second);
+  auto samples = resample(
+      *local_, requests, plans, [&](WeightsVersion version) { return kept(version); }, stop);
+  check_stop(stop, "sampling");
+  std::vector<Group> groups;
+  for (size_t i = 0; i < missing.size(); ++i) {
+    groups.push_back(std::move(entries[missing[i]].group));
+    groups.back().samples = std::move(samples[i]);
+  }
+  rollouts_.grade(groups, stop);
+  for (size_t i = 0; i < missing.size(); ++i) entries[missing[i]].group = std::move(groups[i]);
 }
 
 std::string ElasticPipeline::pending() const {
@@ -239,54 +255,52 @@ std::string ElasticPipeline::pending() const {
        {"groups", Json::binary(std::vector<uint8_t>(packed.begin(), packed.end()))}});
 }
 
-void ElasticPipeline::restore(int64_t step, int64_t draws, const std::string& pending,
-                              const std::string& source) {
-  std::deque<Entry> ready;
-  DrawNumbers used;
-  if (!pending.empty()) {
-    try {
-      const Json json = parse_message(pending, source, kLimits);
-      used.next = json.at("next").get<int64_t>();
-      used.open = json.at("open").get<std::set<int64_t>>();
-      const auto& bytes = json.at("groups").get_binary();
-      auto groups = unpack_rollouts(std::string(bytes.begin(), bytes.end()), source);
-      const Json& entries = json.at("entries");
-      for (auto& [at, rollout] : groups) {
-        const Json& facts = entries.at(static_cast<size_t>(at));
-        Entry& entry = ready.emplace_back();
-        entry.draw = facts.at(0).get<int64_t>();
-        entry.problem = facts.at(1).get<int64_t>();
-        entry.skipped = facts.at(2).get<std::vector<int64_t>>();
-        entry.group = std::move(rollout.groups.at(0));
-      }
-      // Under another bound they might be too old: their problems are drawn again.
-      if (json.at("max_staleness") != most_staleness_) {
-        for (const Entry& entry : ready) {
-          used.open.insert(entry.draw);
-          used.open.insert(entry.skipped.begin(), entry.skipped.end());
-        }
-        ready.clear();
-      }
-    } catch (const nlohmann::json::exception& error) {
-      fail(source + ": " + error.what(), "resume with the build that wrote the run");
-    } catch (const std::out_of_range& error) {
-      fail(source + ": a group is missing", "resume with the build that wrote the run");
+// Fills ready_ and used_ from what pending() has made.
+void ElasticPipeline::read_pending(const std::string& pending, const std::string& source) {
+  const Json json = parse_message(pending, source, kLimits);
+  used_.next = json.at("next").get<int64_t>();
+  used_.open = json.at("open").get<std::set<int64_t>>();
+  const auto& bytes = json.at("groups").get_binary();
+  auto groups = unpack_rollouts(std::string(bytes.begin(), bytes.end()), source);
+  // Under another bound they might be too old: their problems are drawn again then.
+  const bool fits = json.at("max_staleness") == most_staleness_;
+  for (auto& [at, rollout] : groups) {
+    const Json& facts = json.at("entries").at(static_cast<size_t>(at));
+    Entry entry;
+    entry.draw = facts.at(0).get<int64_t>();
+    entry.problem = facts.at(1).get<int64_t>();
+    entry.skipped = facts.at(2).get<std::vector<int64_t>>();
+    entry.group = std::move(rollout.groups.at(0));
+    if (fits) {
+      ready_.push_back(std::move(entry));
+    } else {
+      used_.open.insert(entry.draw);
+      used_.open.insert(entry.skipped.begin(), entry.skipped.end());
     }
   }
+}
+
+void ElasticPipeline::restore(int64_t step, int64_t draws, const std::string& pending,
+                              const std::string& source) {
   std::lock_guard lock(mutex_);
   draws_ = draws;
-  if (pending.empty()) used.next = draws;
-  used_ = used;
-  handed_ = std::move(used);
   now_ = step;
   if (pending.empty()) {
-    begin_journal(step);
-  } else {
-    load_journal(step);
+    used_.next = draws;
+    handed_ = used_;
+    return begin_journal(step);
   }
-  admitted_ = static_cast<int64_t>(ready.size());
-  for (Entry& entry : ready) entry.due = due_of(entry.group);
-  ready_ = std::move(ready);
+  try {
+    read_pending(pending, source);
+  } catch (const nlohmann::json::exception& error) {
+    fail(source + ": " + error.what(), "resume with the build that wrote the run");
+  } catch (const std::out_of_range&) {
+    fail(source + ": a group is missing", "resume with the build that wrote the run");
+  }
+  handed_ = used_;
+  load_journal(step);
+  admitted_ = static_cast<int64_t>(ready_.size());
+  for (Entry& entry : ready_) entry.due = due_of(entry.group);
 }
 
 }  // namespace zeroth

@@ -26,7 +26,6 @@
 #include "rl/rollout_pipeline.h"
 
 namespace zeroth {
-
 struct ElasticOptions {
   std::filesystem::path journal;  // of the run
   std::filesystem::path replay;   // journal of another run, made again from step 0; empty: none
@@ -60,21 +59,18 @@ class ElasticPipeline : public RolloutPipeline {
                const std::string& source) override;
   // The journal's steps behind the checkpoint go to the folder `aside`: the run was changed.
   void forget_recorded(const std::filesystem::path& aside);
-  // Steps in the journal of the other run.
   int64_t replayed_steps() const { return replayed_steps_; }
 
  private:
-  // A problem on its way from its draw to a step.
-  struct Entry {
+  struct Entry {  // a problem on its way from its draw to a step
     Group group;
-    int64_t draw = 0, problem = 0;
+    int64_t draw = 0, problem = 0, due = 0;  // due: the last step that may train on it
     std::vector<int64_t> skipped;
-    int64_t due = 0;  // the last step that may train on it
     int missing = 0;  // samples that are not there yet
   };
   using Lock = std::unique_lock<std::mutex>;
 
-  void sample();  // the threads
+  void sample();  // the threads: this one and the next
   void errands();
   bool may_admit() const;  // holding mutex_, as those that follow
   bool may_draw() const;
@@ -102,6 +98,11 @@ class ElasticPipeline : public RolloutPipeline {
   bool replays(int64_t step) const { return !recorded_.empty() && recorded_[0].step == step; }
   Rollout take_recorded(const std::atomic<bool>* stop);
   std::vector<Entry> draw_again(const JournalStep& record, const std::atomic<bool>* stop);
+  Entry prepare_again(const JournalStep& record, const JournalGroup& recorded,
+                      const std::atomic<bool>* stop);
+  void sample_again(const JournalStep& record, const std::vector<size_t>& missing,
+                    std::vector<Entry>& entries, const std::atomic<bool>* stop);
+  void read_pending(const std::string& pending, const std::string& source);
   WeightsPtr kept(WeightsVersion version) const;
   Rollouts& rollouts_;
   Sampler& sampler_;
@@ -120,7 +121,6 @@ class ElasticPipeline : public RolloutPipeline {
   int64_t replayed_steps_ = 0;
   std::map<WeightsVersion, WeightsPtr> kept_;  // while steps are made again
   std::unique_ptr<Sampler> local_;
-
   int64_t draws_ = 0;  // that steps have used
   std::atomic<bool> stop_{false}, cancel_{false};
   const std::atomic<bool>* asked_ = nullptr;  // of the last take()
@@ -134,14 +134,14 @@ class ElasticPipeline : public RolloutPipeline {
   std::vector<int64_t> grading_;        // when the groups that are being graded are due
   std::vector<int64_t> skipping_;       // draws left out since the last one that was not
   std::deque<Entry> drawn_;             // not being sampled yet
+  int requests_ = 0;                    // of the running generate()
   std::map<int, Entry> flights_;        // by the number of their request
-  int requests_ = 0;
-  std::deque<Entry> complete_;  // not graded yet
-  std::deque<Entry> ready_;     // in the order in which they came
-  std::vector<Entry> dropped_;  // without signal, by the step that waits
-  std::vector<Entry> last_;     // what the last step took, without its samples
-  DrawNumbers used_;            // by steps
-  DrawNumbers handed_;          // by steps and whatever is on its way
+  std::deque<Entry> complete_;          // not graded yet
+  std::deque<Entry> ready_;             // in the order in which they came
+  std::vector<Entry> dropped_;          // without signal, by the step that waits
+  std::vector<Entry> last_;             // what the last step took, without its samples
+  DrawNumbers used_;                    // by steps
+  DrawNumbers handed_;                  // by steps and whatever is on its way
   Pace pace_;
   std::exception_ptr error_;
   std::thread sampler_thread_, errand_thread_;  // last: they use all of the above

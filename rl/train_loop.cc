@@ -59,6 +59,7 @@ void add_timings(TrainingRun& run, const Rollout& rollout, const StepReport& rep
   // The peak is measured at the start, maybe beside other work; what was reached since is a peak too.
   run.peak_flops = std::max(run.peak_flops, flops / seconds);
   row["timing/mfu"] = flops / seconds / run.peak_flops;
+  if (run.fleet != nullptr) row["timing/workers"] = run.fleet->coordinator().workers();
 }
 
 // How old the weights were that drew the tokens, when training on them begins.

@@ -180,6 +180,10 @@ TEST_CASE("the progress line") {
   step.mfu = -1;
   CHECK(progress_text(step, -1, 10, false) ==
         "step 12  reward 0.431  solved  36%  len 82  entropy 1.02  zero-std 12%  7.2k tok/s");
+  step.staleness = 1.44;
+  step.workers = 3;
+  CHECK(
+      progress_text(step, 130, 10, false).ends_with("7.2k tok/s  stale 1.4  workers 3  eta 2m10s"));
   CHECK(short_duration(59.4) == "59s");
   CHECK(short_duration(3600 * 2 + 200) == "2h03m");
 }
