@@ -1,0 +1,153 @@
+// The mesh of gloo (github.com/facebookincubator/gloo): TCP, one connection a pair of ranks.
+#include "core/error.h"
+#include "ranks/team.h"
+
+#ifdef ZEROTH_GLOO
+
+#include <gloo/common/error.h>
+#include <gloo/rendezvous/context.h>
+#include <gloo/rendezvous/store.h>
+#include <gloo/transport/tcp/device.h>
+#include <gloo/transport/unbound_buffer.h>
+
+#include <mutex>
+
+namespace zeroth {
+namespace {
+
+// A rank may compute for as long as it likes: who is alive is the rendezvous' affair.
+constexpr auto kForever = std::chrono::hours(24 * 365);
+
+class Store : public gloo::rendezvous::Store {
+ public:
+  explicit Store(Rendezvous& rendezvous) : rendezvous_(rendezvous) {}
+  void set(const std::string& key, const std::vector<char>& data) override {
+    rendezvous_.set("gloo/" + key, std::string(data.begin(), data.end()));
+  }
+  std::vector<char> get(const std::string& key) override {
+    const std::string value = rendezvous_.get("gloo/" + key);
+    return {value.begin(), value.end()};
+  }
+  void wait(const std::vector<std::string>& keys) override {
+    for (const std::string& key : keys) rendezvous_.get("gloo/" + key);
+  }
+  void wait(const std::vector<std::string>& keys, const std::chrono::milliseconds&) override {
+    wait(keys);
+  }
+
+ private:
+  Rendezvous& rendezvous_;
+};
+
+class GlooTransport : public Transport {
+ public:
+  GlooTransport(const Launch& launch, Rendezvous& rendezvous, double timeout_s)
+      : rendezvous_(rendezvous), counts_(launch.size) {
+    try {
+      gloo::transport::tcp::attr attr;
+      attr.hostname = rendezvous.address();
+      auto device = gloo::transport::tcp::CreateDevice(attr);
+      context_ = std::make_shared<gloo::rendezvous::Context>(launch.rank, launch.size);
+      context_->setTimeout(std::chrono::milliseconds(static_cast<int64_t>(1000 * timeout_s)));
+      Store store(rendezvous);
+      context_->connectFullMesh(store, device);
+    } catch (const gloo::Exception& error) {
+      give_up("cannot connect the ranks", error.what());
+    }
+  }
+
+  void exchange(std::span<const Outgoing> out, std::span<const Incoming> in) override {
+    try {
+      post(out, in);
+      for (auto& buffer : receiving_) {
+        if (!buffer->waitRecv(kForever)) give_up("the exchange was ended", "");
+      }
+      for (auto& buffer : sending_) {
+        if (!buffer->waitSend(kForever)) give_up("the exchange was ended", "");
+      }
+    } catch (const gloo::Exception& error) {
+      clear();
+      give_up("a connection between ranks broke", error.what());
+    }
+    clear();
+  }
+
+  void abort() noexcept override {
+    const std::lock_guard lock(mutex_);
+    aborted_ = true;
+    for (auto& buffer : receiving_) buffer->abortWaitRecv();
+    for (auto& buffer : sending_) buffer->abortWaitSend();
+  }
+
+ private:
+  using Buffers = std::vector<std::unique_ptr<gloo::transport::UnboundBuffer>>;
+
+  // Number of this message of the call between this rank and another one.
+  uint64_t slot(int rank) { return (call_ << 20) + counts_[rank]++; }
+
+  void post(std::span<const Outgoing> out, std::span<const Incoming> in) {
+    const std::lock_guard lock(mutex_);
+    if (aborted_) throw gloo::IoException("aborted");
+    ++call_;
+    std::fill(counts_.begin(), counts_.end(), 0);
+    for (const Incoming& one : in) {
+      if (one.bytes.empty()) continue;
+      auto buffer = context_->createUnboundBuffer(one.bytes.data(), one.bytes.size());
+      buffer->recv(one.from, slot(one.from));
+      receiving_.push_back(std::move(buffer));
+    }
+    std::fill(counts_.begin(), counts_.end(), 0);
+    for (const Outgoing& one : out) {
+      if (one.bytes.empty()) continue;
+      // gloo only reads what it sends.
+      auto buffer =
+          context_->createUnboundBuffer(const_cast<std::byte*>(one.bytes.data()), one.bytes.size());
+      buffer->send(one.to, slot(one.to));
+      sending_.push_back(std::move(buffer));
+    }
+  }
+
+  void clear() {
+    const std::lock_guard lock(mutex_);
+    receiving_.clear();
+    sending_.clear();
+  }
+
+  // The rendezvous learns a moment later which rank it was.
+  [[noreturn]] void give_up(const std::string& what, const std::string& detail) {
+    const std::string why = rendezvous_.lost(1.5);
+    fail(why.empty() ? what + (detail.empty() ? "" : ": " + detail) : why,
+         "look at that rank's output for its own last words; then go on from the last checkpoint: "
+         "zeroth train --resume RUN, on any number of ranks");
+  }
+
+  Rendezvous& rendezvous_;
+  std::shared_ptr<gloo::rendezvous::Context> context_;
+  std::mutex mutex_;  // guards what follows
+  bool aborted_ = false;
+  uint64_t call_ = 0;
+  std::vector<uint64_t> counts_;
+  Buffers receiving_, sending_;
+};
+
+}  // namespace
+
+std::unique_ptr<Transport> make_gloo_transport(const Launch& launch, Rendezvous& rendezvous,
+                                               double timeout_s) {
+  return std::make_unique<GlooTransport>(launch, rendezvous, timeout_s);
+}
+
+}  // namespace zeroth
+
+#else
+
+namespace zeroth {
+
+std::unique_ptr<Transport> make_gloo_transport(const Launch&, Rendezvous&, double) {
+  fail("this build cannot connect several ranks: gloo was not there when it was configured",
+       "install libgloo-dev (scripts/setup) and build again");
+}
+
+}  // namespace zeroth
+
+#endif
