@@ -6,27 +6,26 @@
 #include "kernels/ops.h"
 
 namespace zeroth {
-namespace {
-
-// Where the smallest tree node ends that holds branches `first` and `last`, first < last.
-int end_of_joint(int branches, int first, int last) {
-  int begin = 0, end = branches;
+TreeNode smallest_node(int branches, int first, int last) {
+  TreeNode node{0, branches};
   for (;;) {
-    const int middle = (begin + end) / 2;
+    const int middle = (node.begin + node.end) / 2;
     if (last < middle) {
-      end = middle;
+      node.end = middle;
     } else if (first >= middle) {
-      begin = middle;
+      node.begin = middle;
     } else {
-      return end;
+      return node;
     }
   }
 }
 
-}  // namespace
-
-GradientTree::GradientTree(size_t floats, int branches, size_t kept, size_t skipped)
-    : floats_(floats), kept_(kept), skipped_(std::max(kept, skipped)), branches_(branches) {}
+GradientTree::GradientTree(size_t floats, int branches, size_t kept, size_t skipped, TreeNode own)
+    : floats_(floats),
+      kept_(kept),
+      skipped_(std::max(kept, skipped)),
+      branches_(branches),
+      own_(own) {}
 
 GradientTree::~GradientTree() = default;
 
@@ -49,7 +48,8 @@ void GradientTree::join(int end) {
   while (stack_.size() > 1) {
     Node& right = stack_.back();
     Node& left = stack_[stack_.size() - 2];
-    if (end_of_joint(branches_, left.begin, right.end - 1) > end) return;
+    const TreeNode joint = smallest_node(branches_, left.begin, right.end - 1);
+    if (joint.begin < own_.begin || joint.end > end) return;
     float* to = left.values->span().data();
     const float* from = right.values->span().data();
     kernels::add(to, from, to, static_cast<int64_t>(kept_));
@@ -73,6 +73,13 @@ std::span<float> GradientTree::total() {
   if (stack_.empty()) stack_.push_back({0, branches_, zeros()});
   join(branches_);
   return stack_.front().values->span();
+}
+
+std::vector<GradientTree::Part> GradientTree::parts() {
+  join(own_.end);
+  std::vector<Part> parts;
+  for (Node& node : stack_) parts.push_back({{node.begin, node.end}, node.values->span()});
+  return parts;
 }
 
 }  // namespace zeroth

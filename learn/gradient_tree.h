@@ -10,17 +10,28 @@
 
 namespace zeroth {
 
+// Branches [begin, end).
+struct TreeNode {
+  int begin = 0, end = 0;
+};
+// The smallest node of the tree over so many branches that holds both, first < last.
+TreeNode smallest_node(int branches, int first, int last);
+
 // The samples of an update stand in `branches` fixed ranges. Inside a branch everything is added in
 // order; branches are added as a binary tree: node [a, b) = node [a, m) + node [m, b) with m =
-// (a + b) / 2, so that several learners with neighbouring branches can add most of it apart. A
-// branch without samples is left out. Not thread safe.
+// (a + b) / 2, so that several learners with neighbouring branches can add most of it apart
+// (learn/tree_collective.h). A branch without samples is left out. Not thread safe.
 //
 // Memory: a gradient; with several branches up to log2(branches) + 1 of them.
 class GradientTree {
  public:
-  // Values [kept, skipped) are never written and never read: they need no zeros.
-  GradientTree(size_t floats, int branches, size_t kept, size_t skipped);
+  // Values [kept, skipped) are never written and never read: they need no zeros. `own`: the
+  // branches that this learner adds; the others are another's.
+  GradientTree(size_t floats, int branches, size_t kept, size_t skipped, TreeNode own);
+  GradientTree(size_t floats, int branches, size_t kept, size_t skipped)
+      : GradientTree(floats, branches, kept, skipped, {0, branches}) {}
   ~GradientTree();
+  size_t floats() const { return floats_; }
   int branches() const { return branches_; }
 
   void begin();
@@ -28,7 +39,15 @@ class GradientTree {
   // ascend: those below are complete.
   std::span<float> branch(int b);
   // The sum over all branches, which are complete; zeros when there was none. Valid until begin().
+  // Of a learner that has them all.
   std::span<float> total();
+  // What the own branches, which are complete, add up to: the largest nodes of the tree that hold
+  // no others, from left to right; none for those without samples. Valid until begin().
+  struct Part {
+    TreeNode node;
+    std::span<float> values;
+  };
+  std::vector<Part> parts();
 
  private:
   using Values = std::unique_ptr<ZeroedFloats>;
@@ -37,11 +56,12 @@ class GradientTree {
     Values values;
   };
   Values zeros();
-  // Joins what hangs below tree nodes whose branches are all below `end`.
+  // Joins what hangs below tree nodes whose branches are all own ones below `end`.
   void join(int end);
 
   const size_t floats_, kept_, skipped_;
   const int branches_;
+  const TreeNode own_;
   std::vector<Node> stack_;  // from left to right; the last one may be open
   std::vector<Values> idle_;
 };

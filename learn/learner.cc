@@ -24,7 +24,8 @@ Learner::Learner(Policy& policy, const OptimizerConfig& optimizer, const Learner
       optimizer_(policy.parameters(), optimizer),
       collective_(collective ? std::move(collective) : std::make_unique<Alone>()),
       gradients_(policy.parameters().values().size(), config.branches,
-                 policy.parameters().infos().front().count, first_gradient(policy.parameters())),
+                 policy.parameters().infos().front().count, first_gradient(policy.parameters()),
+                 own_branches(config.branches, collective_->rank(), collective_->size())),
       activations_(config.mode) {}
 
 Learner::~Learner() = default;
@@ -91,11 +92,13 @@ void Learner::finish_branch() {
 
 std::span<const float> Learner::reduce() {
   finish_branch();
-  reduced_ = collective_->reduce(gradients_);
+  reduced_ = collective_->reduce(gradients_, optimizer_.shards());
   return reduced_;
 }
 
-double Learner::step(double lr) { return optimizer_.step(policy_.parameters(), reduced_, lr); }
+double Learner::step(double lr) {
+  return optimizer_.step(policy_.parameters(), reduced_, lr, collective_.get());
+}
 
 WeightsPtr Learner::publish() { return policy_.publish(optimizer_.steps()); }
 

@@ -61,7 +61,8 @@ class Learner {
   // those of earlier calls are no larger.
   void accumulate(const TargetBatch& batch, const float* dlogprob, const float* dentropy,
                   const BalanceLoss& balance = {}, int branch = 0);
-  // The gradient of all members, laid out like parameters(). Before step().
+  // The gradient of all members, laid out like parameters(); of several members, this one's shard
+  // of it. Before step().
   std::span<const float> reduce();
   // One update with the reduced gradient. Returns its norm over trainable parameters before
   // clipping; when that is not finite nothing is changed.

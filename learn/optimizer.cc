@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "core/parallel.h"
 #include "kernels/ops.h"
 
 namespace zeroth {
@@ -39,13 +40,35 @@ AdamW::AdamW(const Parameters& parameters, const OptimizerConfig& config)
     }
     joins = true;
   }
+  shards_ = Shards(blocks_);
 }
 
-double AdamW::step(Parameters& parameters, std::span<const float> grads, double lr) {
+// As kernels::sum_squares adds them, with every member's chunks by itself.
+double AdamW::squares_of(std::span<const float> grads, Collective& collective) const {
+  const auto& chunks = shards_.chunks();
+  std::vector<double> partial(chunks.size());
+  const size_t first = shards_.first_chunk(collective.rank(), collective.size());
+  const size_t last = shards_.first_chunk(collective.rank() + 1, collective.size());
+  parallel_for(static_cast<int64_t>(last - first), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) {
+      const FloatRange range = chunks[first + c].range;
+      partial[first + c] =
+          kernels::sum_squares(grads.data() + range.begin, range.end - range.begin);
+    }
+  });
+  collective.gather_chunks(partial, shards_);
+  std::vector<double> of_block(blocks_.size(), 0);
+  for (size_t c = 0; c < chunks.size(); ++c) of_block[chunks[c].block] += partial[c];
   double squares = 0;
-  for (const Block& block : blocks_) {
-    squares += kernels::sum_squares(grads.data() + block.begin, block.end - block.begin);
-  }
+  for (const double block : of_block) squares += block;
+  return squares;
+}
+
+double AdamW::step(Parameters& parameters, std::span<const float> grads, double lr,
+                   Collective* collective) {
+  Alone alone;
+  Collective& members = collective != nullptr ? *collective : alone;
+  const double squares = squares_of(grads, members);
   const double norm = std::sqrt(squares);
   if (!std::isfinite(norm)) return norm;
 
@@ -59,11 +82,19 @@ double AdamW::step(Parameters& parameters, std::span<const float> grads, double 
     update.grad_scale = static_cast<float>(config_.max_grad_norm / norm);
   }
   float* w = parameters.values().data();
-  for (const Block& block : blocks_) {
-    update.weight_decay = block.decay ? static_cast<float>(config_.weight_decay) : 0;
-    kernels::adamw(w + block.begin, grads.data() + block.begin, m_.span().data() + block.begin,
-                   v_.span().data() + block.begin, block.end - block.begin, update);
+  // The shard's part of every block.
+  const size_t last = shards_.first_chunk(members.rank() + 1, members.size());
+  for (size_t c = shards_.first_chunk(members.rank(), members.size()); c < last;) {
+    const Shards::Chunk& chunk = shards_.chunks()[c];
+    int64_t end = chunk.range.end;
+    for (++c; c < last && shards_.chunks()[c].block == chunk.block; ++c)
+      end = shards_.chunks()[c].range.end;
+    const int64_t begin = chunk.range.begin;
+    update.weight_decay = blocks_[chunk.block].decay ? static_cast<float>(config_.weight_decay) : 0;
+    kernels::adamw(w + begin, grads.data() + begin, m_.span().data() + begin,
+                   v_.span().data() + begin, end - begin, update);
   }
+  members.gather(parameters.values(), shards_);
   return norm;
 }
 

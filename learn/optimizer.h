@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "core/config.h"
+#include "learn/collective.h"
+#include "learn/shards.h"
 #include "model/buffer.h"
 #include "model/parameters.h"
 
@@ -55,22 +57,25 @@ class AdamW {
 
   // One update with learning rate `lr`. Returns the global norm of the trainable gradients before
   // clipping; when it is not finite nothing is changed. `grads` is laid out like the parameters.
-  double step(Parameters& parameters, std::span<const float> grads, double lr);
+  // As a member of a collective it needs the gradients of its shard, updates that and gets the
+  // others' parameters: the same bits as alone.
+  double step(Parameters& parameters, std::span<const float> grads, double lr,
+              Collective* collective = nullptr);
 
   int64_t steps() const { return steps_; }
+  const Shards& shards() const { return shards_; }
   // For checkpoints: both moments, laid out like the parameters, and the number of updates made.
-  // Those of frozen parameters are zeros and take no memory.
+  // Those of frozen parameters and of other members' shards are zeros and take no memory.
   std::span<float> first_moment() { return m_.span(); }
   std::span<float> second_moment() { return v_.span(); }
   void set_steps(int64_t steps) { steps_ = steps; }
 
  private:
-  struct Block {
-    int64_t begin = 0, end = 0;  // in floats
-    bool decay = false;
-  };
+  double squares_of(std::span<const float> grads, Collective& collective) const;
+
   OptimizerConfig config_;
-  std::vector<Block> blocks_;  // maximal runs of trainable parameters that share the decay
+  std::vector<ParameterBlock> blocks_;  // maximal runs of trainable ones that share the decay
+  Shards shards_{{}};
   ZeroedFloats m_, v_;
   int64_t steps_ = 0;
 };
