@@ -8,6 +8,10 @@
 #include "cli/task_notes.h"
 #include "cli/usage.h"
 #include "core/error.h"
+#include "core/sha256.h"
+#include "core/version.h"
+#include "kernels/isa.h"
+#include "ranks/team.h"
 #include "rl/train_loop.h"
 
 namespace zeroth {
@@ -127,29 +131,66 @@ ResumeOptions resume_options(const TrainOptions& options) {
   return resume;
 }
 
-// The run to train: a new one, one to go on with, or one to make again. Null with --dry-run.
-std::unique_ptr<TrainingRun> open_run(TrainOptions& options,
-                                      const std::vector<std::string>& files) {
-  if (!options.replay.empty()) return open_replay(options, files);
-  if (!options.resume.empty() && files.empty()) {
-    const std::string absolute = std::filesystem::absolute(options.resume).string();
-    if (enter_run_directory(options.resume)) options.resume = absolute;
+// What makes ranks one job.
+std::vector<RankFact> facts_of(RunConfig config) {
+  return {{"version", version_string() + " (" + git_revision() + ")"},
+          {"numeric contract", kernels::contract_hash().substr(0, 16)},
+          {"the config's hash", sha256_hex(dump_config(config).dump()).substr(0, 16)}};
+}
+
+// The run to train: a new one, or one to go on with.
+std::unique_ptr<TrainingRun> open_run(const TrainOptions& options, const RunConfig& config,
+                                      Team* team) {
+  if (options.resume.empty()) return TrainingRun::create(options.out, config, team);
+  return TrainingRun::resume(options.out, config, resume_options(options), team);
+}
+
+// One process, or one rank of several.
+int train_run(TrainingRun& run, const std::atomic<bool>& stop) {
+  const std::string folder = run.folder.string();
+  Team* const team = run.team;
+  if (run.leads()) {
+    std::fprintf(stderr, "run %s: step %lld of %lld\n", folder.c_str(),
+                 static_cast<long long>(run.first_step), static_cast<long long>(run.end_step));
+    if (team != nullptr) {
+      std::fprintf(stderr, "%d ranks, started by %s\n", team->size(),
+                   team->launch().launcher.c_str());
+    }
+    print_task_notes(*run.task);
+    std::fputs(run.prompt_report().c_str(), stderr);
   }
-  RunConfig config = wanted_config(options, files);
-  if (options.dry_run) {
-    std::printf("%s\n", dump_config(config).dump(2).c_str());
-    return nullptr;
+  const TrainSummary summary = train(run, &stop, note_progress);
+  if (run.leads()) {
+    const Json result = {{"run", folder},
+                         {"steps", summary.steps},
+                         {"seconds", summary.seconds},
+                         {"max_logp_difference", summary.max_logp_difference},
+                         {"interrupted", summary.interrupted}};
+    std::printf("%s\n", result.dump().c_str());
   }
-  const ResumeOptions how = resume_options(options);
-  if (!options.resume.empty()) {
-    // A config on the command line was chosen by who calls; what a run folder says was perhaps not.
-    if (files.empty())
-      ask_for_plugins(options.resume, config.task.name, config.task.options, options.start_plugins);
-    options.out = options.resume;
-    return TrainingRun::resume(options.resume, config, how);
+  if (!summary.interrupted) return 0;
+  if (run.leads())
+    write_run_state(folder, "stopped", interrupt_name(), summary.steps, run.config.steps);
+  if (team != nullptr) team->leave();
+  if (interrupt_exit_code() == 0) return 143;  // the signal was another rank's
+  end_interrupted(run.leads() ? "saved step " + std::to_string(summary.steps) +
+                                    "; go on with: zeroth train --resume " + folder
+                              : std::string());
+}
+
+// The whole of one rank: the others hear of it when it fails.
+int train_rank(TrainOptions& options, const RunConfig& config, const Launch& launch,
+               const std::atomic<bool>& stop) {
+  check_ranks(config, launch.size);  // before anybody waits for anybody
+  share_cores(launch);
+  const auto team = Team::join(launch, facts_of(config), config.ranks);
+  try {
+    options.out = team->from_first("the run's folder", options.out);  // its name may hold the time
+    return train_run(*open_run(options, config, team.get()), stop);
+  } catch (const std::exception& error) {
+    team->fail(error.what());
+    throw;
   }
-  if (options.out.empty()) options.out = default_folder(files[0]);
-  return TrainingRun::create(options.out, config);
 }
 
 }  // namespace
@@ -162,24 +203,24 @@ int run_train(const Args& args) {
   TrainOptions options;
   const auto files = parse_flags(options, args, "train");
   const std::atomic<bool>& stop = save_on_interrupt();
-  const auto run = open_run(options, files);
-  if (run == nullptr) return 0;
-  const std::string& folder = options.out;
-  std::fprintf(stderr, "run %s: step %lld of %lld\n", folder.c_str(),
-               static_cast<long long>(run->first_step), static_cast<long long>(run->end_step));
-  print_task_notes(*run->task);
-  std::fputs(run->prompt_report().c_str(), stderr);
-  const TrainSummary summary = train(*run, &stop, note_progress);
-  const Json result = {{"run", folder},
-                       {"steps", summary.steps},
-                       {"seconds", summary.seconds},
-                       {"max_logp_difference", summary.max_logp_difference},
-                       {"interrupted", summary.interrupted}};
-  std::printf("%s\n", result.dump().c_str());
-  if (!summary.interrupted) return 0;
-  write_run_state(folder, "stopped", interrupt_name(), summary.steps, run->config.steps);
-  end_interrupted("saved step " + std::to_string(summary.steps) +
-                  "; go on with: zeroth train --resume " + folder);
+  if (!options.replay.empty()) return train_run(*open_replay(options, files), stop);
+  if (!options.resume.empty() && files.empty()) {
+    const std::string absolute = std::filesystem::absolute(options.resume).string();
+    if (enter_run_directory(options.resume)) options.resume = absolute;
+  }
+  RunConfig config = wanted_config(options, files);
+  if (options.dry_run) {
+    std::printf("%s\n", dump_config(config).dump(2).c_str());
+    return 0;
+  }
+  // A config on the command line was chosen by who calls; what a run folder says was perhaps not.
+  if (!options.resume.empty() && files.empty())
+    ask_for_plugins(options.resume, config.task.name, config.task.options, options.start_plugins);
+  if (!options.resume.empty()) options.out = options.resume;
+  if (options.out.empty()) options.out = default_folder(files[0]);
+  const Launch launch = find_launch();
+  if (launch.size > 1) return train_rank(options, config, launch, stop);
+  return train_run(*open_run(options, config, nullptr), stop);
 }
 
 }  // namespace zeroth

@@ -235,9 +235,11 @@ RunRecorder::RunRecorder(const fs::path& run_dir, RecorderOptions options) {
   impl_ = std::make_unique<Impl>(run_dir, std::move(options));
 }
 
+RunRecorder::RunRecorder() = default;
 RunRecorder::~RunRecorder() = default;
 
 void RunRecorder::truncate_to(int64_t step, const fs::path& aside) {
+  if (!impl_) return;
   impl_->metrics.reset();
   truncate_rows(impl_->metrics_path(), step, aside);
   impl_->metrics = std::make_unique<JsonLinesWriter>(impl_->metrics_path());
@@ -246,6 +248,7 @@ void RunRecorder::truncate_to(int64_t step, const fs::path& aside) {
 }
 
 void RunRecorder::record(int64_t step, const Json& metrics, const std::vector<Group>& groups) {
+  if (!impl_) return;
   impl_->append(step, GroupSource::kTrain, groups);
   Json all = metrics;
   all.update(impl_->scan(groups));
@@ -258,17 +261,20 @@ void RunRecorder::record(int64_t step, const Json& metrics, const std::vector<Gr
 
 void RunRecorder::record_groups(int64_t step, GroupSource source, const std::vector<Group>& groups,
                                 int64_t first) {
+  if (!impl_) return;
   impl_->append(step, source, groups, first);
 }
 
 void RunRecorder::annotate(int64_t step, int64_t group, const std::string& name,
                            const std::vector<std::vector<float>>& values) {
+  if (!impl_) return;
   if (impl_->traced(step, group, GroupSource::kTrain)) {
     impl_->traces->annotate(step, group, GroupSource::kTrain, name, values);
   }
 }
 
 void RunRecorder::note(const std::string& text) {
+  if (!impl_) return;
   impl_->progress.end_line();
   std::cerr << printable(text);  // an alarm may quote what a plug-in wrote
   if (text.empty() || text.back() != '\n') std::cerr << '\n';
@@ -276,6 +282,7 @@ void RunRecorder::note(const std::string& text) {
 }
 
 void RunRecorder::sync() {
+  if (!impl_) return;
   impl_->metrics->sync();
   if (impl_->traces) impl_->traces->sync();
 }

@@ -58,6 +58,8 @@ bool is_timing_metric(const std::string& name);
 class RunRecorder {
  public:
   RunRecorder(const std::filesystem::path& run_dir, RecorderOptions options);
+  // Records nothing and says nothing: of the ranks of a run but the first.
+  RunRecorder();
   ~RunRecorder();
 
   // Cuts everything back to what it was after record(step): for --resume. step < 0 empties all.

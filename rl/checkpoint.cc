@@ -10,6 +10,7 @@
 #include "core/sha256.h"
 #include "core/version.h"
 #include "kernels/ops.h"
+#include "rl/shared_moments.h"
 
 namespace zeroth {
 namespace {
@@ -63,7 +64,11 @@ void write_floats(const fs::path& path, std::initializer_list<std::span<const fl
   writer.close();
 }
 
-void read_floats(const fs::path& path, std::initializer_list<std::span<float>> parts) {
+using FloatRanges = std::vector<FloatRange>;
+
+// Of every part the floats in `ranges`.
+void read_floats(const fs::path& path, std::initializer_list<std::span<float>> parts,
+                 const FloatRanges& ranges) {
   const MappedFile file(path);
   size_t expected = 0;
   for (std::span<float> part : parts) expected += part.size_bytes();
@@ -74,7 +79,10 @@ void read_floats(const fs::path& path, std::initializer_list<std::span<float>> p
   }
   uint64_t from = 0;
   for (std::span<float> part : parts) {
-    file.read(from, std::as_writable_bytes(part));
+    for (const FloatRange& range : ranges) {
+      file.read(from + range.begin * sizeof(float),
+                std::as_writable_bytes(part.subspan(range.begin, range.end - range.begin)));
+    }
     from += part.size_bytes();
   }
 }
@@ -99,8 +107,16 @@ void write_checkpoint(const fs::path& folder, int64_t step, const CheckpointSour
     writer.write(content);
     writer.close();
   }
-  write_floats(folder / kOptimizerFile,
-               {source.optimizer.first_moment(), source.optimizer.second_moment()});
+  if (source.team != nullptr) {
+    FileWriter writer(folder / kOptimizerFile);
+    gather_moments(source.optimizer, *source.team, [&](std::span<const float> piece) {
+      writer.write(piece.data(), piece.size_bytes());
+    });
+    writer.close();
+  } else {
+    write_floats(folder / kOptimizerFile,
+                 {source.optimizer.first_moment(), source.optimizer.second_moment()});
+  }
   if (source.reference != nullptr)
     write_floats(folder / kReferenceFile, {source.reference->parameters().values()});
 
@@ -271,6 +287,8 @@ TokenizerFiles read_tokenizer_files(const Tokenizer& tokenizer) {
 
 void save_checkpoint(const fs::path& run, int64_t step, const CheckpointSource& source,
                      const KeepRule& keep) {
+  if (source.team != nullptr && !source.team->first())
+    return gather_moments(source.optimizer, *source.team, {});
   const fs::path folder = folder_of(run);
   const fs::path final = folder / name_of(step);
   guard_disk(final, [&] {
@@ -342,7 +360,7 @@ bool has_reference(const TrainingCheckpoint& checkpoint) {
 }
 
 void restore_trainer(const TrainingCheckpoint& checkpoint, const Policy& policy, AdamW& optimizer,
-                     Policy* reference) {
+                     Policy* reference, const Team* team) {
   const Json manifest = read_json_file(checkpoint.folder / kStateFile);
   const auto recorded = manifest.at("layout").get<std::string>();
   const std::string layout = layout_hash(policy.parameters());
@@ -351,8 +369,11 @@ void restore_trainer(const TrainingCheckpoint& checkpoint, const Policy& policy,
              layout,
          "resume with the build and the config that wrote this run");
   }
+  const auto read = team != nullptr
+                        ? FloatRanges(optimizer.shards().of(team->rank(), team->size()))
+                        : FloatRanges{{0, static_cast<int64_t>(optimizer.first_moment().size())}};
   read_floats(checkpoint.folder / kOptimizerFile,
-              {optimizer.first_moment(), optimizer.second_moment()});
+              {optimizer.first_moment(), optimizer.second_moment()}, read);
   optimizer.set_steps(checkpoint.optimizer_steps);
   if (reference == nullptr) return;
   if (!fs::exists(checkpoint.folder / kReferenceFile)) {
@@ -360,7 +381,9 @@ void restore_trainer(const TrainingCheckpoint& checkpoint, const Policy& policy,
          "resume with loss.beta = 0, as the run was started, or with --change loss.beta=..: the "
          "reference is then the base checkpoint");
   }
-  read_floats(checkpoint.folder / kReferenceFile, {reference->parameters().values()});
+  const std::span<float> values = reference->parameters().values();
+  read_floats(checkpoint.folder / kReferenceFile, {values},
+              {{0, static_cast<int64_t>(values.size())}});
   reference->publish(checkpoint.step);
 }
 

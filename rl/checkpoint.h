@@ -26,6 +26,7 @@
 #include "core/config.h"
 #include "learn/optimizer.h"
 #include "policy/policy.h"
+#include "ranks/team.h"
 #include "text/tokenizer.h"
 
 namespace zeroth {
@@ -43,6 +44,8 @@ struct CheckpointSource {
   const Policy* reference = nullptr;
   Json state;
   std::map<std::string, std::string> files = {};  // more of the loop's own, name to content
+  // The ranks whose optimizers each hold a shard of the moments; null: this process is alone.
+  Team* team = nullptr;
 };
 
 // Which checkpoints stay when a newer one has been written.
@@ -55,7 +58,8 @@ struct KeepRule {
 // Writes checkpoints/step-`step` and points `latest` to it, and `best` to rule.best when it is
 // there. Only then it deletes what `keep` does not name, half-written folders, and checkpoints of
 // later steps: a run that resumed before them found them damaged. Throws Error on a full or
-// read-only disk; what was there before stays.
+// read-only disk; what was there before stays. With a team all ranks call it: rank 0 writes, the
+// others send it their moments.
 void save_checkpoint(const std::filesystem::path& run, int64_t step, const CheckpointSource& source,
                      const KeepRule& keep);
 
@@ -89,8 +93,9 @@ bool has_checkpoints(const std::filesystem::path& run);
 bool has_reference(const TrainingCheckpoint& checkpoint);
 
 // Fills the optimizer and the reference (null: none expected) of a policy loaded from
-// checkpoint.folder. Throws Error when the layouts differ.
+// checkpoint.folder; of a team's optimizer the rank's shard, whatever team wrote them. Throws Error
+// when the layouts differ.
 void restore_trainer(const TrainingCheckpoint& checkpoint, const Policy& policy, AdamW& optimizer,
-                     Policy* reference);
+                     Policy* reference, const Team* team = nullptr);
 
 }  // namespace zeroth

@@ -103,7 +103,8 @@ EvalReport evaluate(Sampler& sampler, const Tokenizer& tokenizer, const Task& ta
                         "run it again for a result");
     };
     check();
-    grade_groups(task, options.rubric, chunk.groups, options.background, options.stop);
+    grade_groups(task, options.rubric, chunk.groups, options.background, options.stop,
+                 options.team);
     check();
     for (const Group& group : chunk.groups) {
       const std::string cluster = task.cluster(group.problem);

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <functional>
 
+#include "ranks/team.h"
 #include "rewards/rubric.h"
 #include "rl/background.h"
 #include "rl/prompt_screen.h"
@@ -32,6 +33,9 @@ struct EvalOptions {
   // grading that is under way is left to `background`, or waited for when that is null.
   const std::atomic<bool>* stop = nullptr;
   Background* background = nullptr;
+  // The ranks that evaluate together, all with the same arguments and a sampler that they share:
+  // each grades its part. Null: this process is alone.
+  Team* team = nullptr;
 };
 
 // The step in the keys of evaluation draws: no training step has it, and it is the same for every

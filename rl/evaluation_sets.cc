@@ -126,6 +126,7 @@ void EvaluationSets::run(Sampler& sampler, const Tokenizer& tokenizer, const Cal
     EvalOptions options = set.options;
     options.stop = calls.stop;
     options.background = calls.background;
+    options.team = calls.team;
     std::vector<Group> groups;
     options.on_group = [&](const Group& group) {
       if (calls.record && static_cast<int>(groups.size()) < config_.evaluation.record)

@@ -30,6 +30,7 @@ class EvaluationSets {
   struct Calls {
     const std::atomic<bool>* stop = nullptr;
     Background* background = nullptr;
+    Team* team = nullptr;  // see EvalOptions
     // Groups to record: `first` is the number of the first among all of this evaluation.
     std::function<void(int64_t first, const std::vector<Group>& groups)> record;
   };

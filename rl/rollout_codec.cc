@@ -23,12 +23,19 @@ std::vector<T> values_of(const Json& json) {
   return values;
 }
 
+Json pack_verdict(const Verdict& v) {
+  return {v.name, v.score, v.weight, static_cast<int>(v.reason), v.extracted, v.info};
+}
+
+Verdict unpack_verdict(const Json& v) {
+  return {v.at(0).get<std::string>(), v.at(1).get<double>(),
+          v.at(2).get<double>(),      static_cast<Reason>(v.at(3).get<int>()),
+          v.at(4).get<std::string>(), v.at(5)};
+}
+
 Json pack_sample(const Sample& sample) {
   Json verdicts = Json::array(), versions = Json::array();
-  for (const Verdict& v : sample.verdicts) {
-    verdicts.push_back(
-        {v.name, v.score, v.weight, static_cast<int>(v.reason), v.extracted, v.info});
-  }
+  for (const Verdict& v : sample.verdicts) verdicts.push_back(pack_verdict(v));
   for (const VersionSegment& segment : sample.versions)
     versions.push_back({segment.first, segment.version});
   return {{"key", {sample.key.seed, sample.key.step, sample.key.problem, sample.key.sample}},
@@ -64,11 +71,7 @@ Sample unpack_sample(const Json& json) {
     sample.versions.push_back({segment.at(0).get<int32_t>(), segment.at(1).get<WeightsVersion>()});
   sample.finish = static_cast<FinishReason>(json.at("finish").get<int>());
   sample.text = json.at("text").get<std::string>();
-  for (const Json& v : json.at("verdicts")) {
-    sample.verdicts.push_back({v.at(0).get<std::string>(), v.at(1).get<double>(),
-                               v.at(2).get<double>(), static_cast<Reason>(v.at(3).get<int>()),
-                               v.at(4).get<std::string>(), v.at(5)});
-  }
+  for (const Json& v : json.at("verdicts")) sample.verdicts.push_back(unpack_verdict(v));
   sample.reward = json.at("reward").get<double>();
   sample.masked = json.at("masked").get<bool>();
   sample.advantage = json.at("advantage").get<double>();
@@ -148,6 +151,54 @@ std::string pack_rollouts(const std::map<int64_t, Rollout>& rollouts) {
   for (const auto& [step, rollout] : rollouts)
     out.push_back({{"step", step}, {"rollout", pack_rollout(rollout)}});
   return pack_message(out);
+}
+
+namespace {
+
+// Lists of lists, each element by `pack`.
+template <class T, class Pack>
+std::string pack_lists(std::span<const std::vector<T>> lists, const Pack& pack) {
+  Json out = Json::array();
+  for (const std::vector<T>& list : lists) {
+    Json& to = out.emplace_back(Json::array());
+    for (const T& one : list) to.push_back(pack(one));
+  }
+  return pack_message(out);
+}
+
+template <class T, class Unpack>
+std::vector<std::vector<T>> unpack_lists(const std::string& bytes, const std::string& source,
+                                         const Unpack& unpack) {
+  std::vector<std::vector<T>> out;
+  try {
+    for (const Json& list : parse_message(bytes, source, kLimits)) {
+      std::vector<T>& to = out.emplace_back();
+      for (const Json& one : list) to.push_back(unpack(one));
+    }
+  } catch (const nlohmann::json::exception& error) {
+    fail(source + ": " + error.what(), "start all ranks with one binary");
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string pack_samples(std::span<const std::vector<Sample>> samples) {
+  return pack_lists(samples, pack_sample);
+}
+
+std::vector<std::vector<Sample>> unpack_samples(const std::string& bytes,
+                                                const std::string& source) {
+  return unpack_lists<Sample>(bytes, source, unpack_sample);
+}
+
+std::string pack_verdicts(std::span<const std::vector<Verdict>> verdicts) {
+  return pack_lists(verdicts, pack_verdict);
+}
+
+std::vector<std::vector<Verdict>> unpack_verdicts(const std::string& bytes,
+                                                  const std::string& source) {
+  return unpack_lists<Verdict>(bytes, source, unpack_verdict);
 }
 
 std::map<int64_t, Rollout> unpack_rollouts(const std::string& bytes, const std::string& source) {

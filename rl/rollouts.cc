@@ -33,13 +33,14 @@ void record_outcomes(const std::vector<Group>& groups, const std::vector<int64_t
 }  // namespace
 
 Rollouts::Rollouts(const RunConfig& config, const Task& task, const Tokenizer& tokenizer,
-                   Sampler& sampler, Background* background, const PromptScreen* screen)
+                   Sampler& sampler, Background* background, const PromptScreen* screen, Team* team)
     : config_(config),
       task_(task),
       prompts_(tokenizer, config.prompt.bos),
       sampler_(sampler),
       background_(background),
       screen_(screen),
+      team_(team),
       sampling_(config.sampling) {
   for (const std::string& stop : task.stop_strings()) {
     if (std::find(sampling_.stop.begin(), sampling_.stop.end(), stop) == sampling_.stop.end()) {
@@ -202,7 +203,7 @@ Rollout Rollouts::collect_groups(int64_t step, int64_t& draws, const std::atomic
     std::vector<Group>& drawn = batch.groups;
     {
       const Stopwatch watch(rollout.grade_seconds);
-      grade_groups(task_, config_.rubric(), drawn, background_, stop);
+      grade_groups(task_, config_.rubric(), drawn, background_, stop, team_);
     }
     check_stop(stop, "grading");
     if (curriculum_) record_outcomes(drawn, batch.indices, *curriculum_);

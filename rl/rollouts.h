@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "ranks/team.h"
 #include "rl/background.h"
 #include "rl/run_config.h"
 #include "rollout/sampler.h"
@@ -33,8 +34,11 @@ class Rollouts {
  public:
   // All of them must outlive it. Calls of the task that a stop cuts short are left to `background`,
   // or waited for without one. Problems that `screen` leaves out are drawn over; null: none is.
+  // `team`: the ranks that collect the same rollouts together with a sampler that they share; each
+  // grades its part.
   Rollouts(const RunConfig& config, const Task& task, const Tokenizer& tokenizer, Sampler& sampler,
-           Background* background = nullptr, const PromptScreen* screen = nullptr);
+           Background* background = nullptr, const PromptScreen* screen = nullptr,
+           Team* team = nullptr);
 
   // Draws from `draws` on (the number of problems drawn before) and moves it; with a curriculum,
   // from what was recorded about earlier draws. The samples' keys are
@@ -85,6 +89,7 @@ class Rollouts {
   Sampler& sampler_;
   Background* background_;
   const PromptScreen* screen_;
+  Team* team_;
   std::unique_ptr<ProblemSampler> curriculum_;  // null: every problem once an epoch
   int64_t draws_before_ = 0;                    // the last collect() or settle()
   std::unique_ptr<ProblemSampler> curriculum_before_;

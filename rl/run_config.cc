@@ -82,6 +82,21 @@ void check_run_config(const RunConfig& config) {
   }
 }
 
+void check_ranks(const RunConfig& config, int ranks) {
+  if (config.trainer.branches < ranks) {
+    fail_usage("trainer.branches is " + std::to_string(config.trainer.branches) + " for " +
+                   std::to_string(ranks) + " ranks, and each adds at least one",
+               "set trainer.branches to at least the largest number of ranks that the run will "
+               "have, such as 8; the last bits of the weights depend on it, so it stays");
+  }
+  if (config.async.ahead()) {
+    fail_usage("async.lag = " + std::to_string(config.async.lag) +
+                   " and async.max_staleness = " + std::to_string(config.async.max_staleness) +
+                   " with " + std::to_string(ranks) + " ranks: they sample and train in turns",
+               "set both to 0, or sample ahead with a fleet and one learner (docs/fleet.md)");
+  }
+}
+
 RunConfig read_run_config(const std::filesystem::path& file,
                           const std::vector<std::string>& overrides) {
   RunConfig config;
@@ -96,6 +111,7 @@ const std::vector<std::string>& free_fields() {
                                                   "steps",
                                                   "engine",
                                                   "fleet",
+                                                  "ranks",
                                                   "record",
                                                   "checkpoint_every",
                                                   "keep_last",

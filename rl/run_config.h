@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "policy/publish_config.h"
+#include "ranks/team.h"
 #include "record/run_recorder.h"
 #include "rewards/rubric.h"
 #include "rl/advantage.h"
@@ -63,6 +64,7 @@ struct RunConfig {
   EngineConfig engine;
   FleetConfig fleet;
   AsyncConfig async;
+  RanksConfig ranks;
   DynamicSamplingConfig dynamic_sampling;
   OverlongConfig overlong;
   ShapingConfig shaping;
@@ -99,6 +101,7 @@ struct RunConfig {
     v("engine", engine, "batching and memory of generation; does not change results");
     v("fleet", fleet, "workers on other machines; does not change results");
     v("async", async, "sampling ahead of training");
+    v("ranks", ranks, "learners that share every step; does not change results");
     v("dynamic_sampling", dynamic_sampling, "replacement of groups without signal");
     v("overlong", overlong, "completions that reach the length limit");
     v("shaping", shaping,
@@ -126,6 +129,8 @@ struct RunConfig {
 
 // Rules that span fields; throws Error(kUsage) naming the fields, the values and the fix.
 void check_run_config(const RunConfig& config);
+// The same for a run of so many ranks.
+void check_ranks(const RunConfig& config, int ranks);
 
 // Reads a config file (JSON with // comments), then applies overrides "a.b=value".
 RunConfig read_run_config(const std::filesystem::path& file,

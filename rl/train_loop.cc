@@ -17,6 +17,7 @@ void add_evaluation(TrainingRun& run, int64_t step, Json& row, const std::atomic
   EvaluationSets::Calls calls;
   calls.stop = stop;
   calls.background = &run.background;
+  calls.team = run.team;
   calls.record = [&](int64_t first, const std::vector<Group>& groups) {
     run.recorder->record_groups(step, GroupSource::kEval, groups, first);
   };
@@ -34,6 +35,7 @@ void record_probe(TrainingRun& run, int64_t step, Json& row, const std::atomic<b
   options.seed = run.config.seed;
   options.stop = stop;
   options.background = &run.background;
+  options.team = run.team;
   options.screen = run.screen.get();
   std::vector<Group> groups;
   options.on_group = [&](const Group& group) { groups.push_back(group); };
@@ -57,9 +59,29 @@ void add_timings(TrainingRun& run, const Rollout& rollout, const StepReport& rep
   row["timing/update"] = report.seconds;
   row["timing/tokens_per_s"] = static_cast<double>(rollout.sampled_tokens) / seconds;
   // The peak is measured at the start, maybe beside other work; what was reached since is a peak too.
-  run.peak_flops = std::max(run.peak_flops, flops / seconds);
-  row["timing/mfu"] = flops / seconds / run.peak_flops;
+  if (run.team == nullptr) run.peak_flops = std::max(run.peak_flops, flops / seconds);
+  const double ranks = run.team != nullptr ? run.team->size() : 1;
+  row["timing/mfu"] = flops / seconds / (ranks * run.peak_flops);
   if (run.fleet != nullptr) row["timing/workers"] = run.fleet->coordinator().workers();
+}
+
+// What each rank spent its time on; of all ranks in the row that rank 0 writes.
+void add_rank_timings(TrainingRun& run, const Rollout& rollout, const StepReport& report,
+                      double waited_before, int64_t sent_before, Json& row) {
+  const Json mine = {{"generate", rollout.generate_seconds},
+                     {"grade", rollout.grade_seconds},
+                     {"update", report.seconds},
+                     {"exchange", run.team->waited_seconds() - waited_before},
+                     {"sent_mb", static_cast<double>(run.team->sent_bytes() - sent_before) / 1e6}};
+  double sent = 0;
+  const auto all = run.team->gather("timings", mine.dump());
+  for (size_t r = 0; r < all.size(); ++r) {
+    const Json theirs = parse_json(all[r], "the timings of rank " + std::to_string(r));
+    for (const auto& [name, value] : theirs.items())
+      row["timing/rank_" + std::to_string(r) + "/" + name] = value;
+    sent += theirs.at("sent_mb").get<double>();
+  }
+  row["timing/sent_mb"] = sent;
 }
 
 // How old the weights were that drew the tokens, when training on them begins.
@@ -108,6 +130,8 @@ class Step {
   // Returns the message of an alarm that stops the run.
   std::string run(double& recording_seconds) {
     const double start = steady_now();
+    const double waited = run_.team != nullptr ? run_.team->waited_seconds() : 0;
+    const int64_t sent = run_.team != nullptr ? run_.team->sent_bytes() : 0;
     Json row = Json::object();
     const WeightsPtr weights = run_.policy->weights();
     const int64_t every = run_.config.evaluation.every;
@@ -139,13 +163,14 @@ class Step {
     if (every > 0 && last_) evaluate_end(row);
     if (!of_evaluation(run_.config.keep_best)) run_.consider_best(step_, row, true, false);
     add_timings(run_, rollout, report, steady_now() - start, row);
+    if (run_.team != nullptr) add_rank_timings(run_, rollout, report, waited, sent, row);
     row["timing/record_before"] = recording_seconds;
     const double finished = steady_now();
     if (!rollout.discarded.empty())
       run_.recorder->record_groups(step_, GroupSource::kDiscarded, rollout.discarded);
     run_.recorder->record(step_, row, rollout.groups);
     record_training(*run_.recorder, step_, rollout.groups, report);
-    run_.watch.check();
+    if (run_.watch) run_.watch->check();
     recording_seconds = steady_now() - finished;
     return fatal;
   }
@@ -262,6 +287,7 @@ TrainSummary run_steps(TrainingRun& run, const std::atomic<bool>* stop,
     if (finished % config.checkpoint_every == 0) save();
   }
   save();
+  if (run.team != nullptr) run.team->gather("the end of the run", "");
   summary.interrupted |= stopped() && finished < run.end_step;
   summary.steps = finished;
   // Otherwise workers stay and join the resumed run.
@@ -276,8 +302,9 @@ TrainSummary run_steps(TrainingRun& run, const std::atomic<bool>* stop,
 TrainSummary train(TrainingRun& run, const std::atomic<bool>* stop,
                    const std::function<void(int64_t, int64_t)>& progress) {
   int64_t finished = run.first_step;
+  if (run.team != nullptr) stop = run.team->follow(stop);
   const auto state = [&](const char* name, const std::string& by) {
-    write_run_state(run.folder, name, by, finished, run.config.steps);
+    if (run.leads()) write_run_state(run.folder, name, by, finished, run.config.steps);
   };
   state("running", "");
   try {
@@ -285,7 +312,7 @@ TrainSummary train(TrainingRun& run, const std::atomic<bool>* stop,
     state(summary.interrupted || finished < run.config.steps ? "stopped" : "finished", "");
     return summary;
   } catch (const std::exception& error) {
-    if (!run.watch.gone()) state("failed", error.what());
+    if (run.watch && !run.watch->gone()) state("failed", error.what());
     throw;
   }
 }

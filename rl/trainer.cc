@@ -8,7 +8,10 @@
 #include "core/interrupted.h"
 #include "core/stopwatch.h"
 #include "learn/learner.h"
+#include "learn/tree_collective.h"
 #include "rl/micro_batch.h"
+#include "rl/router_load.h"
+#include "rl/shared_scores.h"
 
 namespace zeroth {
 namespace {
@@ -44,61 +47,6 @@ int64_t loss_tokens(const Group& group) {
   return tokens;
 }
 
-double max_violation(const RouterStats& stats) {
-  double worst = 0;
-  for (const auto& load : stats.load) {
-    const int64_t total = std::accumulate(load.begin(), load.end(), int64_t{0});
-    if (total == 0) continue;
-    const double mean = static_cast<double>(total) / static_cast<double>(load.size());
-    worst = std::max(worst,
-                     static_cast<double>(*std::max_element(load.begin(), load.end())) / mean - 1);
-  }
-  return worst;
-}
-
-// Marks what learns. Selection biases never do by gradient.
-Policy& with_frozen(Policy& policy, const TrainerConfig& config) {
-  Parameters& parameters = policy.parameters();
-  std::vector<bool> met(config.freeze.size(), false);
-  bool any = false;
-  for (const ParameterInfo& info : parameters.infos()) {
-    if (info.role == Role::kSelectionBias) continue;
-    bool learns = config.train_router || info.role != Role::kRouter;
-    for (size_t i = 0; i < met.size(); ++i) {
-      if (info.name.find(config.freeze[i]) == std::string::npos) continue;
-      met[i] = true;
-      learns = false;
-    }
-    parameters.set_trainable(info.name, learns);
-    any = any || learns;
-  }
-  for (size_t i = 0; i < met.size(); ++i) {
-    if (met[i]) continue;
-    fail_usage("trainer.freeze: no parameter's name contains \"" + config.freeze[i] + "\"",
-               "give parts of names as the checkpoint has them, such as \"model.layers.0.\"");
-  }
-  if (!any) fail_usage("trainer.freeze leaves nothing to train", "freeze less");
-  return policy;
-}
-
-// b_e -= rate where expert e has more than the mean load, += rate where it has less (DeepSeek-V3,
-// section 2.1.2).
-void balance_selection(Parameters& parameters, const RouterStats& stats, double rate) {
-  size_t layer = 0;
-  for (const ParameterInfo& info : parameters.infos()) {
-    if (info.role != Role::kSelectionBias) continue;
-    if (layer == stats.load.size()) return;  // nothing was routed
-    const std::vector<int64_t>& load = stats.load[layer++];
-    const int64_t total = std::accumulate(load.begin(), load.end(), int64_t{0});
-    const std::span<float> bias = parameters.view(info);
-    const auto experts = static_cast<int64_t>(load.size());
-    for (int64_t e = 0; e < experts; ++e) {
-      const int64_t excess = load[e] * experts - total;
-      bias[e] -= static_cast<float>(rate * (excess > 0) - rate * (excess < 0));
-    }
-  }
-}
-
 // A value for every sample, as [group][sample].
 template <class T>
 using BySample = std::vector<std::vector<T>>;
@@ -107,14 +55,6 @@ template <class T>
 void reset(BySample<T>& values, std::span<const Group> groups) {
   values.assign(groups.size(), {});
   for (size_t g = 0; g < groups.size(); ++g) values[g].resize(groups[g].samples.size());
-}
-
-void add_load(const RouterStats& from, RouterStats& to) {
-  if (to.load.empty()) to.load.resize(from.load.size());
-  for (size_t l = 0; l < from.load.size(); ++l) {
-    to.load[l].resize(from.load[l].size());
-    for (size_t e = 0; e < from.load[l].size(); ++e) to.load[l][e] += from.load[l][e];
-  }
 }
 
 }  // namespace
@@ -153,8 +93,13 @@ struct Trainer::Impl {
   // ... and tokens that top_entropy_quantile keeps.
   BySample<std::vector<uint8_t>> kept_tokens;
 
+  // Of a step that several ranks share; null: this process is alone.
+  Team* const team;
+  StepReport own;         // what this rank counts of its part
+  ScoresBySample scores;  // of every sample of the mini-batch
+
   Impl(Policy& p, std::unique_ptr<Policy> r, const TrainerConfig& c, const LossConfig& l,
-       const OptimizerConfig& o)
+       const OptimizerConfig& o, Team* t)
       : policy(p),
         reference(std::move(r)),
         config(c),
@@ -162,9 +107,11 @@ struct Trainer::Impl {
         policy_loss(l),
         schedule(o),
         learner(
-            with_frozen(p, c), o,
-            {c.recompute ? Activations::Mode::kCheckpoint : Activations::Mode::kFull, c.branches}),
-        store(c.reuse_mb << 20) {
+            with_frozen(p, c.freeze, c.train_router), o,
+            {c.recompute ? Activations::Mode::kCheckpoint : Activations::Mode::kFull, c.branches},
+            t != nullptr ? std::make_unique<TreeCollective>(*t) : nullptr),
+        store(c.reuse_mb << 20),
+        team(t) {
     if (c.router_bias_rate > 0 && !p.config().selection_bias) {
       fail_usage("trainer.router_bias_rate is set, but a " +
                      std::string(to_string(p.config().family)) + " model has no selection bias",
@@ -257,17 +204,47 @@ struct Trainer::Impl {
   // Log-probs of every sample of the groups `order` under `of`, into `logprobs`.
   void score_samples(const Policy& of, std::span<const int32_t> order,
                      BySample<std::vector<float>>& logprobs) {
-    reset(logprobs, groups);
+    reset(scores, groups);
     const auto leaves = plan_leaves(groups, order, config.leaf_tokens);
-    for (const SliceList& slices : plan_calls(groups, leaves, config.micro_batch_tokens)) {
-      check_stop(stop, "the update");
+    const auto share = [&](int rank) -> LeafShare {
+      const int size = team != nullptr ? team->size() : 1;
+      return {leaves.size() * rank / size, leaves.size() * (rank + 1) / size};
+    };
+    const LeafShare mine = share(team != nullptr ? team->rank() : 0);
+    const auto own_leaves = std::span(leaves).subspan(mine.begin, mine.end - mine.begin);
+    for (const SliceList& slices : plan_calls(groups, own_leaves, config.micro_batch_tokens)) {
+      if (cut_short()) break;
       batch.build(groups, slices, temperature);
       score_alone(*of.weights(), batch, logprob, entropy);
-      for (const MicroBatch::Row& row : batch.samples()) {
-        logprobs[row.group][row.sample].assign(logprob.begin() + row.first,
-                                               logprob.begin() + row.first + row.count);
-      }
+      keep_scores();
     }
+    if (team != nullptr) {
+      const auto texts = gather_scores(*team, "scores", leaves, mine, scores);
+      check_stop(stop, "the update");
+      take_scores(*team, texts, groups, leaves, share, scores);
+    }
+    reset(logprobs, groups);
+    for (const GroupSlice& leaf : leaves) {
+      for (const int32_t i : leaf.samples)
+        logprobs[leaf.group][i] = std::move(scores[leaf.group][i].logprobs);
+    }
+  }
+
+  // Of the samples of the last call.
+  void keep_scores() {
+    for (const MicroBatch::Row& row : batch.samples()) {
+      SampleScores& to = scores[row.group][row.sample];
+      to.logprobs.assign(logprob.begin() + row.first, logprob.begin() + row.first + row.count);
+      to.entropies.assign(entropy.begin() + row.first, entropy.begin() + row.first + row.count);
+    }
+  }
+
+  // Throws Interrupted when this process is alone and asked to stop; of several ranks, each goes on
+  // to where all agree about it.
+  bool cut_short() const {
+    if (team != nullptr) return team->cut();
+    check_stop(stop, "the update");
+    return false;
   }
 
   // Keeps the share of highest entropy among the step's tokens, by the entropies of sampling (arXiv
@@ -312,53 +289,131 @@ struct Trainer::Impl {
     return scope;
   }
 
+  // A sample's loss, with its gradient in `gradient`, by its log-probs and entropies.
+  void add_sample(const LossScope& scope, bool first, size_t group, size_t index,
+                  std::span<const float> logprobs, std::span<const float> entropies,
+                  StepReport& report) {
+    const Sample& sample = groups[group].samples[index];
+    SampleTerms terms;
+    terms.logprob = logprobs;
+    terms.old_logprob = loss.decoupled ? proximal_logprobs[group][index] : sample.logprobs;
+    if (loss.decoupled) terms.sampler_logprob = sample.logprobs;
+    terms.advantage = sample.advantage;
+    if (loss.beta > 0) terms.ref_logprob = reference_logprobs[group][index];
+    if (loss.top_entropy_quantile < 1) terms.keep = kept_tokens[group][index];
+    gradient.resize(logprobs.size());
+    const double loss_before = report.stats.loss;
+    policy_loss.add(scope, terms, gradient, report.stats);
+    TrainedSample& trained = report.trained[group][index];
+    trained.logprobs.assign(terms.logprob.begin(), terms.logprob.end());
+    trained.reference_logprobs.assign(terms.ref_logprob.begin(), terms.ref_logprob.end());
+    trained.loss = report.stats.loss - loss_before;
+    const bool compared = first && !(older_weights && first_version(sample) != start_version);
+    for (size_t t = 0; t < logprobs.size(); ++t) {
+      report.entropy_sum += entropies[t];
+      if (first && older_weights) {
+        const double ratio = std::exp(static_cast<double>(logprobs[t]) - sample.logprobs[t]);
+        ratio_sum += ratio;
+        ratio_squares += ratio * ratio;
+        ++ratio_tokens;
+      }
+      if (!compared) continue;
+      const double difference = std::abs(static_cast<double>(logprobs[t]) - sample.logprobs[t]);
+      report.logp_difference_mean += difference;  // a sum until the step ends
+      report.logp_difference_max = std::max(report.logp_difference_max, difference);
+    }
+  }
+
   // Loss and gradient by log-prob and entropy of the batch that forward() left.
   void differentiate(const LossScope& scope, bool first, StepReport& report) {
     dlogprob.resize(logprob.size());
     dentropy.assign(loss.entropy_coef > 0 ? logprob.size() : 0, 0);
     const double by_entropy = policy_loss.entropy_gradient(scope);
     for (const MicroBatch::Row& row : batch.samples()) {
-      const Sample& sample = sample_of(row);
-      SampleTerms terms;
-      terms.logprob = std::span(logprob).subspan(row.first, row.count);
-      terms.old_logprob =
-          loss.decoupled ? proximal_logprobs[row.group][row.sample] : sample.logprobs;
-      if (loss.decoupled) terms.sampler_logprob = sample.logprobs;
-      terms.advantage = sample.advantage;
-      if (loss.beta > 0) terms.ref_logprob = reference_logprobs[row.group][row.sample];
-      if (loss.top_entropy_quantile < 1) terms.keep = kept_tokens[row.group][row.sample];
-      gradient.resize(row.count);
-      const double loss_before = report.stats.loss;
-      policy_loss.add(scope, terms, gradient, report.stats);
-      TrainedSample& trained = report.trained[row.group][row.sample];
-      trained.logprobs.assign(terms.logprob.begin(), terms.logprob.end());
-      trained.reference_logprobs.assign(terms.ref_logprob.begin(), terms.ref_logprob.end());
-      trained.loss = report.stats.loss - loss_before;
+      add_sample(scope, first, row.group, row.sample,
+                 std::span(logprob).subspan(row.first, row.count),
+                 std::span(entropy).subspan(row.first, row.count), report);
       for (int64_t t = 0; t < row.count; ++t) {
         const int64_t at = row.first + t;
         dlogprob[at] = static_cast<float>(gradient[t]);
-        if (!dentropy.empty() && (terms.keep.empty() || terms.keep[t]))
-          dentropy[at] = static_cast<float>(by_entropy);
-        report.entropy_sum += entropy[at];
-        if (first && older_weights) {
-          const double ratio = std::exp(static_cast<double>(logprob[at]) - sample.logprobs[t]);
-          ratio_sum += ratio;
-          ratio_squares += ratio * ratio;
-          ++ratio_tokens;
-        }
-        if (!first || (older_weights && first_version(sample) != start_version)) continue;
-        const double difference = std::abs(static_cast<double>(logprob[at]) - sample.logprobs[t]);
-        report.logp_difference_mean += difference;  // a sum until the step ends
-        report.logp_difference_max = std::max(report.logp_difference_max, difference);
+        const bool kept =
+            loss.top_entropy_quantile >= 1 || kept_tokens[row.group][row.sample][t] != 0;
+        if (!dentropy.empty() && kept) dentropy[at] = static_cast<float>(by_entropy);
       }
     }
   }
 
+  LeafShare leaves_of(TreeNode branches, size_t leaves) const {
+    return {leaves * branches.begin / config.branches, leaves * branches.end / config.branches};
+  }
+
   // Calls for the branch's share of the leaves, which depends on nothing but their number.
   std::vector<SliceList> calls_of(int branch, std::span<const GroupSlice> leaves) const {
-    const size_t begin = leaves.size() * branch / config.branches;
-    const size_t end = leaves.size() * (branch + 1) / config.branches;
-    return plan_calls(groups, leaves.subspan(begin, end - begin), config.micro_batch_tokens);
+    const LeafShare share = leaves_of({branch, branch + 1}, leaves.size());
+    return plan_calls(groups, leaves.subspan(share.begin, share.end - share.begin),
+                      config.micro_batch_tokens);
+  }
+
+  // Every rank gets the log-probs of all samples, and adds up the losses in the order in which one
+  // process would, and the counts of all.
+  void share_scores(const LossScope& scope, bool first, std::span<const GroupSlice> leaves,
+                    StepReport& report) {
+    const auto share = [&](int rank) {
+      return leaves_of(own_branches(config.branches, rank, team->size()), leaves.size());
+    };
+    const auto texts = gather_scores(*team, "log-probs", leaves, share(team->rank()), scores);
+    if (report.updates == 0) check_stop(stop, "the update");
+    take_scores(*team, texts, groups, leaves, share, scores);
+    for (const GroupSlice& leaf : leaves) {
+      for (const int32_t i : leaf.samples) {
+        const SampleScores& of = scores[leaf.group][i];
+        add_sample(scope, first, leaf.group, i, of.logprobs, of.entropies, report);
+      }
+    }
+    std::vector<int64_t> counts{own.forward_rows, own.recalled_rows};
+    const size_t layers = policy.config().is_moe() ? policy.config().moe_layers() : 0;
+    batch_router.load.resize(layers);
+    for (auto& load : batch_router.load) {
+      load.resize(policy.config().router.experts);
+      counts.insert(counts.end(), load.begin(), load.end());
+    }
+    learner.collective().add(counts);
+    report.forward_rows += counts[0];
+    report.recalled_rows += counts[1];
+    auto next = counts.begin() + 2;
+    for (auto& load : batch_router.load) {
+      std::copy_n(next, load.size(), load.begin());
+      next += static_cast<std::ptrdiff_t>(load.size());
+    }
+  }
+
+  // Forward and backward of the branches that are this process's, its counts in `report`.
+  void accumulate(const LossScope& scope, std::span<const GroupSlice> leaves, bool first,
+                  int64_t step, int updates, StepReport& report) {
+    BalanceLoss balance{config.router_aux_coef, 0};
+    for (const GroupSlice& leaf : leaves) {
+      for (const int32_t i : leaf.samples)
+        balance.responses += static_cast<int64_t>(groups[leaf.group].samples[i].tokens.size());
+    }
+    const Collective& members = learner.collective();
+    const TreeNode mine = own_branches(config.branches, members.rank(), members.size());
+    learner.begin();
+    batch_router.load.clear();
+    int64_t turn = step;
+    for (int branch = 0; branch < config.branches; ++branch) {
+      for (const SliceList& slices : calls_of(branch, leaves)) {
+        const int64_t now = turn++;
+        if (branch < mine.begin || branch >= mine.end) continue;
+        if (updates == 0 && cut_short()) return;
+        const bool recalled = forward(slices, now);
+        differentiate(scope, first, report);
+        learner.accumulate(batch.targets(), dlogprob.data(),
+                           dentropy.empty() ? nullptr : dentropy.data(), balance, branch);
+        if (team != nullptr) keep_scores();
+        report.forward_rows += batch.packed().rows();
+        if (recalled) report.recalled_rows += batch.packed().rows();
+      }
+    }
   }
 
   // One optimizer update from a mini-batch. Returns false when the gradient was not finite.
@@ -371,21 +426,14 @@ struct Trainer::Impl {
     if (informative.empty()) return true;
     const LossScope scope = scope_of(order, step_tokens);
     const auto leaves = plan_leaves(groups, informative, config.leaf_tokens);
-    BalanceLoss balance{config.router_aux_coef, 0};
-    for (const int32_t g : informative) balance.responses += loss_tokens(groups[g]);
-    learner.begin();
-    batch_router.load.clear();
-    int64_t turn = step;
-    for (int branch = 0; branch < config.branches; ++branch) {
-      for (const SliceList& slices : calls_of(branch, leaves)) {
-        if (report.updates == 0) check_stop(stop, "the update");
-        const bool recalled = forward(slices, turn++);
-        differentiate(scope, first, report);
-        learner.accumulate(batch.targets(), dlogprob.data(),
-                           dentropy.empty() ? nullptr : dentropy.data(), balance, branch);
-        report.forward_rows += batch.packed().rows();
-        if (recalled) report.recalled_rows += batch.packed().rows();
-      }
+    if (team == nullptr) {
+      accumulate(scope, leaves, first, step, report.updates, report);
+    } else {
+      own = {};
+      reset(own.trained, groups);
+      reset(scores, groups);
+      accumulate(scope, leaves, first, step, report.updates, own);
+      share_scores(scope, first, leaves, report);
     }
     learner.reduce();
     report.grad_norm = learner.step(report.learning_rate);
@@ -450,8 +498,8 @@ StepReport Trainer::Impl::update(int64_t step) {
 
 Trainer::Trainer(Policy& policy, std::unique_ptr<Policy> reference, const TrainerConfig& config,
                  const LossConfig& loss, const OptimizerConfig& optimizer, uint64_t seed,
-                 int64_t total_steps, int64_t max_tokens, double temperature)
-    : impl_(std::make_unique<Impl>(policy, std::move(reference), config, loss, optimizer)) {
+                 int64_t total_steps, int64_t max_tokens, double temperature, Team* team)
+    : impl_(std::make_unique<Impl>(policy, std::move(reference), config, loss, optimizer, team)) {
   impl_->seed = seed;
   impl_->total_steps = total_steps;
   impl_->max_tokens = max_tokens;

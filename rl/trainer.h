@@ -11,6 +11,7 @@
 #include "learn/optimizer.h"
 #include "policy/activation_store.h"
 #include "policy/policy.h"
+#include "ranks/team.h"
 #include "rl/loss.h"
 #include "rollout/sampler.h"
 
@@ -72,8 +73,7 @@ struct TrainerConfig {
       "every so many steps the reference becomes the current policy; 0 = never", Range{0, 1e9});
     v("patience", patience,
       "steps in a row without any update (no group had a signal) after which the run ends with "
-      "exit "
-      "code 1, after a checkpoint; 0 = never",
+      "exit code 1, after a checkpoint; 0 = never",
       Range{0, 1e9});
   }
 };
@@ -104,8 +104,7 @@ struct StepReport {
   int64_t forward_rows = 0;                         // rows that were differentiated
   int64_t recalled_rows = 0;  // of them, those whose activations sampling had kept
   double recalled_share() const {
-    return forward_rows > 0 ? static_cast<double>(recalled_rows) / static_cast<double>(forward_rows)
-                            : 0;
+    return forward_rows > 0 ? double(recalled_rows) / double(forward_rows) : 0;
   }
   double seconds = 0;
 };
@@ -114,10 +113,11 @@ struct StepReport {
 class Trainer {
  public:
   // `total_steps` and `max_tokens` (longest completion) come from the run's config; `temperature`
-  // (> 0) is that of sampling. `reference` must be given exactly when loss.beta > 0.
+  // (> 0) is that of sampling. `reference` must be given exactly when loss.beta > 0. `team`: ranks
+  // that share the steps, each with a trainer that gets the same groups; null: this one is alone.
   Trainer(Policy& policy, std::unique_ptr<Policy> reference, const TrainerConfig& config,
           const LossConfig& loss, const OptimizerConfig& optimizer, uint64_t seed,
-          int64_t total_steps, int64_t max_tokens, double temperature);
+          int64_t total_steps, int64_t max_tokens, double temperature, Team* team = nullptr);
   ~Trainer();
 
   // One step: inner_epochs x mini_batches updates from the groups, whose advantages are assigned

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "core/error.h"
+#include "core/sha256.h"
 #include "core/terminal.h"
 #include "core/version.h"
 #include "kernels/limits.h"
@@ -12,6 +13,7 @@
 #include "rl/chat.h"
 #include "rl/inputs.h"
 #include "rl/recording_gaps.h"
+#include "rl/shared_sampler.h"
 #include "rollout/local_sampler.h"
 #include "rollout/roofline.h"
 #include "text/jinja/template.h"
@@ -100,13 +102,32 @@ RunConfig recorded_config(const fs::path& folder, const std::vector<std::string>
   return read_run_config(folder / "config.json", overrides);
 }
 
-TrainingRun::TrainingRun(const fs::path& path, const RunConfig& run_config)
+TrainingRun::TrainingRun(const fs::path& path, const RunConfig& run_config, Team* members)
     : folder(path),
       config(run_config),
-      lock(make_run_folder(path)),
-      watch(path),
+      team(members),
       alarms(run_config.alarms, run_config.trainer.patience) {
   check_run_config(config);
+  if (team != nullptr) check_ranks(config, team->size());
+  if (leads()) {
+    lock.emplace(make_run_folder(path));
+    watch.emplace(path);
+  }
+  // The others look at the folder when it is locked and before anything in it changes.
+  if (team != nullptr) team->gather("opening the run", "");
+}
+
+void TrainingRun::check_same_weights() const {
+  if (team == nullptr) return;
+  Sha256 hash;
+  const std::span<const float> values = policy->parameters().values();
+  hash.update(values.data(), values.size_bytes());
+  const auto all = team->gather("loaded weights", hash.hex());
+  for (int r = 1; r < team->size(); ++r) {
+    if (all[r] == all[0]) continue;
+    fail("rank " + std::to_string(r) + " has loaded other weights than rank 0",
+         "the model and the run's folder are to be the same files on all machines");
+  }
 }
 
 void TrainingRun::open(const fs::path& model, const fs::path& reference_model) {
@@ -116,6 +137,7 @@ void TrainingRun::open(const fs::path& model, const fs::path& reference_model) {
   tokenizer_files = read_tokenizer_files(*tokenizer);
   policy = Policy::load(model, config.policy.element());
   for (const std::string& note : policy->config().notes) {
+    if (!leads()) break;
     std::fprintf(stderr, "note: %s\n", printable(note).c_str());
   }
   const int64_t context = policy->config().max_position;
@@ -124,19 +146,31 @@ void TrainingRun::open(const fs::path& model, const fs::path& reference_model) {
                                           config.data);
   evaluations = std::make_unique<EvaluationSets>(config, *task, *screen, *tokenizer, context);
   for (const auto* lines : {&screen->lines(), &evaluations->lines()}) {
+    if (!leads()) break;
     for (const std::string& line : *lines) std::fprintf(stderr, "%s\n", line.c_str());
   }
   std::unique_ptr<Policy> reference;
   if (config.loss.beta > 0) reference = Policy::load(reference_model, config.policy.element());
-  trainer = std::make_unique<Trainer>(*policy, std::move(reference), config.trainer, config.loss,
-                                      config.optimizer, config.seed, config.steps,
-                                      config.sampling.max_tokens, config.sampling.temperature);
+  trainer = std::make_unique<Trainer>(
+      *policy, std::move(reference), config.trainer, config.loss, config.optimizer, config.seed,
+      config.steps, config.sampling.max_tokens, config.sampling.temperature, team);
   if (config.async.ahead()) trainer->expect_older_weights();
   open_sampler();
-  rollouts =
-      std::make_unique<Rollouts>(config, *task, *tokenizer, *sampler, &background, screen.get());
+  rollouts = std::make_unique<Rollouts>(config, *task, *tokenizer, *sampler, &background,
+                                        screen.get(), team);
   open_pipeline();
 
+  open_recorder();
+  constexpr double kTypicalContext = 64;  // attention is a small part; MFU is a rough figure anyway
+  flops_per_token = Roofline(policy->config()).forward_flops(kTypicalContext);
+  peak_flops = kernels::measure_limits(0.2).gflops * 1e9;
+}
+
+void TrainingRun::open_recorder() {
+  if (!leads()) {
+    recorder = std::make_unique<RunRecorder>();
+    return;
+  }
   RecorderOptions options;
   options.record = config.record;
   options.total_steps = config.steps;
@@ -156,20 +190,23 @@ void TrainingRun::open(const fs::path& model, const fs::path& reference_model) {
   }
   options.task = task->grades_here() ? task.get() : candidate_task.get();
   recorder = std::make_unique<RunRecorder>(folder, std::move(options));
-
-  constexpr double kTypicalContext = 64;  // attention is a small part; MFU is a rough figure anyway
-  flops_per_token = Roofline(policy->config()).forward_flops(kTypicalContext);
-  peak_flops = kernels::measure_limits(0.2).gflops * 1e9;
 }
 
 void TrainingRun::open_sampler() {
-  if (config.fleet.listen.empty()) {
+  const bool workers = !config.fleet.listen.empty();
+  if (workers && leads()) sampler = fleet_sampler();
+  if (!workers) {
     // What older weights have computed is of no use to an update.
     ActivationStore* store = config.async.ahead() ? nullptr : trainer->activation_store();
     sampler =
         std::make_unique<LocalSampler>(policy->weights(), tokenizer.get(), config.engine, store);
-    return;
   }
+  if (team == nullptr) return;
+  const auto shares = workers ? SharedSampler::Shares::kFirst : SharedSampler::Shares::kEqual;
+  sampler = std::make_unique<SharedSampler>(std::move(sampler), *team, shares);
+}
+
+std::unique_ptr<Sampler> TrainingRun::fleet_sampler() {
   fleet::FleetSetup setup;
   setup.model = policy->config();
   setup.element = config.policy.element();
@@ -181,7 +218,7 @@ void TrainingRun::open_sampler() {
       policy->weights(), config.fleet, std::move(setup),
       [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); });
   fleet = workers.get();
-  sampler = std::move(workers);
+  return workers;
 }
 
 void TrainingRun::open_pipeline() {
@@ -213,13 +250,13 @@ void TrainingRun::restore_pending(const TrainingCheckpoint& checkpoint) {
 void TrainingRun::restore(const TrainingCheckpoint& checkpoint, const ResumeOptions& options) {
   const bool new_reference = changes_reference(checkpoint, config, options);
   restore_trainer(checkpoint, *policy, trainer->optimizer(),
-                  new_reference ? nullptr : trainer->reference());
+                  new_reference ? nullptr : trainer->reference(), team);
   sampler->publish(nullptr);  // of the model as it was loaded
   sampler->publish(policy->publish(checkpoint.optimizer_steps));
   first_step = checkpoint.step;
   saved_step = checkpoint.step;
-  say_passed_over(checkpoint);
-  mend_latest(folder, checkpoint.step);
+  if (leads()) say_passed_over(checkpoint);
+  if (leads()) mend_latest(folder, checkpoint.step);
   try {
     counters.draws = checkpoint.state.at("draws").get<int64_t>();
     restore_pending(checkpoint);
@@ -234,7 +271,7 @@ void TrainingRun::restore(const TrainingCheckpoint& checkpoint, const ResumeOpti
     if (std::any_of(options.changed.begin(), options.changed.end(), [](const std::string& name) {
           return name.starts_with("curriculum") || name.starts_with("task");
         })) {
-      if (config.curriculum.mode != "uniform")
+      if (config.curriculum.mode != "uniform" && leads())
         std::fprintf(stderr,
                      "the curriculum starts anew: what it had learnt was of other problems\n");
     } else {
@@ -246,13 +283,17 @@ void TrainingRun::restore(const TrainingCheckpoint& checkpoint, const ResumeOpti
   }
 }
 
-std::unique_ptr<TrainingRun> TrainingRun::create(const fs::path& folder, const RunConfig& config) {
-  std::unique_ptr<TrainingRun> run(new TrainingRun(folder, config));
+std::unique_ptr<TrainingRun> TrainingRun::create(const fs::path& folder, const RunConfig& config,
+                                                 Team* team) {
+  std::unique_ptr<TrainingRun> run(new TrainingRun(folder, config, team));
   // A chat template may write the date: the run keeps the one it began with.
   std::string& date = run->config.prompt.date;
   if (date.empty()) date = jinja::to_string(jinja::current_date());
-  refuse_old_run(folder, "train");
+  if (run->leads()) refuse_old_run(folder, "train");
+  if (team != nullptr) date = team->from_first("the date of the run", date);
   run->open(config.model, config.model);
+  run->check_same_weights();
+  if (!run->leads()) return run;
   run->notes.inputs = run->fingerprint();
   run->notes.history = {history_entry("started", 0)};
   write_run_config(folder, dump_config(run->config), run->notes);
@@ -260,9 +301,18 @@ std::unique_ptr<TrainingRun> TrainingRun::create(const fs::path& folder, const R
 }
 
 std::unique_ptr<TrainingRun> TrainingRun::resume(const fs::path& folder, const RunConfig& config,
-                                                 const ResumeOptions& options) {
-  std::unique_ptr<TrainingRun> run(new TrainingRun(folder, config));
+                                                 const ResumeOptions& options, Team* team) {
+  std::unique_ptr<TrainingRun> run(new TrainingRun(folder, config, team));
   const auto checkpoint = checkpoint_to_resume(folder, "train");
+  if (team != nullptr) {
+    const std::string here = std::to_string(checkpoint ? checkpoint->step : -1);
+    const std::string first = team->from_first("the newest checkpoint", here);
+    if (here != first) {
+      fail("rank " + std::to_string(team->rank()) + " finds step " + here + " as the newest in " +
+               folder.string() + ", rank 0 step " + first,
+           "the run's folder is to be on a file system that all ranks share");
+    }
+  }
   Json recorded;
   if (holds_run(folder)) {
     // Read as a config, so that fields that are newer than the run have their defaults.
@@ -286,6 +336,8 @@ std::unique_ptr<TrainingRun> TrainingRun::resume(const fs::path& folder, const R
                        : model);
   run->refuse_changed_inputs(options);
   if (checkpoint) run->restore(*checkpoint, options);
+  run->check_same_weights();
+  if (!run->leads()) return run;
   run->recorder->truncate_to(run->first_step - 1, set_aside_folder(folder));
   // What was recorded of steps behind the checkpoint is of a run that is no more.
   if (run->elastic != nullptr && (!options.changed.empty() || !run->changed_inputs_.empty()))
@@ -303,7 +355,7 @@ std::unique_ptr<TrainingRun> TrainingRun::replay(const fs::path& other, const fs
   const RunNotes notes = read_run_notes(other);
   refuse_changed_run(other, notes);
   config.fleet = {};
-  std::unique_ptr<TrainingRun> run(new TrainingRun(folder, config));
+  std::unique_ptr<TrainingRun> run(new TrainingRun(folder, config, nullptr));
   refuse_old_run(folder, "train");
   run->replayed_ = other;
   run->open(config.model, config.model);
@@ -342,7 +394,7 @@ void TrainingRun::refuse_changed_inputs(const ResumeOptions& options) {
          "bring it back, or go on with what is there now, which is recorded in the run's history: "
          "--accept-changed-data");
   }
-  if (!lines.empty()) {
+  if (!lines.empty() && leads()) {
     std::fprintf(stderr, "changed since the run was started:%s\n", text.c_str());
     changed_inputs_ = lines;
   }
@@ -382,7 +434,7 @@ std::string TrainingRun::prompt_report() const {
 
 void TrainingRun::save(int64_t step) {
   if (step == saved_step) return;
-  watch.check();
+  if (watch) watch->check();
   recorder->sync();
   pipeline->drain();
   Json state = {{"draws", pipeline->draws()},
@@ -398,11 +450,11 @@ void TrainingRun::save(int64_t step) {
   if (pipeline->lagged()) more[pending_file(config.async)] = pipeline->pending();
   save_checkpoint(folder, step,
                   {*policy, tokenizer_files, trainer->optimizer(), trainer->reference(), state,
-                   std::move(more)},
+                   std::move(more), team},
                   {config.keep_last, config.keep_every, counters.best_step});
-  watch.check();
+  if (watch) watch->check();
   saved_step = step;
-  fs::remove_all(set_aside_folder(folder));
+  if (leads()) fs::remove_all(set_aside_folder(folder));
 }
 
 void TrainingRun::consider_best(int64_t step, const Json& row, bool expected, bool can_save) {
@@ -421,14 +473,17 @@ void TrainingRun::consider_best(int64_t step, const Json& row, bool expected, bo
                (near.empty() ? "" : "did you mean \"" + near + "\"? ") +
                    std::string("the rows of metrics.jsonl show the names"));
   }
-  const double value = found->get<double>();
+  double value = found->get<double>();
+  // A metric that is a time is another one on every rank.
+  if (team != nullptr)
+    value = std::strtod(team->from_first("keep_best", Json(value).dump()).c_str(), nullptr);
   const bool better =
       counters.best_step < 0 || (less ? value < counters.best_value : value > counters.best_value);
   if (!better || !std::isfinite(value) || (step != saved_step && !can_save)) return;
   counters.best_step = step;
   counters.best_value = value;
   save(step);
-  point_best(folder, step);
+  if (leads()) point_best(folder, step);
 }
 
 }  // namespace zeroth

@@ -3,10 +3,12 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "core/files.h"
 #include "policy/policy.h"
+#include "ranks/team.h"
 #include "record/run_recorder.h"
 #include "rl/alarms.h"
 #include "rl/checkpoint.h"
@@ -41,9 +43,11 @@ struct ResumeOptions {
 
 // Members in the order in which they are built; each uses those above it. Not movable.
 struct TrainingRun {
-  // A new run in `folder`, which is created and must not hold a run yet.
+  // A new run in `folder`, which is created and must not hold a run yet. `team`: the ranks that
+  // make the run together, each with such an object, all with the same arguments; the folder is
+  // on a file system that all see. Only rank 0 writes. Null: this process is alone.
   static std::unique_ptr<TrainingRun> create(const std::filesystem::path& folder,
-                                             const RunConfig& config);
+                                             const RunConfig& config, Team* team = nullptr);
   // Goes on from the folder's newest intact checkpoint. Metrics and traces are cut back to it; what
   // is cut stays in RUN/set-aside until the next checkpoint is safe. `config` is what to run from
   // now on (usually read from RUN/config.json); a field that would make it another run is refused
@@ -54,7 +58,8 @@ struct TrainingRun {
   // Both throw Error when another process uses the folder.
   static std::unique_ptr<TrainingRun> resume(const std::filesystem::path& folder,
                                              const RunConfig& config,
-                                             const ResumeOptions& options = {});
+                                             const ResumeOptions& options = {},
+                                             Team* team = nullptr);
 
   // A new run in `folder` that makes the steps of the run `other` again from its journal (async.
   // max_staleness), in this process: the same bytes of weights, metrics (timings aside) and traces.
@@ -72,11 +77,14 @@ struct TrainingRun {
   void consider_best(int64_t step, const Json& row, bool expected, bool can_save);
   // The prompt of training problem 0 as the policy sees it; see PromptEncoder::report.
   std::string prompt_report() const;
+  // Whether this process writes the run's folder and speaks for it.
+  bool leads() const { return team == nullptr || team->first(); }
 
   std::filesystem::path folder;
   RunConfig config;
-  FolderLock lock;
-  FolderWatch watch;
+  Team* team = nullptr;
+  std::optional<FolderLock> lock;    // of the process that leads, as is
+  std::optional<FolderWatch> watch;  // this
   RunNotes notes;
   int64_t first_step = 0;   // the next one to run
   int64_t end_step = 0;     // the last one behind it: config.steps, or what a replay has
@@ -102,13 +110,16 @@ struct TrainingRun {
   double flops_per_token = 0;  // of one forward pass
 
  private:
-  TrainingRun(const std::filesystem::path& folder, const RunConfig& config);
+  TrainingRun(const std::filesystem::path& folder, const RunConfig& config, Team* team);
   // `reference`: where the reference policy's weights come from, when there is one.
   void open(const std::filesystem::path& model, const std::filesystem::path& reference);
   void open_sampler();
   void open_pipeline();
+  std::unique_ptr<Sampler> fleet_sampler();
+  void open_recorder();
   void restore_pending(const TrainingCheckpoint& checkpoint);
   void restore(const TrainingCheckpoint& checkpoint, const ResumeOptions& options);
+  void check_same_weights() const;
   Json fingerprint() const;
   void refuse_changed_inputs(const ResumeOptions& options);
   void note_resumption(const Json& recorded);

@@ -49,3 +49,16 @@ add_test(NAME rl/elastic_fleet
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(rl/elastic_replay rl/elastic_fleet PROPERTIES TIMEOUT 900)
 zeroth_fuzzer(journal ${PROJECT_SOURCE_DIR}/fuzz/fuzz_journal.cc zeroth_rl)
+# Several ranks on 127.0.0.1: the same bytes for any number, through kills; what cannot be one job is refused.
+if(ZEROTH_GLOO)
+  function(ranks_test name)
+    add_test(NAME rl/ranks_${name} COMMAND python3 ${PROJECT_SOURCE_DIR}/tests/rl/ranks.py $<TARGET_FILE:zeroth> ${ARGN}
+             WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+    set_tests_properties(rl/ranks_${name} PROPERTIES TIMEOUT 900)
+  endfunction()
+  ranks_test(dense bits dense loss.beta=0.05 trainer.inner_epochs=2)
+  ranks_test(moe bits moe trainer.router_aux_coef=0.01 policy.weights=bfloat16)
+  ranks_test(mla bits mla trainer.router_bias_rate=0.001 loss.entropy_coef=0.01)
+  ranks_test(kills kills 4)
+  ranks_test(refuse refuse)
+endif()

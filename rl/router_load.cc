@@ -1,0 +1,70 @@
+#include "rl/router_load.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "core/error.h"
+
+namespace zeroth {
+
+Policy& with_frozen(Policy& policy, const std::vector<std::string>& freeze, bool train_router) {
+  Parameters& parameters = policy.parameters();
+  std::vector<bool> met(freeze.size(), false);
+  bool any = false;
+  for (const ParameterInfo& info : parameters.infos()) {
+    if (info.role == Role::kSelectionBias) continue;
+    bool learns = train_router || info.role != Role::kRouter;
+    for (size_t i = 0; i < met.size(); ++i) {
+      if (info.name.find(freeze[i]) == std::string::npos) continue;
+      met[i] = true;
+      learns = false;
+    }
+    parameters.set_trainable(info.name, learns);
+    any = any || learns;
+  }
+  for (size_t i = 0; i < met.size(); ++i) {
+    if (met[i]) continue;
+    fail_usage("trainer.freeze: no parameter's name contains \"" + freeze[i] + "\"",
+               "give parts of names as the checkpoint has them, such as \"model.layers.0.\"");
+  }
+  if (!any) fail_usage("trainer.freeze leaves nothing to train", "freeze less");
+  return policy;
+}
+
+double max_violation(const RouterStats& stats) {
+  double worst = 0;
+  for (const auto& load : stats.load) {
+    const int64_t total = std::accumulate(load.begin(), load.end(), int64_t{0});
+    if (total == 0) continue;
+    const double mean = static_cast<double>(total) / static_cast<double>(load.size());
+    worst = std::max(worst,
+                     static_cast<double>(*std::max_element(load.begin(), load.end())) / mean - 1);
+  }
+  return worst;
+}
+
+void add_load(const RouterStats& from, RouterStats& to) {
+  if (to.load.empty()) to.load.resize(from.load.size());
+  for (size_t l = 0; l < from.load.size(); ++l) {
+    to.load[l].resize(from.load[l].size());
+    for (size_t e = 0; e < from.load[l].size(); ++e) to.load[l][e] += from.load[l][e];
+  }
+}
+
+void balance_selection(Parameters& parameters, const RouterStats& stats, double rate) {
+  size_t layer = 0;
+  for (const ParameterInfo& info : parameters.infos()) {
+    if (info.role != Role::kSelectionBias) continue;
+    if (layer == stats.load.size()) return;  // nothing was routed
+    const std::vector<int64_t>& load = stats.load[layer++];
+    const int64_t total = std::accumulate(load.begin(), load.end(), int64_t{0});
+    const std::span<float> bias = parameters.view(info);
+    const auto experts = static_cast<int64_t>(load.size());
+    for (int64_t e = 0; e < experts; ++e) {
+      const int64_t excess = load[e] * experts - total;
+      bias[e] -= static_cast<float>(rate * (excess > 0) - rate * (excess < 0));
+    }
+  }
+}
+
+}  // namespace zeroth
