@@ -4,11 +4,13 @@
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/read.hpp>
 #include <boost/asio/ssl.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/beast/ssl.hpp>
 #include <chrono>
+#include <cstring>
 #include <optional>
 
 #include "core/ascii.h"
@@ -24,6 +26,8 @@ using tcp = net::ip::tcp;
 using Clock = std::chrono::steady_clock;
 using Request = http::request<http::string_body>;
 using Parser = http::response_parser<http::string_body>;
+
+constexpr size_t kReadAtOnce = 1 << 20;
 
 Clock::time_point after(Clock::time_point start, double seconds) {
   return start +
@@ -142,22 +146,60 @@ struct HttpClient::Connection {
     if (error) throw HttpFault(HttpFaultKind::kUnreachable, "TLS: " + error.message());
   }
 
+  // What the parser has left of a body and the rest of it, straight to where it is wanted.
+  template <class Stream>
+  beast::error_code receive(Stream& stream, std::span<char> into, size_t& received,
+                            Clock::time_point deadline) {
+    received = std::min(buffer.size(), into.size());
+    std::memcpy(into.data(), buffer.data().data(), received);
+    buffer.consume(received);
+    beast::error_code error;
+    const std::span<char> rest = into.subspan(received);
+    const auto piece = [](const beast::error_code& e, size_t) { return e ? 0 : kReadAtOnce; };
+    net::async_read(stream, net::buffer(rest.data(), rest.size()), piece,
+                    [&](beast::error_code e, size_t n) {
+                      error = e;
+                      received += n;
+                    });
+    run(deadline);
+    return error;
+  }
+
   template <class Stream>
   beast::error_code exchange(Stream& stream, const Request& request, Parser& parser,
-                             Clock::time_point deadline) {
+                             const HttpCall& call, Clock::time_point deadline) {
     beast::error_code error;
     http::async_write(stream, request, [&](beast::error_code e, size_t) { error = e; });
     run(deadline);
     if (error && !hung_up(error)) return error;
     // A server that refuses what it has not read yet may have answered all the same.
     const beast::error_code written = error;
-    http::async_read(stream, buffer, parser, [&](beast::error_code e, size_t) { error = e; });
-    run(deadline);
+    error = {};
+    if (!call.into.empty()) {
+      http::async_read_header(stream, buffer, parser,
+                              [&](beast::error_code e, size_t) { error = e; });
+      run(deadline);
+      if (!error && fits(parser, call.into.size())) {
+        size_t none = 0, &received = call.received ? *call.received : none;
+        return receive(stream, call.into.first(*parser.content_length()), received, deadline);
+      }
+    }
+    if (!error && !parser.is_done()) {
+      http::async_read(stream, buffer, parser, [&](beast::error_code e, size_t) { error = e; });
+      run(deadline);
+    }
     return error && written ? written : error;
   }
-  beast::error_code exchange(const Request& request, Parser& parser, Clock::time_point deadline) {
-    return secure ? exchange(*secure, request, parser, deadline)
-                  : exchange(socket, request, parser, deadline);
+  // Whether the body whose header was read goes to `size` bytes of the caller's.
+  static bool fits(const Parser& parser, size_t size) {
+    const http::status status = parser.get().result();
+    return (status == http::status::ok || status == http::status::partial_content) &&
+           parser.content_length() && *parser.content_length() <= size;
+  }
+  beast::error_code exchange(const Request& request, Parser& parser, const HttpCall& call,
+                             Clock::time_point deadline) {
+    return secure ? exchange(*secure, request, parser, call, deadline)
+                  : exchange(socket, request, parser, call, deadline);
   }
 };
 
@@ -194,7 +236,8 @@ HttpAnswer HttpClient::send(const HttpCall& call, double connect_seconds, double
       connection_->stop = stop;
       Parser parser;
       parser.body_limit(max_answer_);
-      const beast::error_code error = connection_->exchange(request, parser, after(start, seconds));
+      const beast::error_code error =
+          connection_->exchange(request, parser, call, after(start, seconds));
       if (error && connection_->used && again && !parser.got_some()) {
         close();  // it closed the idle connection before it saw the request
         continue;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -46,6 +47,10 @@ struct HttpCall {
   std::string body = {};
   std::string type = "application/json";  // of the body and of the answer that is wished for
   std::vector<std::pair<std::string, std::string>> headers = {};
+  // Where the body of a 200 or 206 goes when its length is told and fits; HttpAnswer::body is empty
+  // then. Anything else is a body as ever.
+  std::span<char> into = {};
+  size_t* received = nullptr;  // with `into`: bytes that came there, also when the rest did not
 };
 
 // How a server behind https:// is known. TLS 1.3 only; the name or address in the URL must be that

@@ -66,9 +66,21 @@ ImageLayout::ImageLayout(const PolicyConfig& config, kernels::Element element) :
   }
 }
 
+Memory<char> ImageLayout::take() const {
+  {
+    std::lock_guard lock(mutex_);
+    if (spare_) return std::move(spare_);
+  }
+  return allocate_array<char>(bytes_);
+}
+
+void ImageLayout::leave(Memory<char> memory) const {
+  std::lock_guard lock(mutex_);
+  spare_ = std::move(memory);
+}
+
 WeightsImage::WeightsImage(ImageLayoutPtr layout)
-    : layout_(std::move(layout)),
-      data_(allocate_array<char>(static_cast<int64_t>(layout_->bytes()))) {
+    : layout_(std::move(layout)), data_(layout_->take()) {
   for (const ImageTensor& tensor : layout_->tensors()) {
     const uint64_t end = tensor.offset + tensor.bytes;
     std::memset(data_.get() + end, 0, (end + kAlign - 1) / kAlign * kAlign - end);

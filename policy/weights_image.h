@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/memory.h"
@@ -39,7 +41,14 @@ class ImageLayout {
   // Bytes of one value: what differences are looked for in.
   int element_bytes() const { return element_ == kernels::Element::kBfloat16 ? 2 : 4; }
 
+  // Memory of an image [bytes()]: that of the last one that nobody holds any more, or new. New
+  // memory costs as much time as the bytes that are written to it. Thread safe.
+  Memory<char> take() const;
+  void leave(Memory<char> memory) const;
+
  private:
+  mutable std::mutex mutex_;
+  mutable Memory<char> spare_;
   kernels::Element element_;
   std::vector<ImageTensor> tensors_;
   uint64_t bytes_ = 0;
@@ -53,6 +62,8 @@ class WeightsImage {
       ImageLayoutPtr layout);  // gaps between tensors are zero, the rest is not set
   // Reads all values, on all threads. The weights are of the layout's type.
   WeightsImage(ImageLayoutPtr layout, const Weights& weights);
+  ~WeightsImage() { layout_->leave(std::move(data_)); }
+  WeightsImage(const WeightsImage&) = delete;
 
   const ImageLayout& layout() const { return *layout_; }
   std::span<char> bytes() { return {data_.get(), layout_->bytes()}; }

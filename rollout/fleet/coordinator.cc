@@ -138,13 +138,36 @@ void Coordinator::Impl::serve(WorkerSession& session, double now) {
       ->reply(message_reply(given.to_json(), session.parked_type));
 }
 
-bool Coordinator::Impl::serve(const WeightsPoll& poll, double now) const {
-  const WeightsManifest* manifest = poll.after != newest ? blobs.manifest(newest) : nullptr;
-  if (poll.exchange->open() && manifest == nullptr && now < poll.until && !finished) return false;
+bool Coordinator::Impl::serve(const WeightsPoll& poll, double now) {
+  const bool any = poll.wanted.empty();
+  const WeightsManifest* manifest =
+      any && poll.after == newest ? nullptr : blobs.manifest(any ? newest : poll.wanted);
+  if (manifest != nullptr && !manifest->serves(poll.after)) {
+    to_name = manifest->sha256;
+    naming.notify_one();
+    manifest = nullptr;
+  } else if (!any && manifest == nullptr) {
+    poll.exchange->reply(gone("weights", "these weights are not kept here any more"));
+    return true;
+  }
+  if (poll.exchange->open() && manifest == nullptr && now < poll.until && !(any && finished))
+    return false;
   HttpReply none;
   none.status = 204;
   poll.exchange->reply(manifest ? message_reply(manifest->to_json(), kJsonType) : none);
   return true;
+}
+
+void Coordinator::Impl::name_chunks() {
+  std::unique_lock lock(mutex);
+  while (!stopping) {
+    naming.wait(lock, [this] { return stopping || !to_name.empty(); });
+    const std::string sha256 = std::exchange(to_name, {});
+    lock.unlock();
+    blobs.name_chunks(sha256, mutex);
+    lock.lock();
+    serve_parked();
+  }
 }
 
 void Coordinator::Impl::serve_parked() {
@@ -290,10 +313,17 @@ Coordinator::Coordinator(const FleetConfig& config, FleetSetup setup)
       [impl](const HttpRequest& request, uint64_t& bytes) { return impl->admit(request, bytes); },
       [impl](const HttpExchangePtr& exchange) { impl->handle(exchange); });
   impl->server.every(kTick, [impl] { impl->tick(); });
+  impl->namer = std::thread([impl] { impl->name_chunks(); });
 }
 
 Coordinator::~Coordinator() {
   impl_->server.stop();
+  {
+    std::lock_guard lock(impl_->mutex);
+    impl_->stopping = true;
+    impl_->naming.notify_one();
+  }
+  impl_->namer.join();
   impl_->write_status();
 }
 
@@ -310,6 +340,7 @@ std::filesystem::path Coordinator::token_file() const { return impl_->token_file
 
 std::string Coordinator::publish(const Weights& weights, int keep) {
   const double begin = steady_now();
+  impl_->blobs.make_room(keep, impl_->mutex);
   const auto image = std::make_shared<const WeightsImage>(impl_->layout, weights);
   const std::string sha256 = image->sha256();
   impl_->blobs.add(image, sha256, weights.version(), keep, impl_->mutex);

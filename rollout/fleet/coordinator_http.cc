@@ -36,11 +36,6 @@ Json message_of(const HttpRequest& request) {
   return decode_body(request.body, type);
 }
 
-// What a worker asks for in good faith and comes too late for. The field tells it from a wrong path.
-HttpReply gone(const char* field, const std::string& what) {
-  return error_reply(404, what, {{"field", field}});
-}
-
 // A range "bytes=A-B", "bytes=A-" or "bytes=-N" of `size` bytes; nothing: the header is no such.
 std::optional<std::pair<uint64_t, uint64_t>> parse_range(const std::string& text, uint64_t size) {
   constexpr std::string_view kUnit = "bytes=";
@@ -61,6 +56,10 @@ std::optional<std::pair<uint64_t, uint64_t>> parse_range(const std::string& text
 }
 
 }  // namespace
+
+HttpReply gone(const char* field, const std::string& what) {
+  return error_reply(404, what, {{"field", field}});
+}
 
 HttpReply error_reply(int status, const std::string& what, Json more) {
   Json body = {{"error", what}};
@@ -140,13 +139,9 @@ HttpReply Coordinator::Impl::answer(const HttpExchangePtr& exchange, bool& parke
   if (path == "/v1/leases" && post) return lease(exchange, parked);
   if (path == "/v1/progress" && post) return progress(request);
   if (path == "/v1/release" && post) return release(request);
-  if (path == "/v1/weights" && get) return weights_manifest(exchange, parked);
-  if (const std::string name = tail(path, "/v1/weights/"); !name.empty() && get) {
-    std::lock_guard lock(mutex);
-    const WeightsManifest* manifest = blobs.manifest(name);
-    return manifest ? message_reply(manifest->to_json(), kJsonType)
-                    : gone("weights", "these weights are not kept here any more");
-  }
+  if (path == "/v1/weights" && get) return weights_manifest(exchange, "", parked);
+  if (const std::string name = tail(path, "/v1/weights/"); !name.empty() && get)
+    return weights_manifest(exchange, name, parked);
   if (const std::string name = tail(path, "/v1/blobs/"); !name.empty() && get)
     return blob(request, name);
   if (const std::string id = tail(path, "/v1/results/"); !id.empty() && post)
@@ -346,13 +341,14 @@ HttpReply Coordinator::Impl::release(const HttpRequest& request) {
   return message_reply({{"released", true}}, type);
 }
 
-HttpReply Coordinator::Impl::weights_manifest(const HttpExchangePtr& exchange, bool& parked) {
+HttpReply Coordinator::Impl::weights_manifest(const HttpExchangePtr& exchange,
+                                              const std::string& wanted, bool& parked) {
   const HttpRequest& request = exchange->request();
   std::lock_guard lock(mutex);
-  if (weights_polls.size() >= static_cast<size_t>(config.max_workers))
+  if (weights_polls.size() >= 2 * static_cast<size_t>(config.max_workers))
     return error_reply(429, "too many wait for weights");
   const double now = steady_now();
-  WeightsPoll poll{exchange, request.argument("after").substr(0, 64), now + kLongestPoll};
+  WeightsPoll poll{exchange, wanted, request.argument("after").substr(0, 64), now + kLongestPoll};
   parked = true;
   if (!serve(poll, now)) weights_polls.push_back(std::move(poll));
   return {};

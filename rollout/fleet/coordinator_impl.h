@@ -6,6 +6,7 @@
 #include <list>
 #include <mutex>
 #include <set>
+#include <thread>
 
 #include "core/stopwatch.h"
 #include "net/http_server.h"
@@ -44,10 +45,11 @@ struct FleetCounts {
   double publish_s = 0;
 };
 
-// A long poll for weights other than `after`.
+// A long poll for weights: those of a hash, or (empty) any other than `after`, which the asking
+// worker holds.
 struct WeightsPoll {
   HttpExchangePtr exchange;
-  std::string after;
+  std::string wanted, after;
   double until = 0;
 };
 
@@ -65,9 +67,11 @@ struct Coordinator::Impl {
   HttpReply duplicate(WorkerSession& session, WorkId work, Piece& piece,
                       std::vector<Sample> samples, const std::string& type);
   HttpReply release(const HttpRequest& request);
-  HttpReply weights_manifest(const HttpExchangePtr& exchange, bool& parked);
+  HttpReply weights_manifest(const HttpExchangePtr& exchange, const std::string& wanted,
+                             bool& parked);
   HttpReply blob(const HttpRequest& request, const std::string& name);
   void tick();
+  void name_chunks();   // a thread of its own: it hashes what somebody wants whole
   void write_status();  // any thread
 
   // --- state; the caller holds the mutex
@@ -83,7 +87,7 @@ struct Coordinator::Impl {
   // Answer a long poll when it has something to hear. A request concerns its own; serve_parked()
   // looks at all, after what concerns all.
   void serve(WorkerSession& session, double now);
-  bool serve(const WeightsPoll& poll, double now) const;  // whether it is answered
+  bool serve(const WeightsPoll& poll, double now);  // whether it is answered
   void serve_parked();
   Json status_json() const;
 
@@ -107,6 +111,9 @@ struct Coordinator::Impl {
   std::map<std::string, WorkerSession> sessions;
   int64_t sharing = 1;  // workers that the batch is cut for, counted anew by serve_parked()
   std::list<WeightsPoll> weights_polls;
+  std::string to_name;  // weights whose chunks somebody waits for
+  std::condition_variable naming;
+  bool stopping = false;
   LeaseBook book;
   struct Wanted {
     GenerationRequest request;
@@ -126,10 +133,13 @@ struct Coordinator::Impl {
   std::filesystem::path status_file;
   std::mutex writing;  // of it
 
+  std::thread namer;
   HttpServer server;  // last: its thread uses all of the above
 };
 
 std::string metrics_text(const Json& status);
+// What a worker asks for in good faith and comes too late for. The field tells it from a wrong path.
+HttpReply gone(const char* field, const std::string& what);
 HttpReply error_reply(int status, const std::string& what, Json more = Json::object());
 HttpReply message_reply(const Json& json, const std::string& type, int status = 200);
 

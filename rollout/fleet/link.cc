@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
+#include <exception>
 #include <thread>
+#include <utility>
 
 #include "core/interrupted.h"
 #include "core/json_text.h"
@@ -52,13 +53,13 @@ Link::Link(const LinkOptions& options, const std::atomic<bool>& stop)
       stop_(stop),
       client_(parse_web_url(options.url), kMaxAnswer, {options.ca_file}) {}
 
-HttpAnswer Link::send(const HttpCall& call, double seconds) {
+HttpAnswer Link::send(const std::function<HttpCall()>& make, double seconds) {
   const double start = steady_now();
   for (double wait = kFirstPause;; wait = std::min(2 * wait, kLongestPause)) {
     if (stop_.load()) throw Interrupted("the worker was stopped");
     std::string why;
     try {
-      HttpAnswer answer = client_.send(call, 10, seconds, &stop_);
+      HttpAnswer answer = client_.send(make(), 10, seconds, &stop_);
       if (answer.status != 429 && answer.status != 503) return answer;
       why = refusal(answer).what();
       const auto after = answer.headers.find("retry-after");
@@ -101,7 +102,7 @@ Json Link::call(const std::string& method, const std::string& target, const Json
                 .headers = {{"Authorization", "Bearer " + options_.token}}};
   if (!call.body.empty()) call.headers.emplace_back(kDigestHeader, content_digest(call.body));
   for (int tries = 0;; ++tries) {
-    const HttpAnswer answer = send(call, seconds);
+    const HttpAnswer answer = send([&] { return call; }, seconds);
     if (answer.status == 204 && whole(answer)) return Json();
     const auto type = answer.headers.find("content-type");
     const bool readable =
@@ -113,26 +114,36 @@ Json Link::call(const std::string& method, const std::string& target, const Json
   }
 }
 
-std::string Link::blob(const BlobName& name) {
-  std::string bytes;
-  for (int damaged = 0, tries = 0;;) {
+void Link::blob(const BlobName& name, std::span<char> into) {
+  size_t have = 0, received = 0;
+  const auto rest = [&] {
+    have += std::exchange(received, 0);  // before the connection broke
     HttpCall call{.method = "GET",
                   .target = "/v1/blobs/" + name.sha256,
                   .body = {},
                   .type = "application/octet-stream",
-                  .headers = {{"Authorization", "Bearer " + options_.token}}};
-    if (!bytes.empty())
-      call.headers.emplace_back("Range", "bytes=" + std::to_string(bytes.size()) + "-");
-    const HttpAnswer answer = send(call, 60);
+                  .headers = {{"Authorization", "Bearer " + options_.token}},
+                  .into = into.subspan(have),
+                  .received = &received};
+    if (have > 0) call.headers.emplace_back("Range", "bytes=" + std::to_string(have) + "-");
+    return call;
+  };
+  for (int damaged = 0, tries = 0;;) {
+    const HttpAnswer answer = send(rest, 60);
     if (answer.status != 200 && answer.status != 206) {
       refused(answer, tries++);
       continue;
     }
-    if (answer.status == 200) bytes.clear();
-    bytes += answer.body;
-    if (bytes.size() < name.bytes && !answer.body.empty()) continue;
-    if (bytes.size() == name.bytes && sha256_hex(bytes) == name.sha256) return bytes;
-    bytes.clear();
+    size_t came = std::exchange(received, 0);
+    if (!answer.body.empty()) {  // of unknown length, or the whole where a part was asked for
+      if (answer.status == 200) have = 0;
+      came = std::min(answer.body.size(), into.size() - have);
+      std::copy_n(answer.body.data(), came, into.data() + have);
+    }
+    have += came;
+    if (have < into.size() && came > 0) continue;
+    if (have == into.size() && sha256_hex({into.data(), into.size()}) == name.sha256) return;
+    have = 0;
     if (++damaged == kTriesOfBlob) {
       fail("blob " + name.sha256 + " came damaged " + std::to_string(damaged) + " times",
            "something between this worker and the coordinator changes bytes");
@@ -140,12 +151,19 @@ std::string Link::blob(const BlobName& name) {
   }
 }
 
+std::string Link::blob(const BlobName& name) {
+  std::string bytes(name.bytes, '\0');
+  blob(name, bytes);
+  return bytes;
+}
+
 WeightsCache::WeightsCache(const LinkOptions& options, const PolicyConfig& model,
                            const std::atomic<bool>& stop, kernels::Element element)
     : layout_(std::make_shared<const ImageLayout>(model, element)),
       maker_(model, element),
       link_(options, stop),
-      following_(options, stop) {}
+      following_(options, stop),
+      beside_(options, stop) {}
 
 const WeightsCache::Held* WeightsCache::find(const std::string& sha256) const {
   for (const Held& held : held_)
@@ -160,8 +178,7 @@ WeightsPtr WeightsCache::get(const std::string& sha256) {
     if (const Held* held = find(sha256)) return held->weights;
   }
   if (!is_sha256(sha256)) fail("\"" + printable_line(sha256, 80) + "\" names no weights");
-  return fetch(link_, WeightsManifest::from_json(link_.call("GET", "/v1/weights/" + sha256, {}),
-                                                 layout_->bytes()));
+  return fetch(link_, manifest_of(link_, sha256, newest()));
 }
 
 // By version, and the one that came last among equals.
@@ -180,13 +197,13 @@ std::string WeightsCache::newest() const { return newest_held().first; }
 void WeightsCache::follow() {
   const Json json = following_.call("GET", "/v1/weights?after=" + newest(), {});
   if (json.is_null()) return;
-  const auto manifest = WeightsManifest::from_json(json, layout_->bytes());
+  auto manifest = WeightsManifest::from_json(json, layout_->bytes());
   std::lock_guard fetching(fetching_);
   {
     std::lock_guard lock(state_);
     if (find(manifest.sha256)) return;
   }
-  fetch(following_, manifest);
+  fetch(following_, std::move(manifest));
 }
 
 WeightsCache::Stats WeightsCache::stats() const {
@@ -194,15 +211,36 @@ WeightsCache::Stats WeightsCache::stats() const {
   return stats_;
 }
 
-WeightsPtr WeightsCache::fetch(Link& link, const WeightsManifest& manifest) {
-  const double start = steady_now();
+// How one who holds `base` gets weights. Whoever has none waits until their chunks have names.
+WeightsManifest WeightsCache::manifest_of(Link& link, const std::string& sha256,
+                                          const std::string& base) const {
+  for (;;) {
+    const Json json = link.call("GET", "/v1/weights/" + sha256 + "?after=" + base, {});
+    if (!json.is_null()) return WeightsManifest::from_json(json, layout_->bytes());
+  }
+}
+
+WeightsPtr WeightsCache::fetch(Link& link, WeightsManifest manifest) {
   Stats stats = this->stats();
-  WeightsImagePtr image = by_delta(link, manifest, stats);
-  if (image == nullptr) image = whole(link, manifest, stats);
-  WeightsPtr weights = maker_.make(*image, manifest.version);
-  stats.fetch_s += steady_now() - start;
+  WeightsImagePtr image;
+  WeightsPtr weights;
+  {
+    const Stopwatch fetching(stats.fetch_s);
+    image = by_delta(link, manifest, stats);
+    if (image == nullptr) {
+      if (manifest.chunks.empty()) manifest = manifest_of(link, manifest.sha256, "");
+      image = whole(link, manifest, stats);
+    }
+    const Stopwatch loading(stats.load_s);
+    weights = maker_.make(*image, manifest.version);
+  }
   std::lock_guard lock(state_);
   stats_ = stats;
+  // Only what is newest is what the next delta changes.
+  for (Held& held : held_) {
+    if (held.weights->version() <= manifest.version) held.image = nullptr;
+    if (held.image != nullptr) image = nullptr;
+  }
   held_.push_back({manifest.sha256, std::move(image), weights});
   // The oldest goes, but for the one that was asked for.
   if (held_.size() > 2) {
@@ -224,10 +262,16 @@ WeightsImagePtr WeightsCache::by_delta(Link& link, const WeightsManifest& manife
     if (base == nullptr) continue;
     try {
       std::string bytes;
-      for (const BlobName& name : delta.chunks) bytes += link.blob(name);
+      {
+        const Stopwatch receiving(stats.receive_s);
+        for (const BlobName& name : delta.chunks) bytes += link.blob(name);
+      }
       auto image = std::make_shared<WeightsImage>(layout_);
-      apply_delta(*base, bytes, *image);
-      if (image->sha256() != manifest.sha256) continue;
+      {
+        const Stopwatch applying(stats.apply_s);
+        apply_delta(*base, bytes, *image);
+      }
+      if (!is_right(*image, manifest, stats)) continue;
       stats.bytes += static_cast<int64_t>(bytes.size());
       ++stats.deltas;
       return image;
@@ -240,21 +284,51 @@ WeightsImagePtr WeightsCache::by_delta(Link& link, const WeightsManifest& manife
   return nullptr;
 }
 
+bool WeightsCache::is_right(const WeightsImage& image, const WeightsManifest& manifest,
+                            Stats& stats) {
+  const Stopwatch checking(stats.check_s);
+  return image.sha256() == manifest.sha256;
+}
+
 WeightsImagePtr WeightsCache::whole(Link& link, const WeightsManifest& manifest, Stats& stats) {
   auto image = std::make_shared<WeightsImage>(layout_);
-  char* to = image->bytes().data();
-  for (const BlobName& name : manifest.chunks) {
-    const std::string bytes = link.blob(name);
-    std::memcpy(to, bytes.data(), bytes.size());
-    to += bytes.size();
+  {
+    const Stopwatch receiving(stats.receive_s);
+    receive(link, manifest.chunks, image->bytes());
   }
-  if (image->sha256() != manifest.sha256) {
+  if (!is_right(*image, manifest, stats)) {
     fail("the weights that came are not those that were announced",
          "the coordinator or something between is broken: start it again");
   }
   stats.bytes += static_cast<int64_t>(manifest.bytes);
   ++stats.full;
   return image;
+}
+
+// Over two connections: one receives while what the other one has received is hashed.
+void WeightsCache::receive(Link& link, const std::vector<BlobName>& chunks, std::span<char> into) {
+  std::vector<std::span<char>> places;
+  for (const BlobName& name : chunks) {
+    places.push_back(into.first(name.bytes));
+    into = into.subspan(name.bytes);
+  }
+  std::atomic<size_t> next{0};
+  std::exception_ptr error;
+  std::mutex failing;
+  const auto some = [&](Link& from) {
+    try {
+      for (size_t i = next++; i < chunks.size(); i = next++) from.blob(chunks[i], places[i]);
+    } catch (...) {
+      next = chunks.size();
+      std::lock_guard lock(failing);
+      if (!error) error = std::current_exception();
+    }
+  };
+  std::thread second;
+  if (chunks.size() > 1) second = std::thread([&] { some(beside_); });
+  some(link);
+  if (second.joinable()) second.join();
+  if (error) std::rethrow_exception(error);
 }
 
 }  // namespace zeroth::fleet

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -41,12 +43,14 @@ class Link {
   // of success, Error when it stays out of reach, Interrupted when stop is set.
   Json call(const std::string& method, const std::string& target, const Json& message,
             double seconds = 60);
-  // Bytes of a blob, checked against its name. What a broken connection has left is kept, and the
-  // rest asked for.
+  // Bytes of a blob, checked against its name; `into` is as long as it. What a broken connection has
+  // left is kept, and the rest asked for.
+  void blob(const BlobName& name, std::span<char> into);
   std::string blob(const BlobName& name);
 
  private:
-  HttpAnswer send(const HttpCall& call, double seconds);
+  // make() gives the call, also when it is tried again.
+  HttpAnswer send(const std::function<HttpCall()>& make, double seconds);
   static bool whole(const HttpAnswer& answer);
   void refused(const HttpAnswer& answer, int tries);
 
@@ -73,17 +77,22 @@ class WeightsCache {
   struct Stats {
     int64_t full = 0, deltas = 0, bytes = 0;
     double fetch_s = 0;  // from the manifest to weights that can be used
+    // Of them: bytes with their hashes, what changed put in, the whole's hash, packing.
+    double receive_s = 0, apply_s = 0, check_s = 0, load_s = 0;
   };
   Stats stats() const;
 
  private:
   struct Held {
     std::string sha256;
-    WeightsImagePtr image;
+    WeightsImagePtr image;  // of the newest version alone, for the next delta
     WeightsPtr weights;
   };
-  WeightsPtr fetch(Link& link, const WeightsManifest& manifest);
+  WeightsManifest manifest_of(Link& link, const std::string& sha256, const std::string& base) const;
+  WeightsPtr fetch(Link& link, WeightsManifest manifest);
   WeightsImagePtr whole(Link& link, const WeightsManifest& manifest, Stats& stats);
+  static bool is_right(const WeightsImage& image, const WeightsManifest& manifest, Stats& stats);
+  void receive(Link& link, const std::vector<BlobName>& chunks, std::span<char> into);
   WeightsImagePtr by_delta(Link& link, const WeightsManifest& manifest, Stats& stats);
   const Held* find(const std::string& sha256) const;  // holding state_
 
@@ -91,6 +100,7 @@ class WeightsCache {
   WeightsMaker maker_;
   Link link_, following_;
   std::mutex fetching_;       // one fetch
+  Link beside_;               // a second connection of it
   mutable std::mutex state_;  // guards what follows
   std::vector<Held> held_;    // in the order in which they came
   Stats stats_;

@@ -10,6 +10,7 @@ namespace zeroth::fleet {
 namespace {
 
 constexpr size_t kName = 256, kId = 128;
+constexpr uint64_t kMaxFile = uint64_t{64} << 20;  // of a tokenizer
 
 const char* name_of(kernels::Element element) {
   return element == kernels::Element::kBfloat16 ? "bfloat16" : "float32";
@@ -168,7 +169,7 @@ Welcome Welcome::from_json(const Json& json) {
   out.record_experts = bool_field(json, "record_experts");
   for (const Json& file : array_field(json, "files", 64)) {
     NamedFile named{text_field(file, "name", kName),
-                    {text_field(file, "sha256", 64), uint_field(file, "bytes", 1u << 30)}};
+                    {text_field(file, "sha256", 64), uint_field(file, "bytes", kMaxFile)}};
     if (!is_file_name(named.name) || !is_sha256(named.blob.sha256))
       fail_usage("\"" + named.name + "\" is no name of a tokenizer's file");
     out.files.push_back(std::move(named));

@@ -18,45 +18,129 @@ constexpr int kLevel = 1;                  // more takes longer than sending sav
 
 uint64_t frames(uint64_t bytes) { return (bytes + kFrameBytes - 1) / kFrameBytes; }
 
-// planes[p][i] = byte p of value i of a XOR b; false when nothing differs.
-bool split(const char* a, const char* b, size_t bytes, size_t width, std::string& planes) {
-  if (std::memcmp(a, b, bytes) == 0) return false;
-  planes.resize(bytes);
-  const size_t values = bytes / width;
-  for (size_t p = 0; p < width; ++p) {
-    char* out = planes.data() + p * values;
-    for (size_t i = 0; i < values; ++i)
-      out[i] = static_cast<char>(a[i * width + p] ^ b[i * width + p]);
-  }
-  return true;
+constexpr char kDense = 'd', kSparse = 's';
+constexpr size_t kSparseHead = 2 * sizeof(uint32_t);
+constexpr size_t kSkip = 255;  // in a gap: so many values stay, and none differs yet
+
+// Memory of the calling thread.
+std::string& scratch(int which) {
+  thread_local std::string strings[2];
+  return strings[which];
 }
 
-void join(const char* from, const std::string& planes, size_t bytes, size_t width, char* to) {
-  const size_t values = bytes / width;
+// out[p][i] = byte p of value i of a XOR b.
+void split(const char* a, const char* b, size_t values, size_t width, char* out) {
   for (size_t p = 0; p < width; ++p) {
-    const char* in = planes.data() + p * values;
+    for (size_t i = 0; i < values; ++i)
+      *out++ = static_cast<char>(a[i * width + p] ^ b[i * width + p]);
+  }
+}
+
+void join(const char* from, const char* planes, size_t values, size_t width, char* to) {
+  for (size_t p = 0; p < width; ++p) {
+    const char* in = planes + p * values;
     for (size_t i = 0; i < values; ++i)
       to[i * width + p] = static_cast<char>(from[i * width + p] ^ in[i]);
   }
 }
 
+// The content of a sparse frame; false: too many values differ.
+bool sparse(const char* a, const char* b, size_t bytes, size_t width, std::string& out) {
+  constexpr size_t kWord = sizeof(uint64_t);  // images are multiples of it
+  const size_t values = bytes / width, most = values / 4;
+  std::string& changes = scratch(1);
+  changes.resize(std::max(changes.size(), most * width));
+  out.resize(kSparseHead + most * (1 + width) + values / kSkip + 1);
+  char *change = changes.data(), *gap = out.data() + kSparseHead;
+  size_t n = 0, next = 0;  // next: the first value that the next gap counts
+  for (size_t at = 0; at < bytes; at += kWord) {
+    uint64_t x = 0, y = 0;
+    std::memcpy(&x, a + at, kWord);
+    std::memcpy(&y, b + at, kWord);
+    if (x == y) continue;
+    for (size_t i = at; i < at + kWord; i += width) {
+      if (std::memcmp(a + i, b + i, width) == 0) continue;
+      if (n++ == most) return false;
+      size_t stay = i / width - next;
+      for (; stay >= kSkip; stay -= kSkip) *gap++ = static_cast<char>(kSkip);
+      *gap++ = static_cast<char>(stay);
+      for (size_t p = 0; p < width; ++p) *change++ = static_cast<char>(a[i + p] ^ b[i + p]);
+      next = i / width + 1;
+    }
+  }
+  const uint32_t head[] = {static_cast<uint32_t>(n),
+                           static_cast<uint32_t>(gap - out.data() - kSparseHead)};
+  std::memcpy(out.data(), head, sizeof head);
+  for (size_t p = 0; p < width; ++p) {
+    for (size_t i = 0; i < n; ++i) *gap++ = changes[i * width + p];
+  }
+  out.resize(static_cast<size_t>(gap - out.data()));
+  return out.size() < bytes;
+}
+
+// Changes in `to` what a sparse frame says; false: it is none.
+bool patch(std::string_view content, size_t values, size_t width, char* to) {
+  uint32_t n = 0, gaps = 0;
+  if (content.size() < kSparseHead) return false;
+  std::memcpy(&n, content.data(), sizeof n);
+  std::memcpy(&gaps, content.data() + sizeof n, sizeof gaps);
+  content.remove_prefix(kSparseHead);
+  if (content.size() != gaps + uint64_t{n} * width) return false;
+  const char* changes = content.data() + gaps;
+  size_t at = 0, i = 0;
+  for (size_t g = 0; g < gaps; ++g) {
+    const size_t gap = static_cast<unsigned char>(content[g]);
+    at += gap;
+    if (gap == kSkip) continue;
+    if (at >= values || i == n) return false;
+    for (size_t p = 0; p < width; ++p) to[at * width + p] ^= changes[p * n + i];
+    ++at;
+    ++i;
+  }
+  return i == n;
+}
+
 std::string frame(const WeightsImage& from, const WeightsImage& to, uint64_t index) {
   const uint64_t begin = index * kFrameBytes;
   const size_t bytes = std::min(kFrameBytes, to.layout().bytes() - begin);
-  std::string planes, out;
-  if (split(from.bytes().data() + begin, to.bytes().data() + begin, bytes,
-            to.layout().element_bytes(), planes)) {
-    out.resize(4 + ZSTD_compressBound(bytes));
-    const size_t n =
-        ZSTD_compress(out.data() + 4, out.size() - 4, planes.data(), planes.size(), kLevel);
-    if (ZSTD_isError(n)) fail(std::string("zstd: ") + ZSTD_getErrorName(n));
-    out.resize(4 + n);
-  } else {
-    out.resize(4);
+  const size_t width = to.layout().element_bytes();
+  const char *a = from.bytes().data() + begin, *b = to.bytes().data() + begin;
+  if (std::memcmp(a, b, bytes) == 0) return std::string(sizeof(uint32_t), '\0');
+  std::string& content = scratch(0);
+  const char kind = sparse(a, b, bytes, width, content) ? kSparse : kDense;
+  if (kind == kDense) {
+    content.resize(bytes);
+    split(a, b, bytes / width, width, content.data());
   }
-  const auto length = static_cast<uint32_t>(out.size() - 4);
-  std::memcpy(out.data(), &length, 4);
-  return out;
+  std::string& packed = scratch(1);
+  packed.resize(std::max(packed.size(), ZSTD_compressBound(content.size())));
+  const size_t n =
+      ZSTD_compress(packed.data(), packed.size(), content.data(), content.size(), kLevel);
+  if (ZSTD_isError(n)) fail(std::string("zstd: ") + ZSTD_getErrorName(n));
+  const auto length = static_cast<uint32_t>(n + 1);
+  std::string out(sizeof length, '\0');
+  std::memcpy(out.data(), &length, sizeof length);
+  out += kind;
+  return out.append(packed, 0, n);
+}
+
+// One frame of `bytes` bytes of the image; false: it is malformed.
+bool apply_frame(std::string_view frame, const char* base, size_t bytes, size_t width, char* to) {
+  if (frame.empty()) {
+    std::memcpy(to, base, bytes);
+    return true;
+  }
+  std::string& content = scratch(0);
+  content.resize(std::max<size_t>(content.size(), kFrameBytes));
+  const size_t n = ZSTD_decompress(content.data(), bytes, frame.data() + 1, frame.size() - 1);
+  if (ZSTD_isError(n)) return false;
+  if (frame.front() == kSparse) {
+    std::memcpy(to, base, bytes);
+    return patch({content.data(), n}, bytes / width, width, to);
+  }
+  if (frame.front() != kDense || n != bytes) return false;
+  join(base, content.data(), bytes / width, width, to);
+  return true;
 }
 
 [[noreturn]] void fail_delta(const std::string& why) {
@@ -109,11 +193,12 @@ WeightsManifest WeightsManifest::from_json(const Json& json, uint64_t bytes) {
   out.chunks = names_from(json, "chunks", bytes);
   uint64_t total = 0;
   for (const BlobName& chunk : out.chunks) total += chunk.bytes;
-  if (total != bytes) fail_usage("the chunks of the weights do not add up to them");
   for (const Json& item : array_field(json, "deltas", 64)) {
     // A delta may be a little longer than what it describes; then it is not offered.
     out.deltas.push_back({text_field(item, "base", 64), names_from(item, "chunks", bytes)});
   }
+  if (total != bytes && (total != 0 || out.deltas.empty()))
+    fail_usage("the chunks of the weights do not add up to them");
   return out;
 }
 
@@ -144,16 +229,9 @@ void apply_delta(const WeightsImage& from, std::string_view delta, WeightsImage&
   parallel_in_order(static_cast<int64_t>(count), [&](int64_t i) {
     const uint64_t begin = static_cast<uint64_t>(i) * kFrameBytes;
     const size_t bytes = std::min(kFrameBytes, total - begin);
-    const char* base = from.bytes().data() + begin;
-    char* out = to.bytes().data() + begin;
-    if (parts[i].empty()) {
-      std::memcpy(out, base, bytes);
-      return;
-    }
-    std::string planes(bytes, '\0');
-    const size_t n = ZSTD_decompress(planes.data(), bytes, parts[i].data(), parts[i].size());
-    if (ZSTD_isError(n) || n != bytes) fail_delta("frame " + std::to_string(i) + " is malformed");
-    join(base, planes, bytes, width, out);
+    if (!apply_frame(parts[i], from.bytes().data() + begin, bytes, width,
+                     to.bytes().data() + begin))
+      fail_delta("frame " + std::to_string(i) + " is malformed");
   });
 }
 
@@ -179,7 +257,7 @@ void BlobStore::add(WeightsImagePtr image, const std::string& sha256, WeightsVer
   }
   auto added = std::make_shared<Version>();
   const std::string_view bytes(image->bytes().data(), image->bytes().size());
-  added->manifest = {sha256, version, bytes.size(), chunks_of(bytes), {}};
+  added->manifest = {sha256, version, bytes.size(), {}, {}};
   if (!versions_.empty()) {
     const Version& before = *versions_.back();
     auto delta = std::make_shared<const std::string>(make_delta(*before.image, *image));
@@ -189,10 +267,30 @@ void BlobStore::add(WeightsImagePtr image, const std::string& sha256, WeightsVer
     }
   }
   added->image = std::move(image);
+  if (!added->delta) added->manifest.chunks = chunks_of(bytes);
   std::lock_guard lock(mutex);
   versions_.push_back(std::move(added));
   if (versions_.size() > static_cast<size_t>(keep))
     versions_.erase(versions_.begin(), versions_.end() - keep);
+}
+
+void BlobStore::make_room(int keep, std::mutex& mutex) {
+  const auto most = static_cast<size_t>(std::max(1, keep - 1));
+  std::lock_guard lock(mutex);
+  if (versions_.size() > most) versions_.erase(versions_.begin(), versions_.end() - most);
+}
+
+void BlobStore::name_chunks(const std::string& sha256, std::mutex& mutex) {
+  std::shared_ptr<Version> version;
+  {
+    std::lock_guard lock(mutex);
+    for (const auto& v : versions_)
+      if (v->manifest.sha256 == sha256 && v->manifest.chunks.empty()) version = v;
+  }
+  if (!version) return;
+  auto chunks = chunks_of({version->image->bytes().data(), version->image->bytes().size()});
+  std::lock_guard lock(mutex);
+  version->manifest.chunks = std::move(chunks);
 }
 
 BlobName BlobStore::add_file(std::string content) {
@@ -218,6 +316,11 @@ std::optional<BlobStore::Bytes> BlobStore::find(const std::string& sha256) const
   for (const auto& [name, content] : files_)
     if (name.sha256 == sha256) return Bytes{content, *content};
   return std::nullopt;
+}
+
+bool WeightsManifest::serves(const std::string& base) const {
+  return !chunks.empty() || std::any_of(deltas.begin(), deltas.end(),
+                                        [&](const DeltaManifest& d) { return d.base == base; });
 }
 
 const WeightsManifest* BlobStore::manifest(const std::string& sha256) const {

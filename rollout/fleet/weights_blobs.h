@@ -2,8 +2,11 @@
 //
 // An image (policy/weights_image.h) travels whole, in chunks of 8 MiB, or as what differs from an
 // image that the other side has, whichever is smaller. A delta is a row of frames, one per 1 MiB of
-// the image: u32 length, then (length 0: nothing differs) one zstd frame of the XOR of both, its
-// bytes sorted by their place in a value. Whoever applies one checks the whole image's hash.
+// the image: u32 length, then (length 0: nothing differs) a byte that tells the kind and one zstd
+// frame. 'd': the XOR of both, its bytes sorted by their place in a value. 's', where few values
+// differ: u32 how many, u32 bytes of gaps; the gaps: values that stay before each that differs, a
+// byte of 255 for 255 that stay and none that differs; then the XOR of those that differ, sorted
+// likewise. Whoever applies a delta checks the whole image's hash.
 #pragma once
 
 #include <cstdint>
@@ -37,9 +40,11 @@ struct WeightsManifest {
   std::string sha256;  // Weights::sha256
   WeightsVersion version = 0;
   uint64_t bytes = 0;
-  std::vector<BlobName> chunks;
+  std::vector<BlobName> chunks;  // empty: not named yet, because a delta does for most
   std::vector<DeltaManifest> deltas;
 
+  // Whether it says how one who holds `base` (empty: nothing) gets the weights.
+  bool serves(const std::string& base) const;
   Json to_json() const;
   // Throws Error for anything but a manifest of an image of `bytes` bytes.
   static WeightsManifest from_json(const Json& json, uint64_t bytes);
@@ -57,11 +62,17 @@ std::vector<BlobName> chunks_of(std::string_view bytes);
 // The blobs of the newest versions, held in memory.
 class BlobStore {
  public:
-  // A version, with a delta from the one before when that is smaller. Keeps the `keep` newest
-  // versions. One thread at a time; it holds `mutex` only while the list changes, which others may
-  // read meanwhile holding it.
+  // A version, with a delta from the one before when that is smaller; the chunks of the whole are
+  // named at once when there is none. Keeps the `keep` newest versions. One thread at a time; it
+  // holds `mutex` only while the list changes, which others may read meanwhile holding it.
   void add(WeightsImagePtr image, const std::string& sha256, WeightsVersion version, int keep,
            std::mutex& mutex);
+  // Names the chunks of a version that somebody wants whole; nothing to do when they have names or
+  // the version is gone. Any thread; `mutex` as above.
+  void name_chunks(const std::string& sha256, std::mutex& mutex);
+  // Lets go of what the next add() with this `keep` would, but for its base, so that the next image
+  // can take their memory.
+  void make_room(int keep, std::mutex& mutex);
   // Files that every worker needs.
   BlobName add_file(std::string content);
 

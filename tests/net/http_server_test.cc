@@ -5,9 +5,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <mutex>
+#include <span>
 #include <thread>
 
 #include "core/error.h"
@@ -128,6 +130,39 @@ TEST_CASE("answers at once, later, in pieces, and from memory that is not copied
   CHECK(client.send({.method = "GET", .target = "/x%41?q=a%20b+c"}, 5, 5).body == "a b c");
   CHECK(client.send({.method = "GET", .target = "/a+%2b"}, 5, 5).body == "/a++");
   CHECK(server.server.stats().accepted == 1);  // one connection was kept
+}
+
+TEST_CASE("a body goes where the caller wants it when it fits, and is a body otherwise") {
+  Server server;
+  HttpClient client = server.client();
+  std::vector<char> place(6 << 20, 'z');
+  size_t received = 0;
+  HttpCall call{.method = "GET", .target = "/blob"};
+  call.into = place;
+  call.received = &received;
+  HttpAnswer answer = client.send(call, 5, 10);
+  CHECK(answer.status == 200);
+  CHECK(answer.body.empty());
+  REQUIRE(received == 5 << 20);
+  CHECK(std::all_of(place.begin(), place.begin() + (5 << 20), [](char c) { return c == 'b'; }));
+  CHECK(place[5 << 20] == 'z');
+  // The connection goes on with the next request.
+  CHECK(client.send({.method = "POST", .target = "/echo", .body = "on"}, 5, 5).body == "on");
+  call.into = std::span(place).first(100);  // too short
+  received = 0;
+  answer = client.send(call, 5, 10);
+  CHECK(answer.body == std::string(5 << 20, 'b'));
+  CHECK(received == 0);
+  call.target = "/nothing";  // not what was asked for
+  call.into = place;
+  answer = client.send(call, 5, 5);
+  CHECK(answer.status == 404);
+  CHECK(answer.body == "/nothing");
+  CHECK(received == 0);
+  call.target = "/stream";  // of unknown length
+  answer = client.send(call, 5, 5);
+  CHECK(answer.body == "data: 0\n\ndata: 1\n\ndata: 2\n\n");
+  CHECK(received == 0);
 }
 
 TEST_CASE("a refusal comes before the body is read, and short bodies do not cost the connection") {

@@ -1,4 +1,8 @@
 // A coordinator against clients that may not, must not or cannot.
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "core/error.h"
@@ -379,6 +383,87 @@ TEST_CASE("a worker asks again for what a wire may have changed, and believes th
   CHECK_THROWS_AS(link.blob(name), Refused);
   answers.assign(10, wrong_token);
   CHECK_THROWS_WITH_AS(link.call("POST", "/", {}), "send a token of the run", Refused);
+}
+
+// One connection after the other: reads a request's headers, sends bytes, hangs up.
+class Script {
+ public:
+  explicit Script(std::vector<std::string> answers) : answers_(std::move(answers)) {
+    listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    REQUIRE(::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+    REQUIRE(::listen(listener_, 8) == 0);
+    socklen_t size = sizeof address;
+    ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
+    port = ntohs(address.sin_port);
+    thread_ = std::thread([this] {
+      for (const std::string& answer : answers_) {
+        const int fd = ::accept(listener_, nullptr, nullptr);
+        std::string& request = requests.emplace_back();
+        char buffer[4096];
+        for (ssize_t n = 1; request.find("\r\n\r\n") == std::string::npos && n > 0;) {
+          n = ::recv(fd, buffer, sizeof buffer, 0);
+          if (n > 0) request.append(buffer, static_cast<size_t>(n));
+        }
+        ::send(fd, answer.data(), answer.size(), MSG_NOSIGNAL);
+        ::close(fd);
+      }
+    });
+  }
+  ~Script() { join(); }
+  void join() {
+    if (thread_.joinable()) thread_.join();
+    if (listener_ >= 0) ::close(std::exchange(listener_, -1));
+  }
+  uint16_t port = 0;
+  std::vector<std::string> requests;
+
+ private:
+  std::vector<std::string> answers_;
+  int listener_ = -1;
+  std::thread thread_;
+};
+
+TEST_CASE("a blob that breaks off is fetched on from there, from any kind of server") {
+  std::string bytes;
+  for (int i = 0; i < 100000; ++i) bytes += static_cast<char>(i * i >> 4);
+  const BlobName name{sha256_hex(bytes), bytes.size()};
+  const std::string head = "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n",
+                    part = "HTTP/1.1 206 Partial Content\r\nContent-Length: ",
+                    end = "\r\nConnection: close\r\n\r\n";
+  Script script({head + bytes.substr(0, 40000), part + "60000" + end + bytes.substr(40000, 7000),
+                 head,  // nothing of a body
+                 part + "53000" + end + bytes.substr(47000)});
+  const std::atomic<bool> go{false};
+  Link link({"http://127.0.0.1:" + std::to_string(script.port), kToken, "", 20}, go);
+  CHECK(link.blob(name) == bytes);
+  script.join();
+  REQUIRE(script.requests.size() == 4);
+  CHECK(script.requests[0].find("Range:") == std::string::npos);
+  CHECK(script.requests[1].find("Range: bytes=40000-") != std::string::npos);
+  CHECK(script.requests[2].find("Range: bytes=47000-") != std::string::npos);
+  CHECK(script.requests[3].find("Range: bytes=47000-") != std::string::npos);
+  // Servers that know no ranges, tell no length, send more or something else.
+  std::string chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked" + end;
+  chunked += "186a0\r\n" + bytes + "\r\n0\r\n\r\n";
+  const std::string whole = "HTTP/1.1 200 OK\r\nContent-Length: 100000" + end + bytes;
+  std::string flipped = whole;
+  flipped[flipped.size() - 5] ^= 1;
+  for (const std::vector<std::string>& answers :
+       {std::vector<std::string>{head + bytes.substr(0, 40000), whole},
+        {chunked},
+        {head + bytes.substr(0, 5), chunked},
+        {flipped, whole},
+        {part + "60000" + end + bytes.substr(40000), part + "60000" + end + bytes.substr(40000),
+         whole},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 100003" + end + "xxx" + bytes, whole}}) {
+    CAPTURE(answers[0].substr(0, 80));
+    Script other(answers);
+    Link again({"http://127.0.0.1:" + std::to_string(other.port), kToken, "", 20}, go);
+    CHECK(again.blob(name) == bytes);
+  }
 }
 
 TEST_CASE("unknown routes and methods") {

@@ -51,6 +51,37 @@ TEST_CASE("a delta gives the bytes of the next version, and is small when little
   CHECK(nothing.size() < 100);
 }
 
+// Changes at any distance and of any share, in values of both widths.
+TEST_CASE("a delta of few values and of all") {
+  for (const auto element : {kernels::Element::kFloat32, kernels::Element::kBfloat16}) {
+    const auto policy = tiny_policy("moe");
+    const auto layout = std::make_shared<const ImageLayout>(policy->config(), element);
+    const auto own = Policy::init(policy->config(), 3, element);
+    const WeightsImage before(layout, *own->weights());
+    const size_t width = layout->element_bytes(), values = layout->bytes() / width;
+    std::mt19937 random(7);
+    std::vector<std::vector<size_t>> sets = {{0}, {values - 1}, {0, values - 1}};
+    for (const size_t gap : {253, 254, 255, 256, 509, 510, 511, 50000})
+      sets.push_back({3, 3 + gap + 1, 3 + 2 * (gap + 1)});
+    for (const double share : {0.001, 0.02, 0.2, 0.24, 0.26, 0.5, 1.0}) {
+      std::vector<size_t>& set = sets.emplace_back();
+      for (size_t i = 0; i < values; ++i)
+        if (random() < share * 4294967296.0) set.push_back(i);
+    }
+    for (const std::vector<size_t>& set : sets) {
+      CAPTURE(set.size());
+      WeightsImage after(layout), made(layout);
+      std::copy(before.bytes().begin(), before.bytes().end(), after.bytes().begin());
+      for (const size_t i : set) after.bytes()[i * width + random() % width] ^= 1 + random() % 255;
+      const std::string delta = make_delta(before, after);
+      apply_delta(before, delta, made);
+      CHECK(std::equal(made.bytes().begin(), made.bytes().end(), after.bytes().begin()));
+      // About a byte for the gap and one for the change.
+      if (set.size() < values / 4) CHECK(delta.size() < 200 + 4 * set.size());
+    }
+  }
+}
+
 TEST_CASE("a delta that was cut, flipped or extended is refused or gives another hash") {
   Images images;
   const WeightsImagePtr before = images.now();
@@ -91,6 +122,14 @@ TEST_CASE("blobs are found by their hash, and old versions go") {
     REQUIRE(manifest != nullptr);
     REQUIRE(manifest->deltas.size() == 1);
     CHECK(manifest->deltas[0].base == hashes[version - 1]);
+    // Whoever holds the base needs no more; the whole is hashed for those who do not.
+    CHECK(manifest->chunks.empty());
+    CHECK(manifest->serves(hashes[version - 1]));
+    CHECK_FALSE(manifest->serves(""));
+    CHECK(WeightsManifest::from_json(manifest->to_json(), manifest->bytes).deltas[0].chunks ==
+          manifest->deltas[0].chunks);
+    store.name_chunks(hashes.back(), mutex);
+    CHECK(manifest->serves(""));
     uint64_t bytes = 0;
     for (const BlobName& chunk : manifest->chunks) {
       const auto found = store.find(chunk.sha256);
@@ -103,10 +142,13 @@ TEST_CASE("blobs are found by their hash, and old versions go") {
   }
   CHECK(store.manifest(hashes[1]) == nullptr);
   CHECK(store.manifest(hashes[2]) != nullptr);
+  store.make_room(2, mutex);
+  CHECK(store.manifest(hashes[2]) == nullptr);
+  CHECK(store.manifest(hashes[3]) != nullptr);
+  store.name_chunks(hashes[2], mutex);  // nothing happens
   const std::string again = hashes[3];
   store.add(images.now(), again, 9, 2, mutex);
   CHECK(store.manifest(again)->version == 9);
-  CHECK(store.manifest(hashes[2]) != nullptr);
 }
 
 TEST_CASE("a manifest that does not add up is refused") {
@@ -151,6 +193,13 @@ TEST_CASE("a worker follows the weights") {
   }
   CHECK(cache.stats().full == 1);
   CHECK(cache.stats().deltas == 3);
+  // Who comes now gets the whole of a version that all others got as a delta.
+  WeightsCache late(fleet.options("late").link, fleet.policy->config(), stop);
+  late.follow();
+  CHECK(late.newest() == cache.newest());
+  CHECK(late.stats().full == 1);
+  WeightsCache later(fleet.options("later").link, fleet.policy->config(), stop);
+  CHECK(later.get(cache.newest())->sha256() == cache.newest());
   CHECK_THROWS_AS(cache.get(std::string(64, 'a')), Refused);
   CHECK_THROWS_AS(cache.get("../../etc/passwd"), Error);
 }
