@@ -1,14 +1,13 @@
 #include "rollout/fleet/lease_book.h"
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 namespace zeroth::fleet {
 
 WorkId LeaseBook::add(int samples) {
   const WorkId id = next_work_++;
-  works_.emplace(id, Work{samples, State::kWaiting});
+  works_.emplace(id, Work{samples, State::kWaiting, {}});
   waiting_.push_back(id);
   waiting_samples_ += samples;
   return id;
@@ -17,11 +16,11 @@ WorkId LeaseBook::add(int samples) {
 void LeaseBook::withdraw(WorkId id) {
   const auto found = works_.find(id);
   if (found == works_.end()) return;
-  for (auto at = leases_.begin(); at != leases_.end();) {
-    if (at->second.work == id) let_go(at->second);
-    at = at->second.work == id ? leases_.erase(at) : std::next(at);
-  }
   const Work& work = found->second;
+  for (const LeaseId lease : work.leases) {
+    let_go(lease, leases_.at(lease));
+    leases_.erase(lease);
+  }
   if (work.state == State::kWaiting) {
     waiting_.erase(std::find(waiting_.begin(), waiting_.end(), id));
     waiting_samples_ -= work.samples;
@@ -35,6 +34,7 @@ void LeaseBook::withdraw_all() {
   works_.clear();
   leases_.clear();
   held_.clear();
+  deadlines_.clear();
   waiting_.clear();
   waiting_samples_ = done_ = lent_ = 0;
 }
@@ -46,12 +46,16 @@ std::vector<LentLease> LeaseBook::lend(const std::string& worker, int64_t capaci
     Work& work = works_.at(waiting_.front());
     if (!out.empty() && work.samples > capacity) break;
     const LeaseId id = next_lease_++;
+    work.leases.push_back(id);
     leases_.emplace(id, Lease{waiting_.front(), worker, 0, now + options_.lease_s, true});
     out.push_back({id, waiting_.front()});
     waiting_.pop_front();
     waiting_samples_ -= work.samples;
     capacity -= work.samples;
-    held_[worker] += work.samples;
+    Holder& holder = held_[worker];
+    holder.samples += work.samples;
+    holder.leases.insert(id);
+    deadlines_.insert({now + options_.lease_s, id});
     work.state = State::kLent;
     ++lent_;
     ++ever_.issued;
@@ -69,7 +73,9 @@ ProgressAnswer LeaseBook::progress(LeaseId id, const std::string& worker, int64_
   if (!lease.active) return ProgressAnswer::kDrop;
   if (tokens <= lease.tokens) return ProgressAnswer::kUnchanged;
   lease.tokens = tokens;
+  deadlines_.erase({lease.deadline, id});
   lease.deadline = now + options_.lease_s;
+  deadlines_.insert({lease.deadline, id});
   return ProgressAnswer::kRenewed;
 }
 
@@ -86,7 +92,7 @@ ResultAnswer LeaseBook::complete(LeaseId id, const std::string& worker, double n
     return ResultAnswer::kNotYours;
   }
   Work& work = works_.at(lease.work);
-  let_go(lease);
+  let_go(id, lease);
   if (work.state == State::kDone) {
     ++ever_.duplicates;
     return ResultAnswer::kDuplicate;
@@ -117,20 +123,22 @@ void LeaseBook::reopen(WorkId id) {
 }
 
 // The worker holds it no more.
-void LeaseBook::let_go(Lease& lease) {
+void LeaseBook::let_go(LeaseId id, Lease& lease) {
   if (!std::exchange(lease.active, false)) return;
+  deadlines_.erase({lease.deadline, id});
   const auto held = held_.find(lease.worker);
-  held->second -= works_.at(lease.work).samples;
-  if (held->second == 0) held_.erase(held);
+  held->second.samples -= works_.at(lease.work).samples;
+  held->second.leases.erase(id);
+  if (held->second.leases.empty()) held_.erase(held);
 }
 
 int64_t LeaseBook::held_samples(const std::string& worker) const {
   const auto found = held_.find(worker);
-  return found == held_.end() ? 0 : found->second;
+  return found == held_.end() ? 0 : found->second.samples;
 }
 
-void LeaseBook::put_back(Lease& lease) {
-  let_go(lease);
+void LeaseBook::put_back(LeaseId id, Lease& lease) {
+  let_go(id, lease);
   Work& work = works_.at(lease.work);
   if (work.state != State::kLent) return;
   work.state = State::kWaiting;
@@ -140,21 +148,28 @@ void LeaseBook::put_back(Lease& lease) {
 }
 
 void LeaseBook::release(const std::string& worker) {
+  const auto held = held_.find(worker);
+  if (held == held_.end()) return;
   // From the last one, so that what was lent first waits in front.
-  for (auto at = leases_.rbegin(); at != leases_.rend(); ++at) {
-    if (!at->second.active || at->second.worker != worker) continue;
-    put_back(at->second);
+  const std::vector<LeaseId> ids(held->second.leases.rbegin(), held->second.leases.rend());
+  for (const LeaseId id : ids) {
+    put_back(id, leases_.at(id));
     ++ever_.returned;
   }
 }
 
 std::vector<std::string> LeaseBook::expire(double now) {
   now = moved(now);
+  std::vector<LeaseId> ids;
+  for (const auto& [deadline, id] : deadlines_) {
+    if (deadline > now) break;
+    ids.push_back(id);
+  }
+  std::sort(ids.rbegin(), ids.rend());
   std::vector<std::string> workers;
-  for (auto at = leases_.rbegin(); at != leases_.rend(); ++at) {
-    Lease& lease = at->second;
-    if (!lease.active || lease.deadline > now) continue;
-    put_back(lease);
+  for (const LeaseId id : ids) {
+    Lease& lease = leases_.at(id);
+    put_back(id, lease);
     ++ever_.expired;
     workers.push_back(lease.worker);
   }
@@ -169,9 +184,11 @@ std::optional<WorkId> LeaseBook::work_of(LeaseId lease) const {
 
 std::vector<LeaseBook::Held> LeaseBook::held_by(const std::string& worker) const {
   std::vector<Held> out;
-  for (const auto& [id, lease] : leases_) {
-    if (lease.active && lease.worker == worker)
-      out.push_back({id, lease.work, lease.tokens, lease.deadline});
+  const auto held = held_.find(worker);
+  if (held == held_.end()) return out;
+  for (const LeaseId id : held->second.leases) {
+    const Lease& lease = leases_.at(id);
+    out.push_back({id, lease.work, lease.tokens, lease.deadline});
   }
   return out;
 }

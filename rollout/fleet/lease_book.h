@@ -9,8 +9,10 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace zeroth::fleet {
@@ -86,6 +88,7 @@ class LeaseBook {
   struct Work {
     int samples = 0;
     State state = State::kWaiting;
+    std::vector<LeaseId> leases = {};  // all that there were
   };
   struct Lease {
     WorkId work = 0;
@@ -95,8 +98,8 @@ class LeaseBook {
     bool active = false;  // it has not run out, nor was it given back or completed
   };
   double moved(double now) { return now_ = now > now_ ? now : now_; }
-  void let_go(Lease& lease);
-  void put_back(Lease& lease);
+  void let_go(LeaseId id, Lease& lease);
+  void put_back(LeaseId id, Lease& lease);
 
   LeaseOptions options_;
   double now_ = 0;
@@ -105,7 +108,13 @@ class LeaseBook {
   std::map<WorkId, Work> works_;
   std::deque<WorkId> waiting_;
   std::map<LeaseId, Lease> leases_;
-  std::unordered_map<std::string, int64_t> held_;  // samples by worker
+  // Of active leases, so that nothing takes longer for those that have ended.
+  struct Holder {
+    int64_t samples = 0;
+    std::set<LeaseId> leases;
+  };
+  std::unordered_map<std::string, Holder> held_;  // by worker
+  std::set<std::pair<double, LeaseId>> deadlines_;
   int64_t waiting_samples_ = 0, done_ = 0, lent_ = 0;
   LeaseCounts ever_;
 };
