@@ -14,3 +14,7 @@ set_tests_properties(rollout/serve_openai PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT
 zeroth_fuzzer(fleet ${PROJECT_SOURCE_DIR}/fuzz/fuzz_fleet.cc zeroth_rollout)
 # The book of leases keeps its bounds with many workers that die, hang and come late (bench/).
 add_test(NAME rollout/fleet_crowd COMMAND fleet_crowd 500 4)
+# What docs/fleet.md points to: Slurm, Kubernetes, systemd.
+add_test(NAME rollout/fleet_examples
+         COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/fleet_examples.py $<TARGET_FILE:zeroth>
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
