@@ -1,5 +1,7 @@
 // What a coordinator and a worker read from the network: bodies of every message, deltas of weights,
 // results. Whatever the bytes, they are read or refused, in bounded time and memory.
+#include <zstd.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -47,6 +49,23 @@ class Words : public Tokenizer {
   int vocab_size() const override { return 40; }
 };
 
+// The bytes as a delta, and as what its only frame holds packed: as few values that differ, as all.
+void read_deltas(const std::string& bytes) {
+  static const auto layout = std::make_shared<const ImageLayout>(model());
+  static const WeightsImage base(layout);
+  std::string packed(ZSTD_compressBound(bytes.size()), '\0');
+  packed.resize(ZSTD_compress(packed.data(), packed.size(), bytes.data(), bytes.size(), 1));
+  const auto length = static_cast<uint32_t>(packed.size() + 1);
+  const std::string head(reinterpret_cast<const char*>(&length), sizeof length);
+  for (const std::string& delta : {bytes, head + "s" + packed, head + "d" + packed}) {
+    WeightsImage to(layout);
+    try {
+      apply_delta(base, delta, to);
+    } catch (const Error&) {
+    }
+  }
+}
+
 void read_messages(const Json& json) {
   const auto each = [&](const auto& read) {
     try {
@@ -93,12 +112,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     } catch (const Error&) {
     }
   }
-  static const auto layout = std::make_shared<const ImageLayout>(model());
-  static const WeightsImage base(layout);
-  WeightsImage to(layout);
-  try {
-    apply_delta(base, bytes, to);
-  } catch (const Error&) {
-  }
+  read_deltas(bytes);
   return 0;
 }

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "core/error.h"
 #include "net/digest.h"
@@ -77,8 +78,9 @@ void to_server(const std::string& bytes) {
   ::close(fd);
 }
 
-// A server that answers whatever is asked with the same bytes.
-void to_client(const std::string& bytes) {
+// A server that answers whatever is asked with the same bytes; `placed`: the body goes to memory of
+// the caller's.
+void to_client(const std::string& bytes, bool placed) {
   static const int listener = [] {
     const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const sockaddr_in any = here(0);
@@ -104,8 +106,13 @@ void to_client(const std::string& bytes) {
   try {
     HttpClient client(parse_http_url("http://127.0.0.1:" + std::to_string(ntohs(bound.sin_port))),
                       kMostBody);
-    const HttpAnswer answer = client.send({.method = "GET", .target = "/"}, 2, 2);
-    if (answer.body.size() > kMostBody) __builtin_trap();
+    std::vector<char> place(kMostBody / 2);  // on the heap, where its ends are watched
+    size_t received = 0;
+    HttpCall call{.method = "GET", .target = "/"};
+    if (placed) call.into = place;
+    call.received = &received;
+    const HttpAnswer answer = client.send(call, 2, 2);
+    if (answer.body.size() > kMostBody || received > place.size()) __builtin_trap();
   } catch (const HttpFault&) {
   }
   answering.join();
@@ -123,6 +130,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     } catch (const Error&) {
     }
   }
-  data[0] % 2 == 1 ? to_server(bytes) : to_client(bytes);
+  data[0] % 2 == 1 ? to_server(bytes) : to_client(bytes, data[0] % 4 == 2);
   return 0;
 }
