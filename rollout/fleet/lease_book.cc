@@ -42,26 +42,35 @@ void LeaseBook::withdraw_all() {
 std::vector<LentLease> LeaseBook::lend(const std::string& worker, int64_t capacity, double now) {
   now = moved(now);
   std::vector<LentLease> out;
-  while (!waiting_.empty()) {
-    Work& work = works_.at(waiting_.front());
+  for (auto at = waiting_.begin(); at != waiting_.end();) {
+    const WorkId piece = *at;
+    Work& work = works_.at(piece);
     if (!out.empty() && work.samples > capacity) break;
+    if (works_on(work, worker)) {
+      ++at;
+      continue;
+    }
     const LeaseId id = next_lease_++;
     work.leases.push_back(id);
-    leases_.emplace(id, Lease{waiting_.front(), worker, 0, now + options_.lease_s, true});
-    out.push_back({id, waiting_.front()});
-    waiting_.pop_front();
-    waiting_samples_ -= work.samples;
+    const Lease lease{piece, worker, 0, now + options_.lease_s, 0, false};
+    hold(id, leases_.emplace(id, lease).first->second);
+    deadlines_.insert({lease.deadline, id});
+    at = waiting_.erase(at);
+    take_up(work);
+    out.push_back({id, piece});
     capacity -= work.samples;
-    Holder& holder = held_[worker];
-    holder.samples += work.samples;
-    holder.leases.insert(id);
-    deadlines_.insert({now + options_.lease_s, id});
-    work.state = State::kLent;
-    ++lent_;
     ++ever_.issued;
     if (capacity <= 0) break;
   }
   return out;
+}
+
+// Whether the worker said lately that it has the piece, under a lease that ran out.
+bool LeaseBook::works_on(const Work& work, const std::string& worker) const {
+  return std::any_of(work.leases.begin(), work.leases.end(), [&](LeaseId id) {
+    const Lease& lease = leases_.at(id);
+    return lease.worker == worker && lease.reported > 0 && now_ < lease.reported + options_.lease_s;
+  });
 }
 
 ProgressAnswer LeaseBook::progress(LeaseId id, const std::string& worker, int64_t tokens,
@@ -70,13 +79,39 @@ ProgressAnswer LeaseBook::progress(LeaseId id, const std::string& worker, int64_
   const auto found = leases_.find(id);
   if (found == leases_.end() || found->second.worker != worker) return ProgressAnswer::kDrop;
   Lease& lease = found->second;
-  if (!lease.active) return ProgressAnswer::kDrop;
+  Work& work = works_.at(lease.work);
+  if (work.state == State::kDone) {  // somebody was faster
+    let_go(id, lease);
+    return ProgressAnswer::kDrop;
+  }
+  lease.reported = now;
   if (tokens <= lease.tokens) return ProgressAnswer::kUnchanged;
   lease.tokens = tokens;
-  deadlines_.erase({lease.deadline, id});
+  if (!lease.active && work.state == State::kLent) return ProgressAnswer::kUnchanged;
+  if (lease.active) {
+    deadlines_.erase({lease.deadline, id});
+  } else {
+    waiting_.erase(std::find(waiting_.begin(), waiting_.end(), lease.work));
+    take_up(work);
+    hold(id, lease);
+  }
   lease.deadline = now + options_.lease_s;
   deadlines_.insert({lease.deadline, id});
   return ProgressAnswer::kRenewed;
+}
+
+// A piece that waited, and was taken out of the queue, is worked on or done.
+void LeaseBook::take_up(Work& work) {
+  waiting_samples_ -= work.samples;
+  work.state = State::kLent;
+  ++lent_;
+}
+
+void LeaseBook::hold(LeaseId id, Lease& lease) {
+  lease.active = true;
+  Holder& holder = held_[lease.worker];
+  holder.samples += works_.at(lease.work).samples;
+  holder.leases.insert(id);
 }
 
 ResultAnswer LeaseBook::complete(LeaseId id, const std::string& worker, double now) {
@@ -99,15 +134,10 @@ ResultAnswer LeaseBook::complete(LeaseId id, const std::string& worker, double n
   }
   // A lease that ran out counts all the same, when nobody was faster.
   if (work.state == State::kWaiting) {
-    for (auto at = waiting_.begin(); at != waiting_.end(); ++at) {
-      if (*at != lease.work) continue;
-      waiting_.erase(at);
-      break;
-    }
-    waiting_samples_ -= work.samples;
-  } else {
-    --lent_;
+    waiting_.erase(std::find(waiting_.begin(), waiting_.end(), lease.work));
+    take_up(work);
   }
+  --lent_;
   work.state = State::kDone;
   ++done_;
   return ResultAnswer::kFirst;

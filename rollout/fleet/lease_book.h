@@ -59,7 +59,10 @@ class LeaseBook {
   // Lends pieces of at most `capacity` samples together, but at least one piece when any waits.
   // Pieces whose first lease runs out come first.
   std::vector<LentLease> lend(const std::string& worker, int64_t capacity, double now);
-  // `tokens`: drawn so far under this lease.
+  // `tokens`: drawn so far under this lease. One that ran out is not dropped for that: with new
+  // tokens it is taken up again when nobody else has the piece, and goes on beside another one, so
+  // that slow workers finish something; nor is the piece lent to the same worker once more, unless
+  // that has not spoken of it for lease_s.
   ProgressAnswer progress(LeaseId lease, const std::string& worker, int64_t tokens, double now);
   ResultAnswer complete(LeaseId lease, const std::string& worker, double now);
   // The result of a piece is void (it was false): the piece waits again.
@@ -95,9 +98,13 @@ class LeaseBook {
     std::string worker;
     int64_t tokens = 0;
     double deadline = 0;
+    double reported = 0;  // when its worker last spoke of it; 0: never
     bool active = false;  // it has not run out, nor was it given back or completed
   };
   double moved(double now) { return now_ = now > now_ ? now : now_; }
+  void take_up(Work& work);
+  bool works_on(const Work& work, const std::string& worker) const;
+  void hold(LeaseId id, Lease& lease);
   void let_go(LeaseId id, Lease& lease);
   void put_back(LeaseId id, Lease& lease);
 

@@ -359,7 +359,8 @@ class Session {
       std::lock_guard lock(mutex_);
       ++summary_.samples;
       summary_.tokens += static_cast<int64_t>(sample.tokens.size());
-      if (++task->finished == task->lease.request.samples && !task->dropped) {
+      // Also when nobody wants it any more: that is heard by its result.
+      if (++task->finished == task->lease.request.samples) {
         done_.push_back(task);
         tasks_.remove(task);
       }

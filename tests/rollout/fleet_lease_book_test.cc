@@ -31,12 +31,56 @@ TEST_CASE("tokens renew a lease, being alive does not") {
   CHECK(book.progress(lease, "w", 5, 15) == ProgressAnswer::kUnchanged);
   CHECK(book.expire(17.9).empty());
   CHECK(book.expire(18) == std::vector<std::string>{"w"});
-  CHECK(book.progress(lease, "w", 9, 18) == ProgressAnswer::kDrop);
+  CHECK(book.progress(lease, "w", 5, 18) == ProgressAnswer::kUnchanged);  // alive is not enough
   const auto again = book.lend("v", 1, 18);
   REQUIRE(again.size() == 1);
   CHECK(again[0].work == work);
   CHECK(again[0].lease != lease);
   CHECK(book.progress(again[0].lease, "w", 1, 18) == ProgressAnswer::kDrop);  // not its own
+  // Both go on; whoever is second is told to stop.
+  CHECK(book.progress(lease, "w", 9, 19) == ProgressAnswer::kUnchanged);
+  CHECK(book.progress(again[0].lease, "v", 2, 19) == ProgressAnswer::kRenewed);
+  CHECK(book.complete(lease, "w", 20) == ResultAnswer::kFirst);
+  CHECK(book.held_samples("v") == 1);
+  CHECK(book.progress(again[0].lease, "v", 3, 20) == ProgressAnswer::kDrop);
+  CHECK(book.held_samples("v") == 0);
+  CHECK(book.all_done());
+}
+
+// A worker whose tokens take longer than a lease must not begin anew for ever.
+TEST_CASE("a lease that ran out is taken up again by its tokens when nobody else has the piece") {
+  LeaseBook book({.lease_s = 10});
+  book.add(3);
+  const LeaseId lease = book.lend("slow", 8, 0)[0].lease;
+  for (int token = 1; token <= 5; ++token) {
+    const double now = 15.0 * token;
+    CHECK(book.expire(now).size() == 1);
+    CHECK(book.counts().waiting == 1);
+    CHECK(book.held_samples("slow") == 0);
+    CHECK(book.progress(lease, "slow", token, now) == ProgressAnswer::kRenewed);
+    CHECK(book.counts().waiting == 0);
+    CHECK(book.counts().lent == 1);
+    CHECK(book.waiting_samples() == 0);
+    CHECK(book.held_samples("slow") == 3);
+    CHECK(book.lend("other", 8, now).empty());
+  }
+  CHECK(book.complete(lease, "slow", 80) == ResultAnswer::kFirst);
+  CHECK(book.all_done());
+  // It gets the same piece again only when it has not spoken of it: the answer may be lost.
+  book.add(1);
+  const LeaseId first = book.lend("slow", 8, 100)[0].lease;
+  CHECK(book.progress(first, "slow", 0, 109) == ProgressAnswer::kUnchanged);
+  book.expire(111);
+  CHECK(book.lend("slow", 8, 111).empty());
+  book.add(1);
+  CHECK(book.lend("slow", 8, 111).size() == 1);  // others it does
+  CHECK(book.lend("slow", 1, 118.9).empty());
+  book.expire(119.1);
+  const LeaseId second = book.lend("slow", 1, 119.1)[0].lease;
+  CHECK(book.progress(first, "slow", 1, 120) == ProgressAnswer::kUnchanged);
+  CHECK(book.complete(first, "slow", 120) == ResultAnswer::kFirst);
+  CHECK(book.progress(second, "slow", 1, 120) == ProgressAnswer::kDrop);
+  CHECK(book.held_samples("slow") == 1);  // the other piece
 }
 
 TEST_CASE("the first complete result counts; a late one of a lease that ran out too") {
