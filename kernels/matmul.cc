@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "kernels/packed_matrix.h"
+#include "kernels/scratch.h"
 
 namespace zeroth::kernels {
 namespace {
@@ -95,34 +96,33 @@ int64_t depth_limit(int64_t columns) {
 }
 
 // Forward product of each group: y rows = x rows W^T.
-void multiply(const float* x, int64_t ldx, std::span<const int64_t> offsets,
-              std::span<const PackedMatrix* const> weights, const float* bias, float* y,
-              int64_t ldy, const FetchList& fetch) {
+void multiply(const float* x, int64_t ldx, std::span<const int64_t> offsets, PackedMatrices weights,
+              const float* bias, float* y, int64_t ldy, const FetchList& fetch) {
   thread_local std::vector<Task> tasks;
   tasks.clear();
   int64_t total = 0;
   for (size_t g = 0; g < weights.size(); ++g) {
-    const PackedMatrix::Impl& w = *weights[g]->impl();
+    const Panels w(*weights[g]);
     total += 2 * (offsets[g + 1] - offsets[g]) * ceil_div(w.out, kPanelColumns) * w.in;
   }
   const int64_t target = target_of(total);
   for (size_t g = 0; g < weights.size(); ++g) {
-    const PackedMatrix::Impl& w = *weights[g]->impl();
+    const Panels w(*weights[g]);
     cut(tasks, static_cast<int64_t>(g), offsets[g + 1] - offsets[g], w.out, w.in,
         row_limit_for(w.in), target);
   }
   const Table& isa = table();
   const int64_t parts = static_cast<int64_t>(tasks.size());
   const auto first_panel = [&](const Task& t, const auto& f) {
-    weights[t.group]->impl()->with_panel(t.column / kPanelColumns, f);
+    Panels(*weights[t.group]).with_panel(t.column / kPanelColumns, f);
   };
   run(tasks, total, [&, weights, offsets, first = tasks.data()](const Task& t, const Task* next) {
-    const PackedMatrix::Impl& w = *weights[t.group]->impl();
+    const Panels w(*weights[t.group]);
     const int64_t row = offsets[t.group] + t.row;
     GemmArgs args{.operands = Operands::kRows,
                   .a = nullptr,
                   .lda = ldx,
-                  .panel = w.panel_size(),
+                  .panel = w.size(),
                   .c = y + row * ldy + t.column,
                   .ldc = ldy,
                   .m = t.rows,
@@ -156,48 +156,35 @@ void cut_chunks(int64_t begin, int64_t end, RowParts parts, int64_t limit,
   }
 }
 
-PackedMatrix::PackedMatrix() : impl_(std::make_unique<Impl>()) {}
-PackedMatrix::~PackedMatrix() = default;
-PackedMatrix::PackedMatrix(PackedMatrix&&) noexcept = default;
-PackedMatrix& PackedMatrix::operator=(PackedMatrix&&) noexcept = default;
-int64_t PackedMatrix::out() const { return impl_->out; }
-int64_t PackedMatrix::in() const { return impl_->in; }
-Element PackedMatrix::element() const { return impl_->element; }
-
-int64_t PackedMatrix::packed_floats(int64_t out, int64_t in, Element element) {
+int64_t packed_floats(int64_t out, int64_t in, Element element) {
   const int64_t elements = ceil_div(out, kPanelColumns) * kPanelColumns * in;
   return element == Element::kFloat32 ? elements : elements / 2;
 }
 
-void PackedMatrix::resize(int64_t out, int64_t in, float* memory, Element element) {
-  if (!impl_) impl_ = std::make_unique<Impl>();
-  impl_->out = out;
-  impl_->in = in;
-  impl_->element = element;
-  impl_->memory = memory ? memory : impl_->own.reserve(packed_floats(out, in, element));
-}
-
-void PackedMatrix::pack_rows(int64_t first, int64_t rows, const float* w, int64_t ldw) {
+void pack_rows(PackedMatrix& w, int64_t first, int64_t rows, const float* from, int64_t ld) {
   static_assert(kPackRows == kPanelColumns);
   const Table& isa = table();
+  const Panels panels(w);
   for (int64_t row = 0; row < rows; row += kPackRows) {
     const int64_t count = std::min(kPackRows, rows - row);
-    impl_->with_panel((first + row) / kPackRows, [&](auto* panel) {
+    panels.with_panel((first + row) / kPackRows, [&](auto* panel) {
       if constexpr (std::is_same_v<decltype(panel), float*>) {
-        isa.pack_weight(w + row * ldw, ldw, count, impl_->in, panel);
+        isa.pack_weight(from + row * ld, ld, count, panels.in, panel);
       } else {
-        isa.pack_weight_bfloat16(w + row * ldw, ldw, count, impl_->in, panel);
+        isa.pack_weight_bfloat16(from + row * ld, ld, count, panels.in, panel);
       }
     });
   }
 }
 
 void PackedMatrix::pack(const float* w, int64_t out, int64_t in, int64_t ldw, Element element) {
-  resize(out, in, nullptr, element);
-  parallel_for(impl_->panel_count(), std::max<int64_t>(1, 16'384 / impl_->panel_size()),
+  own_ = allocate_array<float>(packed_floats(out, in, element));
+  place(out, in, element, own_.get());
+  const Panels panels(*this);
+  parallel_for(panels.count(), std::max<int64_t>(1, 16'384 / panels.size()),
                [&](int64_t begin, int64_t end) {
                  const int64_t first = begin * kPackRows, last = std::min(out, end * kPackRows);
-                 pack_rows(first, last - first, w + first * ldw, ldw);
+                 pack_rows(*this, first, last - first, w + first * ldw, ldw);
                });
 }
 
@@ -209,7 +196,7 @@ void linear(const float* x, int64_t ldx, const PackedMatrix& w, const float* bia
 }
 
 void grouped_linear(const float* x, int64_t ldx, std::span<const int64_t> offsets,
-                    std::span<const PackedMatrix* const> weights, float* y, int64_t ldy) {
+                    PackedMatrices weights, float* y, int64_t ldy) {
   multiply(x, ldx, offsets, weights, nullptr, y, ldy, {});
 }
 
@@ -217,7 +204,7 @@ namespace {
 
 // Rows k .. k + depth of W, of each the up to 32 columns from `column` on, as a panel [depth][32].
 // k is a multiple of 32, and so are the rows that are written: depth may be cut in the last panel.
-void unpack(const PackedMatrix::Impl& w, int64_t k, int64_t depth, int64_t column, int64_t columns,
+void unpack(const Panels& w, int64_t k, int64_t depth, int64_t column, int64_t columns,
             float* panel) {
   const Table& isa = table();
   for (int64_t i = 0; i < depth; i += kPanelColumns, panel += kPanelColumns * kPanelColumns) {
@@ -235,8 +222,7 @@ void unpack(const PackedMatrix::Impl& w, int64_t k, int64_t depth, int64_t colum
 // dx rows = (accumulate ? dx : 0) + dy rows W: the leaves of `out` are added in ascending order. A
 // task unpacks some leaves of W for all its columns at once, so that W is read in long pieces.
 void backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
-                    std::span<const PackedMatrix* const> weights, float* dx, int64_t lddx,
-                    bool accumulate) {
+                    PackedMatrices weights, float* dx, int64_t lddx, bool accumulate) {
   if (weights.empty()) return;
   const int64_t out = weights[0]->out(), in = weights[0]->in();
   thread_local std::vector<Task> tasks;
@@ -259,7 +245,7 @@ void backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offs
       const int64_t depth = std::min(block, out - k);
       for (int64_t p = 0; p < panels; ++p) {
         const int64_t column = p * kPanelColumns;
-        unpack(*weights[t.group]->impl(), k, depth, t.column + column,
+        unpack(Panels(*weights[t.group]), k, depth, t.column + column,
                std::min<int64_t>(kPanelColumns, t.columns - column), packed + p * panel_size);
       }
       GemmArgs args{.operands = Operands::kRows,
@@ -380,7 +366,7 @@ void linear_backward_weight(const float* dy, int64_t lddy, const float* x, int64
 }
 
 void grouped_backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
-                            std::span<const PackedMatrix* const> w, float* dx, int64_t lddx) {
+                            PackedMatrices w, float* dx, int64_t lddx) {
   backward_input(dy, lddy, offsets, w, dx, lddx, false);
 }
 

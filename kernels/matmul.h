@@ -5,40 +5,50 @@
 #include <memory>
 #include <span>
 
+#include "core/memory.h"
+#include "kernels/array.h"
 #include "kernels/element.h"
 #include "kernels/parts.h"
 
 namespace zeroth::kernels {
 
-// A weight matrix W [out, in] (Hugging Face layout) repacked for linear(); immutable until pack()
-// is called again. Its elements are the floats, or these rounded once to bfloat16 (to nearest
-// even): every product then is that of the rounded floats, bit for bit, from half the memory.
+// A weight matrix W [out, in] (Hugging Face layout) in the layout of the operators that packed it,
+// for these only. Its elements are the floats, or these rounded once to bfloat16 (to nearest even):
+// every product then is that of the rounded floats, bit for bit, from half the memory.
 class PackedMatrix {
  public:
-  PackedMatrix();
-  ~PackedMatrix();
-  PackedMatrix(PackedMatrix&&) noexcept;
-  PackedMatrix& operator=(PackedMatrix&&) noexcept;
+  // Memory of packed_floats(out, in, element), aligned to cache lines, the caller's; filled by
+  // pack_rows.
+  void place(int64_t out, int64_t in, Element element, At<float> memory) {
+    out_ = out;
+    in_ = in;
+    element_ = element;
+    memory_ = memory;
+  }
+  // All of w [out, in] for the operators of this header, in memory of its own.
   void pack(const float* w, int64_t out, int64_t in, int64_t ldw,
             Element element = Element::kFloat32);
-  // The same in parts, on the caller's thread: resize, then rows [first, first + rows) of W from w
-  // [rows, in]. `first` is a multiple of kPackRows, and so is `rows` but for the last part.
-  static constexpr int64_t kPackRows = 32;
-  // `memory`: of packed_floats(out, in, element), aligned to cache lines, the caller's; null: the
-  // matrix's own.
-  void resize(int64_t out, int64_t in, float* memory = nullptr,
-              Element element = Element::kFloat32);
-  static int64_t packed_floats(int64_t out, int64_t in, Element element = Element::kFloat32);
-  void pack_rows(int64_t first, int64_t rows, const float* w, int64_t ldw);
-  int64_t out() const;
-  int64_t in() const;
-  Element element() const;
-  struct Impl;
-  const Impl* impl() const { return impl_.get(); }
+  int64_t out() const { return out_; }
+  int64_t in() const { return in_; }
+  Element element() const { return element_; }
+  At<float> memory() const { return memory_; }
 
  private:
-  std::unique_ptr<Impl> impl_;
+  int64_t out_ = 0, in_ = 0;
+  Element element_ = Element::kFloat32;
+  At<float> memory_ = {};
+  Memory<float> own_;
 };
+using PackedMatrices = std::span<const PackedMatrix* const>;
+
+// Floats of memory that a matrix takes.
+int64_t packed_floats(int64_t out, int64_t in, Element element = Element::kFloat32);
+// Packs rows [first, first + rows) of a placed W from `from` [rows, in], memory of the host, on the
+// caller's thread. `first` is a multiple of kPackRows, and so is `rows` but for the last part.
+inline constexpr int64_t kPackRows = 32;
+void pack_rows(PackedMatrix& w, int64_t first, int64_t rows, const float* from, int64_t ld);
+// Such rows back, widened: `to` [rows, in], memory of the host.
+void unpack_rows(const PackedMatrix& w, int64_t first, int64_t rows, float* to);
 
 // What the caller reads after a product: pieces of `floats` floats each. The product's tasks share
 // them, and each asks for its part in order beside its arithmetic, as far as that lasts. Only a
@@ -56,7 +66,7 @@ void linear(const float* x, int64_t ldx, const PackedMatrix& w, const float* bia
 // Rows of x are grouped: rows offsets[e] .. offsets[e+1] go through weights[e] (experts). offsets:
 // [n + 1].
 void grouped_linear(const float* x, int64_t ldx, std::span<const int64_t> offsets,
-                    std::span<const PackedMatrix* const> weights, float* y, int64_t ldy);
+                    PackedMatrices weights, float* y, int64_t ldy);
 
 // Backward of linear. dx [m, in] = (accumulate ? dx : 0) + dy [m, out] W [out, in].
 void linear_backward_input(const float* dy, int64_t lddy, const PackedMatrix& w, float* dx,
@@ -67,7 +77,7 @@ void linear_backward_weight(const float* dy, int64_t lddy, const float* x, int64
                             RowParts parts = {});
 // Grouped versions: pointers per group, rows by offsets.
 void grouped_backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
-                            std::span<const PackedMatrix* const> w, float* dx, int64_t lddx);
+                            PackedMatrices weights, float* dx, int64_t lddx);
 void grouped_backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
                              std::span<const int64_t> offsets, std::span<float* const> dw,
                              int64_t out, int64_t in, RowParts parts = {});

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <numeric>
+#include <vector>
 
 #include "core/parallel.h"
 #include "kernels/cpu/table.h"
@@ -111,31 +113,41 @@ void rope(float* x, int64_t ldx, int64_t head_stride, const int32_t* positions, 
   });
 }
 
-void embedding(const float* table, int64_t width, const int32_t* ids, float* out, int64_t m) {
-  parallel_for(m, rows_at_least(width), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      std::memcpy(out + i * width, table + ids[i] * width,
-                  static_cast<size_t>(width) * sizeof(float));
-  });
+namespace {
+
+void packed_rows(const PackedMatrix& table, const int32_t* ids, float* out, int64_t begin,
+                 int64_t end) {
+  const Panels w(table);
+  for (int64_t i = begin; i < end; ++i) {
+    w.with_panel(ids[i] / kPanelColumns, [&, column = ids[i] % kPanelColumns](auto* panel) {
+      for (int64_t k = 0; k < w.in; ++k) {
+        out[i * w.in + k] = as_float(panel[k * kPanelColumns + column]);
+      }
+    });
+  }
 }
 
-void embedding(const Bfloat16* table, int64_t width, const int32_t* ids, float* out, int64_t m) {
-  parallel_for(m, rows_at_least(width), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) widen(table + ids[i] * width, out + i * width, width);
-  });
-}
+}  // namespace
 
-void embedding(const PackedMatrix& table, const int32_t* ids, float* out, int64_t m) {
-  const PackedMatrix::Impl& w = *table.impl();
-  parallel_for(m, rows_at_least(w.in), [&](int64_t begin, int64_t end) {
+void embedding(const EmbeddingTable& table, int64_t width, const int32_t* ids, float* out,
+               int64_t m) {
+  parallel_for(m, rows_at_least(width), [&](int64_t begin, int64_t end) {
+    if (table.packed) return packed_rows(*table.packed, ids, out, begin, end);
     for (int64_t i = begin; i < end; ++i) {
-      w.with_panel(ids[i] / kPanelColumns, [&, column = ids[i] % kPanelColumns](auto* panel) {
-        for (int64_t k = 0; k < w.in; ++k) {
-          out[i * w.in + k] = as_float(panel[k * kPanelColumns + column]);
-        }
-      });
+      if (table.halves) {
+        widen(table.halves + ids[i] * width, out + i * width, width);
+      } else {
+        std::memcpy(out + i * width, table.floats + ids[i] * width,
+                    static_cast<size_t>(width) * sizeof(float));
+      }
     }
   });
+}
+
+void unpack_rows(const PackedMatrix& w, int64_t first, int64_t rows, float* to) {
+  std::vector<int32_t> ids(rows);
+  std::iota(ids.begin(), ids.end(), static_cast<int32_t>(first));
+  packed_rows(w, ids.data(), to, 0, rows);
 }
 
 void widen(const Bfloat16* x, float* y, int64_t n) { table().widen(x, y, n); }

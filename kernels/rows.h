@@ -40,11 +40,15 @@ void swiglu_backward(const float* dy, int64_t lddy, const float* gu, int64_t ldg
 // 2i + 1) (DeepSeek). inverse: backward.
 void rope(float* x, int64_t ldx, int64_t head_stride, const int32_t* positions, const float* cos,
           const float* sin, int64_t m, int heads, int dim, bool interleaved, bool inverse);
+// A table [vocab, width] in one of three forms.
+struct EmbeddingTable {
+  At<const float> floats = {};
+  At<const Bfloat16> halves = {};
+  const PackedMatrix* packed = nullptr;
+};
 // out [m, width] = table[ids]; backward: dtable[ids] += dy in ascending row order.
-void embedding(const float* table, int64_t width, const int32_t* ids, float* out, int64_t m);
-void embedding(const Bfloat16* table, int64_t width, const int32_t* ids, float* out, int64_t m);
-// The same from a packed table [vocab, width].
-void embedding(const PackedMatrix& table, const int32_t* ids, float* out, int64_t m);
+void embedding(const EmbeddingTable& table, int64_t width, const int32_t* ids, float* out,
+               int64_t m);
 void embedding_backward(const float* dy, const int32_t* ids, float* dtable, int64_t m,
                         int64_t width, int64_t vocab);
 

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "kernels/ops.h"
-
 namespace zeroth {
 TreeNode smallest_node(int branches, int first, int last) {
   TreeNode node{0, branches};
@@ -20,8 +18,10 @@ TreeNode smallest_node(int branches, int first, int last) {
   }
 }
 
-GradientTree::GradientTree(size_t floats, int branches, size_t kept, size_t skipped, TreeNode own)
-    : floats_(floats),
+GradientTree::GradientTree(size_t floats, int branches, size_t kept, size_t skipped, TreeNode own,
+                           const kernels::Operators& ops)
+    : ops_(ops),
+      floats_(floats),
       kept_(kept),
       skipped_(std::max(kept, skipped)),
       branches_(branches),
@@ -52,9 +52,9 @@ void GradientTree::join(int end) {
     if (joint.begin < own_.begin || joint.end > end) return;
     float* to = left.values->span().data();
     const float* from = right.values->span().data();
-    kernels::add(to, from, to, static_cast<int64_t>(kept_));
-    kernels::add(to + skipped_, from + skipped_, to + skipped_,
-                 static_cast<int64_t>(floats_ - skipped_));
+    ops_.add(to, from, to, static_cast<int64_t>(kept_));
+    ops_.add(to + skipped_, from + skipped_, to + skipped_,
+             static_cast<int64_t>(floats_ - skipped_));
     left.end = right.end;
     idle_.push_back(std::move(right.values));
     stack_.pop_back();

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/operators.h"
 #include "model/buffer.h"
 
 namespace zeroth {
@@ -27,7 +28,8 @@ class GradientTree {
  public:
   // Values [kept, skipped) are never written and never read: they need no zeros. `own`: the
   // branches that this learner adds; the others are another's.
-  GradientTree(size_t floats, int branches, size_t kept, size_t skipped, TreeNode own);
+  GradientTree(size_t floats, int branches, size_t kept, size_t skipped, TreeNode own,
+               const kernels::Operators& ops = kernels::cpu_operators());
   GradientTree(size_t floats, int branches, size_t kept, size_t skipped)
       : GradientTree(floats, branches, kept, skipped, {0, branches}) {}
   ~GradientTree();
@@ -59,6 +61,7 @@ class GradientTree {
   // Joins what hangs below tree nodes whose branches are all own ones below `end`.
   void join(int end);
 
+  const kernels::Operators& ops_;
   const size_t floats_, kept_, skipped_;
   const int branches_;
   const TreeNode own_;

@@ -21,11 +21,12 @@ size_t first_gradient(const Parameters& parameters) {
 Learner::Learner(Policy& policy, const OptimizerConfig& optimizer, const LearnerConfig& config,
                  std::unique_ptr<Collective> collective)
     : policy_(policy),
-      optimizer_(policy.parameters(), optimizer),
+      optimizer_(policy.parameters(), optimizer, policy.operators()),
       collective_(collective ? std::move(collective) : std::make_unique<Alone>()),
       gradients_(policy.parameters().values().size(), config.branches,
                  policy.parameters().infos().front().count, first_gradient(policy.parameters()),
-                 own_branches(config.branches, collective_->rank(), collective_->size())),
+                 own_branches(config.branches, collective_->rank(), collective_->size()),
+                 policy.operators()),
       activations_(config.mode) {}
 
 Learner::~Learner() = default;
@@ -87,7 +88,8 @@ void Learner::accumulate(const TargetBatch& batch, const float* dlogprob, const 
 
 void Learner::finish_branch() {
   if (inputs_.empty()) return;
-  inputs_.move_to(gradients_.branch(branch_).data() + policy_.parameters().infos().front().offset);
+  inputs_.move_to(policy_.operators(),
+                  gradients_.branch(branch_).data() + policy_.parameters().infos().front().offset);
 }
 
 std::span<const float> Learner::reduce() {

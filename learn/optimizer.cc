@@ -5,7 +5,6 @@
 #include <numbers>
 
 #include "core/parallel.h"
-#include "kernels/ops.h"
 
 namespace zeroth {
 
@@ -24,8 +23,9 @@ double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total)
   return config.lr * (1 - (1 - config.min_lr_ratio) * fall);
 }
 
-AdamW::AdamW(const Parameters& parameters, const OptimizerConfig& config)
-    : config_(config), m_(parameters.values().size()), v_(parameters.values().size()) {
+AdamW::AdamW(const Parameters& parameters, const OptimizerConfig& config,
+             const kernels::Operators& ops)
+    : ops_(ops), config_(config), m_(parameters.values().size()), v_(parameters.values().size()) {
   bool joins = false;  // the tensor before went into the last block
   for (const ParameterInfo& info : parameters.infos()) {
     if (!info.trainable) {
@@ -52,8 +52,7 @@ double AdamW::squares_of(std::span<const float> grads, Collective& collective) c
   parallel_for(static_cast<int64_t>(last - first), 1, [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c) {
       const FloatRange range = chunks[first + c].range;
-      partial[first + c] =
-          kernels::sum_squares(grads.data() + range.begin, range.end - range.begin);
+      partial[first + c] = ops_.sum_squares(grads.data() + range.begin, range.end - range.begin);
     }
   });
   collective.gather_chunks(partial, shards_);
@@ -91,8 +90,8 @@ double AdamW::step(Parameters& parameters, std::span<const float> grads, double 
       end = shards_.chunks()[c].range.end;
     const int64_t begin = chunk.range.begin;
     update.weight_decay = blocks_[chunk.block].decay ? static_cast<float>(config_.weight_decay) : 0;
-    kernels::adamw(w + begin, grads.data() + begin, m_.span().data() + begin,
-                   v_.span().data() + begin, end - begin, update);
+    ops_.adamw(w + begin, grads.data() + begin, m_.span().data() + begin, v_.span().data() + begin,
+               end - begin, update);
   }
   members.gather(parameters.values(), shards_);
   return norm;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/config.h"
+#include "kernels/operators.h"
 #include "learn/collective.h"
 #include "learn/shards.h"
 #include "model/buffer.h"
@@ -52,8 +53,9 @@ double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total)
 // Owns the moments. Not thread safe.
 class AdamW {
  public:
-  // Parameters that are not trainable keep their values.
-  AdamW(const Parameters& parameters, const OptimizerConfig& config);
+  // Parameters that are not trainable keep their values. `ops` outlive it.
+  AdamW(const Parameters& parameters, const OptimizerConfig& config,
+        const kernels::Operators& ops = kernels::cpu_operators());
 
   // One update with learning rate `lr`. Returns the global norm of the trainable gradients before
   // clipping; when it is not finite nothing is changed. `grads` is laid out like the parameters.
@@ -73,6 +75,7 @@ class AdamW {
  private:
   double squares_of(std::span<const float> grads, Collective& collective) const;
 
+  const kernels::Operators& ops_;
   OptimizerConfig config_;
   std::vector<ParameterBlock> blocks_;  // maximal runs of trainable ones that share the decay
   Shards shards_{{}};

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "core/config.h"
-#include "kernels/ops.h"
 #include "learn/learner.h"
 #include "policy/packing.h"
 #include "policy/scoring.h"
@@ -48,7 +47,7 @@ std::vector<float> last_logits(const Weights& weights, const std::vector<TokenId
   PackedBatch batch;
   batch.add(ids);
   batch.finish();
-  KvCache cache(weights.config(), batch.pages());
+  KvCache cache(weights.config(), batch.pages(), weights.operators());
   const int64_t width = weights.config().width;
   std::vector<float> hidden(batch.rows() * width), logits(weights.config().vocab_size);
   weights.forward(batch.view(), cache, hidden.data());
@@ -91,7 +90,7 @@ ParityGap measure_parity(const std::filesystem::path& dir) {
   }
   if (expected.contains("total_grad_norm") && expected["total_grad_norm"].is_number()) {
     const double want = expected["total_grad_norm"].get<double>();
-    const double got = std::sqrt(kernels::sum_squares(grads.data(), grads.size()));
+    const double got = std::sqrt(policy->operators().sum_squares(grads.data(), grads.size()));
     widen_gap(d.grad_norm, got / want, 1);
   }
   return d;

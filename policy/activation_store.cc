@@ -190,7 +190,7 @@ void recall_layer(const Pass& pass, int layer, const ActivationStore& store,
     stream_fence();
   });
   if (choices.data) {
-    kernels::expert_sort(state.expert_ids.data(), m, c.router.top_k, c.router.experts,
+    pass.ops.expert_sort(state.expert_ids.data(), m, c.router.top_k, c.router.experts,
                          state.offsets, state.order);
     const auto choice_at = [&](int64_t i) {
       const int32_t choice = state.order[i];

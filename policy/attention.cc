@@ -49,19 +49,21 @@ float* prepare_qk(const Pass& pass, int layer, LayerState& state, float* inv, in
   for (size_t i = 0; i < parts.size(); ++i) {
     const NormedPart& p = parts[i];
     const std::span<const float> weight = i == 0 ? l.q_norm : l.k_norm;
-    rms_norm(qkv + rows.begin * w.all + p.column, w.all, weight.data(), c.norm_eps,
-             qk + rows.begin * w.qk + p.column, w.qk, inv ? inv + p.inv * m + rows.begin : nullptr,
-             rows.count, p.width, p.heads, m);
+    pass.ops.rms_norm(qkv + rows.begin * w.all + p.column, w.all, weight.data(), c.norm_eps,
+                      qk + rows.begin * w.qk + p.column, w.qk,
+                      inv ? inv + p.inv * m + rows.begin : nullptr, rows.count, p.width, p.heads,
+                      m);
   }
-  if (c.clip_qkv > 0) clamp_rows(qk + rows.begin * w.qk, w.qk, rows.count, w.qk, c.clip_qkv);
+  if (c.clip_qkv > 0)
+    pass.ops.clamp_rows(qk + rows.begin * w.qk, w.qk, rows.count, w.qk, c.clip_qkv);
   return qk;
 }
 
 void rotate(const Pass& pass, float* qk, int64_t ld, bool inverse, const Rows& rows) {
   const PolicyConfig& c = pass.config;
-  rope(qk + rows.begin * ld, ld, c.head_dim, pass.rope_positions.data() + rows.begin,
-       pass.rope.cos.data(), pass.rope.sin.data(), rows.count, c.heads + c.kv_heads, c.head_dim,
-       c.rope.interleaved, inverse);
+  pass.ops.rope(qk + rows.begin * ld, ld, c.head_dim, pass.rope_positions.data() + rows.begin,
+                pass.rope.cos.data(), pass.rope.sin.data(), rows.count, c.heads + c.kv_heads,
+                c.head_dim, c.rope.interleaved, inverse);
 }
 
 // Ids of the pages that a row may see up to its own, from page `first` of its sequence on.
@@ -115,13 +117,15 @@ void attend(const Pass& pass, int layer, const float* q, int64_t ldq, LayerState
   float* lse = state.lse.get(m * c.heads) + rows.begin * c.heads;
   q += rows.begin * ldq;
   if (c.chunk_len > 0) {
-    pass.scratch.chunks.forward(c, pass.cache.layer(layer), attention_rows(pass, layer, rows),
-                                pass.rope.cos.data(), pass.rope.sin.data(), q, ldq, attended, lse);
+    pass.scratch.chunks.forward(pass.ops, c, pass.cache.layer(layer),
+                                attention_rows(pass, layer, rows), pass.rope.cos.data(),
+                                pass.rope.sin.data(), q, ldq, attended, lse);
   } else {
-    attention(q, ldq, pass.cache.layer(layer), attention_rows(pass, layer, rows),
-              c.attention_scale(), c.heads, attended, width, lse);
+    pass.ops.attention(q, ldq, pass.cache.layer(layer), attention_rows(pass, layer, rows),
+                       c.attention_scale(), c.heads, attended, width, lse);
   }
-  pass.model.layers[layer].o(attended, width, out + rows.begin * c.width, c.width, rows.count);
+  pass.model.layers[layer].o(pass.ops, attended, width, out + rows.begin * c.width, c.width,
+                             rows.count);
 }
 
 void attend_backward(const Pass& pass, int layer, const float* q, int64_t ldq, LayerState& state,
@@ -138,19 +142,19 @@ void attend_backward(const Pass& pass, int layer, const float* q, int64_t ldq, L
   KvPages dcache = cache;
   dcache.k = s.dcache_k.get(pass.cache.pages() * cache.k_page());
   dcache.v = s.dcache_v.get(pass.cache.pages() * cache.v_page());
-  zero_pages(dcache, s.pages);
+  pass.ops.zero_pages(dcache, s.pages);
   if (c.chunk_len > 0) {
-    s.chunks.backward(c, cache, attention_rows(pass, layer, pass.all()), pass.rope.cos.data(),
-                      pass.rope.sin.data(), q, ldq, state.attention.data(), state.lse.data(),
-                      dattention, dq, lddq, dcache);
+    s.chunks.backward(pass.ops, c, cache, attention_rows(pass, layer, pass.all()),
+                      pass.rope.cos.data(), pass.rope.sin.data(), q, ldq, state.attention.data(),
+                      state.lse.data(), dattention, dq, lddq, dcache);
   } else {
-    kernels::attention_backward(q, ldq, cache, attention_rows(pass, layer, pass.all()),
+    pass.ops.attention_backward(q, ldq, cache, attention_rows(pass, layer, pass.all()),
                                 c.attention_scale(), c.heads, state.attention.data(), width,
                                 state.lse.data(), dattention, width, dq, lddq, dcache);
   }
-  zero_rows(dk, lddk, m, int64_t{cache.kv_heads} * cache.k_dim);
-  zero_rows(dv, lddv, m, int64_t{cache.kv_heads} * cache.v_dim);
-  kv_write_backward(dcache, pass.batch.writes, dk, lddk, dv, lddv);
+  pass.ops.zero_rows(dk, lddk, m, int64_t{cache.kv_heads} * cache.k_dim);
+  pass.ops.zero_rows(dv, lddv, m, int64_t{cache.kv_heads} * cache.v_dim);
+  pass.ops.kv_write_backward(dcache, pass.batch.writes, dk, lddk, dv, lddv);
 }
 
 void attention_forward(const Pass& pass, int layer, const float* normed, LayerState& state,
@@ -159,21 +163,23 @@ void attention_forward(const Pass& pass, int layer, const float* normed, LayerSt
   const Widths w(c);
   const int64_t m = pass.rows;
   float* qkv = state.qkv.get(m * w.all);
-  pass.model.layers[layer].qkv(normed + rows.begin * c.width, c.width, qkv + rows.begin * w.all,
-                               w.all, rows.count, pages_seen(pass, layer, rows));
+  pass.model.layers[layer].qkv(pass.ops, normed + rows.begin * c.width, c.width,
+                               qkv + rows.begin * w.all, w.all, rows.count,
+                               pages_seen(pass, layer, rows));
   int64_t ld = 0;
   const int64_t norms = LayerWidths(c, layer).qk_norms;
   float* inv = norms > 0 ? state.inv_qk.get(m * norms) : nullptr;
   float* qk = prepare_qk(pass, layer, state, inv, &ld, rows);
   float* v = qkv + w.qk;
-  if (c.clip_qkv > 0) clamp_rows(v + rows.begin * w.all, w.all, rows.count, w.kv, c.clip_qkv);
+  if (c.clip_qkv > 0)
+    pass.ops.clamp_rows(v + rows.begin * w.all, w.all, rows.count, w.kv, c.clip_qkv);
   rotate(pass, qk, ld, false, rows);
   if (pass.write_cache) {
     // In slices every row has one write, its own.
     const bool part = rows.count < m;
-    kv_write(pass.cache.layer(layer),
-             part ? pass.batch.writes.subspan(rows.begin, rows.count) : pass.batch.writes, qk + w.q,
-             ld, v, w.all);
+    pass.ops.kv_write(pass.cache.layer(layer),
+                      part ? pass.batch.writes.subspan(rows.begin, rows.count) : pass.batch.writes,
+                      qk + w.q, ld, v, w.all);
   }
   attend(pass, layer, qk, ld, state, out, rows);
 }
@@ -188,8 +194,8 @@ void attention_cache(const Pass& pass, int layer, LayerState& state) {
   int64_t ld = 0;
   float* qk = prepare_qk(pass, layer, state, nullptr, &ld, pass.all());
   if (pass.config.qk_norm != QkNorm::kNone) rotate(pass, qk, ld, false, pass.all());
-  kv_write(pass.cache.layer(layer), pass.batch.writes, qk + w.q, ld, state.qkv.data() + w.qk,
-           w.all);
+  pass.ops.kv_write(pass.cache.layer(layer), pass.batch.writes, qk + w.q, ld,
+                    state.qkv.data() + w.qk, w.all);
 }
 
 void attention_backward(const Pass& pass, int layer, const float* normed, LayerState& state,
@@ -210,8 +216,9 @@ void attention_backward(const Pass& pass, int layer, const float* normed, LayerS
   rotate(pass, dqk, ld, true, pass.all());
   if (c.clip_qkv > 0) {
     prepare_qk(pass, layer, state, nullptr, &ld, pass.all());  // before rotation
-    clamp_rows_backward(qk, ld, dqk, ld, m, w.qk, c.clip_qkv);
-    clamp_rows_backward(state.qkv.data() + w.qk, w.all, dqkv + w.qk, w.all, m, w.kv, c.clip_qkv);
+    pass.ops.clamp_rows_backward(qk, ld, dqk, ld, m, w.qk, c.clip_qkv);
+    pass.ops.clamp_rows_backward(state.qkv.data() + w.qk, w.all, dqkv + w.qk, w.all, m, w.kv,
+                                 c.clip_qkv);
   }
   if (normed_qk) {
     const auto parts = normed_parts(c);
@@ -219,9 +226,9 @@ void attention_backward(const Pass& pass, int layer, const float* normed, LayerS
       const NormedPart& p = parts[i];
       const std::span<const float> weight = i == 0 ? l.q_norm : l.k_norm;
       float* dweight = pass.grads + (i == 0 ? layout.q_norm : layout.k_norm);
-      rms_norm_backward(dqk + p.column, w.qk, state.qkv.data() + p.column, w.all, weight.data(),
-                        state.inv_qk.data() + p.inv * m, dqkv + p.column, w.all, dweight, m,
-                        p.width, false, p.heads, pass.batch.parts);
+      pass.ops.rms_norm_backward(dqk + p.column, w.qk, state.qkv.data() + p.column, w.all,
+                                 weight.data(), state.inv_qk.data() + p.inv * m, dqkv + p.column,
+                                 w.all, dweight, m, p.width, false, p.heads, pass.batch.parts);
     }
   }
   linear_backward(pass, layout.qkv, l.qkv, dqkv, w.all, normed, c.width, dnormed, c.width, false);

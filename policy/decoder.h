@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/ops.h"
+#include "kernels/operators.h"
 #include "model/buffer.h"
 #include "model/config.h"
 #include "model/layout.h"
@@ -65,6 +65,7 @@ struct Rows {
 
 // One call: which rows, against which cache, with which memory.
 struct Pass {
+  const kernels::Operators& ops;
   const PolicyConfig& config;
   const Layout& layout;
   const PublishedModel& model;
@@ -103,7 +104,8 @@ void for_parts(const ForwardBatch& batch, const F& f) {
 
 // How many slices forward may cut the rows of a batch into: more than one in decoding, when no row
 // attends to what another one of the same batch writes, and there are rows enough for all threads.
-int64_t slices_of(const PolicyConfig& config, const ForwardBatch& batch, int64_t cache_pages);
+int64_t slices_of(const kernels::Operators& ops, const PolicyConfig& config,
+                  const ForwardBatch& batch, int64_t cache_pages);
 
 // --- one layer
 // ---------------------------------------------------------------------------------------------------

@@ -10,10 +10,10 @@ void linear_backward(const Pass& pass, const Matrix& matrix, const Linear& linea
                      int64_t lddy, const float* x, int64_t ldx, float* dx, int64_t lddx,
                      bool accumulate) {
   float* dbias = matrix.bias >= 0 ? pass.grads + matrix.bias : nullptr;
-  linear_backward_weight(dy, lddy, x, ldx, pass.grads + matrix.weight, matrix.in, dbias, pass.rows,
-                         matrix.out, matrix.in, pass.batch.parts);
+  pass.ops.linear_backward_weight(dy, lddy, x, ldx, pass.grads + matrix.weight, matrix.in, dbias,
+                                  pass.rows, matrix.out, matrix.in, pass.batch.parts);
   if (!dx) return;
-  linear_backward_input(dy, lddy, linear.weight, dx, lddx, pass.rows, accumulate);
+  pass.ops.linear_backward_input(dy, lddy, linear.weight, dx, lddx, pass.rows, accumulate);
 }
 
 void mlp_backward(const Pass& pass, const GatedMlp& mlp, const PublishedMlp& published,
@@ -24,9 +24,9 @@ void mlp_backward(const Pass& pass, const GatedMlp& mlp, const PublishedMlp& pub
   float* act = s.act.get(m * width);
   float* dact = s.dact.get(m * width);
   float* dgate_up = s.dgate_up.get(m * 2 * width);
-  linear_backward_input(dout, hidden, published.down.weight, dact, width, m, false);
-  swiglu_backward(dact, width, gate_up, 2 * width, dgate_up, 2 * width, m, width, act,
-                  {nullptr, row_weights, dweights});
+  pass.ops.linear_backward_input(dout, hidden, published.down.weight, dact, width, m, false);
+  pass.ops.swiglu_backward(dact, width, gate_up, 2 * width, dgate_up, 2 * width, m, width, act,
+                           {nullptr, row_weights, dweights});
   linear_backward(pass, mlp.down, published.down, dout, hidden, act, width, nullptr, 0, false);
   linear_backward(pass, mlp.gate_up, published.gate_up, dgate_up, 2 * width, normed, hidden,
                   dnormed, hidden, accumulate);
@@ -47,19 +47,20 @@ void half_backward(const Pass& pass, const HalfNorm& norm, const float* x, const
   const int64_t m = pass.rows, width = pass.config.width;
   float* dhalf_in = pass.scratch.dnormed.get(m * width);
   const auto norm_backward = [&](const float* dy, const float* of, float* to, bool accumulate) {
-    rms_norm_backward(dy, width, of, width, norm.weight.data(), norm.inv, to, width, norm.dweight,
-                      m, width, accumulate, 1, pass.batch.parts);
+    pass.ops.rms_norm_backward(dy, width, of, width, norm.weight.data(), norm.inv, to, width,
+                               norm.dweight, m, width, accumulate, 1, pass.batch.parts);
   };
   if (pass.config.norm_behind) {
     float* dout = pass.scratch.out.get(m * width);
     norm_backward(dx, half_out, dout, false);
     backward(x, dout, dhalf_in);
-    add(dx, dhalf_in, dx, m * width);
+    pass.ops.add(dx, dhalf_in, dx, m * width);
     return;
   }
   // Norms are cheap: recomputing them gives the same bits and saves two [m, width] a layer.
   float* normed = pass.scratch.normed.get(m * width);
-  rms_norm(x, width, norm.weight.data(), pass.config.norm_eps, normed, width, nullptr, m, width);
+  pass.ops.rms_norm(x, width, norm.weight.data(), pass.config.norm_eps, normed, width, nullptr, m,
+                    width);
   backward(normed, dx, dhalf_in);
   norm_backward(dhalf_in, x, dx, true);
 }

@@ -7,24 +7,27 @@ namespace zeroth {
 
 using namespace kernels;
 
-void Linear::operator()(const float* x, int64_t ldx, float* y, int64_t ldy, int64_t m,
-                        const FetchList& fetch) const {
-  linear(x, ldx, weight, bias.empty() ? nullptr : bias.data(), y, ldy, m, fetch);
+void Linear::operator()(const Operators& ops, const float* x, int64_t ldx, float* y, int64_t ldy,
+                        int64_t m, const FetchList& fetch) const {
+  ops.linear(x, ldx, weight, bias.empty() ? nullptr : bias.data(), y, ldy, m, fetch);
 }
 
 void mlp_forward(const Pass& pass, const PublishedMlp& mlp, const float* normed, float* gate_up,
                  float* out) {
   const int64_t m = pass.rows, hidden = pass.config.width, width = mlp.down.weight.in();
-  mlp.gate_up(normed, hidden, gate_up, 2 * width, m);
+  mlp.gate_up(pass.ops, normed, hidden, gate_up, 2 * width, m);
   float* act = pass.scratch.act.get(m * width);
-  swiglu(gate_up, 2 * width, act, width, m, width);
-  mlp.down(act, width, out, hidden, m);
+  pass.ops.swiglu(gate_up, 2 * width, act, width, m, width);
+  mlp.down(pass.ops, act, width, out, hidden, m);
 }
 
-int64_t slices_of(const PolicyConfig& c, const ForwardBatch& batch, int64_t cache_pages) {
+int64_t slices_of(const Operators& ops, const PolicyConfig& c, const ForwardBatch& batch,
+                  int64_t cache_pages) {
   constexpr int64_t kLeastRows = 16, kRows = 32;  // of a slice: fewer would read weights for little
   const int64_t m = static_cast<int64_t>(batch.tokens.size()), threads = num_threads();
-  if (threads == 1 || m < threads * kLeastRows || c.is_latent() || c.chunk_len > 0) return 1;
+  if (!ops.in_slices() || threads == 1 || m < threads * kLeastRows || c.is_latent() ||
+      c.chunk_len > 0)
+    return 1;
   if (static_cast<int64_t>(batch.writes.size()) != m) return 1;
   // By page: the sequence of the row that writes it.
   thread_local std::vector<int32_t> writer;
@@ -60,8 +63,8 @@ void layer_forward(const Pass& pass, int layer, const float* x_in, LayerState& s
   const auto norm = [&](const float* x, const std::span<const float>& weight, float* inv,
                         const Rows& rows) {
     const int64_t at = rows.begin * width;
-    rms_norm(x + at, width, weight.data(), c.norm_eps, normed + at, width, inv + rows.begin,
-             rows.count, width);
+    pass.ops.rms_norm(x + at, width, weight.data(), c.norm_eps, normed + at, width,
+                      inv + rows.begin, rows.count, width);
   };
 
   const float* half_in = behind ? x_in : normed;
@@ -74,7 +77,7 @@ void layer_forward(const Pass& pass, int layer, const float* x_in, LayerState& s
       attention_forward(pass, layer, half_in, state, out, rows);
     }
     if (behind) norm(out, l.input_norm, inv_input, rows);
-    add(x_in + at, (behind ? normed : out) + at, x_mid + at, rows.count * width);
+    pass.ops.add(x_in + at, (behind ? normed : out) + at, x_mid + at, rows.count * width);
     if (!behind) norm(x_mid, l.post_norm, inv_post, rows);
   };
   if (pass.slices == 1) {
@@ -95,7 +98,7 @@ void layer_forward(const Pass& pass, int layer, const float* x_in, LayerState& s
     mlp_forward(pass, l.mlp, half_in, state.gate_up.get(m * 2 * c.mlp_width), out);
   }
   if (behind) norm(out, l.post_norm, inv_post, pass.all());
-  add(x_mid, behind ? normed : out, x_out, m * width);
+  pass.ops.add(x_mid, behind ? normed : out, x_out, m * width);
 }
 
 }  // namespace zeroth

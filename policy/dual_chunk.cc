@@ -54,39 +54,39 @@ void DualChunks::split(const PolicyConfig& config, const AttentionRows& rows) {
   for (Part& part : parts_) part.page_begin.push_back(static_cast<int32_t>(part.page_table.size()));
 }
 
-void DualChunks::gather_queries(const PolicyConfig& config, const Part& part, const float* cos,
-                                const float* sin, const float* q, int64_t ldq) {
+void DualChunks::gather_queries(const Operators& ops, const PolicyConfig& config, const Part& part,
+                                const float* cos, const float* sin, const float* q, int64_t ldq) {
   const auto n = static_cast<int64_t>(part.row.size());
   const int64_t width = int64_t{config.heads} * config.head_dim;
   float* to = q_.get(n * width);
-  take_rows(q, ldq, part.row, to, width, width);
-  rope(to, width, config.head_dim, part.delta.data(), cos, sin, n, config.heads, config.head_dim,
-       config.rope.interleaved, false);
+  ops.take_rows(q, ldq, part.row, to, width, width);
+  ops.rope(to, width, config.head_dim, part.delta.data(), cos, sin, n, config.heads,
+           config.head_dim, config.rope.interleaved, false);
 }
 
-void DualChunks::forward(const PolicyConfig& config, const KvPages& cache,
+void DualChunks::forward(const Operators& ops, const PolicyConfig& config, const KvPages& cache,
                          const AttentionRows& rows, const float* cos, const float* sin,
                          const float* q, int64_t ldq, float* out, float* lse) {
   split(config, rows);
   const int64_t heads = config.heads, dim = cache.v_dim, width = heads * dim;
   const float scale = config.attention_scale();
-  kernels::attention(q, ldq, cache, parts_[kOwn].view(), scale, config.heads, out, width, lse);
+  ops.attention(q, ldq, cache, parts_[kOwn].view(), scale, config.heads, out, width, lse);
   for (const Region region : {kBefore, kOlder}) {
     const Part& part = parts_[region];
     const auto n = static_cast<int64_t>(part.row.size());
     if (n == 0) continue;
-    gather_queries(config, part, cos, sin, q, ldq);
+    gather_queries(ops, config, part, cos, sin, q, ldq);
     float* part_out = out_[region].get(n * width);
     float* part_lse = lse_[region].get(n * heads);
-    kernels::attention(q_.data(), heads * config.head_dim, cache, part.view(), scale, config.heads,
-                       part_out, width, part_lse);
-    merge_attention(part_out, part_lse, part.row, heads, dim, out, lse);
+    ops.attention(q_.data(), heads * config.head_dim, cache, part.view(), scale, config.heads,
+                  part_out, width, part_lse);
+    ops.merge_attention(part_out, part_lse, part.row, heads, dim, out, lse);
   }
 }
 
 // exp(score - common log-sum-exp) is every key's weight whatever its part, so the standard backward
 // with the common output and log-sum-exp gives each part's gradients.
-void DualChunks::backward(const PolicyConfig& config, const KvPages& cache,
+void DualChunks::backward(const Operators& ops, const PolicyConfig& config, const KvPages& cache,
                           const AttentionRows& rows, const float* cos, const float* sin,
                           const float* q, int64_t ldq, const float* out, const float* lse,
                           const float* dout, float* dq, int64_t lddq, const KvPages& dcache) {
@@ -94,25 +94,25 @@ void DualChunks::backward(const PolicyConfig& config, const KvPages& cache,
   const int64_t heads = config.heads, width = heads * cache.v_dim;
   const int64_t q_width = heads * config.head_dim;
   const float scale = config.attention_scale();
-  attention_backward(q, ldq, cache, parts_[kOwn].view(), scale, config.heads, out, width, lse, dout,
-                     width, dq, lddq, dcache);
+  ops.attention_backward(q, ldq, cache, parts_[kOwn].view(), scale, config.heads, out, width, lse,
+                         dout, width, dq, lddq, dcache);
   for (const Region region : {kBefore, kOlder}) {
     const Part& part = parts_[region];
     const auto n = static_cast<int64_t>(part.row.size());
     if (n == 0) continue;
-    gather_queries(config, part, cos, sin, q, ldq);
+    gather_queries(ops, config, part, cos, sin, q, ldq);
     float* part_out = out_[region].get(n * width);
     float* part_lse = lse_[region].get(n * heads);
     float* part_dout = dout_.get(n * width);
     float* part_dq = dq_.get(n * q_width);
-    take_rows(out, width, part.row, part_out, width, width);
-    take_rows(dout, width, part.row, part_dout, width, width);
-    take_rows(lse, heads, part.row, part_lse, heads, heads);
-    attention_backward(q_.data(), q_width, cache, part.view(), scale, config.heads, part_out, width,
-                       part_lse, part_dout, width, part_dq, q_width, dcache);
-    rope(part_dq, q_width, config.head_dim, part.delta.data(), cos, sin, n, config.heads,
-         config.head_dim, config.rope.interleaved, true);
-    add_to_rows(part_dq, q_width, part.row, dq, lddq, q_width);
+    ops.take_rows(out, width, part.row, part_out, width, width);
+    ops.take_rows(dout, width, part.row, part_dout, width, width);
+    ops.take_rows(lse, heads, part.row, part_lse, heads, heads);
+    ops.attention_backward(q_.data(), q_width, cache, part.view(), scale, config.heads, part_out,
+                           width, part_lse, part_dout, width, part_dq, q_width, dcache);
+    ops.rope(part_dq, q_width, config.head_dim, part.delta.data(), cos, sin, n, config.heads,
+             config.head_dim, config.rope.interleaved, true);
+    ops.add_to_rows(part_dq, q_width, part.row, dq, lddq, q_width);
   }
 }
 

@@ -12,7 +12,7 @@
 #include <span>
 #include <vector>
 
-#include "kernels/ops.h"
+#include "kernels/operators.h"
 #include "model/buffer.h"
 #include "model/config.h"
 
@@ -27,15 +27,15 @@ class DualChunks {
   std::span<const int32_t> own_positions(const PolicyConfig& config,
                                          std::span<const int32_t> positions);
 
-  // kernels::attention for q [m, heads * k_dim] that is rotated by own_positions.
-  void forward(const PolicyConfig& config, const kernels::KvPages& cache,
-               const kernels::AttentionRows& rows, const float* cos, const float* sin,
-               const float* q, int64_t ldq, float* out, float* lse);
-  // kernels::attention_backward; dq belongs to q as forward takes it.
-  void backward(const PolicyConfig& config, const kernels::KvPages& cache,
-                const kernels::AttentionRows& rows, const float* cos, const float* sin,
-                const float* q, int64_t ldq, const float* out, const float* lse, const float* dout,
-                float* dq, int64_t lddq, const kernels::KvPages& dcache);
+  // ops.attention for q [m, heads * k_dim] that is rotated by own_positions.
+  void forward(const kernels::Operators& ops, const PolicyConfig& config,
+               const kernels::KvPages& cache, const kernels::AttentionRows& rows, const float* cos,
+               const float* sin, const float* q, int64_t ldq, float* out, float* lse);
+  // ops.attention_backward; dq belongs to q as forward takes it.
+  void backward(const kernels::Operators& ops, const PolicyConfig& config,
+                const kernels::KvPages& cache, const kernels::AttentionRows& rows, const float* cos,
+                const float* sin, const float* q, int64_t ldq, const float* out, const float* lse,
+                const float* dout, float* dq, int64_t lddq, const kernels::KvPages& dcache);
 
  private:
   enum Region { kOwn, kBefore, kOlder, kRegions };
@@ -48,8 +48,8 @@ class DualChunks {
   };
   void split(const PolicyConfig& config, const kernels::AttentionRows& rows);
   // Queries of a part, rotated for it, in q_.
-  void gather_queries(const PolicyConfig& config, const Part& part, const float* cos,
-                      const float* sin, const float* q, int64_t ldq);
+  void gather_queries(const kernels::Operators& ops, const PolicyConfig& config, const Part& part,
+                      const float* cos, const float* sin, const float* q, int64_t ldq);
 
   Part parts_[kRegions];
   std::vector<int32_t> own_;

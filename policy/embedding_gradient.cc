@@ -1,11 +1,9 @@
 #include "policy/embedding_gradient.h"
 
-#include "kernels/ops.h"
-
 namespace zeroth {
 
-void EmbeddingGradient::add(const float* dy, std::span<const TokenId> ids, int64_t width,
-                            int64_t vocab) {
+void EmbeddingGradient::add(const kernels::Operators& ops, const float* dy,
+                            std::span<const TokenId> ids, int64_t width, int64_t vocab) {
   width_ = width;
   place_.resize(vocab, -1);
   places_.clear();
@@ -18,14 +16,13 @@ void EmbeddingGradient::add(const float* dy, std::span<const TokenId> ids, int64
   }
   const auto count = static_cast<int64_t>(tokens_.size());
   rows_.resize(count * width, 0.0f);
-  kernels::embedding_backward(dy, places_.data(), rows_.data(), static_cast<int64_t>(ids.size()),
-                              width, count);
+  ops.embedding_backward(dy, places_.data(), rows_.data(), static_cast<int64_t>(ids.size()), width,
+                         count);
 }
 
-void EmbeddingGradient::move_to(float* table) {
-  kernels::embedding_backward(rows_.data(), tokens_.data(), table,
-                              static_cast<int64_t>(tokens_.size()), width_,
-                              static_cast<int64_t>(place_.size()));
+void EmbeddingGradient::move_to(const kernels::Operators& ops, float* table) {
+  ops.embedding_backward(rows_.data(), tokens_.data(), table, static_cast<int64_t>(tokens_.size()),
+                         width_, static_cast<int64_t>(place_.size()));
   clear();
 }
 

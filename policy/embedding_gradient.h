@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/trajectory.h"
+#include "kernels/operators.h"
 
 namespace zeroth {
 
@@ -15,9 +16,10 @@ namespace zeroth {
 class EmbeddingGradient {
  public:
   // The row of ids[i] += dy[i], in ascending order; dy [ids, width]. width and vocab never change.
-  void add(const float* dy, std::span<const TokenId> ids, int64_t width, int64_t vocab);
+  void add(const kernels::Operators& ops, const float* dy, std::span<const TokenId> ids,
+           int64_t width, int64_t vocab);
   // table [vocab, width] += what was gathered; nothing is left.
-  void move_to(float* table);
+  void move_to(const kernels::Operators& ops, float* table);
   // Drops what was gathered.
   void clear();
   bool empty() const { return tokens_.empty(); }

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/trajectory.h"
-#include "kernels/head.h"
+#include "kernels/operators.h"
 #include "model/config.h"
 
 namespace zeroth {
@@ -32,7 +32,9 @@ struct ForwardBatch {
 // is the caller's business (rollout/ for the engine, rl/ for packed training). Not thread safe.
 class KvCache {
  public:
-  KvCache(const PolicyConfig& config, int64_t pages);
+  // For weights of these operators.
+  KvCache(const PolicyConfig& config, int64_t pages,
+          const kernels::Operators& ops = kernels::cpu_operators());
   ~KvCache();
   int64_t pages() const;
   int64_t bytes() const;

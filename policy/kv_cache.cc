@@ -7,13 +7,15 @@
 namespace zeroth {
 
 struct KvCache::Impl {
+  const kernels::Operators& ops;
   int64_t pages = 0;
   int layers = 0;
   kernels::KvPages shape;  // without pointers
   Floats k, v;             // [layers][pages][page]
 };
 
-KvCache::KvCache(const PolicyConfig& config, int64_t pages) : impl_(std::make_unique<Impl>()) {
+KvCache::KvCache(const PolicyConfig& config, int64_t pages, const kernels::Operators& ops)
+    : impl_(std::make_unique<Impl>(ops)) {
   impl_->pages = pages;
   impl_->layers = config.layers;
   impl_->shape.kv_heads = config.cache_heads();
@@ -48,7 +50,7 @@ kernels::KvPages KvCache::layer(int layer) const {
 }
 
 void KvCache::copy_page(int32_t from, int32_t to) {
-  for (int l = 0; l < impl_->layers; ++l) kernels::copy_page(layer(l), from, to);
+  for (int l = 0; l < impl_->layers; ++l) impl_->ops.copy_page(layer(l), from, to);
 }
 
 // Attention skips slots that were never written (docs/numerics.md). Zeros make a fault that reads

@@ -29,8 +29,9 @@ struct Widths {
 
 void rotate(const Pass& pass, float* x, int64_t ld, int64_t stride, int heads, bool inverse) {
   const PolicyConfig& c = pass.config;
-  rope(x, ld, stride, pass.batch.positions.data(), pass.rope.cos.data(), pass.rope.sin.data(),
-       pass.rows, heads, c.latent.rope_dim, c.rope.interleaved, inverse);
+  pass.ops.rope(x, ld, stride, pass.batch.positions.data(), pass.rope.cos.data(),
+                pass.rope.sin.data(), pass.rows, heads, c.latent.rope_dim, c.rope.interleaved,
+                inverse);
 }
 
 // Keys and values of every head into the cache, from the rotated latent [m, kv_in] and its norm.
@@ -41,9 +42,9 @@ void write_keys(const Pass& pass, int layer, const float* latent, const float* l
   float* kv = s.kv.get(m * w.kv_up);
   float* k = s.k.get(m * w.q_all);
   float* v = s.v.get(m * w.heads * w.v);
-  pass.model.layers[layer].kv_up(latent_normed, w.kv_rank, kv, w.kv_up, m);
-  expand_latent(w.parts(), kv, latent + w.kv_rank, w.kv_in, k, v, m);
-  kv_write(pass.cache.layer(layer), pass.batch.writes, k, w.q_all, v, w.heads * w.v);
+  pass.model.layers[layer].kv_up(pass.ops, latent_normed, w.kv_rank, kv, w.kv_up, m);
+  pass.ops.expand_latent(w.parts(), kv, latent + w.kv_rank, w.kv_in, k, v, m);
+  pass.ops.kv_write(pass.cache.layer(layer), pass.batch.writes, k, w.q_all, v, w.heads * w.v);
 }
 
 }  // namespace
@@ -53,8 +54,8 @@ void latent_attention_cache(const Pass& pass, int layer, LayerState& state) {
   const int64_t m = pass.rows;
   const float* latent = state.kv_latent.data();
   float* latent_normed = pass.scratch.latent.get(m * w.kv_rank);
-  rms_norm(latent, w.kv_in, pass.model.layers[layer].kv_latent_norm.data(), kLatentEps,
-           latent_normed, w.kv_rank, nullptr, m, w.kv_rank);
+  pass.ops.rms_norm(latent, w.kv_in, pass.model.layers[layer].kv_latent_norm.data(), kLatentEps,
+                    latent_normed, w.kv_rank, nullptr, m, w.kv_rank);
   write_keys(pass, layer, latent, latent_normed);
 }
 
@@ -71,21 +72,21 @@ void latent_attention_forward(const Pass& pass, int layer, const float* normed, 
   if (w.q_rank > 0) {
     float* latent = state.q_latent.get(m * w.q_rank);
     float* latent_normed = s.latent.get(m * w.q_rank);
-    l.q_in(normed, c.width, latent, w.q_rank, m);
-    rms_norm(latent, w.q_rank, l.q_latent_norm.data(), kLatentEps, latent_normed, w.q_rank, inv, m,
-             w.q_rank);
-    l.q_up(latent_normed, w.q_rank, q, w.q_all, m);
+    l.q_in(pass.ops, normed, c.width, latent, w.q_rank, m);
+    pass.ops.rms_norm(latent, w.q_rank, l.q_latent_norm.data(), kLatentEps, latent_normed, w.q_rank,
+                      inv, m, w.q_rank);
+    l.q_up(pass.ops, latent_normed, w.q_rank, q, w.q_all, m);
   } else {
-    l.q_in(normed, c.width, q, w.q_all, m);
+    l.q_in(pass.ops, normed, c.width, q, w.q_all, m);
   }
   rotate(pass, q + w.nope, w.q_all, w.k, c.heads, false);
 
   float* latent = state.kv_latent.get(m * w.kv_in);
-  l.kv_in(normed, c.width, latent, w.kv_in, m);
+  l.kv_in(pass.ops, normed, c.width, latent, w.kv_in, m);
   rotate(pass, latent + w.kv_rank, w.kv_in, w.rope, 1, false);
   float* latent_normed = s.latent.get(m * w.kv_rank);
-  rms_norm(latent, w.kv_in, l.kv_latent_norm.data(), kLatentEps, latent_normed, w.kv_rank, inv + m,
-           m, w.kv_rank);
+  pass.ops.rms_norm(latent, w.kv_in, l.kv_latent_norm.data(), kLatentEps, latent_normed, w.kv_rank,
+                    inv + m, m, w.kv_rank);
   if (pass.write_cache) write_keys(pass, layer, latent, latent_normed);
   attend(pass, layer, q, w.q_all, state, out, pass.all());
 }
@@ -109,18 +110,18 @@ void latent_attention_backward(const Pass& pass, int layer, const float* normed,
   // Keys and values.
   float* dkv = s.dkv.get(m * w.kv_up);
   float* dlatent = s.dlatent.get(m * w.kv_in);
-  collapse_latent(w.parts(), dk, dv, dkv, dlatent + w.kv_rank, w.kv_in, m);
+  pass.ops.collapse_latent(w.parts(), dk, dv, dkv, dlatent + w.kv_rank, w.kv_in, m);
   rotate(pass, dlatent + w.kv_rank, w.kv_in, w.rope, 1, true);
   const float* latent = state.kv_latent.data();
   float* latent_normed = s.latent.get(m * w.kv_rank);
   float* dlatent_normed = s.dlatent_normed.get(m * w.kv_rank);
-  rms_norm(latent, w.kv_in, l.kv_latent_norm.data(), kLatentEps, latent_normed, w.kv_rank, nullptr,
-           m, w.kv_rank);
+  pass.ops.rms_norm(latent, w.kv_in, l.kv_latent_norm.data(), kLatentEps, latent_normed, w.kv_rank,
+                    nullptr, m, w.kv_rank);
   linear_backward(pass, layout.kv_up, l.kv_up, dkv, w.kv_up, latent_normed, w.kv_rank,
                   dlatent_normed, w.kv_rank, false);
-  rms_norm_backward(dlatent_normed, w.kv_rank, latent, w.kv_in, l.kv_latent_norm.data(), inv + m,
-                    dlatent, w.kv_in, pass.grads + layout.kv_latent_norm, m, w.kv_rank, false, 1,
-                    pass.batch.parts);
+  pass.ops.rms_norm_backward(dlatent_normed, w.kv_rank, latent, w.kv_in, l.kv_latent_norm.data(),
+                             inv + m, dlatent, w.kv_in, pass.grads + layout.kv_latent_norm, m,
+                             w.kv_rank, false, 1, pass.batch.parts);
   linear_backward(pass, layout.kv_in, l.kv_in, dlatent, w.kv_in, normed, c.width, dnormed, c.width,
                   false);
 
@@ -135,13 +136,13 @@ void latent_attention_backward(const Pass& pass, int layer, const float* normed,
   latent_normed = s.latent.get(m * w.q_rank);
   dlatent_normed = s.dlatent_normed.get(m * w.q_rank);
   dlatent = s.dlatent.get(m * w.q_rank);
-  rms_norm(latent, w.q_rank, l.q_latent_norm.data(), kLatentEps, latent_normed, w.q_rank, nullptr,
-           m, w.q_rank);
+  pass.ops.rms_norm(latent, w.q_rank, l.q_latent_norm.data(), kLatentEps, latent_normed, w.q_rank,
+                    nullptr, m, w.q_rank);
   linear_backward(pass, layout.q_up, l.q_up, dq, w.q_all, latent_normed, w.q_rank, dlatent_normed,
                   w.q_rank, false);
-  rms_norm_backward(dlatent_normed, w.q_rank, latent, w.q_rank, l.q_latent_norm.data(), inv,
-                    dlatent, w.q_rank, pass.grads + layout.q_latent_norm, m, w.q_rank, false, 1,
-                    pass.batch.parts);
+  pass.ops.rms_norm_backward(dlatent_normed, w.q_rank, latent, w.q_rank, l.q_latent_norm.data(),
+                             inv, dlatent, w.q_rank, pass.grads + layout.q_latent_norm, m, w.q_rank,
+                             false, 1, pass.batch.parts);
   linear_backward(pass, layout.q_in, l.q_in, dlatent, w.q_rank, normed, c.width, dnormed, c.width,
                   true);
 }

@@ -29,18 +29,18 @@ void experts_forward(const Pass& pass, int layer, const float* normed, LayerStat
   const PublishedLayer& l = pass.model.layers[layer];
   const int64_t m = pass.rows, k = c.router.top_k, choices = m * k, width = c.expert_width;
   Scratch& s = pass.scratch;
-  expert_sort(state.expert_ids.data(), m, c.router.top_k, c.router.experts, state.offsets,
-              state.order);
+  pass.ops.expert_sort(state.expert_ids.data(), m, c.router.top_k, c.router.experts, state.offsets,
+                       state.order);
   float* gathered = s.gathered.get(choices * c.width);
   float* gate_up = state.gate_up.get(choices * 2 * width);
   float* act = s.act.get(choices * width);
   float* mlp_out = s.mlp_out.get(choices * c.width);
-  gather_rows(normed, c.width, state.order, c.router.top_k, gathered, c.width);
-  grouped_linear(gathered, c.width, state.offsets, l.expert_gate_up, gate_up, 2 * width);
-  swiglu(gate_up, 2 * width, act, width, choices, width);
-  grouped_linear(act, width, state.offsets, l.expert_down, mlp_out, c.width);
-  combine(mlp_out, state.order, state.expert_weights.data(), c.router.top_k, out, c.width, m,
-          c.width);
+  pass.ops.gather_rows(normed, c.width, state.order, c.router.top_k, gathered, c.width);
+  pass.ops.grouped_linear(gathered, c.width, state.offsets, l.expert_gate_up, gate_up, 2 * width);
+  pass.ops.swiglu(gate_up, 2 * width, act, width, choices, width);
+  pass.ops.grouped_linear(act, width, state.offsets, l.expert_down, mlp_out, c.width);
+  pass.ops.combine(mlp_out, state.order, state.expert_weights.data(), c.router.top_k, out, c.width,
+                   m, c.width);
 }
 
 void shared_forward(const Pass& pass, int layer, const float* normed, LayerState& state,
@@ -54,14 +54,15 @@ void shared_forward(const Pass& pass, int layer, const float* normed, LayerState
   if (c.shared_gate) {
     float* logits = s.router_logits.get(m);
     float* scale = state.shared_scale.get(m);
-    l.shared_gate(normed, c.width, logits, 1, m);
-    route(logits, nullptr, one_of_one(), s.ids.get(m), scale, state.shared_score.get(m), m);
+    l.shared_gate(pass.ops, normed, c.width, logits, 1, m);
+    pass.ops.route(logits, nullptr, one_of_one(), s.ids.get(m), scale, state.shared_score.get(m),
+                   m);
     float* scaled = s.gathered.get(m * c.width);
-    combine(mlp_out, {identity(s.ids, m), static_cast<size_t>(m)}, scale, 1, scaled, c.width, m,
-            c.width);
+    pass.ops.combine(mlp_out, {identity(s.ids, m), static_cast<size_t>(m)}, scale, 1, scaled,
+                     c.width, m, c.width);
     mlp_out = scaled;
   }
-  add(out, mlp_out, out, m * c.width);
+  pass.ops.add(out, mlp_out, out, m * c.width);
 }
 
 // Where parts begin among the choices sorted by expert, which are in the order of their rows within
@@ -106,18 +107,20 @@ void experts_backward(const Pass& pass, int layer, const float* normed, LayerSta
   float* dgate_up = s.dgate_up.get(choices * 2 * width);
 
   const RowParts parts = choice_parts(pass, state);
-  gather_rows(dout, c.width, state.order, c.router.top_k, gathered, c.width);
-  grouped_backward_input(gathered, c.width, state.offsets, l.expert_down, dact, width);
-  swiglu_backward(dact, width, gate_up, 2 * width, dgate_up, 2 * width, choices, width, act,
-                  {state.order.data(), state.expert_weights.data(), dweights});
-  grouped_backward_weight(gathered, c.width, act, width, state.offsets, ddown_weight, c.width,
-                          width, parts);
+  pass.ops.gather_rows(dout, c.width, state.order, c.router.top_k, gathered, c.width);
+  pass.ops.grouped_backward_input(gathered, c.width, state.offsets, l.expert_down, dact, width);
+  pass.ops.swiglu_backward(dact, width, gate_up, 2 * width, dgate_up, 2 * width, choices, width,
+                           act, {state.order.data(), state.expert_weights.data(), dweights});
+  pass.ops.grouped_backward_weight(gathered, c.width, act, width, state.offsets, ddown_weight,
+                                   c.width, width, parts);
 
-  gather_rows(normed, c.width, state.order, c.router.top_k, gathered, c.width);
-  grouped_backward_weight(dgate_up, 2 * width, gathered, c.width, state.offsets, dgate_up_weight,
-                          2 * width, c.width, parts);
-  grouped_backward_input(dgate_up, 2 * width, state.offsets, l.expert_gate_up, gathered, c.width);
-  gather_rows_backward(gathered, state.order, c.router.top_k, dnormed, c.width, m, c.width, false);
+  pass.ops.gather_rows(normed, c.width, state.order, c.router.top_k, gathered, c.width);
+  pass.ops.grouped_backward_weight(dgate_up, 2 * width, gathered, c.width, state.offsets,
+                                   dgate_up_weight, 2 * width, c.width, parts);
+  pass.ops.grouped_backward_input(dgate_up, 2 * width, state.offsets, l.expert_gate_up, gathered,
+                                  c.width);
+  pass.ops.gather_rows_backward(gathered, state.order, c.router.top_k, dnormed, c.width, m, c.width,
+                                false);
 }
 
 void shared_backward(const Pass& pass, int layer, const float* normed, LayerState& state,
@@ -138,8 +141,8 @@ void shared_backward(const Pass& pass, int layer, const float* normed, LayerStat
   int32_t* zeros = s.ids.get(m);
   std::fill(zeros, zeros + m, 0);
   float* dlogits = s.dlogits.get(m);
-  route_backward(dscale, zeros, state.shared_scale.data(), state.shared_score.data(), one_of_one(),
-                 dlogits, m);
+  pass.ops.route_backward(dscale, zeros, state.shared_scale.data(), state.shared_score.data(),
+                          one_of_one(), dlogits, m);
   linear_backward(pass, layout.shared_gate, l.shared_gate, dlogits, 1, normed, c.width, dnormed,
                   c.width, true);
 }
@@ -151,10 +154,10 @@ void moe_forward(const Pass& pass, int layer, const float* normed, LayerState& s
   const PublishedLayer& l = pass.model.layers[layer];
   const int64_t m = pass.rows, experts = c.router.experts;
   float* logits = pass.scratch.router_logits.get(m * experts);
-  l.router(normed, c.width, logits, experts, m);
-  route(logits, c.selection_bias ? l.selection_bias.data() : nullptr, c.router,
-        state.expert_ids.get(m * c.router.top_k), state.expert_weights.get(m * c.router.top_k),
-        state.scores.get(m * experts), m);
+  l.router(pass.ops, normed, c.width, logits, experts, m);
+  pass.ops.route(logits, c.selection_bias ? l.selection_bias.data() : nullptr, c.router,
+                 state.expert_ids.get(m * c.router.top_k),
+                 state.expert_weights.get(m * c.router.top_k), state.scores.get(m * experts), m);
   experts_forward(pass, layer, normed, state, out);
   if (c.shared_width > 0) shared_forward(pass, layer, normed, state, out);
 }
@@ -167,13 +170,13 @@ void moe_backward(const Pass& pass, int layer, const float* normed, LayerState& 
   float* dweights = s.dweights.get(m * c.router.top_k);
   experts_backward(pass, layer, normed, state, dout, dweights, dnormed);
   float* dlogits = s.dlogits.get(m * c.router.experts);
-  route_backward(dweights, state.expert_ids.data(), state.expert_weights.data(),
-                 state.scores.data(), c.router, dlogits, m);
+  pass.ops.route_backward(dweights, state.expert_ids.data(), state.expert_weights.data(),
+                          state.scores.data(), c.router, dlogits, m);
   if (aux) {
     const int64_t experts = c.router.experts;
     for_parts(pass.batch, [&](int64_t part, int64_t begin, int64_t end) {
-      balance_backward(c.router, state.scores.data() + begin * experts, aux + part * experts,
-                       dlogits + begin * experts, end - begin);
+      pass.ops.balance_backward(c.router, state.scores.data() + begin * experts,
+                                aux + part * experts, dlogits + begin * experts, end - begin);
     });
   }
   linear_backward(pass, pass.layout.layers[layer].router, pass.model.layers[layer].router, dlogits,

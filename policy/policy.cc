@@ -31,39 +31,42 @@ struct Policy::Impl {
   mutable std::mutex mutex;  // guards `weights`
   WeightsPtr weights;
 
-  Impl(const PolicyConfig& config, kernels::Element element)
-      : architecture(std::make_shared<const Architecture>(config, element)),
+  Impl(const PolicyConfig& config, kernels::Element element, const kernels::Operators& ops)
+      : architecture(std::make_shared<const Architecture>(config, element, ops)),
         parameters(architecture->layout.infos) {}
 };
 
 Policy::Policy() = default;
 Policy::~Policy() = default;
 
-std::unique_ptr<Policy> Policy::load(const std::filesystem::path& path, kernels::Element element) {
+std::unique_ptr<Policy> Policy::load(const std::filesystem::path& path, kernels::Element element,
+                                     const kernels::Operators& ops) {
   const OpenModel model = open_model(path);
   std::unique_ptr<Policy> policy(new Policy);
-  policy->impl_ = std::make_unique<Impl>(model.config, element);
+  policy->impl_ = std::make_unique<Impl>(model.config, element, ops);
   Impl& impl = *policy->impl_;
   impl.weights = publish_from(impl.architecture, *model.source, impl.parameters.values().data(), 0);
   return policy;
 }
 
-WeightsPtr load_weights(const std::filesystem::path& path, kernels::Element element) {
+WeightsPtr load_weights(const std::filesystem::path& path, kernels::Element element,
+                        const kernels::Operators& ops) {
   const OpenModel model = open_model(path);
-  return publish_from(std::make_shared<const Architecture>(model.config, element), *model.source,
-                      nullptr, 0);
+  return publish_from(std::make_shared<const Architecture>(model.config, element, ops),
+                      *model.source, nullptr, 0);
 }
 
 std::unique_ptr<Policy> Policy::init(const PolicyConfig& config, uint64_t seed,
-                                     kernels::Element element) {
+                                     kernels::Element element, const kernels::Operators& ops) {
   std::unique_ptr<Policy> policy(new Policy);
-  policy->impl_ = std::make_unique<Impl>(config, element);
+  policy->impl_ = std::make_unique<Impl>(config, element, ops);
   initialize(config, seed, policy->impl_->parameters);
   policy->publish(0);
   return policy;
 }
 
 const PolicyConfig& Policy::config() const { return impl_->architecture->config; }
+const kernels::Operators& Policy::operators() const { return impl_->architecture->ops; }
 Parameters& Policy::parameters() { return impl_->parameters; }
 const Parameters& Policy::parameters() const { return impl_->parameters; }
 
@@ -132,8 +135,9 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
   std::sort(s.pages.begin(), s.pages.end());
   s.pages.erase(std::unique(s.pages.begin(), s.pages.end()), s.pages.end());
   const std::shared_ptr<const RopeTable::Rows> rope = a.rope.rows(positions_used(c, batch));
-  const Pass pass{c, a.layout,    model, batch, cache, m, false, *rope, rotation_of(c, batch, s),
-                  s, grads.data()};
+  const Pass pass{a.ops, c,           a.layout, model, batch,
+                  cache, m,           false,    *rope, rotation_of(c, batch, s),
+                  s,     grads.data()};
 
   std::vector<float> aux;  // [parts, experts]
   if (!aux_coefs.empty() && c.is_moe()) {
@@ -148,9 +152,9 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
     });
   }
   float* dx = s.dx.get(m * width);
-  kernels::rms_norm_backward(dhidden, width, kept.x[c.layers].data(), width,
-                             model.final_norm.data(), kept.inv_final.data(), dx, width,
-                             grads.data() + a.layout.final_norm, m, width, false, 1, batch.parts);
+  a.ops.rms_norm_backward(dhidden, width, kept.x[c.layers].data(), width, model.final_norm.data(),
+                          kept.inv_final.data(), dx, width, grads.data() + a.layout.final_norm, m,
+                          width, false, 1, batch.parts);
   const bool full = kept.mode == Activations::Mode::kFull;
   for (int l = c.layers - 1; l >= std::max(first, 0); --l) {
     LayerState& state = kept.layers[full ? l : 0];
@@ -159,9 +163,9 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
     layer_backward(pass, l, kept.x[l].data(), state, dx, aux.empty() ? nullptr : aux.data());
   }
   if (first >= 0) return;
-  if (apart && model.tied) return apart->add(dx, batch.tokens, width, c.vocab_size);
-  kernels::embedding_backward(dx, batch.tokens.data(), grads.data() + a.layout.embedding, m, width,
-                              c.vocab_size);
+  if (apart && model.tied) return apart->add(a.ops, dx, batch.tokens, width, c.vocab_size);
+  a.ops.embedding_backward(dx, batch.tokens.data(), grads.data() + a.layout.embedding, m, width,
+                           c.vocab_size);
 }
 
 void Policy::logprobs_backward(const float* hidden, int64_t m, const int32_t* target,
@@ -170,8 +174,8 @@ void Policy::logprobs_backward(const float* hidden, int64_t m, const int32_t* ta
                                std::span<float> grads, kernels::RowParts parts) const {
   const int64_t width = config().width, head = impl_->architecture->layout.head.weight;
   const WeightsPtr weights = this->weights();
-  kernels::head_backward(hidden, width, weights->impl().model.head, target, temperature, kept,
-                         dlogprob, dentropy, dhidden, width, grads.data() + head, m, parts);
+  operators().head_backward(hidden, width, weights->impl().model.head, target, temperature, kept,
+                            dlogprob, dentropy, dhidden, width, grads.data() + head, m, parts);
 }
 
 void Policy::save(const std::filesystem::path& dir, const SaveOptions& options) const {

@@ -22,16 +22,20 @@ class Policy {
   // finite is an Error with its name. float32, float16, bfloat16 and block-scaled float8 (e4m3) are
   // widened to float32. Needs a few MiB a thread beside the weights that it keeps. Published as
   // version 0, like init. To run a model without training it: load_weights (policy/weights.h).
-  // `element` is that of all published weights; masters are float32 always.
+  // `element` is that of all published weights; masters are float32 always. `ops` compute
+  // everything; they outlive the policy and its weights.
   static std::unique_ptr<Policy> load(const std::filesystem::path& path,
-                                      kernels::Element element = kernels::Element::kFloat32);
+                                      kernels::Element element = kernels::Element::kFloat32,
+                                      const kernels::Operators& ops = kernels::cpu_operators());
   // Random weights: normal(0, initializer_range), norms one, biases zero; a pure function of config
   // and seed.
   static std::unique_ptr<Policy> init(const PolicyConfig& config, uint64_t seed,
-                                      kernels::Element element = kernels::Element::kFloat32);
+                                      kernels::Element element = kernels::Element::kFloat32,
+                                      const kernels::Operators& ops = kernels::cpu_operators());
   ~Policy();
 
   const PolicyConfig& config() const;
+  const kernels::Operators& operators() const;
   Parameters& parameters();  // float32 masters, one flat buffer
   const Parameters& parameters() const;
   // Packs the current parameters as the weights of a version. What was published before stays as it

@@ -3,7 +3,6 @@
 #include <atomic>
 #include <bit>
 #include <functional>
-#include <numeric>
 #include <vector>
 
 #include "core/sha256.h"
@@ -14,6 +13,8 @@ namespace {
 
 using kernels::Bfloat16;
 using kernels::Element;
+using kernels::EmbeddingTable;
+using kernels::Operators;
 using kernels::PackedMatrix;
 
 // Values of the flat buffer: they are there, or they are read from a checkpoint on the way; then
@@ -108,7 +109,7 @@ void visit_model(Visitor& v, const PolicyConfig& c, const Layout& layout, Model&
 // layout and the model must outlive it.
 class Plan {
  public:
-  explicit Plan(Element element) : element_(element) {}
+  Plan(const Operators& ops, Element element) : ops_(ops), element_(element) {}
 
   void vector(std::span<const float>& to, int64_t offset, int64_t count) {
     if (offset >= 0) vectors_.push_back({&to, offset, count});
@@ -129,12 +130,12 @@ class Plan {
   void fill(const Values& values, float* memory) const {
     std::vector<Piece> pieces;
     for (const Placed& m : matrices_) {
-      m.to->resize(m.from->out, m.from->in, memory, element_);
+      m.to->place(m.from->out, m.from->in, element_, memory);
       memory += floats_of(m);
       cut(
-          m.from->weight, m.from->out, m.from->in, PackedMatrix::kPackRows,
-          [matrix = m.to](const float* rows, int64_t first, int64_t count) {
-            matrix->pack_rows(first, count, rows, matrix->in());
+          m.from->weight, m.from->out, m.from->in, kernels::kPackRows,
+          [this, matrix = m.to](const float* rows, int64_t first, int64_t count) {
+            ops_.pack_rows(*matrix, first, count, rows, matrix->in());
           },
           pieces);
     }
@@ -183,7 +184,7 @@ class Plan {
 
   static int64_t aligned(int64_t floats) { return (floats + 15) / 16 * 16; }  // to cache lines
   int64_t floats_of(const Placed& m) const {
-    return PackedMatrix::packed_floats(m.from->out, m.from->in, element_);
+    return aligned(ops_.packed_floats(m.from->out, m.from->in, element_));
   }
   int64_t floats_of(const Table& t) const {
     const int64_t values = t.rows * t.width;
@@ -218,6 +219,7 @@ class Plan {
     }
   }
 
+  const Operators& ops_;
   Element element_;
   std::vector<Placed> matrices_;
   std::vector<Table> tables_;
@@ -243,10 +245,11 @@ WeightsPtr publish(std::shared_ptr<const Architecture> architecture, const Value
       layer.expert_down.push_back(&expert.down.weight);
     }
   }
-  Plan plan(architecture->element);
+  Plan plan(architecture->ops, architecture->element);
   visit_model(plan, c, layout, model);
   model.block = architecture->take_block(plan.floats() * static_cast<int64_t>(sizeof(float)));
   plan.fill(values, reinterpret_cast<float*>(model.block.data.get()));
+  if (model.tied) model.embedding.packed = &model.head;
   impl->architecture = std::move(architecture);
   return std::make_shared<const Weights>(std::move(impl));
 }
@@ -254,6 +257,7 @@ WeightsPtr publish(std::shared_ptr<const Architecture> architecture, const Value
 // Where published values lie, by their offset in the flat buffer.
 class Published {
  public:
+  explicit Published(const Operators& ops) : ops_(ops) {}
   void vector(const std::span<const float>& values, int64_t offset, int64_t) {
     if (offset < 0) return;
     parts_.push_back({offset, 1, [from = values.data()](int64_t first, int64_t count, float* to) {
@@ -268,10 +272,8 @@ class Published {
                       }});
   }
   void matrix(const PackedMatrix& packed, const Matrix& from) {
-    parts_.push_back({from.weight, from.in, [&packed](int64_t row, int64_t rows, float* to) {
-                        std::vector<int32_t> ids(rows);
-                        std::iota(ids.begin(), ids.end(), static_cast<int32_t>(row));
-                        kernels::embedding(packed, ids.data(), to, rows);
+    parts_.push_back({from.weight, from.in, [this, &packed](int64_t row, int64_t rows, float* to) {
+                        ops_.unpack_rows(packed, row, rows, to);
                       }});
   }
   void sort() {
@@ -300,6 +302,7 @@ class Published {
     int64_t offset, width;
     std::function<void(int64_t row, int64_t rows, float* to)> rows;
   };
+  const Operators& ops_;
   std::vector<Part> parts_;
 };
 
@@ -319,7 +322,7 @@ WeightsPtr publish_from(std::shared_ptr<const Architecture> architecture,
 
 std::string hash_of(const PublishedModel& model, const Architecture& architecture) {
   static_assert(std::endian::native == std::endian::little);
-  Published published;
+  Published published(architecture.ops);
   visit_model(published, architecture.config, architecture.layout, model);
   published.sort();
   const std::vector<ParameterInfo>& infos = architecture.layout.infos;
@@ -359,7 +362,7 @@ std::string tensor_line(const std::string& name, const std::vector<int64_t>& sha
 void read_published(const WeightsImpl& weights,
                     const std::function<void(size_t, int64_t, std::span<const float>)>& use) {
   const Architecture& a = *weights.architecture;
-  Published published;
+  Published published(a.ops);
   visit_model(published, a.config, a.layout, weights.model);
   published.sort();
   parallel_in_order(static_cast<int64_t>(a.layout.infos.size()), [&](int64_t i) {
@@ -369,17 +372,6 @@ void read_published(const WeightsImpl& weights,
       first += static_cast<int64_t>(values.size());
     });
   });
-}
-
-void embed(const PublishedModel& model, int64_t width, std::span<const TokenId> tokens, float* x) {
-  const auto m = static_cast<int64_t>(tokens.size());
-  if (model.tied) {
-    kernels::embedding(model.head, tokens.data(), x, m);
-  } else if (model.embedding.halves) {
-    kernels::embedding(model.embedding.halves, width, tokens.data(), x, m);
-  } else {
-    kernels::embedding(model.embedding.floats, width, tokens.data(), x, m);
-  }
 }
 
 }  // namespace zeroth

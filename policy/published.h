@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/ops.h"
+#include "kernels/operators.h"
 #include "model/buffer.h"
 #include "model/config.h"
 #include "model/layout.h"
@@ -22,8 +22,8 @@ namespace zeroth {
 struct Linear {
   kernels::PackedMatrix weight;
   std::span<const float> bias;
-  void operator()(const float* x, int64_t ldx, float* y, int64_t ldy, int64_t m,
-                  const kernels::FetchList& fetch = {}) const;
+  void operator()(const kernels::Operators& ops, const float* x, int64_t ldx, float* y, int64_t ldy,
+                  int64_t m, const kernels::FetchList& fetch = {}) const;
 };
 
 struct PublishedMlp {
@@ -39,16 +39,10 @@ struct PublishedLayer {
   std::vector<const kernels::PackedMatrix*> expert_gate_up, expert_down;
 };
 
-// [vocab, width], as one or the other.
-struct EmbeddingTable {
-  const float* floats = nullptr;
-  const kernels::Bfloat16* halves = nullptr;
-};
-
 // Everything lies in one block: first the matrices in the order in which forward reads them.
 struct PublishedModel {
   Block block;
-  EmbeddingTable embedding;  // when tied none: the head's rows are the same
+  kernels::EmbeddingTable embedding;  // when tied the head
   bool tied = false;
   std::span<const float> final_norm;
   std::vector<PublishedLayer> layers;
@@ -59,11 +53,12 @@ struct Scratch;
 
 // What all versions of a policy's weights share. Thread safe.
 struct Architecture {
-  Architecture(const PolicyConfig& config, kernels::Element element);
+  Architecture(const PolicyConfig& config, kernels::Element element, const kernels::Operators& ops);
   ~Architecture();
 
   const PolicyConfig config;
   const kernels::Element element;  // of the published weights
+  const kernels::Operators& ops;
   const Layout layout;
   const RopeTable rope;
 
@@ -110,7 +105,5 @@ std::string hash_of_lines(std::vector<std::string> lines);
 // thread, parameters on all threads.
 void read_published(const WeightsImpl& weights,
                     const std::function<void(size_t, int64_t, std::span<const float>)>& use);
-// x [m, width] = rows of the embedding.
-void embed(const PublishedModel& model, int64_t width, std::span<const TokenId> tokens, float* x);
 
 }  // namespace zeroth

@@ -13,11 +13,13 @@ void TargetBatch::clear() {
   kept.clear();
 }
 
-void Scorer::prepare(const PolicyConfig& config, const PackedBatch& batch) {
+void Scorer::prepare(const Weights& weights, const PackedBatch& batch) {
+  const PolicyConfig& config = weights.config();
   hidden_.resize(batch.rows() * config.width);
   if (cache_ && cache_->pages() >= batch.pages()) return;
   cache_ = nullptr;  // free the old one first
-  cache_ = std::make_unique<KvCache>(config, batch.pages() + batch.pages() / 4);
+  cache_ =
+      std::make_unique<KvCache>(config, batch.pages() + batch.pages() / 4, weights.operators());
 }
 
 void Scorer::take_responses(const PolicyConfig& config, const PackedBatch& batch) {
@@ -37,7 +39,7 @@ void Scorer::take_responses(const PolicyConfig& config, const PackedBatch& batch
 
 void Scorer::forward(const Weights& weights, const TargetBatch& batch,
                      const ForwardExtras& extras) {
-  prepare(weights.config(), batch.packed);
+  prepare(weights, batch.packed);
   weights.forward(batch.packed.view(), *cache_, hidden_.data(), extras);
   take_responses(weights.config(), batch.packed);
 }
@@ -45,7 +47,7 @@ void Scorer::forward(const Weights& weights, const TargetBatch& batch,
 void Scorer::recall(const Weights& weights, const TargetBatch& batch, Activations& save,
                     RouterStats* stats, const ActivationStore& store,
                     std::span<const int32_t> store_rows) {
-  prepare(weights.config(), batch.packed);
+  prepare(weights, batch.packed);
   weights.recall(batch.packed.view(), *cache_, hidden_.data(), save, stats, store, store_rows);
   take_responses(weights.config(), batch.packed);
 }
@@ -116,7 +118,7 @@ std::vector<TokenId> greedy_continuation(const Weights& weights, std::span<const
   const PolicyConfig& c = weights.config();
   const int64_t total = static_cast<int64_t>(prompt.size()) + steps;
   const int32_t pages = static_cast<int32_t>(total / kernels::kPageTokens + 1);
-  KvCache cache(c, pages);
+  KvCache cache(c, pages, weights.operators());
   std::vector<int32_t> table(pages);
   for (int32_t p = 0; p < pages; ++p) table[p] = p;
   const std::vector<int32_t> page_begin = {0, pages};

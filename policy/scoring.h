@@ -42,7 +42,7 @@ class Scorer {
   KvCache& cache() { return *cache_; }
 
  private:
-  void prepare(const PolicyConfig& config, const PackedBatch& batch);
+  void prepare(const Weights& weights, const PackedBatch& batch);
   void take_responses(const PolicyConfig& config, const PackedBatch& batch);
 
   std::vector<float> hidden_;    // [rows, width]

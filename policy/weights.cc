@@ -143,10 +143,10 @@ void run(const WeightsImpl& impl, const ForwardBatch& batch, KvCache& cache, flo
   ScratchLease lease(a);
   Scratch& scratch = *lease;
   const std::shared_ptr<const RopeTable::Rows> rows = a.rope.rows(positions_used(c, batch));
-  Pass pass{
-      c,      a.layout, impl.model, batch, cache, m, true, *rows, rotation_of(c, batch, scratch),
-      scratch};
-  pass.slices = slices_of(c, batch, cache.pages());
+  Pass pass{a.ops,  c, a.layout, impl.model, batch,
+            cache,  m, true,     *rows,      rotation_of(c, batch, scratch),
+            scratch};
+  pass.slices = slices_of(a.ops, c, batch, cache.pages());
 
   const bool full = kept && kept->mode == Activations::Mode::kFull;
   if (kept) {
@@ -164,7 +164,7 @@ void run(const WeightsImpl& impl, const ForwardBatch& batch, KvCache& cache, flo
     return kept && layer >= first ? kept->x[layer].get(m * width) : scratch.x.get(m * width);
   };
   float* x = stream(0);
-  embed(impl.model, width, batch.tokens, x);
+  a.ops.embedding(impl.model.embedding, width, batch.tokens.data(), x, m);
   for (int l = 0, moe = 0; l < c.layers; ++l) {
     LayerState& state = !kept || l < first ? scratch.layer : kept->layers[full ? l : 0];
     float* next = stream(l + 1);
@@ -176,8 +176,8 @@ void run(const WeightsImpl& impl, const ForwardBatch& batch, KvCache& cache, flo
     if (routing) report_routing(c, state, m, moe, routing);
     ++moe;
   }
-  kernels::rms_norm(x, width, impl.model.final_norm.data(), c.norm_eps, hidden, width,
-                    kept ? kept->inv_final.get(m) : nullptr, m, width);
+  a.ops.rms_norm(x, width, impl.model.final_norm.data(), c.norm_eps, hidden, width,
+                 kept ? kept->inv_final.get(m) : nullptr, m, width);
 }
 
 }  // namespace
@@ -194,8 +194,12 @@ std::span<const int32_t> rotation_of(const PolicyConfig& c, const ForwardBatch& 
   return scratch.chunks.own_positions(c, batch.positions);
 }
 
-Architecture::Architecture(const PolicyConfig& c, kernels::Element e)
-    : config(c), element(e), layout(make_layout(c)), rope(c.rope, c.rope_dim(), c.max_position) {}
+Architecture::Architecture(const PolicyConfig& c, kernels::Element e, const kernels::Operators& o)
+    : config(c),
+      element(e),
+      ops(o),
+      layout(make_layout(c)),
+      rope(c.rope, c.rope_dim(), c.max_position) {}
 
 Architecture::~Architecture() = default;
 
@@ -231,6 +235,7 @@ Weights::~Weights() { impl_->architecture->leave_block(std::move(impl_->model.bl
 const PolicyConfig& Weights::config() const { return impl_->architecture->config; }
 WeightsVersion Weights::version() const { return impl_->version; }
 kernels::Element Weights::element() const { return impl_->architecture->element; }
+const kernels::Operators& Weights::operators() const { return impl_->architecture->ops; }
 int64_t Weights::id() const { return impl_->id; }
 int64_t Weights::bytes() const { return impl_->model.block.bytes; }
 
@@ -268,19 +273,19 @@ void Weights::recall(const ForwardBatch& batch, KvCache& cache, float* hidden, A
 void Weights::logprobs(const float* hidden, int64_t m, const int32_t* target,
                        const float* temperature, std::span<const kernels::KeptSet> kept,
                        float* logprob, float* entropy) const {
-  kernels::head_logprobs(hidden, config().width, impl_->model.head, target, temperature, kept,
-                         logprob, entropy, nullptr, m);
+  operators().head_logprobs(hidden, config().width, impl_->model.head, target, temperature, kept,
+                            logprob, entropy, nullptr, m);
 }
 
 void Weights::sample(const float* hidden, int64_t m, const kernels::SampleParams* params,
                      const StreamKey* keys, const uint32_t* position, int32_t* token,
                      float* logprob, float* entropy, std::vector<int32_t>* kept) const {
-  kernels::head_sample(hidden, config().width, impl_->model.head, params, keys, position, token,
-                       logprob, entropy, kept, m);
+  operators().head_sample(hidden, config().width, impl_->model.head, params, keys, position, token,
+                          logprob, entropy, kept, m);
 }
 
 void Weights::logits(const float* hidden, int64_t m, float* out) const {
-  kernels::head_logits(hidden, config().width, impl_->model.head, out, m);
+  operators().head_logits(hidden, config().width, impl_->model.head, out, m);
 }
 
 }  // namespace zeroth

@@ -47,6 +47,8 @@ class Weights {
   // kBfloat16: every value is the master rounded once to the nearest bfloat16, but for those that
   // keep every bit (ParameterInfo::exact()). Calls compute in float32 either way.
   kernels::Element element() const;
+  // What computes the calls.
+  const kernels::Operators& operators() const;
   // Of this publication; never used twice in a process, also when a version is published again.
   int64_t id() const;
   // Memory of the packed weights.
@@ -90,6 +92,7 @@ using WeightsPtr = std::shared_ptr<const Weights>;
 // A checkpoint (see Policy::load) as weights of version 0, without the masters that training needs:
 // half the memory, or a quarter as bfloat16.
 WeightsPtr load_weights(const std::filesystem::path& path,
-                        kernels::Element element = kernels::Element::kFloat32);
+                        kernels::Element element = kernels::Element::kFloat32,
+                        const kernels::Operators& ops = kernels::cpu_operators());
 
 }  // namespace zeroth

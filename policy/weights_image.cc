@@ -114,8 +114,9 @@ std::string WeightsImage::sha256() const {
   return hash_of_lines(std::move(lines));
 }
 
-WeightsMaker::WeightsMaker(const PolicyConfig& config, kernels::Element element)
-    : architecture_(std::make_shared<const Architecture>(config, element)) {}
+WeightsMaker::WeightsMaker(const PolicyConfig& config, kernels::Element element,
+                           const kernels::Operators& ops)
+    : architecture_(std::make_shared<const Architecture>(config, element, ops)) {}
 
 WeightsPtr WeightsMaker::make(const WeightsImage& image, WeightsVersion version) const {
   return publish_from(architecture_, ImageSource(image), nullptr, version);

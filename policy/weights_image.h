@@ -82,7 +82,8 @@ using WeightsImagePtr = std::shared_ptr<const WeightsImage>;
 class WeightsMaker {
  public:
   explicit WeightsMaker(const PolicyConfig& config,
-                        kernels::Element element = kernels::Element::kFloat32);
+                        kernels::Element element = kernels::Element::kFloat32,
+                        const kernels::Operators& ops = kernels::cpu_operators());
   // A value that is not finite is an Error with the tensor's name.
   WeightsPtr make(const WeightsImage& image, WeightsVersion version) const;
 

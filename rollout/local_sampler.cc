@@ -80,7 +80,7 @@ struct LocalSampler::Impl {
     const int64_t pages = std::min(max_pages, useful);
     if (cache == nullptr || cache->pages() < pages) {
       cache.reset();  // never two caches at once
-      cache = std::make_unique<KvCache>(model, pages);
+      cache = std::make_unique<KvCache>(model, pages, weights->operators());
     }
     return pages;
   }
@@ -221,9 +221,9 @@ std::vector<std::vector<Sample>> LocalSampler::generate(
                "ask for no tickets, or leave GenerateOptions::weights at kOwn");
   }
   Generation generation(requests, impl_->model, impl_->tokenizer, impl_->config.record_experts);
+  const UsedWeights used(*impl_);
   const int64_t pages = impl_->reserve(generation, static_cast<bool>(options.more));
   Scheduler scheduler({pages, impl_->config.max_batch, impl_->config.prefill_chunk});
-  const UsedWeights used(*impl_);
   generation.start(scheduler, impl_->weights->version());
   const bool keep = options.tickets != nullptr && impl_->store != nullptr;
   if (keep && !impl_->store->holds(*impl_->weights)) impl_->store->begin(*impl_->weights);

@@ -218,7 +218,7 @@ TEST_CASE("add, embedding and its gradient") {
   Rng rng(3, 3);
   for (int32_t& id : ids) id = static_cast<int32_t>(rng.below(vocab));
   Values out(m * width);
-  embedding(table.data(), width, ids.data(), out.data(), m);
+  embedding({.floats = table.data()}, width, ids.data(), out.data(), m);
   CHECK(same_bits(out, pick_rows(table, width, ids)));
   const Values g = everywhere([&] {
     Values dtable(vocab * width);

@@ -105,7 +105,7 @@ TEST_CASE("embedding and its gradient with repeated ids") {
   torch::Tensor expected = table.index_select(0, ids);
   expected.backward(dy);
   torch::Tensor y = torch::empty({m, width}), dtable = torch::zeros({vocab, width});
-  embedding(data(table), width, ids.data_ptr<int32_t>(), data(y), m);
+  embedding({.floats = data(table)}, width, ids.data_ptr<int32_t>(), data(y), m);
   embedding_backward(data(dy), ids.data_ptr<int32_t>(), data(dtable), m, width, vocab);
   CHECK(torch::equal(y, expected.detach()));
   CHECK(difference(dtable, table.grad()) < 2e-6);

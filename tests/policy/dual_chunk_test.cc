@@ -77,8 +77,9 @@ TEST_SUITE("dual chunk attention") {
     KvCache cache(c, 8);
     kernels::kv_write(cache.layer(0), writes, k_own.data(), kv_width, v.data(), kv_width);
     std::vector<float> out(m * q_width), lse(m * c.heads);
-    chunks.forward(c, cache.layer(0), {sequence, positions, pages, page_begin, 0}, rope->cos.data(),
-                   rope->sin.data(), q_own.data(), q_width, out.data(), lse.data());
+    chunks.forward(kernels::cpu_operators(), c, cache.layer(0),
+                   {sequence, positions, pages, page_begin, 0}, rope->cos.data(), rope->sin.data(),
+                   q_own.data(), q_width, out.data(), lse.data());
     double gap = 0;
     for (int p = 0; p < m; ++p) {
       for (int h = 0; h < c.heads; ++h) {

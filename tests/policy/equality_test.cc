@@ -189,8 +189,8 @@ TEST_CASE("rows that may see what another row writes are not cut apart") {
     writes.push_back({i, int64_t{16} * i + 4});
   }
   const auto slices = [&] {
-    return slices_of(policy->config(), {ids, positions, sequence, table, page_begin, writes},
-                     kPages);
+    return slices_of(policy->operators(), policy->config(),
+                     {ids, positions, sequence, table, page_begin, writes}, kPages);
   };
   CHECK(slices() == 2);
   const auto unless = [&](auto& values, size_t i, auto other) {
@@ -209,7 +209,7 @@ TEST_CASE("rows that may see what another row writes are not cut apart") {
   set_num_threads(5);  // too few rows for each
   CHECK(slices() == 1);
   set_num_threads(2);
-  CHECK(slices_of(Policy::load(fixture("deepseek_v3"))->config(),
+  CHECK(slices_of(policy->operators(), Policy::load(fixture("deepseek_v3"))->config(),
                   {ids, positions, sequence, table, page_begin, writes}, kPages) == 1);
   set_num_threads(threads);
 }

@@ -1,15 +1,16 @@
-// One GRPO step of a checkpoint with given samples, by whatever operators it is linked with.
-// grpo_step MODEL write FILE | grpo_step MODEL compare FILE: the second one fails when a parameter
-// is further than 1e-5 from what the first one wrote, or when nothing was learnt.
+// grpo_step FOLDER..: one GRPO step with given samples of every checkpoint in these folders, by the
+// CPU's operators and by the reference's. Fails when a parameter of the one is further than 1e-5
+// from that of the other, or when nothing was learnt. That whole models agree says that a back end
+// has to provide the operators and nothing else.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
+#include <filesystem>
 #include <string>
 #include <vector>
 
-#include "core/files.h"
 #include "core/rng.h"
+#include "kernels/reference/operators.h"
 #include "policy/scoring.h"
 #include "rl/advantage.h"
 #include "rl/trainer.h"
@@ -43,8 +44,14 @@ std::vector<Group> groups_of(const Policy& policy) {
   return groups;
 }
 
-int run(const std::string& model, bool write, const std::string& file) {
-  const std::unique_ptr<Policy> policy = Policy::load(model);
+struct Step {
+  std::vector<float> values;  // of all parameters afterwards
+  std::vector<ParameterInfo> infos;
+  double grad_norm = 0, moved = 0;
+};
+
+Step step_by(const kernels::Operators& ops, const std::filesystem::path& model) {
+  const auto policy = Policy::load(model, kernels::Element::kFloat32, ops);
   const std::span<const float> values = policy->parameters().values();
   const std::vector<float> before(values.begin(), values.end());
   TrainerConfig config;
@@ -58,51 +65,57 @@ int run(const std::string& model, bool write, const std::string& file) {
   optimizer.eps = 1e-3;
   Trainer trainer(*policy, nullptr, config, loss, optimizer, 1, 10, 64, 1);
   const std::vector<Group> groups = groups_of(*policy);
-  const StepReport report = trainer.update(groups, 0);
-  double moved = 0;
+  Step step;
+  step.grad_norm = trainer.update(groups, 0).grad_norm;
+  step.values.assign(values.begin(), values.end());
+  step.infos = policy->parameters().infos();
   for (size_t i = 0; i < before.size(); ++i)
-    moved = std::max(moved, std::abs(double{values[i]} - before[i]));
-  std::string bytes(values.size() * sizeof(float), '\0');
-  std::memcpy(bytes.data(), values.data(), bytes.size());
-  if (write) {
-    write_file_atomic(file, bytes);
-    std::printf("gradient norm %.9g, largest move %.3g\n", report.grad_norm, moved);
-    return moved > 100 * kBound ? 0 : 1;
-  }
-  const std::string other = read_file(file);
-  if (other.size() != bytes.size()) return 1;
+    step.moved = std::max(step.moved, std::abs(double{values[i]} - before[i]));
+  return step;
+}
+
+bool agree(const std::filesystem::path& model) {
+  const Step cpu = step_by(kernels::cpu_operators(), model);
+  const Step reference = step_by(kernels::ReferenceOperators(), model);
   double worst = 0;
   size_t different = 0, at = 0;
-  for (size_t i = 0; i < values.size(); ++i) {
-    float value;
-    std::memcpy(&value, other.data() + i * sizeof(float), sizeof(float));
-    const double distance = std::abs(double{value} - values[i]);
-    different += value != values[i];
+  for (size_t i = 0; i < cpu.values.size(); ++i) {
+    const double distance = std::abs(double{cpu.values[i]} - reference.values[i]);
+    different += cpu.values[i] != reference.values[i];
     if (!(distance <= worst)) {
       worst = distance;
       at = i;
     }
   }
   std::string where;
-  for (const ParameterInfo& info : policy->parameters().infos()) {
+  for (const ParameterInfo& info : cpu.infos) {
     if (static_cast<int64_t>(at) >= info.offset) where = info.name;
   }
   std::printf(
-      "gradient norm %.9g, largest move %.3g, largest difference %.3g in %s, %zu of %zu "
-      "parameters differ\n",
-      report.grad_norm, moved, worst, where.c_str(), different, values.size());
+      "%s\n  gradient norm %.9g and %.9g, largest move %.3g, largest difference %.3g in %s, %zu of "
+      "%zu parameters differ\n",
+      model.c_str(), cpu.grad_norm, reference.grad_norm, cpu.moved, worst, where.c_str(), different,
+      cpu.values.size());
   // Two back ends round differently somewhere; else one was compared with itself.
-  return worst <= kBound && moved > 100 * kBound && different > 0 ? 0 : 1;
+  return worst <= kBound && cpu.moved > 100 * kBound && different > 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 4) return 2;
-  try {
-    return run(argv[1], std::string(argv[2]) == "write", argv[3]);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
+  int models = 0, bad = 0;
+  for (int i = 1; i < argc; ++i) {
+    for (const auto& entry : std::filesystem::directory_iterator(argv[i])) {
+      if (!std::filesystem::exists(entry.path() / "config.json")) continue;
+      ++models;
+      try {
+        bad += !agree(entry.path());
+      } catch (const std::exception& error) {
+        std::printf("%s\n  %s\n", entry.path().c_str(), error.what());
+        ++bad;
+      }
+    }
   }
+  std::printf("%d models, %d where the back ends differ\n", models, bad);
+  return models > 0 && bad == 0 ? 0 : 1;
 }

@@ -1,9 +1,9 @@
-// The second back end (tests/reference/products.cc): attention over the paged cache.
+// Attention over the paged cache.
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
-#include "kernels/ops.h"
+#include "kernels/reference/operators.h"
 #include "kernels/reference/reference.h"
 
 namespace zeroth::kernels {
@@ -41,8 +41,8 @@ double score(const float* q, const KvPages& cache, const Place& at, float scale)
 
 }  // namespace
 
-void kv_write(const KvPages& cache, std::span<const KvWrite> writes, const float* k, int64_t ldk,
-              const float* v, int64_t ldv) {
+void ReferenceOperators::kv_write(const KvPages& cache, std::span<const KvWrite> writes,
+                                  const float* k, int64_t ldk, const float* v, int64_t ldv) const {
   for (const KvWrite& write : writes)
     for (int h = 0; h < cache.kv_heads; ++h) {
       const Place at = place_of(cache, write.slot, h);
@@ -53,8 +53,8 @@ void kv_write(const KvPages& cache, std::span<const KvWrite> writes, const float
     }
 }
 
-void kv_write_backward(const KvPages& dcache, std::span<const KvWrite> writes, float* dk,
-                       int64_t lddk, float* dv, int64_t lddv) {
+void ReferenceOperators::kv_write_backward(const KvPages& dcache, std::span<const KvWrite> writes,
+                                           float* dk, int64_t lddk, float* dv, int64_t lddv) const {
   for (const KvWrite& write : writes)
     for (int h = 0; h < dcache.kv_heads; ++h) {
       const Place at = place_of(dcache, write.slot, h);
@@ -65,8 +65,9 @@ void kv_write_backward(const KvPages& dcache, std::span<const KvWrite> writes, f
     }
 }
 
-void attention(const float* q, int64_t ldq, const KvPages& cache, const AttentionRows& rows,
-               float scale, int heads, float* out, int64_t ldout, float* lse) {
+void ReferenceOperators::attention(const float* q, int64_t ldq, const KvPages& cache,
+                                   const AttentionRows& rows, float scale, int heads, float* out,
+                                   int64_t ldout, float* lse) const {
   const int share = heads / cache.kv_heads;
   for (size_t row = 0; row < rows.sequence.size(); ++row) {
     const auto i = static_cast<int64_t>(row);
@@ -88,10 +89,11 @@ void attention(const float* q, int64_t ldq, const KvPages& cache, const Attentio
   }
 }
 
-void attention_backward(const float* q, int64_t ldq, const KvPages& cache,
-                        const AttentionRows& rows, float scale, int heads, const float* out,
-                        int64_t ldout, const float* lse, const float* dout, int64_t lddout,
-                        float* dq, int64_t lddq, const KvPages& dcache) {
+void ReferenceOperators::attention_backward(const float* q, int64_t ldq, const KvPages& cache,
+                                            const AttentionRows& rows, float scale, int heads,
+                                            const float* out, int64_t ldout, const float* lse,
+                                            const float* dout, int64_t lddout, float* dq,
+                                            int64_t lddq, const KvPages& dcache) const {
   const int share = heads / cache.kv_heads;
   for (size_t row = 0; row < rows.sequence.size(); ++row) {
     const auto i = static_cast<int64_t>(row);
@@ -121,8 +123,9 @@ void attention_backward(const float* q, int64_t ldq, const KvPages& cache,
   }
 }
 
-void merge_attention(const float* part_out, const float* part_lse, std::span<const int32_t> rows,
-                     int64_t heads, int64_t dim, float* out, float* lse) {
+void ReferenceOperators::merge_attention(const float* part_out, const float* part_lse,
+                                         std::span<const int32_t> rows, int64_t heads, int64_t dim,
+                                         float* out, float* lse) const {
   for (size_t n = 0; n < rows.size() * heads; ++n) {
     const int64_t i = static_cast<int64_t>(n), at = rows[i / heads] * heads + i % heads;
     const double a = lse[at], b = part_lse[i], top = std::max(a, b);

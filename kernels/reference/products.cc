@@ -1,73 +1,28 @@
-// A second back end for the operators of kernels/ops.h, in plain loops over doubles: packed weights,
-// products, embeddings and the head. A program that is linked with it computes whole models by it
-// (tests/reference/tests.cmake).
+// Packed weights, products, embeddings and the head.
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <numeric>
 #include <vector>
 
-#include "kernels/head.h"
-#include "kernels/ops.h"
+#include "kernels/reference/operators.h"
 #include "kernels/reference/reference.h"
 
 namespace zeroth::kernels {
 
-// Row-major floats, rounded when they are published as bfloat16.
-struct PackedMatrix::Impl {
-  int64_t out = 0, in = 0;
-  Element element = Element::kFloat32;
-  float* memory = nullptr;
-  std::vector<float> own;
-  const float* row(int64_t i) const { return memory + i * in; }
-};
-
-PackedMatrix::PackedMatrix() : impl_(std::make_unique<Impl>()) {}
-PackedMatrix::~PackedMatrix() = default;
-PackedMatrix::PackedMatrix(PackedMatrix&&) noexcept = default;
-PackedMatrix& PackedMatrix::operator=(PackedMatrix&&) noexcept = default;
-int64_t PackedMatrix::out() const { return impl_->out; }
-int64_t PackedMatrix::in() const { return impl_->in; }
-Element PackedMatrix::element() const { return impl_->element; }
-int64_t PackedMatrix::packed_floats(int64_t out, int64_t in, Element) { return out * in; }
-
-void PackedMatrix::resize(int64_t out, int64_t in, float* memory, Element element) {
-  impl_->out = out;
-  impl_->in = in;
-  impl_->element = element;
-  if (!memory) impl_->own.resize(out * in);
-  impl_->memory = memory ? memory : impl_->own.data();
-}
-
-void PackedMatrix::pack_rows(int64_t first, int64_t rows, const float* w, int64_t ldw) {
-  for (int64_t i = 0; i < rows; ++i) {
-    float* to = impl_->memory + (first + i) * impl_->in;
-    std::copy_n(w + i * ldw, impl_->in, to);
-    if (impl_->element == Element::kFloat32) continue;
-    std::vector<Bfloat16> halves(impl_->in);
-    narrow(to, halves.data(), impl_->in);
-    widen(halves.data(), to, impl_->in);
-  }
-}
-
-void PackedMatrix::pack(const float* w, int64_t out, int64_t in, int64_t ldw, Element element) {
-  resize(out, in, nullptr, element);
-  pack_rows(0, out, w, ldw);
-}
-
-void widen(const Bfloat16* x, float* y, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) y[i] = std::bit_cast<float>(uint32_t{x[i]} << 16);
-}
-
-void narrow(const float* x, Bfloat16* y, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) {
-    const auto bits = std::bit_cast<uint32_t>(x[i]);
-    y[i] = static_cast<Bfloat16>(std::isnan(x[i]) ? (bits >> 16) | 0x40
-                                                  : (bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-  }
-}
-
 namespace {
+
+// Matrices are row-major floats, rounded when they are published as bfloat16.
+const float* row(const PackedMatrix& w, int64_t i) { return w.memory() + i * w.in(); }
+
+float widened(Bfloat16 x) { return std::bit_cast<float>(uint32_t{x} << 16); }
+
+// To the nearest bfloat16, to even between two.
+float rounded(float x) {
+  const auto bits = std::bit_cast<uint32_t>(x);
+  return widened(static_cast<Bfloat16>(std::isnan(x) ? (bits >> 16) | 0x40
+                                                     : (bits + 0x7fff + (bits >> 16 & 1)) >> 16));
+}
 
 // y = x W^T + bias, rows of `m`.
 void multiply(const float* x, int64_t ldx, const PackedMatrix& w, const float* bias, float* y,
@@ -75,7 +30,7 @@ void multiply(const float* x, int64_t ldx, const PackedMatrix& w, const float* b
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < w.out(); ++j) {
       double sum = bias ? bias[j] : 0.0;
-      for (int64_t k = 0; k < w.in(); ++k) sum += double{x[i * ldx + k]} * w.impl()->row(j)[k];
+      for (int64_t k = 0; k < w.in(); ++k) sum += double{x[i * ldx + k]} * row(w, j)[k];
       y[i * ldy + j] = static_cast<float>(sum);
     }
 }
@@ -92,66 +47,88 @@ void add_outer(const float* dy, int64_t lddy, const float* x, int64_t ldx, float
 
 }  // namespace
 
-void linear(const float* x, int64_t ldx, const PackedMatrix& w, const float* bias, float* y,
-            int64_t ldy, int64_t m, const FetchList&) {
+int64_t ReferenceOperators::packed_floats(int64_t out, int64_t in, Element) const {
+  return out * in;
+}
+
+void ReferenceOperators::pack_rows(PackedMatrix& w, int64_t first, int64_t rows, const float* from,
+                                   int64_t ld) const {
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < w.in(); ++j) {
+      const float x = from[i * ld + j];
+      w.memory()[(first + i) * w.in() + j] = w.element() == Element::kFloat32 ? x : rounded(x);
+    }
+}
+
+void ReferenceOperators::unpack_rows(const PackedMatrix& w, int64_t first, int64_t rows,
+                                     float* to) const {
+  std::copy_n(row(w, first), rows * w.in(), to);
+}
+
+void ReferenceOperators::linear(const float* x, int64_t ldx, const PackedMatrix& w,
+                                const float* bias, float* y, int64_t ldy, int64_t m,
+                                const FetchList&) const {
   multiply(x, ldx, w, bias, y, ldy, m);
 }
 
-void grouped_linear(const float* x, int64_t ldx, std::span<const int64_t> offsets,
-                    std::span<const PackedMatrix* const> weights, float* y, int64_t ldy) {
+void ReferenceOperators::grouped_linear(const float* x, int64_t ldx,
+                                        std::span<const int64_t> offsets, PackedMatrices weights,
+                                        float* y, int64_t ldy) const {
   for (size_t g = 0; g < weights.size(); ++g)
     multiply(x + offsets[g] * ldx, ldx, *weights[g], nullptr, y + offsets[g] * ldy, ldy,
              offsets[g + 1] - offsets[g]);
 }
 
-void linear_backward_input(const float* dy, int64_t lddy, const PackedMatrix& w, float* dx,
-                           int64_t lddx, int64_t m, bool accumulate) {
+void ReferenceOperators::linear_backward_input(const float* dy, int64_t lddy, const PackedMatrix& w,
+                                               float* dx, int64_t lddx, int64_t m,
+                                               bool accumulate) const {
   for (int64_t i = 0; i < m; ++i)
     for (int64_t k = 0; k < w.in(); ++k) {
       double sum = accumulate ? dx[i * lddx + k] : 0.0;
-      for (int64_t j = 0; j < w.out(); ++j) sum += double{dy[i * lddy + j]} * w.impl()->row(j)[k];
+      for (int64_t j = 0; j < w.out(); ++j) sum += double{dy[i * lddy + j]} * row(w, j)[k];
       dx[i * lddx + k] = static_cast<float>(sum);
     }
 }
 
-void linear_backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx, float* dw,
-                            int64_t lddw, float* dbias, int64_t m, int64_t out, int64_t in,
-                            RowParts) {
+void ReferenceOperators::linear_backward_weight(const float* dy, int64_t lddy, const float* x,
+                                                int64_t ldx, float* dw, int64_t lddw, float* dbias,
+                                                int64_t m, int64_t out, int64_t in,
+                                                RowParts) const {
   add_outer(dy, lddy, x, ldx, dw, lddw, m, out, in);
   for (int64_t j = 0; dbias && j < out; ++j)
     for (int64_t i = 0; i < m; ++i) dbias[j] += dy[i * lddy + j];
 }
 
-void grouped_backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
-                            std::span<const PackedMatrix* const> w, float* dx, int64_t lddx) {
+void ReferenceOperators::grouped_backward_input(const float* dy, int64_t lddy,
+                                                std::span<const int64_t> offsets, PackedMatrices w,
+                                                float* dx, int64_t lddx) const {
   for (size_t g = 0; g < w.size(); ++g)
     linear_backward_input(dy + offsets[g] * lddy, lddy, *w[g], dx + offsets[g] * lddx, lddx,
                           offsets[g + 1] - offsets[g], false);
 }
 
-void grouped_backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
-                             std::span<const int64_t> offsets, std::span<float* const> dw,
-                             int64_t out, int64_t in, RowParts) {
+void ReferenceOperators::grouped_backward_weight(const float* dy, int64_t lddy, const float* x,
+                                                 int64_t ldx, std::span<const int64_t> offsets,
+                                                 std::span<float* const> dw, int64_t out,
+                                                 int64_t in, RowParts) const {
   for (size_t g = 0; g < dw.size(); ++g)
     add_outer(dy + offsets[g] * lddy, lddy, x + offsets[g] * ldx, ldx, dw[g], in,
               offsets[g + 1] - offsets[g], out, in);
 }
 
-void embedding(const float* table, int64_t width, const int32_t* ids, float* out, int64_t m) {
-  for (int64_t i = 0; i < m; ++i) std::copy_n(table + ids[i] * width, width, out + i * width);
-}
-
-void embedding(const Bfloat16* table, int64_t width, const int32_t* ids, float* out, int64_t m) {
-  for (int64_t i = 0; i < m; ++i) widen(table + ids[i] * width, out + i * width, width);
-}
-
-void embedding(const PackedMatrix& table, const int32_t* ids, float* out, int64_t m) {
+void ReferenceOperators::embedding(const EmbeddingTable& table, int64_t width, const int32_t* ids,
+                                   float* out, int64_t m) const {
   for (int64_t i = 0; i < m; ++i)
-    std::copy_n(table.impl()->row(ids[i]), table.in(), out + i * table.in());
+    for (int64_t j = 0; j < width; ++j) {
+      const int64_t at = ids[i] * width + j;
+      out[i * width + j] = table.packed   ? row(*table.packed, ids[i])[j]
+                           : table.halves ? widened(table.halves[at])
+                                          : table.floats[at];
+    }
 }
 
-void embedding_backward(const float* dy, const int32_t* ids, float* dtable, int64_t m,
-                        int64_t width, int64_t) {
+void ReferenceOperators::embedding_backward(const float* dy, const int32_t* ids, float* dtable,
+                                            int64_t m, int64_t width, int64_t) const {
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < width; ++j) dtable[ids[i] * width + j] += dy[i * width + j];
 }
@@ -165,7 +142,7 @@ using reference::Doubles;
 Doubles logits_of(const float* hidden, const PackedMatrix& w) {
   Doubles z(w.out());
   for (int64_t j = 0; j < w.out(); ++j)
-    for (int64_t k = 0; k < w.in(); ++k) z[j] += double{hidden[k]} * w.impl()->row(j)[k];
+    for (int64_t k = 0; k < w.in(); ++k) z[j] += double{hidden[k]} * row(w, j)[k];
   return z;
 }
 
@@ -173,13 +150,15 @@ double positive(float temperature) { return temperature > 0 ? temperature : 1.0;
 
 }  // namespace
 
-void head_logits(const float* hidden, int64_t ld, const PackedMatrix& w, float* logits, int64_t m) {
+void ReferenceOperators::head_logits(const float* hidden, int64_t ld, const PackedMatrix& w,
+                                     float* logits, int64_t m) const {
   multiply(hidden, ld, w, nullptr, logits, w.out(), m);
 }
 
-void head_logprobs(const float* hidden, int64_t ld, const PackedMatrix& w, const int32_t* target,
-                   const float* temperature, std::span<const KeptSet> kept, float* logprob,
-                   float* entropy, float* lse, int64_t m) {
+void ReferenceOperators::head_logprobs(const float* hidden, int64_t ld, const PackedMatrix& w,
+                                       const int32_t* target, const float* temperature,
+                                       std::span<const KeptSet> kept, float* logprob,
+                                       float* entropy, float* lse, int64_t m) const {
   for (int64_t i = 0; i < m; ++i) {
     const Doubles z = logits_of(hidden + i * ld, w);
     const double t = positive(temperature[i]);
@@ -191,9 +170,11 @@ void head_logprobs(const float* hidden, int64_t ld, const PackedMatrix& w, const
   }
 }
 
-void head_sample(const float* hidden, int64_t ld, const PackedMatrix& w, const SampleParams* params,
-                 const StreamKey* key, const uint32_t* position, int32_t* token, float* logprob,
-                 float* entropy, std::vector<int32_t>* kept_out, int64_t m) {
+void ReferenceOperators::head_sample(const float* hidden, int64_t ld, const PackedMatrix& w,
+                                     const SampleParams* params, const StreamKey* key,
+                                     const uint32_t* position, int32_t* token, float* logprob,
+                                     float* entropy, std::vector<int32_t>* kept_out,
+                                     int64_t m) const {
   for (int64_t i = 0; i < m; ++i) {
     const SampleParams& p = params[i];
     const Doubles z = logits_of(hidden + i * ld, w);
@@ -233,10 +214,11 @@ void head_sample(const float* hidden, int64_t ld, const PackedMatrix& w, const S
   }
 }
 
-void head_backward(const float* hidden, int64_t ld, const PackedMatrix& w, const int32_t* target,
-                   const float* temperature, std::span<const KeptSet> kept, const float* dlogprob,
-                   const float* dentropy, float* dhidden, int64_t lddh, float* dw, int64_t m,
-                   RowParts) {
+void ReferenceOperators::head_backward(const float* hidden, int64_t ld, const PackedMatrix& w,
+                                       const int32_t* target, const float* temperature,
+                                       std::span<const KeptSet> kept, const float* dlogprob,
+                                       const float* dentropy, float* dhidden, int64_t lddh,
+                                       float* dw, int64_t m, RowParts) const {
   const int64_t width = w.in();
   for (int64_t i = 0; i < m; ++i) {
     const Doubles z = logits_of(hidden + i * ld, w);

@@ -1,9 +1,9 @@
-// The second back end (tests/reference/products.cc): rows, routing, assembly and the optimizer.
+// Rows, routing, assembly and the optimizer.
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
-#include "kernels/ops.h"
+#include "kernels/reference/operators.h"
 #include "kernels/reference/reference.h"
 
 namespace zeroth::kernels {
@@ -15,13 +15,9 @@ double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 }  // namespace
 
-// The parts of a sum over rows change nothing but its rounding.
-void cut_chunks(int64_t begin, int64_t end, RowParts, int64_t, std::vector<RowChunk>& chunks) {
-  chunks.push_back({begin, end});
-}
-
-void rms_norm(const float* x, int64_t ldx, const float* weight, float eps, float* y, int64_t ldy,
-              float* inv_rms, int64_t m, int64_t width, int64_t heads, int64_t ldinv) {
+void ReferenceOperators::rms_norm(const float* x, int64_t ldx, const float* weight, float eps,
+                                  float* y, int64_t ldy, float* inv_rms, int64_t m, int64_t width,
+                                  int64_t heads, int64_t ldinv) const {
   if (ldinv == 0) ldinv = m;
   for (int64_t i = 0; i < m; ++i)
     for (int64_t h = 0; h < heads; ++h) {
@@ -35,10 +31,11 @@ void rms_norm(const float* x, int64_t ldx, const float* weight, float eps, float
     }
 }
 
-void rms_norm_backward(const float* dy, int64_t lddy, const float* x, int64_t ldx,
-                       const float* weight, const float* inv_rms, float* dx, int64_t lddx,
-                       float* dweight, int64_t m, int64_t width, bool accumulate, int64_t heads,
-                       RowParts) {
+void ReferenceOperators::rms_norm_backward(const float* dy, int64_t lddy, const float* x,
+                                           int64_t ldx, const float* weight, const float* inv_rms,
+                                           float* dx, int64_t lddx, float* dweight, int64_t m,
+                                           int64_t width, bool accumulate, int64_t heads,
+                                           RowParts) const {
   Doubles sum(dweight, dweight + width);
   for (int64_t i = 0; i < m; ++i)
     for (int64_t h = 0; h < heads; ++h) {
@@ -58,11 +55,12 @@ void rms_norm_backward(const float* dy, int64_t lddy, const float* x, int64_t ld
   std::copy(sum.begin(), sum.end(), dweight);
 }
 
-void add(const float* a, const float* b, float* y, int64_t n) {
+void ReferenceOperators::add(const float* a, const float* b, float* y, int64_t n) const {
   for (int64_t i = 0; i < n; ++i) y[i] = a[i] + b[i];
 }
 
-void swiglu(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int64_t width) {
+void ReferenceOperators::swiglu(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m,
+                                int64_t width) const {
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < width; ++j) {
       const double gate = gu[i * ldgu + j], up = gu[i * ldgu + width + j];
@@ -70,8 +68,9 @@ void swiglu(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int
     }
 }
 
-void swiglu_backward(const float* dy, int64_t lddy, const float* gu, int64_t ldgu, float* dgu,
-                     int64_t lddgu, int64_t m, int64_t width, float* act, const RowWeights& w) {
+void ReferenceOperators::swiglu_backward(const float* dy, int64_t lddy, const float* gu,
+                                         int64_t ldgu, float* dgu, int64_t lddgu, int64_t m,
+                                         int64_t width, float* act, const RowWeights& w) const {
   for (int64_t i = 0; i < m; ++i) {
     const int64_t at = w.order ? w.order[i] : i;
     const double weight = w.weights ? w.weights[at] : 1.0;
@@ -88,8 +87,9 @@ void swiglu_backward(const float* dy, int64_t lddy, const float* gu, int64_t ldg
   }
 }
 
-void rope(float* x, int64_t ldx, int64_t head_stride, const int32_t* positions, const float* cos,
-          const float* sin, int64_t m, int heads, int dim, bool interleaved, bool inverse) {
+void ReferenceOperators::rope(float* x, int64_t ldx, int64_t head_stride, const int32_t* positions,
+                              const float* cos, const float* sin, int64_t m, int heads, int dim,
+                              bool interleaved, bool inverse) const {
   for (int64_t i = 0; i < m; ++i)
     for (int h = 0; h < heads; ++h)
       for (int j = 0; j < dim / 2; ++j) {
@@ -106,8 +106,8 @@ void rope(float* x, int64_t ldx, int64_t head_stride, const int32_t* positions, 
 
 // --- routing
 
-void route(const float* logits, const float* bias, const RouterConfig& config, int32_t* ids,
-           float* weights, float* scores, int64_t m) {
+void ReferenceOperators::route(const float* logits, const float* bias, const RouterConfig& config,
+                               int32_t* ids, float* weights, float* scores, int64_t m) const {
   const int64_t n = config.experts, k = config.top_k;
   for (int64_t i = 0; i < m; ++i) {
     const Doubles z(logits + i * n, logits + (i + 1) * n);
@@ -123,8 +123,9 @@ void route(const float* logits, const float* bias, const RouterConfig& config, i
   }
 }
 
-void route_backward(const float* dweights, const int32_t* ids, const float*, const float* scores,
-                    const RouterConfig& config, float* dlogits, int64_t m) {
+void ReferenceOperators::route_backward(const float* dweights, const int32_t* ids, const float*,
+                                        const float* scores, const RouterConfig& config,
+                                        float* dlogits, int64_t m) const {
   const int64_t n = config.experts, k = config.top_k;
   for (int64_t i = 0; i < m; ++i) {
     const float* score = scores + i * n;
@@ -147,8 +148,9 @@ void route_backward(const float* dweights, const int32_t* ids, const float*, con
   }
 }
 
-void expert_sort(const int32_t* ids, int64_t m, int top_k, int experts,
-                 std::vector<int64_t>& offsets, std::vector<int32_t>& order) {
+void ReferenceOperators::expert_sort(const int32_t* ids, int64_t m, int top_k, int experts,
+                                     std::vector<int64_t>& offsets,
+                                     std::vector<int32_t>& order) const {
   offsets.assign(1, 0);
   order.clear();
   for (int e = 0; e < experts; ++e) {
@@ -158,22 +160,24 @@ void expert_sort(const int32_t* ids, int64_t m, int top_k, int experts,
   }
 }
 
-void gather_rows(const float* x, int64_t ldx, std::span<const int32_t> order, int top_k, float* out,
-                 int64_t width) {
+void ReferenceOperators::gather_rows(const float* x, int64_t ldx, std::span<const int32_t> order,
+                                     int top_k, float* out, int64_t width) const {
   for (size_t i = 0; i < order.size(); ++i)
     std::copy_n(x + order[i] / top_k * ldx, width, out + static_cast<int64_t>(i) * width);
 }
 
-void gather_rows_backward(const float* dout, std::span<const int32_t> order, int top_k, float* dx,
-                          int64_t lddx, int64_t m, int64_t width, bool accumulate) {
+void ReferenceOperators::gather_rows_backward(const float* dout, std::span<const int32_t> order,
+                                              int top_k, float* dx, int64_t lddx, int64_t m,
+                                              int64_t width, bool accumulate) const {
   for (int64_t i = 0; i < m && !accumulate; ++i) std::fill_n(dx + i * lddx, width, 0.0f);
   for (size_t i = 0; i < order.size(); ++i)
     for (int64_t j = 0; j < width; ++j)
       dx[order[i] / top_k * lddx + j] += dout[static_cast<int64_t>(i) * width + j];
 }
 
-void combine(const float* y, std::span<const int32_t> order, const float* weights, int top_k,
-             float* out, int64_t ldout, int64_t m, int64_t width) {
+void ReferenceOperators::combine(const float* y, std::span<const int32_t> order,
+                                 const float* weights, int top_k, float* out, int64_t ldout,
+                                 int64_t m, int64_t width) const {
   for (int64_t j = 0; j < width; ++j) {
     Doubles sum(m);
     for (size_t i = 0; i < order.size(); ++i)
@@ -182,8 +186,8 @@ void combine(const float* y, std::span<const int32_t> order, const float* weight
   }
 }
 
-void balance_backward(const RouterConfig& router, const float* scores, const float* aux,
-                      float* dlogits, int64_t m) {
+void ReferenceOperators::balance_backward(const RouterConfig& router, const float* scores,
+                                          const float* aux, float* dlogits, int64_t m) const {
   const int64_t n = router.experts;
   for (int64_t i = 0; i < m; ++i) {
     const float* score = scores + i * n;
@@ -200,50 +204,53 @@ void balance_backward(const RouterConfig& router, const float* scores, const flo
 
 // --- assembly
 
-void zero_rows(float* x, int64_t ldx, int64_t m, int64_t width) {
+void ReferenceOperators::zero_rows(float* x, int64_t ldx, int64_t m, int64_t width) const {
   for (int64_t i = 0; i < m; ++i) std::fill_n(x + i * ldx, width, 0.0f);
 }
 
-void zero_pages(const KvPages& cache, std::span<const int32_t> pages) {
+void ReferenceOperators::zero_pages(const KvPages& cache, std::span<const int32_t> pages) const {
   for (int32_t page : pages) {
     std::fill_n(cache.k + page * cache.k_page(), cache.k_page(), 0.0f);
     std::fill_n(cache.v + page * cache.v_page(), cache.v_page(), 0.0f);
   }
 }
 
-void copy_page(const KvPages& cache, int32_t from, int32_t to) {
+void ReferenceOperators::copy_page(const KvPages& cache, int32_t from, int32_t to) const {
   std::copy_n(cache.k + from * cache.k_page(), cache.k_page(), cache.k + to * cache.k_page());
   std::copy_n(cache.v + from * cache.v_page(), cache.v_page(), cache.v + to * cache.v_page());
 }
 
-void clamp_rows(float* x, int64_t ldx, int64_t m, int64_t width, float bound) {
+void ReferenceOperators::clamp_rows(float* x, int64_t ldx, int64_t m, int64_t width,
+                                    float bound) const {
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < width; ++j)
       x[i * ldx + j] = std::max(-bound, std::min(bound, x[i * ldx + j]));
 }
 
-void clamp_rows_backward(const float* clamped, int64_t ldx, float* dx, int64_t lddx, int64_t m,
-                         int64_t width, float bound) {
+void ReferenceOperators::clamp_rows_backward(const float* clamped, int64_t ldx, float* dx,
+                                             int64_t lddx, int64_t m, int64_t width,
+                                             float bound) const {
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < width; ++j)
       if (std::abs(clamped[i * ldx + j]) >= bound) dx[i * lddx + j] = 0;
 }
 
-void take_rows(const float* x, int64_t ldx, std::span<const int32_t> rows, float* out,
-               int64_t ldout, int64_t width) {
+void ReferenceOperators::take_rows(const float* x, int64_t ldx, std::span<const int32_t> rows,
+                                   float* out, int64_t ldout, int64_t width) const {
   for (size_t i = 0; i < rows.size(); ++i)
     std::copy_n(x + rows[i] * ldx, width, out + static_cast<int64_t>(i) * ldout);
 }
 
-void add_to_rows(const float* y, int64_t ldy, std::span<const int32_t> rows, float* x, int64_t ldx,
-                 int64_t width) {
+void ReferenceOperators::add_to_rows(const float* y, int64_t ldy, std::span<const int32_t> rows,
+                                     float* x, int64_t ldx, int64_t width) const {
   for (size_t i = 0; i < rows.size(); ++i)
     for (int64_t j = 0; j < width; ++j)
       x[rows[i] * ldx + j] += y[static_cast<int64_t>(i) * ldy + j];
 }
 
-void expand_latent(const LatentHeads& w, const float* kv, const float* rope_part, int64_t ldr,
-                   float* k, float* v, int64_t m) {
+void ReferenceOperators::expand_latent(const LatentHeads& w, const float* kv,
+                                       const float* rope_part, int64_t ldr, float* k, float* v,
+                                       int64_t m) const {
   for (int64_t i = 0; i < m; ++i)
     for (int64_t h = 0; h < w.heads; ++h) {
       const int64_t head = i * w.heads + h;
@@ -254,8 +261,8 @@ void expand_latent(const LatentHeads& w, const float* kv, const float* rope_part
     }
 }
 
-void collapse_latent(const LatentHeads& w, const float* dk, const float* dv, float* dkv,
-                     float* drope, int64_t ldr, int64_t m) {
+void ReferenceOperators::collapse_latent(const LatentHeads& w, const float* dk, const float* dv,
+                                         float* dkv, float* drope, int64_t ldr, int64_t m) const {
   zero_rows(drope, ldr, m, w.rope);
   for (int64_t i = 0; i < m; ++i)
     for (int64_t h = 0; h < w.heads; ++h) {
@@ -270,13 +277,14 @@ void collapse_latent(const LatentHeads& w, const float* dk, const float* dv, flo
 
 // --- the optimizer
 
-double sum_squares(const float* x, int64_t n) {
+double ReferenceOperators::sum_squares(const float* x, int64_t n) const {
   double sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += double{x[i]} * x[i];
   return sum;
 }
 
-void adamw(float* w, const float* grad, float* m, float* v, int64_t n, const AdamWStep& step) {
+void ReferenceOperators::adamw(float* w, const float* grad, float* m, float* v, int64_t n,
+                               const AdamWStep& step) const {
   const auto t = static_cast<double>(step.step);
   for (int64_t i = 0; i < n; ++i) {
     const double g = double{grad[i]} * step.grad_scale;
