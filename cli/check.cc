@@ -15,6 +15,8 @@ int run_check(const Args& args) {
   const Part kParts[] = {
       {"parity", run_check_parity,
        "DIR..        checkpoints against expected.json (log-probs, greedy ids, gradient norm)"},
+      {"backends", run_check_backends,
+       "DIR..        every operator of two back ends side by side over checkpoints"},
       {"losses", run_check_losses, "FILE.jsonl   losses and gradients against recorded ones"},
       {"tokenizer", run_check_tokenizer, "DIR..        tokenizers against golden.jsonl"},
       {"math", run_check_math, "FILE.jsonl   the math grader against labelled pairs"},

@@ -1,0 +1,56 @@
+#include "kernels/check/outputs.h"
+
+#include <set>
+
+namespace zeroth::kernels {
+
+Output picked_rows(const char* name, At<float> at, View<const int32_t> rows, int64_t width,
+                   int64_t distance) {
+  std::vector<float*> begins;
+  for (const int32_t row : std::set<int32_t>(rows.begin(), rows.end()))
+    begins.push_back(at + row * (distance > 0 ? distance : width));
+  return rows_at(name, std::move(begins), width);
+}
+
+Output weights_of(const char* name, const RowWeights& w, int64_t m) {
+  std::vector<float*> begins;
+  for (int64_t i = 0; w.dweights && i < m; ++i)
+    begins.push_back(w.dweights + (w.order ? w.order[i] : i));
+  return rows_at(name, std::move(begins), 1);
+}
+
+Output groups_of(const char* name, std::span<const At<float>> dw, int64_t out, int64_t in) {
+  return rows_at(name, std::vector<float*>(dw.begin(), dw.end()), out * in);
+}
+
+Outputs pages_of(const KvPages& cache, View<const int32_t> pages) {
+  std::vector<float*> k, v;
+  for (const int32_t page : std::set<int32_t>(pages.begin(), pages.end())) {
+    k.push_back(cache.k + page * cache.k_page());
+    v.push_back(cache.v + page * cache.v_page());
+  }
+  return {rows_at("k pages", std::move(k), cache.k_page()),
+          rows_at("v pages", std::move(v), cache.v_page())};
+}
+
+Outputs written_pages(const KvPages& cache, View<const KvWrite> writes) {
+  std::vector<int32_t> pages;
+  for (const KvWrite& write : writes)
+    pages.push_back(static_cast<int32_t>(write.slot / kPageTokens));
+  return pages_of(cache, pages);
+}
+
+Output written_rows(const char* name, View<const KvWrite> writes, At<float> at, int64_t distance,
+                    int64_t width) {
+  std::vector<int32_t> rows;
+  for (const KvWrite& write : writes) rows.push_back(write.row);
+  return picked_rows(name, at, rows, width, distance);
+}
+
+Outputs vectors_of(const char* name, std::vector<int32_t>* lists, int64_t m) {
+  Outputs out;
+  for (int64_t i = 0; lists && i < m; ++i) out.push_back(vector_of(name, lists[i]));
+  return out;
+}
+
+}  // namespace zeroth::kernels
