@@ -66,6 +66,7 @@ start_trainer() {
     > /dev/null 2> "$work/run.log" &
   trainer=$!
 }
+made_all_steps() { [ -e "$work/run/metrics.jsonl" ] && [ "$(wc -l < "$work/run/metrics.jsonl")" -ge "$steps" ]; }
 start_trainer
 for ((i = 0; i < workers; ++i)); do start_worker "$i"; done
 done_kills=0
@@ -81,8 +82,9 @@ while [ "$done_kills" -lt "$kills" ]; do
   kill -9 "$trainer" 2> /dev/null || true
   status=0
   wait "$trainer" 2> /dev/null || status=$?
-  [ "$status" -eq 0 ] && break  # it was faster
-  [ "$status" -eq 137 ] || { cat "$work/run.log"; echo "the run failed with exit code $status"; exit 1; }
+  [ "$status" -eq 0 ] && made_all_steps && break  # it was faster
+  # 0 without all steps: the shell has lost the status of a child that died while it forked another.
+  [ "$status" -eq 137 ] || [ "$status" -eq 0 ] || { cat "$work/run.log"; echo "the run failed with exit code $status"; exit 1; }
   done_kills=$((done_kills + 1))
   start_trainer
 done
