@@ -75,6 +75,7 @@ RULES = [
     (r"zeroth tokenize build", {"DIR": "{new}"}, ""),
     (r"zeroth tokenize", {"DIR": "models/base", "--text T": "--text 1+1="}, ""),
     (r"zeroth check parity", {"DIR..": "tests/data/parity/llama", "FOLDER": "tests/data/parity/llama"}, ""),
+    (r"zeroth check backends", {"DIR..": "tests/data/parity/llama"}, ""),
     (r"zeroth check losses", {"FILE.jsonl": "tests/data/losses.jsonl"}, ""),
     (r"zeroth check math", {"FILE.jsonl": "tests/data/math_hostile.jsonl"}, ""),
     (r"zeroth check code", {"FILE.jsonl": "code_check.jsonl", "FILE": "code_check.jsonl"}, ""),
