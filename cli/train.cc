@@ -88,6 +88,7 @@ std::unique_ptr<TrainingRun> open_replay(TrainOptions& options,
   if (enter_run_directory(options.replay)) options.out = out;
   const RunConfig config = recorded_config(other, {});
   ask_for_plugins(other, config.task.name, config.task.options, options.start_plugins);
+  save_on_interrupt();
   return TrainingRun::replay(other, options.out);
 }
 
@@ -202,8 +203,10 @@ int run_train(const Args& args) {
   }
   TrainOptions options;
   const auto files = parse_flags(options, args, "train");
-  const std::atomic<bool>& stop = save_on_interrupt();
-  if (!options.replay.empty()) return train_run(*open_replay(options, files), stop);
+  if (!options.replay.empty()) {
+    const auto run = open_replay(options, files);
+    return train_run(*run, save_on_interrupt());
+  }
   if (!options.resume.empty() && files.empty()) {
     const std::string absolute = std::filesystem::absolute(options.resume).string();
     if (enter_run_directory(options.resume)) options.resume = absolute;
@@ -218,6 +221,7 @@ int run_train(const Args& args) {
     ask_for_plugins(options.resume, config.task.name, config.task.options, options.start_plugins);
   if (!options.resume.empty()) options.out = options.resume;
   if (options.out.empty()) options.out = default_folder(files[0]);
+  const std::atomic<bool>& stop = save_on_interrupt();  // not before the question about plug-ins
   const Launch launch = find_launch();
   if (launch.size > 1) return train_rank(options, config, launch, stop);
   return train_run(*open_run(options, config, nullptr), stop);

@@ -5,12 +5,11 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "kernels/cpu/table.h"
+#include "kernels/norm_chunk.h"
 #include "kernels/ops.h"
 
 namespace zeroth::kernels {
 namespace {
-
-constexpr int64_t kChunk = 65'536;
 
 // x^n by squaring: the library's pow may differ between systems.
 double power(double x, int64_t n) {
@@ -24,11 +23,11 @@ double power(double x, int64_t n) {
 
 double sum_squares(const float* x, int64_t n) {
   const Table& isa = table();
-  const int64_t chunks = (n + kChunk - 1) / kChunk;
+  const int64_t chunks = (n + kNormChunk - 1) / kNormChunk;
   std::vector<double> partial(chunks);
   parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c)
-      partial[c] = isa.sum_squares(x + c * kChunk, std::min(kChunk, n - c * kChunk));
+      partial[c] = isa.sum_squares(x + c * kNormChunk, std::min(kNormChunk, n - c * kNormChunk));
   });
   double sum = 0;
   for (double p : partial) sum += p;

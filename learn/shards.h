@@ -2,8 +2,11 @@
 // arXiv 1910.02054).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
+
+#include "kernels/norm_chunk.h"
 
 namespace zeroth {
 
@@ -22,12 +25,10 @@ struct ParameterBlock {
 // so that every member can add its own. Immutable.
 class Shards {
  public:
-  static constexpr int64_t kChunk = 65'536;
-
   explicit Shards(const std::vector<ParameterBlock>& blocks) {
     for (size_t b = 0; b < blocks.size(); ++b) {
-      for (int64_t at = blocks[b].begin; at < blocks[b].end; at += kChunk) {
-        const int64_t end = at + kChunk < blocks[b].end ? at + kChunk : blocks[b].end;
+      for (int64_t at = blocks[b].begin; at < blocks[b].end; at += kernels::kNormChunk) {
+        const int64_t end = std::min(at + kernels::kNormChunk, blocks[b].end);
         chunks_.push_back({{at, end}, b});
       }
     }
