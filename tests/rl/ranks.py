@@ -228,12 +228,14 @@ def check_refused():
     print("refused as they should be")
 
 
-try:
-    if sys.argv[2] == "bits":
-        check_bits(sys.argv[3], sys.argv[4:])
-    elif sys.argv[2] == "kills":
-        check_kills(int(sys.argv[3]), sys.argv[4:])
-    else:
-        check_refused()
-finally:
-    shutil.rmtree(root, ignore_errors=True)
+
+if __name__ == "__main__":
+    try:
+        if sys.argv[2] == "bits":
+            check_bits(sys.argv[3], sys.argv[4:])
+        elif sys.argv[2] == "kills":
+            check_kills(int(sys.argv[3]), sys.argv[4:])
+        else:
+            check_refused()
+    finally:
+        shutil.rmtree(root, ignore_errors=True)

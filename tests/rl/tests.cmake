@@ -61,4 +61,11 @@ if(ZEROTH_GLOO)
   ranks_test(mla bits mla trainer.router_bias_rate=0.001 loss.entropy_coef=0.01)
   ranks_test(kills kills 4)
   ranks_test(refuse refuse)
+  # Each launcher, real where it is installed, starts `zeroth train` unchanged.
+  foreach(launcher slurm mpirun torchrun kubernetes)
+    add_test(NAME rl/launcher_${launcher}
+             COMMAND python3 ${PROJECT_SOURCE_DIR}/tests/rl/launchers.py $<TARGET_FILE:zeroth> ${launcher}
+             WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+    set_tests_properties(rl/launcher_${launcher} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 900)
+  endforeach()
 endif()
