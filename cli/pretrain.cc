@@ -1,68 +1,12 @@
 // `zeroth pretrain`: a base checkpoint from a procedural corpus, new or resumed.
-#include "rl/pretrain.h"
+#include "stages/pretrain.h"
 
-#include <cstdio>
-
-#include "cli/commands.h"
-#include "cli/interrupt.h"
-#include "cli/usage.h"
-#include "core/error.h"
+#include "cli/stage_command.h"
 
 namespace zeroth {
-namespace {
-
-struct PretrainOptions {
-  std::vector<std::string> set;
-  std::string out;
-  std::string resume;
-  bool dry_run = false;
-  template <class V>
-  void fields(V& v) {
-    v("set", set, "override a field of the config, a.b=value; may be repeated", Repeated{});
-    v("out", out, "folder of the run");
-    v("resume", resume, "go on with the run in this folder");
-    v("dry_run", dry_run, "print the resolved config and end");
-  }
-};
-
-}  // namespace
 
 int run_pretrain(const Args& args) {
-  PretrainOptions options;
-  if (asks_for_help(args)) {
-    PretrainConfig config;
-    std::printf(
-        "usage: zeroth pretrain CONFIG.json [--set a.b=v].. --out RUN\n"
-        "       zeroth pretrain --resume RUN [--set a.b=v]..\n\n%s\nFields of the config:\n%s",
-        config_help(options).c_str(), config_help(config).c_str());
-    return 0;
-  }
-  const auto files = parse_flags(options, args, "pretrain");
-  const bool resume = !options.resume.empty();
-  if (files.size() > 1 || (files.empty() && !resume)) {
-    fail_usage("zeroth pretrain takes one config, got " + std::to_string(files.size()),
-               "zeroth pretrain CONFIG.json --out RUN");
-  }
-  const std::string folder = resume ? options.resume : options.out;
-  const std::string file = files.empty() ? folder + "/config.json" : files[0];
-  PretrainConfig config = read_pretrain_config(file, options.set);
-  if (options.dry_run) {
-    std::printf("%s\n", dump_config(config).dump(2).c_str());
-    return 0;
-  }
-  if (folder.empty()) fail_usage("zeroth pretrain needs a folder for the run", "add --out RUN");
-  const PretrainSummary summary =
-      pretrain(config, folder, resume, &save_on_interrupt(), note_progress);
-  const Json result = {{"run", folder},
-                       {"steps", summary.steps},
-                       {"loss", summary.loss},
-                       {"num_tokens", summary.num_tokens},
-                       {"seconds", summary.seconds},
-                       {"interrupted", summary.interrupted}};
-  std::printf("%s\n", result.dump().c_str());
-  if (!summary.interrupted) return 0;
-  end_interrupted("saved step " + std::to_string(summary.steps) +
-                  "; go on with: zeroth pretrain --resume " + folder);
+  return run_stage_command<PretrainConfig>("pretrain", args, read_pretrain_config, pretrain);
 }
 
 }  // namespace zeroth

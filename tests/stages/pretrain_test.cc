@@ -1,4 +1,4 @@
-#include "rl/pretrain.h"
+#include "stages/pretrain.h"
 
 #include <doctest/doctest.h>
 
@@ -6,7 +6,7 @@
 #include "core/json_lines.h"
 #include "core/parallel.h"
 #include "model/formats/gguf_model.h"
-#include "support.h"
+#include "tests/rl/support.h"
 
 using namespace zeroth;
 namespace fs = std::filesystem;
@@ -34,8 +34,8 @@ PretrainConfig tiny_pretrain() {
   config.steps = 12;
   config.batch_tokens = 200;
   config.optimizer.lr = 5e-3;
-  config.checkpoint_every = 5;
-  config.print_every = 0;
+  config.saving.checkpoint_every = 5;
+  config.saving.print_every = 0;
   return config;
 }
 
@@ -87,7 +87,7 @@ TEST_CASE("pretraining lowers the loss and leaves a checkpoint that loads") {
   TemporaryFolder folder;
   PretrainConfig config = tiny_pretrain();
   config.steps = 60;
-  const PretrainSummary summary = pretrain(config, folder.path() / "run", false);
+  const StageSummary summary = pretrain(config, folder.path() / "run", false);
   std::vector<double> losses;
   for_each_json_line(folder.path() / "run" / "metrics.jsonl", [&](const Json& row, int64_t) {
     losses.push_back(row.at("loss").get<double>());

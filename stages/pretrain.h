@@ -11,6 +11,7 @@
 #include "learn/optimizer.h"
 #include "policy/publish_config.h"
 #include "policy/scoring.h"
+#include "stages/stage_run.h"
 #include "tasks/corpora/corpus.h"
 #include "text/prompt.h"
 
@@ -38,10 +39,7 @@ struct PretrainConfig {
   std::string bos = "auto";
   double router_aux_coef = 0.01;
   OptimizerConfig optimizer;
-  int64_t checkpoint_every = 500;
-  int keep_last = 2;
-  int64_t keep_every = 0;
-  int64_t print_every = 20;
+  SavingConfig saving;
 
   template <class V>
   void fields(V& v) {
@@ -61,13 +59,7 @@ struct PretrainConfig {
     v("router_aux_coef", router_aux_coef, "weight of the load-balancing loss; 0 = off",
       Range{0, 100});
     v("optimizer", optimizer, "AdamW and its schedule");
-    v("checkpoint_every", checkpoint_every, "steps between checkpoints; also one at the end",
-      Range{1, 1e9});
-    v("keep_last", keep_last, "newest checkpoints kept; 0 = all", Range{0, 1e9});
-    v("keep_every", keep_every,
-      "checkpoints of steps that are a multiple of this are kept too; 0 = none", Range{0, 1e9});
-    v("print_every", print_every, "steps between progress lines on stderr; 0 = none",
-      Range{0, 1e9});
+    saving.fields(v);
   }
 };
 
@@ -98,22 +90,12 @@ class DocumentBatches {
   TargetBatch batch_;
 };
 
-struct PretrainSummary {
-  int64_t steps = 0;
-  double loss = 0;  // of the last update, nats per token
-  int64_t num_tokens = 0;
-  double seconds = 0;
-  bool interrupted = false;
-};
-
 PretrainConfig read_pretrain_config(const std::filesystem::path& file,
                                     const std::vector<std::string>& overrides);
 
-// A new run in `folder`, or with `resume` the rest of the one that is there, ending with a
-// checkpoint. `stop` ends it after the current update, with a checkpoint. `progress` as in
-// rl/train_loop.h, and deterministic like it.
-PretrainSummary pretrain(const PretrainConfig& config, const std::filesystem::path& folder,
-                         bool resume, const std::atomic<bool>* stop = nullptr,
-                         const std::function<void(int64_t finished, int64_t saved)>& progress = {});
+// See run_stage().
+StageSummary pretrain(const PretrainConfig& config, const std::filesystem::path& folder,
+                      bool resume, const std::atomic<bool>* stop = nullptr,
+                      const std::function<void(int64_t finished, int64_t saved)>& progress = {});
 
 }  // namespace zeroth

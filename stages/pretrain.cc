@@ -1,17 +1,9 @@
-#include "rl/pretrain.h"
-
-#include <cmath>
-#include <cstdio>
+#include "stages/pretrain.h"
 
 #include "core/error.h"
-#include "core/files.h"
-#include "core/stopwatch.h"
 #include "learn/learner.h"
 #include "model/formats/gguf_model.h"
 #include "policy/policy.h"
-#include "record/progress.h"
-#include "record/run_recorder.h"
-#include "rl/checkpoint.h"
 #include "rl/run_folder.h"
 
 namespace zeroth {
@@ -25,22 +17,10 @@ std::unique_ptr<Policy> initial_policy(const PretrainConfig& config) {
                       config.policy.element());
 }
 
-RunRecorder make_recorder(const fs::path& folder, int64_t steps) {
-  RecorderOptions options;
-  options.record.traces = false;
-  options.record.scan = false;
-  options.record.progress = false;  // its fields are those of reinforcement learning
-  options.total_steps = steps;
-  return RunRecorder(folder, std::move(options));
-}
-
-// Everything one update needs.
-class Pretrainer {
+class Pretrainer : public Stage {
  public:
-  Pretrainer(const PretrainConfig& config, const fs::path& folder,
-             const std::optional<TrainingCheckpoint>& from)
+  Pretrainer(const PretrainConfig& config, const std::optional<TrainingCheckpoint>& from)
       : config_(config),
-        folder_(folder),
         tokenizer_(load_tokenizer(
             from ? from->folder
                  : fs::path(config.tokenizer.empty() ? config.model : config.tokenizer))),
@@ -50,12 +30,7 @@ class Pretrainer {
                      : initial_policy(config)),
         learner_(*policy_, config.optimizer),
         batches_(*corpus_, *tokenizer_, config.seed, config.batch_tokens, config.bos) {
-    const int tokens = tokenizer_->vocab_size() - tokenizer_->special().named_only;
-    if (tokens > policy_->config().vocab_size) {
-      fail("the tokenizer has " + std::to_string(tokens) + " tokens, the model's vocab_size is " +
-               std::to_string(policy_->config().vocab_size),
-           "raise vocab_size in the model's config.json");
-    }
+    check_vocabulary(*tokenizer_, policy_->config());
     if (!from) return;
     restore_trainer(*from, *policy_, learner_.optimizer(), nullptr);
     learner_.publish();
@@ -63,18 +38,16 @@ class Pretrainer {
     num_tokens_ = from->state.at("num_tokens").get<int64_t>();
   }
 
-  // One update; the row of metrics without timings.
-  Json step(int64_t step) {
+  int64_t steps() const override { return config_.steps; }
+  std::string report() const override { return batches_.report(); }
+  int64_t num_tokens() const override { return num_tokens_; }
+
+  Json update(int64_t step) override {
     batches_.build(next_document_);
     const double loss = differentiate();
     const double lr = learning_rate(config_.optimizer, step, config_.steps);
     const double norm = learner_.step(lr);
-    if (!std::isfinite(norm)) {
-      fail("alarm gradient_nan stopped the run: the gradient norm at step " + std::to_string(step) +
-               " is " + std::to_string(norm) +
-               "; the update was not made and the last checkpoint is kept",
-           "lower optimizer.lr or optimizer.max_grad_norm and resume");
-    }
+    check_gradient(norm, step);
     learner_.publish();
     num_tokens_ += batches_.batch().packed.rows();
     return {{"loss", loss},
@@ -85,15 +58,10 @@ class Pretrainer {
             {"documents", next_document_}};
   }
 
-  void save(int64_t step) {
+  CheckpointSource checkpoint() override {
     const Json state = {{"next_document", next_document_}, {"num_tokens", num_tokens_}};
-    save_checkpoint(folder_, step,
-                    {*policy_, tokenizer_files_, learner_.optimizer(), nullptr, state},
-                    {config_.keep_last, config_.keep_every, -1});
+    return {*policy_, tokenizer_files_, learner_.optimizer(), nullptr, state};
   }
-
-  int64_t num_tokens() const { return num_tokens_; }
-  std::string prompt_report() const { return batches_.report(); }
 
  private:
   // Gradient of the mean -log p over the batch's loss tokens; returns that mean.
@@ -113,7 +81,6 @@ class Pretrainer {
   }
 
   const PretrainConfig& config_;
-  fs::path folder_;
   std::unique_ptr<Tokenizer> tokenizer_;
   TokenizerFiles tokenizer_files_;
   std::unique_ptr<Corpus> corpus_;
@@ -124,15 +91,6 @@ class Pretrainer {
   int64_t next_document_ = 0;
   int64_t num_tokens_ = 0;
 };
-
-void print_progress(int64_t step, int64_t steps, const Json& row, double seconds_per_step) {
-  std::fprintf(
-      stderr, "step %lld/%lld  loss %.4f  grad %.3f  lr %.2e  %.1fM tokens  %.0f ms/step  eta %s\n",
-      static_cast<long long>(step), static_cast<long long>(steps), row.at("loss").get<double>(),
-      row.at("grad_norm").get<double>(), row.at("learning_rate").get<double>(),
-      row.at("num_tokens").get<double>() / 1e6, seconds_per_step * 1e3,
-      short_duration(seconds_per_step * static_cast<double>(steps - step)).c_str());
-}
 
 }  // namespace
 
@@ -203,64 +161,24 @@ PretrainConfig read_pretrain_config(const fs::path& file,
   return config;
 }
 
-PretrainSummary pretrain(const PretrainConfig& config, const fs::path& folder, bool resume,
-                         const std::atomic<bool>* stop,
-                         const std::function<void(int64_t, int64_t)>& progress) {
-  const double begin = steady_now();
-  const FolderLock lock(make_run_folder(folder));
+StageSummary pretrain(const PretrainConfig& config, const fs::path& folder, bool resume,
+                      const std::atomic<bool>* stop,
+                      const std::function<void(int64_t, int64_t)>& progress) {
+  StageRun run;
+  run.command = "pretrain";
+  run.folder = folder;
+  run.resume = resume;
   PretrainConfig copy = config;
-  const Json dump = dump_config(copy);
-  if (!resume) refuse_old_run(folder, "pretrain");
-  if (resume && holds_run(folder)) {
+  run.config = dump_config(copy);
+  run.recorded_config = [&] {
     PretrainConfig recorded = read_pretrain_config(folder / "config.json", {});
-    refuse_other_run(folder, dump_config(recorded), dump,
-                     {"steps", "checkpoint_every", "keep_last", "keep_every", "print_every"});
-  }
-  const auto checkpoint = resume ? checkpoint_to_resume(folder, "pretrain") : std::nullopt;
-  Pretrainer trainer(config, folder, checkpoint);
-  std::fputs(trainer.prompt_report().c_str(), stderr);
-  write_run_config(folder, dump);
-  RunRecorder recorder = make_recorder(folder, config.steps);
-  int64_t step = checkpoint ? checkpoint->step : 0;
-  recorder.truncate_to(step - 1, set_aside_folder(folder));
-  int64_t saved = step;
-  const auto save = [&](int64_t finished) {
-    recorder.sync();
-    trainer.save(finished);
-    saved = finished;
-    fs::remove_all(set_aside_folder(folder));
+    return dump_config(recorded);
   };
-  if (checkpoint) {
-    mend_latest(folder, step);
-    say_passed_over(*checkpoint);
-  } else {
-    save(0);  // so that steps without any checkpoint mean that it was lost
-  }
-
-  std::fprintf(stderr, "run %s: step %lld of %lld\n", folder.c_str(), static_cast<long long>(step),
-               static_cast<long long>(config.steps));
-  PretrainSummary summary;
-  const int64_t first = step;
-  const double start = steady_now();
-  for (; step < config.steps && !summary.interrupted; ++step) {
-    const double step_start = steady_now();
-    Json row = trainer.step(step);
-    summary.loss = row.at("loss").get<double>();
-    row["step_time"] = steady_now() - step_start;
-    recorder.record(step, row, {});
-    if (progress) progress(step + 1, saved);
-    const bool last = step + 1 == config.steps;
-    if (config.print_every > 0 && (last || (step + 1) % config.print_every == 0)) {
-      print_progress(step + 1, config.steps, row,
-                     (steady_now() - start) / static_cast<double>(step + 1 - first));
-    }
-    summary.interrupted = stop != nullptr && *stop && !last;
-    if (last || summary.interrupted || (step + 1) % config.checkpoint_every == 0) save(step + 1);
-  }
-  summary.steps = step;
-  summary.num_tokens = trainer.num_tokens();
-  summary.seconds = steady_now() - begin;
-  return summary;
+  run.free = {"steps", "checkpoint_every", "keep_last", "keep_every", "print_every"};
+  run.saving = config.saving;
+  return run_stage(
+      run, [&](const auto& from) { return std::make_unique<Pretrainer>(config, from); }, stop,
+      progress);
 }
 
 }  // namespace zeroth
