@@ -14,6 +14,7 @@ int run_check(const Args& args);
 int run_demo(const Args& args);
 int run_describe(const Args& args);
 int run_doctor(const Args& args);
+int run_dpo(const Args& args);
 int run_eval(const Args& args);
 int run_export(const Args& args);
 int run_fleet(const Args& args);
@@ -25,6 +26,7 @@ int run_rescore(const Args& args);
 int run_sample(const Args& args);
 int run_score(const Args& args);
 int run_serve(const Args& args);
+int run_sft(const Args& args);
 int run_task(const Args& args);
 int run_tokenize(const Args& args);
 int run_traces(const Args& args);
@@ -38,9 +40,11 @@ int run_grade_code(const Args& args);
 // Parts of `zeroth check`.
 int run_check_backends(const Args& args);
 int run_check_code(const Args& args);
+int run_check_dpo(const Args& args);
 int run_check_losses(const Args& args);
 int run_check_math(const Args& args);
 int run_check_parity(const Args& args);
+int run_check_sft(const Args& args);
 int run_check_tokenizer(const Args& args);
 
 }  // namespace zeroth

@@ -42,6 +42,8 @@ const Command kCommands[] = {
     {"export", run_export, "write a checkpoint as a Hugging Face folder or as GGUF"},
     {"upcycle", run_upcycle, "turn a dense checkpoint into a mixture of experts"},
     {"pretrain", run_pretrain, "train a base checkpoint on a procedural corpus"},
+    {"sft", run_sft, "supervised fine-tuning on rows of prompts and completions or chats"},
+    {"dpo", run_dpo, "learning from pairs of a better and a worse completion"},
     {"init", run_init, "a random checkpoint from a Hugging Face config.json"},
     {"tokenize", run_tokenize, "text to token ids and back"},
 };

@@ -30,6 +30,9 @@ grep -q 'held-out Countdown' "$dir/err1"
 
 for config in configs/*.json; do
   case $config in
+    configs/sft* | configs/dpo*)
+      command=$(basename "$config" .json)
+      "$zeroth" "${command%%-*}" "$config" --dry-run > /dev/null ;;
     configs/pretrain-*) "$zeroth" pretrain "$config" --dry-run > /dev/null ;;
     *) "$zeroth" train "$config" --dry-run > /dev/null ;;
   esac

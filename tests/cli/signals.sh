@@ -26,6 +26,12 @@ cat > "$work/pretrain.json" <<JSON
   "optimizer": {"lr": 1e-3}, "checkpoint_every": 1000000, "print_every": 1
 }
 JSON
+cat > "$work/sft.json" <<JSON
+{
+  "model": "tests/data/sft", "data": {"path": "tests/data/sft/rows_text.jsonl"}, "seed": 3, "epochs": 1000000,
+  "optimizer": {"lr": 1e-3}, "checkpoint_every": 1000000, "print_every": 1
+}
+JSON
 
 rows() { wc -l 2> /dev/null < "$1/metrics.jsonl" || echo 0; }
 wait_for() {  # wait_for TEXT COMMAND..: until the command succeeds
@@ -50,7 +56,7 @@ saved() {
 signalled() {
   local run=$work/$1 status=0
   local config=$work/config.json
-  [ "$4" = pretrain ] && config=$work/pretrain.json
+  [ "$4" = train ] || config=$work/$4.json
   "$zeroth" "$4" "$config" --out "$run" > /dev/null 2> "$run.log" &
   local pid=$!
   wait_for "three steps" has_rows "$run" 3
@@ -67,6 +73,7 @@ signalled hup HUP 129 train
 signalled usr1 USR1 138 train
 signalled pretrain_term TERM 143 pretrain
 signalled pretrain_hup HUP 129 pretrain
+signalled sft_term TERM 143 sft
 
 # Ctrl-C under `| tee`: the terminal signals the whole group, tee is gone before zeroth has ended.
 for command in train pretrain; do

@@ -1,5 +1,5 @@
 #!/bin/bash
-# usage: lost_latest.sh ZEROTH train|pretrain
+# usage: lost_latest.sh ZEROTH train|pretrain|sft
 # What copies, clean-ups and accidents do to a run's folder between a stop and --resume. Either the run goes on and ends
 # in the bytes of the uninterrupted one, or it is refused with everything still there. Run from the project's root.
 set -uo pipefail
@@ -10,7 +10,16 @@ trap 'rm -rf "$work"' EXIT
 failures=0
 fail() { echo "FAILED: $*"; failures=$((failures + 1)); }
 
-if [ "$command" = train ]; then
+longer=steps=100000 again=steps=8
+if [ "$command" = sft ]; then
+  longer=epochs=50000 again=epochs=4
+  cat > "$work/config.json" <<JSON
+{
+  "model": "tests/data/sft", "data": {"path": "tests/data/sft/rows_messages.jsonl"}, "seed": 3, "epochs": 4, "batch_rows": 4,
+  "optimizer": {"lr": 1e-3}, "checkpoint_every": 2, "keep_last": 0, "print_every": 0
+}
+JSON
+elif [ "$command" = train ]; then
   "$zeroth" init --config tests/data/tiny_base/config.json --seed 5 --out "$work/base" > /dev/null
   cp tests/data/tiny_base/tokenizer.json tests/data/tiny_base/generation_config.json "$work/base/"
   cat > "$work/config.json" <<JSON
@@ -100,7 +109,7 @@ grep -qF step-4/model.safetensors "$work/log" || fail "all_damaged: step-4 is no
 
 # Killed before its next checkpoint, a resumed run has deleted nothing.
 copy killed
-"$zeroth" "$command" --resume "$work/killed" --set steps=100000 --set checkpoint_every=100000 > /dev/null 2>&1 &
+"$zeroth" "$command" --resume "$work/killed" --set "$longer" --set checkpoint_every=100000 > /dev/null 2>&1 &
 pid=$!
 for ((i = 0; i < 600; ++i)); do
   [ "$(wc -l < "$work/killed/metrics.jsonl")" -gt 8 ] && break
@@ -111,7 +120,7 @@ for step in 0 2 4 6; do
   cmp -s "$work/killed/checkpoints/step-$step/model.safetensors" "$work/straight/checkpoints/step-$step/model.safetensors" ||
     fail "killed: step-$step is gone"
 done
-resumes killed 6 --set steps=8 --set checkpoint_every=2
+resumes killed 6 --set "$again" --set checkpoint_every=2
 
 [ "$failures" -eq 0 ] && echo "all as it should be"
 exit $((failures > 0))

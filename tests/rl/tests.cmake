@@ -14,7 +14,7 @@ add_test(NAME rl/kill_resume_programs
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(rl/kill_resume_programs PROPERTIES TIMEOUT 900)
 # What happens to RUN/checkpoints/latest between a stop and a resumption must not cost a checkpoint.
-foreach(command train pretrain)
+foreach(command train pretrain sft)
   add_test(NAME rl/lost_latest_${command}
            COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/lost_latest.sh $<TARGET_FILE:zeroth> ${command}
            WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})

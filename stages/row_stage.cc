@@ -1,0 +1,153 @@
+#include "stages/row_stage.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "core/error.h"
+#include "core/rng.h"
+#include "core/sha256.h"
+#include "model/formats/gguf_model.h"
+#include "stages/row_calls.h"
+
+namespace zeroth {
+namespace {
+
+namespace fs = std::filesystem;
+
+// SHA-256 of the rows as they are learnt: a resumed run is only the same run with the same ones.
+std::string rows_hash(const std::vector<PackedRow>& rows) {
+  Sha256 hash;
+  for (const PackedRow& row : rows) {
+    for (const LearntRow& document : row) {
+      const uint64_t tokens = document.tokens.size();
+      hash.update(&tokens, sizeof tokens);
+      hash.update(document.tokens.data(), tokens * sizeof(TokenId));
+      hash.update(document.learnt.data(), tokens);
+    }
+    hash.update("row");
+  }
+  return hash.hex();
+}
+
+}  // namespace
+
+std::vector<int64_t> rows_of_step(int64_t step, int64_t rows, int64_t batch_rows, bool shuffle,
+                                  uint64_t seed) {
+  const int64_t batches = (rows + batch_rows - 1) / batch_rows;
+  std::vector<int64_t> order(static_cast<size_t>(rows));
+  std::iota(order.begin(), order.end(), int64_t{0});
+  if (shuffle) {
+    Rng rng(seed, static_cast<uint32_t>(step / batches));
+    for (size_t i = order.size(); i > 1; --i) {
+      std::swap(order[i - 1], order[rng.below(static_cast<uint32_t>(i))]);
+    }
+  }
+  const int64_t begin = step % batches * batch_rows;
+  const int64_t end = std::min(begin + batch_rows, rows);
+  return {order.begin() + begin, order.begin() + end};
+}
+
+std::string count_line(const std::string& path, int64_t kept, const RowCounts& counts,
+                       int64_t max_length) {
+  std::string out = path + ": " + std::to_string(kept) + " rows";
+  if (counts.cut > 0) {
+    out += ", " + std::to_string(counts.cut) + " cut to " + std::to_string(max_length) + " tokens";
+  }
+  if (counts.dropped > 0) {
+    out += ", " + std::to_string(counts.dropped) +
+           " left out with nothing to learn (the first: " + counts.first_dropped + ")";
+  }
+  return out + "\n";
+}
+
+RowStage::RowStage(const RowStageConfig& config, const RowsConfig& data,
+                   const std::optional<TrainingCheckpoint>& from)
+    : config_(config),
+      data_(data),
+      tokenizer_(load_tokenizer(from ? from->folder : fs::path(config.model))),
+      policy_(Policy::load(from ? from->folder : fs::path(config.model), config.policy.element())),
+      learner_(*policy_, config.optimizer),
+      tokenizer_files_(read_tokenizer_files(*tokenizer_)) {
+  check_vocabulary(*tokenizer_, policy_->config());
+}
+
+void RowStage::adopt(std::vector<PackedRow> rows, std::vector<PackedRow> held_out,
+                     const std::optional<TrainingCheckpoint>& from) {
+  rows_ = std::move(rows);
+  held_out_ = std::move(held_out);
+  rows_hash_ = rows_hash(rows_);
+  if (!from) return;
+  const auto before = from->state.at("rows_sha256").get<std::string>();
+  if (before != rows_hash_) {
+    fail("the rows are not those that this run began with (" + data_.path +
+             ", SHA-256 of their tokens " + rows_hash_.substr(0, 12) + ".., before " +
+             before.substr(0, 12) + "..)",
+         "bring the file back, or start a new run from the checkpoint");
+  }
+  restore_trainer(*from, *policy_, learner_.optimizer(), nullptr);
+  learner_.publish();
+  num_tokens_ = from->state.at("num_tokens").get<int64_t>();
+}
+
+int64_t RowStage::row_length() const {
+  const int64_t context = policy_->config().max_position;
+  return data_.max_length > 0 ? std::min(data_.max_length, context) : context;
+}
+
+int64_t RowStage::steps() const {
+  const double batches =
+      std::ceil(static_cast<double>(rows_.size()) / static_cast<double>(config_.batch_rows));
+  return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(config_.epochs * batches - 1e-9)));
+}
+
+void RowStage::add_measured(Json& row) {
+  const Json measured = measure();
+  for (const auto& [name, value] : measured.items()) row["eval/" + name] = value;
+}
+
+Json RowStage::update(int64_t step) {
+  const bool last = step + 1 == steps();
+  const int64_t every = config_.evaluation_every;
+  const bool measured =
+      !held_out_.empty() && (step == 0 || last || (every > 0 && step % every == 0));
+  const std::vector<int64_t> rows = rows_of_step(step, static_cast<int64_t>(rows_.size()),
+                                                 config_.batch_rows, data_.shuffle, config_.seed);
+  Json before = Json::object();
+  if (measured && !last) add_measured(before);
+  learner_.begin();
+  Json row = learn(rows);
+  learner_.reduce();
+  const double lr = learning_rate(config_.optimizer, step, steps());
+  const double norm = learner_.step(lr);
+  check_gradient(norm, step);
+  learner_.publish();
+  for (const int64_t index : rows) num_tokens_ += tokens_of(rows_[static_cast<size_t>(index)]);
+  row.update(before);
+  row["grad_norm"] = norm;
+  row["learning_rate"] = lr;
+  row["num_tokens"] = num_tokens_;
+  row["epoch"] = static_cast<double>(step + 1) * config_.epochs / static_cast<double>(steps());
+  if (measured && last) add_measured(row);
+  return row;
+}
+
+CheckpointSource RowStage::checkpoint() {
+  const Json state = {{"num_tokens", num_tokens_}, {"rows_sha256", rows_hash_}};
+  return {*policy_, tokenizer_files_, learner_.optimizer(), nullptr, state, files()};
+}
+
+void check_row_stage(const RowStageConfig& config, const RowsConfig& data,
+                     const std::string& file) {
+  if (config.model.empty() || data.path.empty()) {
+    fail_usage(file + ": " + (config.model.empty() ? "model" : "data.path") + " is empty",
+               config.model.empty() ? "name the folder of the checkpoint to start from"
+                                    : "name the file with the rows");
+  }
+  if (config.epochs <= 0) {
+    fail_usage(file + ": epochs = " + Json(config.epochs).dump() + " learns nothing",
+               "set epochs to 1");
+  }
+}
+
+}  // namespace zeroth

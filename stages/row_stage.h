@@ -1,0 +1,103 @@
+// What stages on rows of a file share: checkpoint, learner, epochs, held-out rows, resumption.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "learn/learner.h"
+#include "policy/policy.h"
+#include "stages/learnt_row.h"
+#include "stages/row_stage_config.h"
+#include "stages/stage_run.h"
+
+namespace zeroth {
+
+// The rows of update `step`, by their index among `rows`, when an epoch takes all of them
+// `batch_rows` at a time, in an order of its own by the seed with `shuffle`.
+std::vector<int64_t> rows_of_step(int64_t step, int64_t rows, int64_t batch_rows, bool shuffle,
+                                  uint64_t seed);
+
+// "PATH: N rows, 3 cut to 512 tokens, 1 left out with nothing to learn (the first: PATH:7)\n"
+struct RowCounts {
+  int64_t read = 0, cut = 0, dropped = 0;
+  std::string first_dropped;  // its place
+};
+std::string count_line(const std::string& path, int64_t kept, const RowCounts& counts,
+                       int64_t max_length);
+
+// Use: the constructor of a class below reads its rows and calls adopt(); then as a Stage.
+class RowStage : public Stage {
+ public:
+  int64_t steps() const override;
+  std::string report() const override { return report_; }
+  int64_t num_tokens() const override { return num_tokens_; }
+  Json update(int64_t step) override;
+  CheckpointSource checkpoint() override;
+
+ protected:
+  // `config` and `data` outlive it. Loads the checkpoint: config.model, or `from`.
+  RowStage(const RowStageConfig& config, const RowsConfig& data,
+           const std::optional<TrainingCheckpoint>& from);
+  // `rows`: what is learnt. Refuses a resumed run whose rows are others than before, and restores
+  // the optimizer.
+  void adopt(std::vector<PackedRow> rows, std::vector<PackedRow> held_out,
+             const std::optional<TrainingCheckpoint>& from);
+  // data.max_length within the model's context.
+  int64_t row_length() const;
+
+  // Between begin() and reduce(): adds the gradient of these rows (indices among those adopted);
+  // metrics, with "loss" and "loss_tokens".
+  virtual Json learn(std::span<const int64_t> rows) = 0;
+  // Metrics of the held-out rows, without the "eval/" in front.
+  virtual Json measure() = 0;
+  // More files of a checkpoint.
+  virtual std::map<std::string, std::string> files() const { return {}; }
+
+  const RowStageConfig& config_;
+  const RowsConfig& data_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<Policy> policy_;
+  Learner learner_;
+  std::vector<PackedRow> rows_, held_out_;
+  std::string report_;
+
+ private:
+  void add_measured(Json& row);
+
+  TokenizerFiles tokenizer_files_;
+  std::string rows_hash_;
+  int64_t num_tokens_ = 0;
+};
+
+// Throws a usage Error naming `file` when model, rows or epochs are missing.
+void check_row_stage(const RowStageConfig& config, const RowsConfig& data, const std::string& file);
+
+// run_stage() of a config that read(file, overrides) reads.
+template <class StageOf, class Config, class Read>
+StageSummary run_row_stage(const std::string& command, const Config& config, Read read,
+                           const std::filesystem::path& folder, bool resume,
+                           const std::atomic<bool>* stop,
+                           const std::function<void(int64_t, int64_t)>& progress) {
+  StageRun run;
+  run.command = command;
+  run.folder = folder;
+  run.resume = resume;
+  Config copy = config;
+  run.config = dump_config(copy);
+  run.recorded_config = [&] {
+    Config recorded = read(folder / "config.json", std::vector<std::string>{});
+    return dump_config(recorded);
+  };
+  run.free = {"epochs",    "micro_batch_tokens", "checkpoint_every",
+              "keep_last", "keep_every",         "print_every"};
+  run.saving = config.saving;
+  return run_stage(
+      run, [&](const auto& from) { return std::make_unique<StageOf>(config, from); }, stop,
+      progress);
+}
+
+}  // namespace zeroth
