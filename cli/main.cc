@@ -44,6 +44,8 @@ const Command kCommands[] = {
     {"pretrain", run_pretrain, "train a base checkpoint on a procedural corpus"},
     {"sft", run_sft, "supervised fine-tuning on rows of prompts and completions or chats"},
     {"dpo", run_dpo, "learning from pairs of a better and a worse completion"},
+    {"reject", run_reject, "right completions of a run or a checkpoint as rows to learn from"},
+    {"merge", run_merge, "average checkpoints, or add what several learnt to their base"},
     {"init", run_init, "a random checkpoint from a Hugging Face config.json"},
     {"tokenize", run_tokenize, "text to token ids and back"},
 };
