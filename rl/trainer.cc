@@ -9,6 +9,7 @@
 #include "core/stopwatch.h"
 #include "learn/learner.h"
 #include "learn/tree_collective.h"
+#include "rl/freeze.h"
 #include "rl/micro_batch.h"
 #include "rl/router_load.h"
 #include "rl/shared_scores.h"
