@@ -4,7 +4,7 @@
 #include "rl/alarms.h"
 #include "rl/loss.h"
 #include "rl/rollouts.h"
-#include "rl/trainer.h"
+#include "rl/step_report.h"
 
 namespace zeroth {
 

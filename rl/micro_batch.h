@@ -20,6 +20,11 @@ struct GroupSlice {
   std::vector<int32_t> samples;
 };
 
+// Neighbouring leaves, which one branch or one rank computes.
+struct LeafShare {
+  size_t begin = 0, end = 0;
+};
+
 // Slices that go through the policy in one call.
 using SliceList = std::vector<GroupSlice>;
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "learn/optimizer.h"
 #include "policy/publish_config.h"
 #include "ranks/team.h"
 #include "record/run_recorder.h"
@@ -18,7 +19,7 @@
 #include "rl/evaluation_config.h"
 #include "rl/loss.h"
 #include "rl/prompt_screen.h"
-#include "rl/trainer.h"
+#include "rl/trainer_config.h"
 #include "rollout/engine_config.h"
 #include "rollout/fleet/fleet_config.h"
 #include "rollout/sampling_config.h"

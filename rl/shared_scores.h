@@ -16,11 +16,6 @@ struct SampleScores {
 };
 using ScoresBySample = std::vector<std::vector<SampleScores>>;  // [group][sample]
 
-// Leaves that a rank computes: neighbours, in the order of ranks.
-struct LeafShare {
-  size_t begin = 0, end = 0;
-};
-
 // What each rank computed of its share of the leaves, as text; `stopped` may be looked at before
 // take_scores().
 std::vector<std::string> gather_scores(Team& team, std::string_view what,

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "record/run_recorder.h"
-#include "rl/trainer.h"
+#include "rl/step_report.h"
 
 namespace zeroth {
 namespace {

@@ -1,0 +1,119 @@
+#include "rl/batch_loss.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "rl/micro_batch.h"
+#include "rl/update_plan.h"
+
+namespace zeroth {
+
+void BatchLoss::begin_step(std::span<const Group> groups, WeightsVersion start) {
+  groups_ = groups;
+  start_ = start;
+  begun_ = 0;
+  first_tokens_ = ratio_sum_ = ratio_squares_ = ratio_tokens_ = 0;
+}
+
+void BatchLoss::end_step(StepReport& report) const {
+  if (first_tokens_ > 0) report.logp_difference_mean /= first_tokens_;
+  if (ratio_squares_ > 0)
+    report.effective_sample_size = ratio_sum_ * ratio_sum_ / (ratio_tokens_ * ratio_squares_);
+}
+
+void BatchLoss::begin(std::span<const int32_t> order, double step_tokens) {
+  ++begun_;
+  scope_ = {};
+  for (const int32_t g : order) {
+    const std::vector<Sample>& samples = groups_[g].samples;
+    scope_.tokens += static_cast<double>(loss_tokens(groups_[g]));
+    scope_.samples += static_cast<double>(std::count_if(samples.begin(), samples.end(), has_loss));
+  }
+  scope_.step_tokens = step_tokens / mini_batches_;
+  scope_.max_tokens = static_cast<double>(max_tokens_);
+  scope_.entropy_tokens = scope_.tokens;
+  if (config_.top_entropy_quantile < 1) scope_.entropy_tokens = choose_tokens(order);
+}
+
+// Keeps the share of highest entropy among the update's tokens, by the entropies of sampling (arXiv
+// 2506.01939).
+double BatchLoss::choose_tokens(std::span<const int32_t> order) {
+  reset(kept_tokens_, groups_);
+  std::vector<float> all;
+  const auto each = [&](const auto& use) {
+    for (const int32_t g : order) {
+      for (size_t i = 0; i < groups_[g].samples.size(); ++i) {
+        const Sample& sample = groups_[g].samples[i];
+        if (has_loss(sample)) use(sample, kept_tokens_[g][i]);
+      }
+    }
+  };
+  each([&](const Sample& s, auto&) {
+    all.insert(all.end(), s.entropies.begin(), s.entropies.end());
+  });
+  if (all.empty()) return 0;
+  const float threshold = entropy_threshold(all, config_.top_entropy_quantile);
+  double kept = 0;
+  each([&](const Sample& s, std::vector<uint8_t>& keep) {
+    for (float h : s.entropies) {
+      keep.push_back(h >= threshold);
+      kept += keep.back();
+    }
+  });
+  return kept;
+}
+
+SampleTerms BatchLoss::terms_of(size_t group, size_t index, std::span<const float> logprobs) const {
+  const Sample& sample = groups_[group].samples[index];
+  SampleTerms terms;
+  terms.logprob = logprobs;
+  terms.old_logprob = config_.decoupled ? proximal_logprobs[group][index] : sample.logprobs;
+  if (config_.decoupled) terms.sampler_logprob = sample.logprobs;
+  terms.advantage = sample.advantage;
+  if (config_.beta > 0) terms.ref_logprob = reference_logprobs[group][index];
+  if (config_.top_entropy_quantile < 1) terms.keep = kept_tokens_[group][index];
+  return terms;
+}
+
+std::span<const double> BatchLoss::differentiate(size_t group, size_t index,
+                                                 std::span<const float> logprobs,
+                                                 LossStats& stats) {
+  gradient_.resize(logprobs.size());
+  loss_.add(scope_, terms_of(group, index, logprobs), gradient_, stats);
+  return gradient_;
+}
+
+std::span<const double> BatchLoss::add(size_t group, size_t index, std::span<const float> logprobs,
+                                       std::span<const float> entropies, StepReport& report) {
+  const LossStats before = report.stats;
+  differentiate(group, index, logprobs, report.stats);
+  TrainedSample& trained = report.trained[group][index];
+  trained.logprobs.assign(logprobs.begin(), logprobs.end());
+  if (config_.beta > 0) trained.reference_logprobs = reference_logprobs[group][index];
+  trained.loss = report.stats.loss - before.loss;
+  for (const float entropy : entropies) report.entropy_sum += entropy;
+  if (begun_ == 1) {
+    first_tokens_ += report.stats.tokens - before.tokens;
+    compare(groups_[group].samples[index], logprobs, report);
+  }
+  return gradient_;
+}
+
+// With what sampling has recorded.
+void BatchLoss::compare(const Sample& sample, std::span<const float> logprobs, StepReport& report) {
+  const bool same_weights = !older_weights_ || first_version(sample) == start_;
+  for (size_t t = 0; t < logprobs.size(); ++t) {
+    const double gap = static_cast<double>(logprobs[t]) - sample.logprobs[t];
+    if (older_weights_) {
+      const double ratio = std::exp(gap);
+      ratio_sum_ += ratio;
+      ratio_squares_ += ratio * ratio;
+      ++ratio_tokens_;
+    }
+    if (!same_weights) continue;
+    report.logp_difference_mean += std::abs(gap);  // a sum until the step ends
+    report.logp_difference_max = std::max(report.logp_difference_max, std::abs(gap));
+  }
+}
+
+}  // namespace zeroth
