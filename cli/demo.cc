@@ -94,7 +94,7 @@ Measured measure(const TrainingRun& run, const DemoOptions& options, Background&
       return;
     }
   };
-  measured.report = evaluate(*run.sampler, *run.tokenizer, *run.task, eval);
+  measured.report = evaluate(*run.parts->sampler, *run.parts->tokenizer, *run.parts->task, eval);
   return measured;
 }
 
@@ -163,7 +163,7 @@ int run_demo(const Args& args) {
   save_on_interrupt();
   const auto run = TrainingRun::create(folder, config);
   std::fputs(run->prompt_report().c_str(), stderr);
-  const Measured before = measure(*run, options, run->background, "before");
+  const Measured before = measure(*run, options, run->parts->background, "before");
   std::fprintf(stderr, "training: %lld steps of %d problems x %d samples, run folder %s\n",
                static_cast<long long>(config.steps), config.prompts_per_step,
                config.samples_per_prompt, folder.c_str());
@@ -172,7 +172,7 @@ int run_demo(const Args& args) {
     end_interrupted("saved step " + std::to_string(summary.steps) +
                     "; go on with: zeroth train --resume " + folder);
   }
-  const Measured after = measure(*run, options, run->background, "after");
+  const Measured after = measure(*run, options, run->parts->background, "after");
   print_table(before.report, after.report);
   print_turn(after);
   std::fprintf(
@@ -181,7 +181,7 @@ int run_demo(const Args& args) {
       "  build/zeroth inspect %s              the run in the browser\n  build/zeroth train "
       "configs/parity.json --out runs/parity\n\n",
       folder.c_str(), folder.c_str());
-  const Json result = {{"task", run->task->name()},
+  const Json result = {{"task", run->parts->task->name()},
                        {"accuracy_before", before.report.pass_at_1},
                        {"accuracy_after", after.report.pass_at_1},
                        {"n_eval", after.report.n},

@@ -157,7 +157,7 @@ int train_run(TrainingRun& run, const std::atomic<bool>& stop) {
       std::fprintf(stderr, "%d ranks, started by %s\n", team->size(),
                    team->launch().launcher.c_str());
     }
-    print_task_notes(*run.task);
+    print_task_notes(*run.parts->task);
     std::fputs(run.prompt_report().c_str(), stderr);
   }
   const TrainSummary summary = train(run, &stop, note_progress);

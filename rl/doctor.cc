@@ -10,6 +10,7 @@
 #include "core/interrupted.h"
 #include "core/temporary_folder.h"
 #include "core/terminal.h"
+#include "rl/advantage.h"
 #include "rl/metrics.h"
 #include "rl/training_run.h"
 
@@ -83,21 +84,23 @@ class Doctor {
   double step(const RunConfig& config, bool again) {
     const TemporaryFolder folder("doctor");
     const auto run = TrainingRun::create(folder.path() / "run", config);
+    RunParts& parts = *run->parts;
     loaded_mb_ = proc_mb("/proc/self/status", "VmRSS");
-    result_.context = run->policy->config().max_position;
+    result_.context = parts.policy->config().max_position;
     if (!again) {
-      for (const auto* lines : {&run->screen->lines(), &run->evaluations->lines()})
+      for (const auto* lines : {&parts.screen->lines(), &parts.evaluations->lines()})
         result_.warnings.insert(result_.warnings.end(), lines->begin(), lines->end());
-      const auto& notes = run->tokenizer->special().notes;
+      const auto& notes = parts.tokenizer->special().notes;
       result_.warnings.insert(result_.warnings.end(), notes.begin(), notes.end());
     }
     int64_t draws = 0;
     Rollout rollout;
     StepReport report;
     try {
-      rollout = run->rollouts->collect(0, draws, stop_);
-      run->sampler->publish(nullptr);  // as the training loop
-      report = run->trainer->update(rollout.groups, 0, rollout.tickets, stop_);
+      rollout = parts.rollouts->collect(0, draws, stop_);
+      parts.sampler->publish(nullptr);  // as the training loop
+      assign_advantages(rollout.groups, config.advantage);
+      report = parts.trainer->update(rollout.groups, 0, rollout.tickets, stop_);
     } catch (const Interrupted&) {
       std::error_code ignored;
       fs::remove_all(folder.path(), ignored);
@@ -118,9 +121,9 @@ class Doctor {
     result_.mean_length = static_cast<double>(rollout.sampled_tokens) /
                           static_cast<double>(std::max<int64_t>(1, health.samples));
     result_.prompt_ids = rollout.groups.front().prompt_tokens;
-    result_.prompt = run->tokenizer->decode(result_.prompt_ids, false);
+    result_.prompt = parts.tokenizer->decode(result_.prompt_ids, false);
     detail_ = health.checker_detail;
-    const auto weights = static_cast<double>(run->policy->parameters().values().size());
+    const auto weights = static_cast<double>(parts.policy->parameters().values().size());
     // Weights, two moments, and the reference when there is one.
     result_.checkpoint_mb = weights * 4 * (asked_.loss.beta > 0 ? 4 : 3) / (1 << 20);
     return rollout.generate_seconds + rollout.grade_seconds + report.seconds;

@@ -139,7 +139,6 @@ void Rollouts::settle(Rollout& rollout, const std::vector<int64_t>& problems) {
     }
   }
   if (config_.curriculum.mode == "levels") rollout.level = curriculum_->level();
-  assign_advantages(rollout.groups, config_.advantage);
 }
 
 void Rollouts::undo_settle() {
@@ -225,8 +224,6 @@ Rollout Rollouts::collect_groups(int64_t step, int64_t& draws, const std::atomic
     (full ? rollout.discarded : rollout.groups).push_back(std::move(constant[i]));
     if (!full) rollout.tickets.push_back(std::move(constant_tickets[i]));
   }
-  // Normalisation over the batch (per_reward) is over the groups that were kept.
-  assign_advantages(rollout.groups, config_.advantage);
   return rollout;
 }
 

@@ -1,4 +1,4 @@
-// One step's experience: draw problems, sample groups, grade them, assign advantages.
+// One step's experience: draw problems, sample groups, grade them.
 #pragma once
 
 #include <atomic>
@@ -18,7 +18,9 @@
 namespace zeroth {
 
 struct Rollout {
-  std::vector<Group> groups;     // what is trained on, in the order drawn: prompts_per_step of them
+  // What is trained on, in the order drawn: prompts_per_step of them. Their advantages are to be
+  // assigned anew, over these groups alone: config.advantage.per_reward compares the whole batch.
+  std::vector<Group> groups;
   Tickets tickets;               // [group][sample] of groups
   std::vector<Group> discarded;  // groups without signal that dynamic sampling replaced
   int rounds = 1;                // generation rounds, 1 + what dynamic sampling added
@@ -56,12 +58,13 @@ class Rollouts {
   GenerationRequest request_of(const Group& group, uint32_t step, uint32_t problem) const;
   // Throws Error: so many prompts in a row cannot be sampled from.
   [[noreturn]] void fail_skips(int64_t skips) const;
-  // Verdicts, rewards and whether each group has a signal. Not beside prepare().
+  // Verdicts, rewards and whether each group has a signal (by advantages among these groups). Not
+  // beside prepare().
   void grade(std::vector<Group>& groups, const std::atomic<bool>* stop);
   // What the step has learnt, groups and discarded in the order drawn; `problems` are the indices
-  // of both together. Fills counts, level and advantages.
+  // of both together. Fills counts and level.
   void settle(Rollout& rollout, const std::vector<int64_t>& problems);
-  // As if the last settle() had not been, but for advantages.
+  // As if the last settle() had not been.
   void undo_settle();
 
   // What the curriculum has learnt about the problems, for checkpoints; null without one.

@@ -1,27 +1,22 @@
-// A run on disk and in memory: opened new or resumed, with everything the train loop calls.
+// A run on disk and in memory: begun, resumed or made again, and saved. What it is made of stands in
+// rl/run_parts.h, what it remembers of its past in rl/run_history.h.
 #pragma once
 
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/files.h"
-#include "policy/policy.h"
 #include "ranks/team.h"
-#include "record/run_recorder.h"
 #include "rl/alarms.h"
+#include "rl/best_metric.h"
 #include "rl/checkpoint.h"
-#include "rl/elastic_pipeline.h"
-#include "rl/evaluation_sets.h"
-#include "rl/prompt_screen.h"
-#include "rl/rollouts.h"
 #include "rl/run_config.h"
 #include "rl/run_folder.h"
-#include "rl/trainer.h"
-#include "rollout/fleet/fleet_sampler.h"
-#include "tasks/task.h"
-#include "text/tokenizer.h"
+#include "rl/run_history.h"
+#include "rl/run_parts.h"
 
 namespace zeroth {
 
@@ -30,9 +25,6 @@ struct RunCounters {
   int64_t draws = 0;       // problems drawn so far
   int64_t num_tokens = 0;  // prompt and sampled tokens so far
   double max_logp_difference = 0;
-  // The best value of keep_best so far and the number of steps that the weights had; -1: none yet.
-  int64_t best_step = -1;
-  double best_value = 0;
 };
 
 // What a resumed run may do that makes it another one.
@@ -72,8 +64,7 @@ struct TrainingRun {
   void save(int64_t step);
   // Takes note of metric keep_best in `row`, which weights after `step` steps gave. A value that is
   // better becomes the best one when there is a checkpoint of these weights, or `can_save` says
-  // that they are still in place, so that one is written. Throws Error(kUsage) when the row, which
-  // must have the metric if `expected`, has not.
+  // that they are still in place, so that one is written. `expected`: see BestMetric::find.
   void consider_best(int64_t step, const Json& row, bool expected, bool can_save);
   // The prompt of training problem 0 as the policy sees it; see PromptEncoder::report.
   std::string prompt_report() const;
@@ -85,46 +76,29 @@ struct TrainingRun {
   Team* team = nullptr;
   std::optional<FolderLock> lock;    // of the process that leads, as is
   std::optional<FolderWatch> watch;  // this
-  RunNotes notes;
+  RunHistory history;
   int64_t first_step = 0;   // the next one to run
   int64_t end_step = 0;     // the last one behind it: config.steps, or what a replay has
   int64_t saved_step = -1;  // of the newest checkpoint, -1 before the first
   RunCounters counters;
-  std::unique_ptr<Task> task;
-  std::unique_ptr<PromptScreen> screen;
-  std::unique_ptr<EvaluationSets> evaluations;
-  std::unique_ptr<Task> candidate_task;  // grades candidate answers where `task` must not
-  std::unique_ptr<Tokenizer> tokenizer;
-  TokenizerFiles tokenizer_files;
-  std::unique_ptr<Policy> policy;
-  std::unique_ptr<Trainer> trainer;
-  std::unique_ptr<Sampler> sampler;
-  fleet::FleetSampler* fleet = nullptr;  // the sampler, when workers draw the samples
-  Background background;                 // of grading that a stop gave up
-  std::unique_ptr<Rollouts> rollouts;
-  std::unique_ptr<RolloutPipeline> pipeline;
-  ElasticPipeline* elastic = nullptr;  // the pipeline, with async.max_staleness
+  BestMetric best;
   Alarms alarms;
-  std::unique_ptr<RunRecorder> recorder;
-  double peak_flops = 0;       // of this machine, measured at the start
-  double flops_per_token = 0;  // of one forward pass
+  std::unique_ptr<RunParts> parts;
+  double peak_flops = 0;  // of this machine, measured at the start
 
  private:
   TrainingRun(const std::filesystem::path& folder, const RunConfig& config, Team* team);
-  // `reference`: where the reference policy's weights come from, when there is one.
-  void open(const std::filesystem::path& model, const std::filesystem::path& reference);
-  void open_sampler();
-  void open_pipeline();
-  std::unique_ptr<Sampler> fleet_sampler();
-  void open_recorder();
-  void restore_pending(const TrainingCheckpoint& checkpoint);
+  // `reference`: where the reference policy's weights come from, when there is one. `replay`: see
+  // PartsSource.
+  void open(const std::filesystem::path& model, const std::filesystem::path& reference,
+            const std::filesystem::path& replay = {});
+  // The recorded config, which the new one may go on from; null: none is there yet.
+  Json check_recorded(const ResumeOptions& options);
   void restore(const TrainingCheckpoint& checkpoint, const ResumeOptions& options);
+  void restore_state(const TrainingCheckpoint& checkpoint, const ResumeOptions& options);
+  void restore_pending(const TrainingCheckpoint& checkpoint);
   void check_same_weights() const;
   Json fingerprint() const;
-  void refuse_changed_inputs(const ResumeOptions& options);
-  void note_resumption(const Json& recorded);
-  std::filesystem::path replayed_;  // the other run, in a replay
-  std::vector<std::string> changed_inputs_;
 };
 
 // RUN/config.json of an existing run, with overrides applied. Throws Error when the folder holds no

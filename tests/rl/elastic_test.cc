@@ -55,14 +55,15 @@ class SlowSampler : public Sampler {
 // A whole run whose samples come slowly.
 void run_slowly(const fs::path& folder, const RunConfig& config) {
   const auto run = TrainingRun::create(folder, config);
-  SlowSampler slow(*run->sampler);
-  run->pipeline = nullptr;  // before the next one opens the journal
+  SlowSampler slow(*run->parts->sampler);
+  run->parts->pipeline = nullptr;  // before the next one opens the journal
   ElasticOptions options;
   options.journal = folder / "journal.jsonl";
   options.most_in_flight = config.engine.max_batch;
-  run->pipeline = std::make_unique<ElasticPipeline>(*run->rollouts, slow, run->config, options);
+  run->parts->pipeline =
+      std::make_unique<ElasticPipeline>(*run->parts->rollouts, slow, run->config, options);
   CHECK_FALSE(train(*run).interrupted);
-  run->pipeline = nullptr;
+  run->parts->pipeline = nullptr;
 }
 
 std::vector<Json> rows_of(const fs::path& run) {

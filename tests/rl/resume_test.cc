@@ -60,10 +60,10 @@ TEST_CASE("a stop during evaluation or sampling gives the step up and saves the 
   {
     auto run = TrainingRun::resume(path, config);
     int64_t draws = run->counters.draws;
-    const Json before = run->rollouts->curriculum_state();
-    CHECK_THROWS_AS(run->rollouts->collect(3, draws, &stop), Interrupted);
+    const Json before = run->parts->rollouts->curriculum_state();
+    CHECK_THROWS_AS(run->parts->rollouts->collect(3, draws, &stop), Interrupted);
     CHECK(draws == run->counters.draws);
-    CHECK(run->rollouts->curriculum_state() == before);
+    CHECK(run->parts->rollouts->curriculum_state() == before);
     CHECK(train(*run, &stop).steps == 3);
   }
   train(*TrainingRun::resume(path, config));

@@ -82,7 +82,7 @@ TEST_CASE("a run published as bfloat16: exact log-probs of policy and reference,
   config.policy.weights = "bfloat16";
   config.loss.beta = 0.01;
   auto run = TrainingRun::create(folder.path() / "run", config);
-  CHECK(run->policy->weights()->element() == kernels::Element::kBfloat16);
+  CHECK(run->parts->policy->weights()->element() == kernels::Element::kBfloat16);
   CHECK(train(*run).max_logp_difference == 0);
   // The reference is the policy at first, to the bit.
   CHECK(rows_of(folder.path() / "run").front().at("kl") == 0);
@@ -292,7 +292,8 @@ TEST_CASE("held-out evaluation is recorded beside the steps") {
   options.n = 2;
   options.sampling = config.sampling;
   options.seed = config.seed;
-  const EvalReport report = evaluate(*end->sampler, *end->tokenizer, *end->task, options);
+  const EvalReport report =
+      evaluate(*end->parts->sampler, *end->parts->tokenizer, *end->parts->task, options);
   CHECK(rows[2].at("eval/mean_length") == report.mean_length);
 }
 

@@ -1,0 +1,149 @@
+#include "rl/run_parts.h"
+
+#include <cstdio>
+#include <string>
+#include <utility>
+
+#include "core/terminal.h"
+#include "model/formats/gguf_model.h"
+#include "rl/chat.h"
+#include "rl/shared_sampler.h"
+#include "rollout/local_sampler.h"
+#include "rollout/roofline.h"
+
+namespace zeroth {
+namespace {
+
+Vocabulary vocabulary_of(const Tokenizer& tokenizer) {
+  Vocabulary vocabulary;
+  for (TokenId id = 0; id < tokenizer.vocab_size(); ++id)
+    vocabulary.push_back(tokenizer.token_bytes(id));
+  return vocabulary;
+}
+
+// What readers of the run need to know besides its config.
+Json run_info_of(const RunConfig& config, const PolicyConfig& model) {
+  Json info = {{"task", {{"name", config.task.name}, {"options", config.task.options}}},
+               {"seed", config.seed},
+               {"samples_per_prompt", config.samples_per_prompt}};
+  if (model.is_moe()) {
+    // To take recorded expert ids apart by layer.
+    info["moe"] = {{"layers", model.moe_layers()},
+                   {"top_k", model.router.top_k},
+                   {"experts", model.router.experts}};
+  }
+  return info;
+}
+
+void say_on_screen(const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); }
+
+}  // namespace
+
+RunParts::RunParts(const RunConfig& config, const PartsSource& source) {
+  const bool leads = source.team == nullptr || source.team->first();
+  open_policy(config, source, leads);
+  open_trainer(config, source);
+  open_sampler(config, source, leads);
+  rollouts = std::make_unique<Rollouts>(config, *task, *tokenizer, *sampler, &background,
+                                        screen.get(), source.team);
+  open_pipeline(config, source);
+  open_recorder(config, source, leads);
+  constexpr double kTypicalContext = 64;  // attention is a small part; MFU is a rough figure anyway
+  flops_per_token = Roofline(policy->config()).forward_flops(kTypicalContext);
+}
+
+void RunParts::open_policy(const RunConfig& config, const PartsSource& source, bool leads) {
+  tokenizer = load_tokenizer(source.model);
+  task = make_task(config.task.name,
+                   with_chat_template(config.task.options, *tokenizer, config.prompt.date));
+  tokenizer_files = read_tokenizer_files(*tokenizer);
+  policy = Policy::load(source.model, config.policy.element());
+  const int64_t context = policy->config().max_position;
+  if (leads) {
+    for (const std::string& note : policy->config().notes)
+      say_on_screen("note: " + printable(note));
+  }
+  const PromptEncoder prompts(*tokenizer, config.prompt.bos);
+  screen = std::make_unique<PromptScreen>(*task, prompts, context, config.sampling.max_tokens,
+                                          config.data);
+  evaluations = std::make_unique<EvaluationSets>(config, *task, *screen, *tokenizer, context);
+  if (!leads) return;
+  for (const auto* lines : {&screen->lines(), &evaluations->lines()}) {
+    for (const std::string& line : *lines) say_on_screen(line);
+  }
+}
+
+void RunParts::open_trainer(const RunConfig& config, const PartsSource& source) {
+  std::unique_ptr<Policy> reference;
+  if (config.loss.beta > 0) reference = Policy::load(source.reference, config.policy.element());
+  trainer = std::make_unique<Trainer>(
+      *policy, std::move(reference), config.trainer, config.loss, config.optimizer, config.seed,
+      config.steps, config.sampling.max_tokens, config.sampling.temperature, source.team);
+  if (config.async.ahead()) trainer->expect_older_weights();
+}
+
+void RunParts::open_sampler(const RunConfig& config, const PartsSource& source, bool leads) {
+  const bool workers = !config.fleet.listen.empty();
+  if (workers && leads) sampler = fleet_sampler(config, source);
+  if (!workers) {
+    // What older weights have computed is of no use to an update.
+    ActivationStore* store = config.async.ahead() ? nullptr : trainer->activation_store();
+    sampler =
+        std::make_unique<LocalSampler>(policy->weights(), tokenizer.get(), config.engine, store);
+  }
+  if (source.team == nullptr) return;
+  const auto shares = workers ? SharedSampler::Shares::kFirst : SharedSampler::Shares::kEqual;
+  sampler = std::make_unique<SharedSampler>(std::move(sampler), *source.team, shares);
+}
+
+std::unique_ptr<Sampler> RunParts::fleet_sampler(const RunConfig& config,
+                                                 const PartsSource& source) {
+  fleet::FleetSetup setup;
+  setup.model = policy->config();
+  setup.element = config.policy.element();
+  setup.tokenizer_files = tokenizer_files;
+  setup.tokenizer = tokenizer.get();
+  setup.record_experts = config.engine.record_experts;
+  setup.folder = source.folder / "fleet";
+  auto workers = std::make_unique<fleet::FleetSampler>(policy->weights(), config.fleet,
+                                                       std::move(setup), say_on_screen);
+  fleet = workers.get();
+  return workers;
+}
+
+void RunParts::open_pipeline(const RunConfig& config, const PartsSource& source) {
+  if (config.async.max_staleness == 0) {
+    pipeline = std::make_unique<StepPipeline>(*rollouts, *sampler, config.async.lag, config.steps);
+    return;
+  }
+  ElasticOptions options;
+  options.journal = source.folder / kJournalFile;
+  if (!source.replay.empty()) options.replay = source.replay / kJournalFile;
+  if (fleet == nullptr) options.most_in_flight = config.engine.max_batch;
+  options.local = [this, &config](WeightsPtr weights) -> std::unique_ptr<Sampler> {
+    return std::make_unique<LocalSampler>(std::move(weights), tokenizer.get(), config.engine);
+  };
+  auto made = std::make_unique<ElasticPipeline>(*rollouts, *sampler, config, std::move(options));
+  elastic = made.get();
+  pipeline = std::move(made);
+}
+
+void RunParts::open_recorder(const RunConfig& config, const PartsSource& source, bool leads) {
+  if (!leads) {
+    recorder = std::make_unique<RunRecorder>();
+    return;
+  }
+  RecorderOptions options;
+  options.record = config.record;
+  options.total_steps = config.steps;
+  options.run_info = run_info_of(config, policy->config());
+  options.vocabulary = vocabulary_of(*tokenizer);
+  if (!task->grades_here()) {
+    std::string why;  // candidate answers stay ungraded then, as in a reader of the run
+    candidate_task = make_task_to_look(config.task.name, config.task.options, &why);
+  }
+  options.task = task->grades_here() ? task.get() : candidate_task.get();
+  recorder = std::make_unique<RunRecorder>(source.folder, std::move(options));
+}
+
+}  // namespace zeroth
