@@ -119,68 +119,98 @@ bool Alarms::checker_fails(const StepHealth& health) {
          errors / samples > config_.max_checker_errors && lasts && health.checker_errors > 0;
 }
 
+bool Alarms::lasts(const std::string& name, bool condition) {
+  return rings(name, condition, config_.patience);
+}
+
+std::string Alarms::for_steps(const std::string& name) const {
+  return " for " + std::to_string(in_a_row_.at(name)) + " steps";
+}
+
 std::vector<Alarm> Alarms::check(const StepHealth& health) {
   std::vector<Alarm> alarms;
-  const auto ring = [&](const std::string& name, const std::string& message, bool always = false) {
+  const Ring ring = [&](const std::string& name, const std::string& message, bool always) {
     const auto& stops = config_.stop_on;
     alarms.push_back(
         {name, message, always || std::find(stops.begin(), stops.end(), name) != stops.end()});
   };
-  const auto lasting = [&](const std::string& name, bool condition) {
-    return rings(name, condition, config_.patience);
-  };
-  const auto steps = [&](const char* name) {
-    return " for " + std::to_string(in_a_row_[name]) + " steps";
-  };
-  if (lasting("all_groups_equal", health.zero_std_share >= 1)) {
-    ring("all_groups_equal", "no group had two different rewards" + steps("all_groups_equal") +
-                                 ", so nothing was learnt: " + why_equal(health));
+  check_samples(health, ring);
+  check_learning(health, ring);
+  check_grading(health, ring);
+  check_soundness(health, ring);
+  return alarms;
+}
+
+void Alarms::check_samples(const StepHealth& health, const Ring& ring) {
+  if (lasts("all_groups_equal", health.zero_std_share >= 1)) {
+    ring("all_groups_equal",
+         "no group had two different rewards" + for_steps("all_groups_equal") +
+             ", so nothing was learnt: " + why_equal(health),
+         false);
   }
-  if (lasting("entropy_collapse", health.entropy < config_.min_entropy)) {
-    ring("entropy_collapse", "mean token entropy was below " + number(config_.min_entropy) +
-                                 steps("entropy_collapse") + " (now " + number(health.entropy) +
-                                 "): samples hardly differ any more; lower optimizer.lr, "
-                                 "raise loss.clip_high, or add loss.entropy_coef");
+  if (lasts("entropy_collapse", health.entropy < config_.min_entropy)) {
+    ring("entropy_collapse",
+         "mean token entropy was below " + number(config_.min_entropy) +
+             for_steps("entropy_collapse") + " (now " + number(health.entropy) +
+             "): samples hardly differ any more; lower optimizer.lr, "
+             "raise loss.clip_high, or add loss.entropy_coef",
+         false);
   }
-  if (lasting("mostly_truncated", health.truncated_share > config_.max_truncated)) {
+  if (lasts("mostly_truncated", health.truncated_share > config_.max_truncated)) {
     ring("mostly_truncated",
          percent(health.truncated_share) + " of the completions were cut off, over " +
-             percent(config_.max_truncated) + steps("mostly_truncated") +
-             ": raise sampling.max_tokens, or punish length with overlong.buffer");
+             percent(config_.max_truncated) + for_steps("mostly_truncated") +
+             ": raise sampling.max_tokens, or punish length with overlong.buffer",
+         false);
   }
+}
+
+void Alarms::check_learning(const StepHealth& health, const Ring& ring) {
   if (rings("reward_collapse", reward_collapsed(health), 1)) {
     ring("reward_collapse",
          "the mean reward fell from " + number(best_reward_) + " to " +
              number(sum(rewards_) / static_cast<double>(rewards_.size())) + " (means of " +
              std::to_string(rewards_.size()) +
              " steps): go back to an earlier checkpoint with a lower optimizer.lr, or a KL term "
-             "(loss.beta)");
+             "(loss.beta)",
+         false);
   }
   const double usual = norms_.empty() ? 0 : median(norms_);
   if (rings("gradient_spike", gradient_spiked(health), 1)) {
-    ring("gradient_spike", "the gradient norm is " + number(health.grad_norm) +
-                               ", its recent median " + number(usual) +
-                               ": lower optimizer.lr or optimizer.max_grad_norm if it comes again");
+    ring("gradient_spike",
+         "the gradient norm is " + number(health.grad_norm) + ", its recent median " +
+             number(usual) + ": lower optimizer.lr or optimizer.max_grad_norm if it comes again",
+         false);
   }
   if (rings("kl_high", config_.max_kl > 0 && health.kl > config_.max_kl, 1)) {
-    ring("kl_high", "the KL to the reference policy is " + number(health.kl) +
-                        " nats a token, over " + number(config_.max_kl) +
-                        ": lower optimizer.lr, raise loss.beta, or refresh the reference "
-                        "(trainer.reference_refresh)");
+    ring("kl_high",
+         "the KL to the reference policy is " + number(health.kl) + " nats a token, over " +
+             number(config_.max_kl) +
+             ": lower optimizer.lr, raise loss.beta, or refresh the reference "
+             "(trainer.reference_refresh)",
+         false);
   }
+}
+
+void Alarms::check_grading(const StepHealth& health, const Ring& ring) {
   if (rings("checker_errors", checker_fails(health), 1)) {
     ring("checker_errors",
          percent(sum(errors_) / sum(samples_)) + " of the samples of " +
              std::to_string(errors_.size()) + " steps could not be graded, over " +
              percent(config_.max_checker_errors) + ": the checker or its sandbox is broken; " +
              (health.checker_detail.empty() ? "see the reasons in the traces"
-                                            : "mostly: " + health.checker_detail));
+                                            : "mostly: " + health.checker_detail),
+         false);
   }
   if (dead_after_ > 0 && rings("dead_run", health.updates == 0, dead_after_)) {
     ring("dead_run",
-         "no update was made" + steps("dead_run") + " (trainer.patience): " + why_equal(health),
+         "no update was made" + for_steps("dead_run") + " (trainer.patience): " + why_equal(health),
          true);
   }
+}
+
+// What no run may go on with.
+void Alarms::check_soundness(const StepHealth& health, const Ring& ring) {
   if (!std::isfinite(health.grad_norm)) {
     ring("gradient_nan",
          "the gradient norm is " + number(health.grad_norm) +
@@ -198,7 +228,6 @@ std::vector<Alarm> Alarms::check(const StepHealth& health) {
              "report it with RUN/config.json",
          true);
   }
-  return alarms;
 }
 
 Json Alarms::state() const {

@@ -16,6 +16,7 @@
 #include <cmath>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -98,6 +99,15 @@ class Alarms {
   // Whether a condition that holds now rings: when it has lasted for `patience` steps, and again
   // every `repeat` steps.
   bool rings(const std::string& name, bool condition, int64_t patience);
+  bool lasts(const std::string& name, bool condition);  // by config.patience
+  std::string for_steps(const std::string& name) const;
+  // `always`: it stops the run whatever config.stop_on says.
+  using Ring =
+      std::function<void(const std::string& name, const std::string& message, bool always)>;
+  void check_samples(const StepHealth& health, const Ring& ring);
+  void check_learning(const StepHealth& health, const Ring& ring);
+  void check_grading(const StepHealth& health, const Ring& ring);
+  void check_soundness(const StepHealth& health, const Ring& ring);
   bool reward_collapsed(const StepHealth& health);
   bool gradient_spiked(const StepHealth& health);
   bool checker_fails(const StepHealth& health);

@@ -59,80 +59,85 @@ std::string place_of(const Task& task, Split split, int64_t index, const Row& ro
          std::to_string(index) + " of task " + task.name();
 }
 
+// Rows `first` to `first` + `count` - 1 of a split.
+std::vector<Row> read_rows(const Task& task, const PromptEncoder& prompts, Split split,
+                           int64_t first, int64_t count) {
+  std::vector<Row> rows(count);
+  const auto look = [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Problem problem = task.problem(split, first + i);
+      rows[i].tokens = encode_prompt(prompts, task, problem).size();
+      rows[i].prompt_hash = std::hash<std::string>()(problem.prompt);
+      rows[i].id = problem.id;
+      rows[i].origin = task.origin(split, first + i);
+      rows[i].answer_inside = rows[i].of_file() && holds_answer(problem);
+    }
+  };
+  // A plug-in that makes the problems is asked for one after the other.
+  task.grades_here() || task.reads_rows() ? parallel_for(count, 16, look) : look(0, count);
+  return rows;
+}
+
 }  // namespace
 
 // Of one split.
 struct PromptScreen::Found {
-  struct Row {
+  struct Finding {
     std::string id, text;
   };
-  std::vector<Row> bad, suspect;
+  std::vector<Finding> bad, suspect;
   int64_t measured = 0, short_of_room = 0;  // distinct problems
   int64_t longest = 0;
   std::string longest_place;
+  std::unordered_map<size_t, std::string> places;  // of the first row with a prompt
+
+  void judge(const Row& row, const std::string& place, int64_t context, int64_t max_tokens);
 };
+
+void PromptScreen::Found::judge(const Row& row, const std::string& place, int64_t context,
+                                int64_t max_tokens) {
+  ++measured;
+  const auto tokens = static_cast<int64_t>(row.tokens);
+  const auto add = [&](std::vector<Finding>& to, const std::string& what) {
+    to.push_back({row.id, place + ": " + what});
+  };
+  if (row.origin.unusable) return add(bad, row.origin.fault);
+  if (tokens == 0) return add(bad, "the prompt is empty");
+  if (tokens >= context) {
+    return add(bad, "the prompt has " + std::to_string(tokens) +
+                        " tokens, which leaves no room in the policy's context of " +
+                        std::to_string(context));
+  }
+  if (tokens > longest) {
+    longest = tokens;
+    longest_place = place;
+  }
+  short_of_room += tokens + max_tokens > context;
+  const auto [earlier, first_one] = places.emplace(row.prompt_hash, place);
+  if (!row.origin.fault.empty()) {
+    add(suspect, row.origin.fault);
+  } else if (row.answer_inside) {
+    add(suspect, "the prompt holds its own answer");
+  } else if (row.of_file() && !first_one) {
+    add(suspect, "the same prompt as " + earlier->second);
+  }
+}
 
 PromptScreen::Found PromptScreen::measure(const Task& task, const PromptEncoder& prompts,
                                           Split split) const {
   Found found;
   const int64_t size = measured_problems(task, split);
-  std::unordered_map<size_t, std::string> places;  // of the first row with a prompt
   std::unordered_set<std::string> ids;  // a mixture repeats the problems of its smaller parts
   int stale_chunks = 0;                 // in a row, without a new row of a file
   for (int64_t first = 0; first < size && stale_chunks < 2; first += kChunk) {
-    std::vector<Row> rows(std::min(kChunk, size - first));
-    const auto look = [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const Problem problem = task.problem(split, first + i);
-        rows[i].tokens = encode_prompt(prompts, task, problem).size();
-        rows[i].prompt_hash = std::hash<std::string>()(problem.prompt);
-        rows[i].id = problem.id;
-        rows[i].origin = task.origin(split, first + i);
-        rows[i].answer_inside = rows[i].of_file() && holds_answer(problem);
-      }
-    };
-    // A plug-in that makes the problems is asked for one after the other.
-    task.grades_here() || task.reads_rows()
-        ? parallel_for(static_cast<int64_t>(rows.size()), 16, look)
-        : look(0, static_cast<int64_t>(rows.size()));
+    const auto rows = read_rows(task, prompts, split, first, std::min(kChunk, size - first));
     bool fresh = false;
     for (size_t i = 0; i < rows.size(); ++i) {
       const Row& row = rows[i];
       if (!ids.insert(row.id).second) continue;
       fresh = fresh || row.of_file();
-      ++found.measured;
-      const std::string place = place_of(task, split, first + static_cast<int64_t>(i), row);
-      const auto tokens = static_cast<int64_t>(row.tokens);
-      const auto bad = [&](const std::string& what) {
-        found.bad.push_back({row.id, place + ": " + what});
-      };
-      const auto suspect = [&](const std::string& what) {
-        found.suspect.push_back({row.id, place + ": " + what});
-      };
-      if (row.origin.unusable) {
-        bad(row.origin.fault);
-        continue;
-      }
-      if (tokens == 0 || tokens >= context_) {
-        bad(tokens == 0 ? "the prompt is empty"
-                        : "the prompt has " + std::to_string(tokens) +
-                              " tokens, which leaves no room in the policy's context of " +
-                              std::to_string(context_));
-        continue;
-      }
-      if (tokens > found.longest) {
-        found.longest = tokens;
-        found.longest_place = place;
-      }
-      found.short_of_room += tokens + max_tokens_ > context_;
-      const auto [earlier, first_one] = places.emplace(row.prompt_hash, place);
-      if (!row.origin.fault.empty()) {
-        suspect(row.origin.fault);
-      } else if (row.answer_inside) {
-        suspect("the prompt holds its own answer");
-      } else if (row.of_file() && !first_one) {
-        suspect("the same prompt as " + earlier->second);
-      }
+      found.judge(row, place_of(task, split, first + static_cast<int64_t>(i), row), context_,
+                  max_tokens_);
     }
     stale_chunks = fresh ? 0 : stale_chunks + 1;
   }
@@ -146,11 +151,11 @@ PromptScreen::PromptScreen(const Task& task, const PromptEncoder& prompts, int64
   for (const Split split : {Split::kTrain, Split::kHeldOut}) {
     if (only && *only != split) continue;
     const Found found = measure(task, prompts, split);
-    for (const Found::Row& row : found.bad) {
+    for (const Found::Finding& row : found.bad) {
       bad.push_back(row.text);
       left_out_.insert(row.id);
     }
-    for (const Found::Row& row : found.suspect) {
+    for (const Found::Finding& row : found.suspect) {
       suspect.push_back(row.text);
       if (config.on_suspect_row == "skip") left_out_.insert(row.id);
     }
