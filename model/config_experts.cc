@@ -1,0 +1,116 @@
+// Which layers are sparse, their experts and how the router chooses, as config.json names them.
+#include <optional>
+
+#include "model/config_parts.h"
+
+namespace zeroth {
+namespace {
+
+void read_sparse_layers(const ConfigReader& in, PolicyConfig& c) {
+  if (c.family == Family::kDeepseekV2 || c.family == Family::kDeepseekV3) {
+    const int fallback = c.family == Family::kDeepseekV2 ? 0 : 3;
+    const int dense = in.integer({"first_k_dense_replace"}, fallback, 0, kMaxLayers);
+    if (in.integer({"moe_layer_freq"}, 1, 0, kMaxLayers) != 1) {
+      in.bad("moe_layer_freq", "is not 1", "only 1 is known of published models");
+    }
+    for (int l = dense; l < c.layers; ++l) c.sparse[l] = 1;
+    return;
+  }
+  if (c.family != Family::kQwen2Moe && c.family != Family::kQwen3Moe) {
+    c.sparse.assign(c.layers, 1);
+    return;
+  }
+  const int step = in.integer({"decoder_sparse_step"}, 1, 1, kMaxLayers);
+  for (int l = 0; l < c.layers; ++l) c.sparse[l] = (l + 1) % step == 0;
+  const Json* dense = in.find({"mlp_only_layers"});
+  if (!dense) return;
+  if (!dense->is_array())
+    in.bad("mlp_only_layers", "is " + ConfigReader::shown(*dense), "give a list");
+  for (const Json& layer : *dense) {
+    if (!layer.is_number_integer() || layer < 0 || layer >= c.layers) {
+      in.bad("mlp_only_layers", "contains " + ConfigReader::shown(layer),
+             "list layer numbers below num_hidden_layers");
+    }
+    c.sparse[layer.get<size_t>()] = 0;
+  }
+}
+
+void read_groups(const ConfigReader& in, kernels::RouterConfig& router) {
+  router.groups = in.integer({"n_group"}, 1, 1, kMaxExperts);
+  router.top_groups = in.integer({"topk_group"}, 1, 1, kMaxExperts);
+  if (router.experts % router.groups != 0 || router.top_groups > router.groups) {
+    in.bad("n_group",
+           "is " + std::to_string(router.groups) + " with topk_group " +
+               std::to_string(router.top_groups) + " and " + std::to_string(router.experts) +
+               " experts",
+           "groups must divide the experts, and topk_group cannot be above n_group");
+  }
+  if (router.top_k > router.experts / router.groups * router.top_groups) {
+    in.bad("num_experts_per_tok", "is more than the kept groups hold", "lower it");
+  }
+}
+
+// DeepSeek-V3 chooses by biased sigmoid scores (noaux_tc); so does the largest DeepSeek-VL2, whose
+// architecture is V2's.
+void read_deepseek_router(const ConfigReader& in, PolicyConfig& c) {
+  kernels::RouterConfig& router = c.router;
+  const bool v3 = c.family == Family::kDeepseekV3;
+  const std::string method = in.text({"topk_method"}, v3 ? "noaux_tc" : "greedy");
+  const bool biased = method == "noaux_tc";
+  const std::string wanted = biased ? "sigmoid" : "softmax";
+  const std::string scoring = in.text({"scoring_func"}, wanted);
+  if (scoring != wanted) {
+    in.bad("scoring_func", "is '" + scoring + "'",
+           "topk_method " + method + " scores by " + wanted);
+  }
+  router.scale = static_cast<float>(in.real({"routed_scaling_factor"}, v3 ? 2.5 : 1, 0, 1e6));
+  if (biased) {
+    router.sigmoid = router.group_sum_top2 = c.selection_bias = true;
+    router.normalize = in.boolean("norm_topk_prob", v3);
+    read_groups(in, router);
+    if (router.experts / router.groups < 2) {
+      in.bad("n_group", "leaves one expert a group", "a group is scored by its best two experts");
+    }
+  } else if (v3) {
+    in.bad("topk_method", "is '" + method + "'", "use noaux_tc");
+  } else if (method == "group_limited_greedy") {
+    read_groups(in, router);
+  } else if (method != "greedy") {
+    in.bad("topk_method", "is '" + method + "'", "use greedy, group_limited_greedy or noaux_tc");
+  }
+  // norm_topk_prob of DeepSeek-V2's softmax is left unread, as transformers does: published files
+  // say false, and the two reference implementations disagree about true.
+}
+
+}  // namespace
+
+void read_experts(const ConfigReader& in, PolicyConfig& c) {
+  const bool deepseek = c.family == Family::kDeepseekV2 || c.family == Family::kDeepseekV3;
+  read_sparse_layers(in, c);
+  if (c.moe_layers() == 0) return;
+  c.router.experts =
+      deepseek ? in.integer({"n_routed_experts", "num_local_experts", "num_experts"}, std::nullopt,
+                            1, kMaxExperts)
+               : in.integer({"num_local_experts", "num_experts"}, std::nullopt, 1, kMaxExperts);
+  c.router.top_k = in.integer({"num_experts_per_tok"}, std::nullopt, 1, c.router.experts);
+  const bool own_width = c.family != Family::kMixtral && c.family != Family::kOlmoe;
+  c.expert_width =
+      own_width ? in.integer({"moe_intermediate_size"}, std::nullopt, 1, kMaxSize) : c.mlp_width;
+  c.router.normalize = c.family == Family::kMixtral || in.boolean("norm_topk_prob", false);
+  if (c.family == Family::kQwen2Moe) {
+    c.shared_width = in.integer({"shared_expert_intermediate_size"}, std::nullopt, 1, kMaxSize);
+    c.shared_gate = true;
+  }
+  if (deepseek) {
+    c.router.normalize = false;
+    const int shared = in.integer({"n_shared_experts"}, 0, 0, 1024);
+    if (int64_t{shared} * c.expert_width > kMaxSize) {
+      in.bad("n_shared_experts", "is " + std::to_string(shared), "lower it");
+    }
+    c.shared_width = shared * c.expert_width;
+    read_deepseek_router(in, c);
+  }
+  c.aux_coef = in.real({"router_aux_loss_coef"}, 0, 0, 1e6);
+}
+
+}  // namespace zeroth
