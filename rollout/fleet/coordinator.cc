@@ -1,11 +1,9 @@
 #include "rollout/fleet/coordinator.h"
 
 #include <algorithm>
-#include <fstream>
 #include <thread>
 
 #include "core/error.h"
-#include "core/version.h"
 #include "kernels/ops.h"
 #include "rollout/fleet/coordinator_impl.h"
 
@@ -14,7 +12,6 @@ namespace {
 
 constexpr double kHeardOf = 5;      // seconds in which a worker that says nothing counts as alive
 constexpr double kForgotten = 600;  // after which it is no longer listed
-constexpr size_t kListed = 1000;    // workers in a status
 constexpr double kTick = 0.1, kStatusEvery = 2;
 
 HttpServerOptions server_options(const FleetConfig& config) {
@@ -197,115 +194,6 @@ void Coordinator::Impl::tick() {
   write_status();
 }
 
-// Not synced to the disk, which would hold up whoever is served on this thread.
-void Coordinator::Impl::write_status() {
-  if (status_file.empty()) return;
-  std::string text;
-  {
-    std::lock_guard lock(mutex);
-    text = status_json().dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
-  }
-  std::lock_guard lock(writing);
-  const std::filesystem::path part = status_file.string() + ".part";
-  std::ofstream out(part, std::ios::binary | std::ios::trunc);
-  out << text;
-  out.close();
-  std::error_code ignored;  // a full disk is told by those who write what counts
-  if (out) std::filesystem::rename(part, status_file, ignored);
-}
-
-Json Coordinator::Impl::status_json() const {
-  const double now = steady_now();
-  const LeaseCounts leases = book.counts();
-  const HttpServerStats http = server.stats();
-  Json workers = Json::array();
-  for (const auto& [id, s] : sessions) {
-    if (workers.size() == kListed) break;
-    workers.push_back({{"name", s.name},
-                       {"session", id.substr(0, 8)},
-                       {"alive", alive(s, now)},
-                       {"waiting", s.parked != nullptr},
-                       {"address", s.remote},
-                       {"isa", s.isa},
-                       {"threads", s.threads},
-                       {"version", s.version},
-                       {"weights", s.weights},
-                       {"current", s.weights == newest},
-                       {"tokens", s.tokens},
-                       {"tokens_per_s", s.tokens / std::max(1e-9, now - s.since)},
-                       {"leases", book.held_by(id).size()},
-                       {"results", s.results},
-                       {"duplicates", s.duplicates},
-                       {"faults", s.faults},
-                       {"expired", s.expired},
-                       {"silent_s", now - s.heard}});
-  }
-  Json shut_out = Json::object();
-  for (const auto& [name, reason] : quarantine.reasons()) shut_out[name] = reason;
-  return {{"instance", instance},
-          {"version", version_string()},
-          {"contract", identity.contract},
-          {"weights", newest},
-          {"weights_version", newest_version},
-          {"workers_alive", alive_count(now)},
-          {"workers", std::move(workers)},
-          {"quarantined", std::move(shut_out)},
-          {"leases",
-           {{"waiting", leases.waiting},
-            {"lent", leases.lent},
-            {"done", leases.done},
-            {"issued", leases.issued},
-            {"expired", leases.expired},
-            {"returned", leases.returned},
-            {"duplicates", leases.duplicates},
-            {"refused", leases.refused}}},
-          {"counts",
-           {{"results", counts.results},
-            {"tokens", counts.tokens},
-            {"audited", counts.audited},
-            {"mismatches", counts.mismatches},
-            {"stale_results", counts.stale_results},
-            {"malformed", counts.malformed},
-            {"unauthorised", counts.unauthorised},
-            {"refused_hellos", counts.refused_hellos},
-            {"too_many", counts.too_many},
-            {"publications", counts.publications},
-            {"publish_seconds", counts.publish_s}}},
-          {"http",
-           {{"connections", http.connections},
-            {"accepted", http.accepted},
-            {"requests", http.requests},
-            {"timed_out", http.timed_out},
-            {"malformed", http.malformed},
-            {"oversized", http.oversized},
-            {"crowded_out", http.crowded_out},
-            {"bytes_in", http.bytes_in},
-            {"bytes_out", http.bytes_out}}},
-          {"seconds", now - started}};
-}
-
-std::string metrics_text(const Json& status) {
-  std::string out;
-  const auto line = [&](const std::string& name, const Json& value, const char* type) {
-    out += "# TYPE zeroth_fleet_" + name + " " + type + "\nzeroth_fleet_" + name + " " +
-           value.dump() + "\n";
-  };
-  line("workers", status["workers_alive"], "gauge");
-  line("quarantined", status["quarantined"].size(), "gauge");
-  line("weights_version", status["weights_version"], "gauge");
-  for (const char* name : {"waiting", "lent", "done"})
-    line(std::string("leases_") + name, status["leases"][name], "gauge");
-  for (const char* name : {"issued", "expired", "returned", "duplicates", "refused"})
-    line(std::string("leases_") + name + "_total", status["leases"][name], "counter");
-  for (const auto& [name, value] : status["counts"].items())
-    line(name + "_total", value, "counter");
-  line("http_connections", status["http"]["connections"], "gauge");
-  for (const auto& [name, value] : status["http"].items()) {
-    if (name != "connections") line("http_" + name + "_total", value, "counter");
-  }
-  return out;
-}
-
 Coordinator::Coordinator(const FleetConfig& config, FleetSetup setup)
     : impl_(std::make_unique<Impl>(config, std::move(setup))) {
   Impl* impl = impl_.get();
@@ -414,6 +302,61 @@ std::optional<Delivery> Coordinator::next(double wait_s) {
   return out;
 }
 
+// What is kept against a worker: what it claimed, what was found, and all that it takes to compute
+// it again.
+Json Coordinator::Impl::evidence_of(const Piece& piece, const std::vector<Sample>& samples,
+                                    const AuditFinding& finding) const {
+  const Lease lease = lease_of(0, piece);
+  Json evidence = {{"finding",
+                    {{"field", finding.field},
+                     {"sample", finding.sample},
+                     {"token", finding.token},
+                     {"claimed", finding.claimed},
+                     {"found", finding.found}}},
+                   {"weights_version", newest_version},
+                   {"lease", lease.to_json()},
+                   {"result", Result{0, "", lease.weights, samples}.to_json()}};
+  if (!lease.follow) return evidence;
+  for (const Sample& sample : samples) {
+    Json segments = Json::array();
+    for (const VersionSegment& segment : sample.versions)
+      segments.push_back({segment.first, segment.version});
+    evidence["segments"].push_back(std::move(segments));
+  }
+  return evidence;
+}
+
+// Its sessions end, and so do all of its token.
+void Coordinator::Impl::end_sessions(const std::string& worker, const std::string& token) {
+  std::vector<std::string> theirs;
+  for (const auto& [id, session] : sessions) {
+    if (session.name == worker || (!token.empty() && session.token == token)) theirs.push_back(id);
+  }
+  for (const std::string& id : theirs) forget(id);
+}
+
+// What it gave is drawn again: `works`, which were delivered, and what waits for delivery.
+void Coordinator::Impl::disown(const std::string& worker, const std::vector<int64_t>& works) {
+  std::set<int64_t> again(works.begin(), works.end());
+  std::deque<Delivery> kept;
+  for (Delivery& delivery : deliveries) {
+    if (delivery.worker == worker) {
+      again.insert(delivery.work);
+    } else if (delivery.rival_worker != worker) {
+      kept.push_back(std::move(delivery));
+    }
+  }
+  deliveries.swap(kept);
+  for (const int64_t id : again) {
+    Piece& piece = pieces.at(id);
+    if (piece.worker != worker) continue;
+    piece.worker.clear();
+    piece.accepted.clear();
+    piece.disputes = 0;
+    book.reopen(id);
+  }
+}
+
 void Coordinator::convict(const std::string& worker, int64_t work,
                           const std::vector<Sample>& samples, const AuditFinding& finding,
                           const std::vector<int64_t>& works) {
@@ -423,52 +366,14 @@ void Coordinator::convict(const std::string& worker, int64_t work,
     std::lock_guard lock(impl_->mutex);
     for (const auto& [id, session] : impl_->sessions)
       if (session.name == worker) token = session.token;
-    const Lease lease = impl_->lease_of(0, impl_->pieces.at(work));
-    evidence = {{"finding",
-                 {{"field", finding.field},
-                  {"sample", finding.sample},
-                  {"token", finding.token},
-                  {"claimed", finding.claimed},
-                  {"found", finding.found}}},
-                {"weights_version", impl_->newest_version},
-                {"lease", lease.to_json()},
-                {"result", Result{0, "", lease.weights, samples}.to_json()}};
-    if (lease.follow) {
-      for (const Sample& sample : samples) {
-        Json segments = Json::array();
-        for (const VersionSegment& segment : sample.versions)
-          segments.push_back({segment.first, segment.version});
-        evidence["segments"].push_back(std::move(segments));
-      }
-    }
+    evidence = impl_->evidence_of(impl_->pieces.at(work), samples, finding);
     ++impl_->counts.mismatches;
     ++impl_->counts.quarantined;
   }
   impl_->quarantine.add(worker, token, finding.describe(), std::move(evidence));
   std::lock_guard lock(impl_->mutex);
-  std::vector<std::string> theirs;
-  for (const auto& [id, session] : impl_->sessions) {
-    if (session.name == worker || (!token.empty() && session.token == token)) theirs.push_back(id);
-  }
-  for (const std::string& id : theirs) impl_->forget(id);
-  std::set<int64_t> again(works.begin(), works.end());
-  std::deque<Delivery> kept;
-  for (Delivery& delivery : impl_->deliveries) {
-    if (delivery.worker == worker) {
-      again.insert(delivery.work);
-    } else if (delivery.rival_worker != worker) {
-      kept.push_back(std::move(delivery));
-    }
-  }
-  impl_->deliveries.swap(kept);
-  for (const int64_t id : again) {
-    Piece& piece = impl_->pieces.at(id);
-    if (piece.worker != worker) continue;
-    piece.worker.clear();
-    piece.accepted.clear();
-    piece.disputes = 0;
-    impl_->book.reopen(id);
-  }
+  impl_->end_sessions(worker, token);
+  impl_->disown(worker, works);
   impl_->serve_parked();
 }
 

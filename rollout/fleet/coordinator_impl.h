@@ -12,46 +12,10 @@
 #include "net/http_server.h"
 #include "rollout/fleet/access.h"
 #include "rollout/fleet/coordinator.h"
+#include "rollout/fleet/coordinator_state.h"
 #include "rollout/fleet/lease_book.h"
 
 namespace zeroth::fleet {
-
-// One worker as the coordinator knows it.
-struct WorkerSession {
-  std::string id, name, token, isa, version, remote, weights;  // token: TokenList::name_of
-  int threads = 0;
-  double since = 0, heard = 0;
-  int64_t tokens = 0, results = 0, duplicates = 0, faults = 0, expired = 0;
-  // Its long poll, when it waits for work.
-  HttpExchangePtr parked;
-  std::string parked_type;
-  int64_t capacity = 0;
-  double parked_until = 0;
-  bool told = false;  // that the run is over
-};
-
-// A piece of a request, and what came for it.
-struct Piece {
-  int request = 0, first_sample = 0, samples = 0;
-  std::string worker;            // whose result counts
-  std::vector<Sample> accepted;  // kept to compare later ones with
-  int disputes = 0;              // later ones that differed
-};
-
-struct FleetCounts {
-  int64_t unauthorised = 0, refused_hellos = 0, malformed = 0, quarantined = 0, too_many = 0;
-  int64_t results = 0, stale_results = 0, mismatches = 0, audited = 0;
-  int64_t tokens = 0, publications = 0;
-  double publish_s = 0;
-};
-
-// A long poll for weights: those of a hash, or (empty) any other than `after`, which the asking
-// worker holds.
-struct WeightsPoll {
-  HttpExchangePtr exchange;
-  std::string wanted, after;
-  double until = 0;
-};
 
 struct Coordinator::Impl {
   Impl(const FleetConfig& config, FleetSetup setup);
@@ -72,7 +36,7 @@ struct Coordinator::Impl {
   HttpReply blob(const HttpRequest& request, const std::string& name);
   void tick();
   void name_chunks();   // a thread of its own: it hashes what somebody wants whole
-  void write_status();  // any thread
+  void write_status();  // any thread (coordinator_status.cc)
 
   // --- state; the caller holds the mutex
   WorkerSession* session_of(const std::string& id);
@@ -89,7 +53,12 @@ struct Coordinator::Impl {
   void serve(WorkerSession& session, double now);
   bool serve(const WeightsPoll& poll, double now);  // whether it is answered
   void serve_parked();
-  Json status_json() const;
+  Json status_json() const;  // coordinator_status.cc
+  Json workers_json(double now) const;
+  Json evidence_of(const Piece& piece, const std::vector<Sample>& samples,
+                   const AuditFinding& finding) const;
+  void end_sessions(const std::string& worker, const std::string& token);
+  void disown(const std::string& worker, const std::vector<int64_t>& works);
 
   const FleetConfig config;
   FleetSetup setup;
