@@ -15,6 +15,7 @@
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/files.h"
+#include "core/host_name.h"
 #include "core/parallel.h"
 #include "rollout/fleet/access.h"
 #include "rollout/fleet/worker.h"
@@ -49,11 +50,7 @@ struct WorkerFlags {
   }
 };
 
-std::string default_name() {
-  char host[200] = "worker";
-  ::gethostname(host, sizeof host - 1);
-  return std::string(host) + "-" + std::to_string(::getpid());
-}
+std::string default_name() { return host_name() + "-" + std::to_string(::getpid()); }
 
 int work_here(const std::string& url, const WorkerFlags& flags) {
   fleet::WorkerOptions options;

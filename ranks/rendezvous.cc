@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "core/host_name.h"
 #include "ranks/wire.h"
 
 namespace zeroth {
@@ -37,9 +38,7 @@ std::string short_number(double x) {
 }
 
 std::string this_process() {
-  char host[256] = "";
-  ::gethostname(host, sizeof host - 1);
-  return "process " + std::to_string(::getpid()) + " on " + host;
+  return "process " + std::to_string(::getpid()) + " on " + host_name();
 }
 
 struct Peer {
