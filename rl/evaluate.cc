@@ -60,10 +60,15 @@ void sample_groups(Sampler& sampler, const EvalOptions& options, const SamplingC
                    0,
                    options.samples,
                    sampling};
+    if (options.lengths != nullptr)
+      requests[i].expected_tokens = options.lengths->expected(chunk.indices[i]);
   }
   auto samples = sampler.generate(
       requests, {.cancel = options.stop, .done = [&](int, int, const Sample&) { finished(); }});
-  for (size_t i = 0; i < groups.size(); ++i) groups[i].samples = std::move(samples[i]);
+  for (size_t i = 0; i < groups.size(); ++i) {
+    groups[i].samples = std::move(samples[i]);
+    if (options.lengths != nullptr) options.lengths->note(chunk.indices[i], groups[i].samples);
+  }
 }
 
 }  // namespace

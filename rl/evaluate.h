@@ -7,6 +7,7 @@
 #include "ranks/team.h"
 #include "rewards/rubric.h"
 #include "rl/background.h"
+#include "rl/length_history.h"
 #include "rl/prompt_screen.h"
 #include "rollout/sampler.h"
 #include "tasks/evaluation.h"
@@ -36,6 +37,9 @@ struct EvalOptions {
   // The ranks that evaluate together, all with the same arguments and a sampler that they share:
   // each grades its part. Null: this process is alone.
   Team* team = nullptr;
+  // Of earlier evaluations on these problems: says which to begin first, and is told how long their
+  // samples were. May be null.
+  LengthHistory* lengths = nullptr;
 };
 
 // The step in the keys of evaluation draws: no training step has it, and it is the same for every

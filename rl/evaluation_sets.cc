@@ -78,6 +78,11 @@ EvaluationSets::EvaluationSets(const RunConfig& config, const Task& task,
     set.options.screen = set.screen.get();
     for (const std::string& line : set.screen->lines()) lines_.push_back(set.prefix + " " + line);
   }
+  for (Set& set : sets_) {
+    set.lengths = std::make_unique<LengthHistory>(
+        std::min(set.task->size(set.options.split), LengthHistory::kMost));
+    set.options.lengths = set.lengths.get();
+  }
 }
 
 void EvaluationSets::add(const Json& json) {

@@ -45,6 +45,7 @@ class EvaluationSets {
     const Task* task = nullptr;
     std::unique_ptr<Task> owned;
     std::unique_ptr<PromptScreen> screen;
+    std::unique_ptr<LengthHistory> lengths;
     Json task_options;
   };
   void add(const Json& json);

@@ -41,6 +41,8 @@ Rollouts::Rollouts(const RunConfig& config, const Task& task, const Tokenizer& t
       background_(background),
       screen_(screen),
       team_(team),
+      lengths_(task.size(Split::kTrain)),
+      lengths_before_(lengths_),
       sampling_(config.sampling) {
   for (const std::string& stop : task.stop_strings()) {
     if (std::find(sampling_.stop.begin(), sampling_.stop.end(), stop) == sampling_.stop.end()) {
@@ -156,12 +158,16 @@ Rollouts::Drawn Rollouts::generate(int64_t step, int count, int64_t& draws,
   for (int i = 0; i < count; ++i) {
     requests[i] =
         request_of(groups[i], static_cast<uint32_t>(step), static_cast<uint32_t>(first_slot + i));
+    requests[i].expected_tokens = lengths_.expected(drawn.indices[i]);
     rollout.prompt_tokens += static_cast<int64_t>(groups[i].prompt_tokens.size());
   }
+  const int64_t calls = sampler_.stats().forward_calls;
   auto samples = sampler_.generate(requests, {.cancel = stop, .tickets = &drawn.tickets});
+  rollout.forward_calls += sampler_.stats().forward_calls - calls;
   check_stop(stop, "sampling");
   for (int i = 0; i < count; ++i) {
     groups[i].samples = std::move(samples[i]);
+    lengths_.note(drawn.indices[i], groups[i].samples);
     for (const Sample& sample : groups[i].samples) {
       rollout.sampled_tokens += static_cast<int64_t>(sample.tokens.size());
     }
@@ -177,6 +183,7 @@ void Rollouts::restore_curriculum(const Json& state) {
 
 Rollout Rollouts::collect(int64_t step, int64_t& draws, const std::atomic<bool>* stop) {
   draws_before_ = draws;
+  lengths_before_ = lengths_;
   if (curriculum_) curriculum_before_ = std::make_unique<ProblemSampler>(*curriculum_);
   try {
     return collect_groups(step, draws, stop);
@@ -188,6 +195,7 @@ Rollout Rollouts::collect(int64_t step, int64_t& draws, const std::atomic<bool>*
 
 void Rollouts::undo_collect(int64_t& draws) {
   draws = draws_before_;
+  lengths_ = lengths_before_;
   if (curriculum_) *curriculum_ = *curriculum_before_;
 }
 

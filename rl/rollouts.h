@@ -9,6 +9,7 @@
 
 #include "ranks/team.h"
 #include "rl/background.h"
+#include "rl/length_history.h"
 #include "rl/run_config.h"
 #include "rollout/sampler.h"
 #include "tasks/curriculum.h"
@@ -29,6 +30,7 @@ struct Rollout {
   int level = -1;               // of the curriculum, when it has levels
   int64_t draws = 0;            // problems drawn in the run so far, by RolloutPipeline
   double generate_seconds = 0, grade_seconds = 0;
+  int64_t forward_calls = 0;  // of the sampler meanwhile; 0 = it does not say
 };
 
 // Calls on one task and sampler. Not thread safe; blocks until all samples are graded.
@@ -70,6 +72,9 @@ class Rollouts {
   // What the curriculum has learnt about the problems, for checkpoints; null without one.
   Json curriculum_state() const;
   void restore_curriculum(const Json& state);
+  // How long their samples were, likewise.
+  Json lengths_state() const { return lengths_.state(); }
+  void restore_lengths(const Json& state) { lengths_.restore(state); }
 
  private:
   struct Drawn {
@@ -96,7 +101,8 @@ class Rollouts {
   std::unique_ptr<ProblemSampler> curriculum_;  // null: every problem once an epoch
   int64_t draws_before_ = 0;                    // the last collect() or settle()
   std::unique_ptr<ProblemSampler> curriculum_before_;
-  SamplingConfig sampling_;  // config.sampling with the task's stop strings
+  LengthHistory lengths_, lengths_before_;  // of training problems; before the last collect()
+  SamplingConfig sampling_;                 // config.sampling with the task's stop strings
 };
 
 }  // namespace zeroth

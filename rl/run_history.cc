@@ -94,6 +94,7 @@ void RunHistory::refuse_changes() const {
                                                     "engine.cache_pages",
                                                     "engine.cache_mb",
                                                     "engine.prefill_chunk",
+                                                    "engine.longest_first",
                                                     "record.progress",
                                                     "record.print_every",
                                                     "checkpoint_every",

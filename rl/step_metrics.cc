@@ -51,6 +51,10 @@ void add_timings(TrainingRun& run, const StepStart& start, const Rollout& rollou
   if (run.team == nullptr) run.peak_flops = std::max(run.peak_flops, flops / seconds);
   const double ranks = run.team != nullptr ? run.team->size() : 1;
   row["timing/mfu"] = flops / seconds / (ranks * run.peak_flops);
+  if (rollout.forward_calls > 0) {
+    row["timing/mean_batch"] =
+        static_cast<double>(rollout.sampled_tokens) / static_cast<double>(rollout.forward_calls);
+  }
   if (run.parts->fleet != nullptr)
     row["timing/workers"] = run.parts->fleet->coordinator().workers();
   if (run.team != nullptr) add_rank_timings(*run.team, start, rollout, report, row);

@@ -212,6 +212,8 @@ void TrainingRun::restore_state(const TrainingCheckpoint& checkpoint,
   counters.max_logp_difference = state.at("max_logp_difference").get<double>();
   alarms.restore(state.at("alarms"));
   best.restore(state.value("best", Json()));
+  if (!changes_part(options, "task"))
+    parts->rollouts->restore_lengths(state.value("lengths", Json()));
   if (!changes_part(options, "curriculum") && !changes_part(options, "task")) {
     parts->rollouts->restore_curriculum(state.value("curriculum", Json()));
   } else if (config.curriculum.mode != "uniform" && leads()) {
@@ -244,7 +246,8 @@ void TrainingRun::save(int64_t step) {
                 {"num_tokens", counters.num_tokens},
                 {"max_logp_difference", counters.max_logp_difference},
                 {"alarms", alarms.state()},
-                {"curriculum", parts->rollouts->curriculum_state()}};
+                {"curriculum", parts->rollouts->curriculum_state()},
+                {"lengths", parts->rollouts->lengths_state()}};
   if (best.step() >= 0) state["best"] = best.state();
   std::map<std::string, std::string> more;
   if (pipeline.lagged()) more[pending_file(config.async)] = pipeline.pending();

@@ -13,6 +13,7 @@ struct EngineConfig {
   int cache_mb = 1024;          // memory bound of the cache
   int prefill_chunk = 512;      // prompt tokens per forward call
   bool record_experts = false;  // keep routed experts and router confidence
+  bool longest_first = true;    // see rollout/start_order.h
   template <class V>
   void fields(V& v) {
     v("max_batch", max_batch, "sequences decoded together", Range{1, 65536});
@@ -21,6 +22,9 @@ struct EngineConfig {
     v("prefill_chunk", prefill_chunk, "prompt tokens per forward call", Range{1, 1 << 20});
     v("record_experts", record_experts,
       "keep the routed experts of every token and how sure the router was of the first");
+    v("longest_first", longest_first,
+      "when more samples are wanted than are decoded together, begin those first whose prompts had "
+      "long samples before, so that the end of the batch is not left to a few; changes no sample");
   }
 };
 

@@ -14,6 +14,14 @@ namespace zeroth {
 
 namespace {
 
+// list[i] becomes what list[order[i]] was.
+template <class List>
+void reorder(List& list, const std::vector<size_t>& order) {
+  List out;
+  for (const size_t i : order) out.push_back(std::move(list[i]));
+  list.swap(out);
+}
+
 // The next tokens of the sample are drawn by weights of this version.
 void draw_by(WeightsVersion version, Sample& sample) {
   std::vector<VersionSegment>& versions = sample.versions;
@@ -32,13 +40,13 @@ Generation::Generation(const std::vector<GenerationRequest>& requests, const Pol
     expert_row_ = size_t(model.moe_layers()) * model.router.top_k;
     routing_row_ = expert_row_ + model.moe_layers();
   }
-  for (const GenerationRequest& request : requests) take_in(request);
+  for (const GenerationRequest& request : requests) take_in(request, requests_.size());
 }
 
-void Generation::take_in(const GenerationRequest& request) {
-  check_request(request, model_, tokenizer_ != nullptr,
-                "request " + std::to_string(requests_.size()));
+void Generation::take_in(const GenerationRequest& request, size_t number) {
+  check_request(request, model_, tokenizer_ != nullptr, "request " + std::to_string(number));
   requests_.push_back(request);
+  numbers_.push_back(number);
   max_tokens_.push_back(longest_sample(request, model_));
   params_.push_back(to_params(request.sampling));
   stops_.emplace_back(request.sampling.stop);
@@ -78,7 +86,7 @@ void Generation::check_fit(size_t i, int64_t pages, const std::string& advice) c
   const int64_t length = static_cast<int64_t>(requests_[i].prompt.size());
   const int64_t needed = Scheduler::pages_needed(length, max_tokens_[i]);
   if (needed <= pages || requests_[i].samples == 0) return;
-  fail_usage("request " + std::to_string(i) + ": a prompt of " + std::to_string(length) +
+  fail_usage("request " + std::to_string(numbers_[i]) + ": a prompt of " + std::to_string(length) +
                  " tokens with max_tokens = " + std::to_string(max_tokens_[i]) + " needs " +
                  std::to_string(needed) + " cache pages of " +
                  std::to_string(kernels::kPageTokens) + " tokens, but the cache has " +
@@ -86,13 +94,22 @@ void Generation::check_fit(size_t i, int64_t pages, const std::string& advice) c
              advice + ", or lower max_tokens, or shorten the prompt");
 }
 
+void Generation::begin_in(const std::vector<size_t>& order) {
+  reorder(requests_, order);
+  reorder(numbers_, order);
+  reorder(max_tokens_, order);
+  reorder(params_, order);
+  reorder(stops_, order);
+  reorder(unfinished_, order);
+}
+
 void Generation::start(Scheduler& scheduler, WeightsVersion version) {
   for (size_t i = 0; i < requests_.size(); ++i) start_one(i, scheduler, version);
 }
 
-void Generation::join(GenerationRequest request, int64_t pages, const std::string& advice,
-                      Scheduler& scheduler, WeightsVersion version) {
-  take_in(request);
+void Generation::join(GenerationRequest request, size_t number, int64_t pages,
+                      const std::string& advice, Scheduler& scheduler, WeightsVersion version) {
+  take_in(request, number);
   check_fit(requests_.size() - 1, pages, advice);
   start_one(requests_.size() - 1, scheduler, version);
 }
@@ -196,11 +213,11 @@ void Generation::record(const StepPlan& plan, const DrawBatch& batch, const uint
                                          : routing + draw.row * routing_row_;
     bool finished = append(live, batch, i, routed);
     const Sample& sample = samples_[live.request][live.sample];
-    const bool wanted = !drew || drew(live.request, live.sample, sample);
+    const bool wanted = !drew || drew(number_of(live.request), live.sample, sample);
     if (!wanted && !finished) finish(live, FinishReason::kAborted);
     finished = finished || !wanted;
     if (finished && wanted && done) {
-      done(live.request, live.sample, sample);
+      done(number_of(live.request), live.sample, sample);
     }
     outcomes.push_back({batch.tokens[i], finished});
     if (finished && forget_) forget(live);

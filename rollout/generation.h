@@ -41,11 +41,13 @@ class Generation {
   // message.
   void check_fits(int64_t pages, const std::string& advice) const;
 
+  // Before start(): in which order requests begin, by their numbers, which outside they keep.
+  void begin_in(const std::vector<size_t>& order);
   // Hands all sequences to the scheduler and makes room for their samples.
   void start(Scheduler& scheduler, WeightsVersion version);
-  // The same for one more request, after start(). A sequence that cannot fit into `pages` pages by
-  // itself is an Error, as in check_fits.
-  void join(GenerationRequest request, int64_t pages, const std::string& advice,
+  // The same for one more request, after start(), which has number `number` outside. A sequence that
+  // cannot fit into `pages` pages by itself is an Error, as in check_fits.
+  void join(GenerationRequest request, size_t number, int64_t pages, const std::string& advice,
             Scheduler& scheduler, WeightsVersion version);
   // Samples that are not finished go on by weights of this version, their cache being void.
   void switch_to(WeightsVersion version, Scheduler& scheduler);
@@ -68,9 +70,10 @@ class Generation {
   // Marks what has not finished as aborted.
   void abort();
 
-  std::vector<std::vector<Sample>> take() { return std::move(samples_); }
+  size_t requests() const { return requests_.size(); }
+  std::vector<std::vector<Sample>> take() { return by_number(samples_); }
   // By request and sample, as take(); empty where a row was not kept.
-  Tickets take_tickets() { return std::move(tickets_); }
+  Tickets take_tickets() { return by_number(tickets_); }
 
  private:
   struct PromptRow {
@@ -85,7 +88,14 @@ class Generation {
     std::vector<int32_t> kept = {};  // rows of its own tokens
   };
 
-  void take_in(const GenerationRequest& request);
+  void take_in(const GenerationRequest& request, size_t number);
+  int number_of(int request) const { return static_cast<int>(numbers_[request]); }
+  template <class T>
+  std::vector<T> by_number(std::vector<T>& list) const {
+    std::vector<T> out(list.size());
+    for (size_t i = 0; i < list.size(); ++i) out[numbers_[i]] = std::move(list[i]);
+    return out;
+  }
   void check_fit(size_t index, int64_t pages, const std::string& advice) const;
   void start_one(size_t index, Scheduler& scheduler, WeightsVersion version);
   void go_on(const Sample& begun, Live& live, int sequence, Scheduler& scheduler);
@@ -93,7 +103,9 @@ class Generation {
   bool append(Live& live, const DrawBatch& batch, size_t row, const uint8_t* routing);
   void finish(Live& live, FinishReason reason);
 
+  // In the order in which they begin, as all that is by request here.
   std::deque<GenerationRequest> requests_;  // the scheduler reads their prompts
+  std::vector<size_t> numbers_;             // outside
   const PolicyConfig& model_;
   const Tokenizer* tokenizer_;
   size_t expert_row_ = 0;        // bytes of routed ids per token; 0: not recorded

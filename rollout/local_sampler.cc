@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <mutex>
+#include <numeric>
 #include <string>
 #include <utility>
 
@@ -13,6 +14,7 @@
 #include "policy/activation_store.h"
 #include "rollout/generation.h"
 #include "rollout/scheduler.h"
+#include "rollout/start_order.h"
 
 namespace zeroth {
 namespace {
@@ -83,6 +85,23 @@ struct LocalSampler::Impl {
       cache = std::make_unique<KvCache>(model, pages, weights->operators());
     }
     return pages;
+  }
+
+  // In which order requests begin.
+  std::vector<size_t> order_of(const std::vector<GenerationRequest>& requests) const {
+    if (config.longest_first) return longest_first(requests);
+    std::vector<size_t> order(requests.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    return order;
+  }
+
+  void join(std::vector<GenerationRequest> requests, Generation& generation, int64_t pages,
+            Scheduler& scheduler) {
+    const size_t first = generation.requests();
+    for (const size_t i : order_of(requests)) {
+      generation.join(std::move(requests[i]), first + i, pages, advice(), scheduler,
+                      weights->version());
+    }
   }
 
   const char* advice() const {
@@ -224,6 +243,7 @@ std::vector<std::vector<Sample>> LocalSampler::generate(
   const UsedWeights used(*impl_);
   const int64_t pages = impl_->reserve(generation, static_cast<bool>(options.more));
   Scheduler scheduler({pages, impl_->config.max_batch, impl_->config.prefill_chunk});
+  generation.begin_in(impl_->order_of(requests));
   generation.start(scheduler, impl_->weights->version());
   const bool keep = options.tickets != nullptr && impl_->store != nullptr;
   if (keep && !impl_->store->holds(*impl_->weights)) impl_->store->begin(*impl_->weights);
@@ -239,9 +259,7 @@ std::vector<std::vector<Sample>> LocalSampler::generate(
       outdated = false;
     }
     if (options.more && !outdated) {
-      for (GenerationRequest& request : options.more(impl_->weights->version()))
-        generation.join(std::move(request), pages, impl_->advice(), scheduler,
-                        impl_->weights->version());
+      impl_->join(options.more(impl_->weights->version()), generation, pages, scheduler);
     }
     if (scheduler.done()) break;
     impl_->step(scheduler, generation, options, keep);

@@ -27,6 +27,9 @@ struct GenerationRequest {
   uint32_t first_sample = 0;
   int samples = 1;
   SamplingConfig sampling;
+  // How long its samples are likely to be, by earlier ones of the prompt; 0 = unknown. Long ones are
+  // begun first, which changes no sample.
+  double expected_tokens = 0;
   // [samples] what each has so far (tokens, log-probs, .., version segments); empty: nothing. Of
   // samplers in this process only.
   std::vector<Sample> begun = {};

@@ -201,6 +201,7 @@ Json Lease::to_json() const {
           {"problem", request.problem},
           {"first_sample", request.first_sample},
           {"samples", request.samples},
+          {"expected_tokens", request.expected_tokens},
           {"sampling", dump_config(sampling)},
           {"follow", follow}};
 }
@@ -216,6 +217,7 @@ Lease Lease::from_json(const Json& json) {
   request.problem = static_cast<uint32_t>(uint_field(json, "problem", UINT32_MAX));
   request.first_sample = static_cast<uint32_t>(uint_field(json, "first_sample", UINT32_MAX));
   request.samples = static_cast<int>(uint_field(json, "samples", kMaxSamples));
+  request.expected_tokens = number_field(json, "expected_tokens", 0, kMaxTokens);
   load_config(request.sampling, object_field(json, "sampling"), "lease");
   out.follow = bool_field(json, "follow");
   return out;
