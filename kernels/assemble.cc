@@ -9,7 +9,7 @@
 namespace zeroth::kernels {
 namespace {
 
-void copy(float* to, const float* from, int64_t n) {
+void copy_to(float* to, const float* from, int64_t n) {
   std::memcpy(to, from, static_cast<size_t>(n) * sizeof(float));
 }
 
@@ -56,8 +56,18 @@ void zero_pages(const KvPages& cache, std::span<const int32_t> pages) {
 
 void copy_page(const KvPages& cache, int32_t from, int32_t to) {
   const int64_t k = cache.k_page(), v = cache.v_page();
-  copy(cache.k + to * k, cache.k + from * k, k);
-  copy(cache.v + to * v, cache.v + from * v, v);
+  copy_to(cache.k + to * k, cache.k + from * k, k);
+  copy_to(cache.v + to * v, cache.v + from * v, v);
+}
+
+void copy(const float* x, float* y, int64_t n) {
+  parallel_for(n, 16'384, [&](int64_t begin, int64_t end) {
+    std::memcpy(y + begin, x + begin, static_cast<size_t>(end - begin) * sizeof(float));
+  });
+}
+
+void count_up(int32_t* ids, int64_t m, int32_t step) {
+  for (int64_t i = 0; i < m; ++i) ids[i] = static_cast<int32_t>(i) * step;
 }
 
 void clamp_rows(float* x, int64_t ldx, int64_t m, int64_t width, float bound) {
@@ -79,7 +89,7 @@ void clamp_rows_backward(const float* clamped, int64_t ldx, float* dx, int64_t l
 void take_rows(const float* x, int64_t ldx, std::span<const int32_t> rows, float* out,
                int64_t ldout, int64_t width) {
   for_rows(static_cast<int64_t>(rows.size()), 64,
-           [&](int64_t i) { copy(out + i * ldout, x + rows[i] * ldx, width); });
+           [&](int64_t i) { copy_to(out + i * ldout, x + rows[i] * ldx, width); });
 }
 
 void add_to_rows(const float* y, int64_t ldy, std::span<const int32_t> rows, float* x, int64_t ldx,
@@ -97,9 +107,9 @@ void expand_latent(const LatentHeads& w, const float* kv, const float* rope_part
     for (int64_t h = 0; h < w.heads; ++h) {
       const float* from = kv + (i * w.heads + h) * from_width;
       float* key = k + (i * w.heads + h) * key_width;
-      copy(key, from, w.nope);
-      copy(key + w.nope, rope_part + i * ldr, w.rope);
-      copy(v + (i * w.heads + h) * w.v, from + w.nope, w.v);
+      copy_to(key, from, w.nope);
+      copy_to(key + w.nope, rope_part + i * ldr, w.rope);
+      copy_to(v + (i * w.heads + h) * w.v, from + w.nope, w.v);
     }
   });
 }
@@ -113,8 +123,8 @@ void collapse_latent(const LatentHeads& w, const float* dk, const float* dv, flo
     for (int64_t h = 0; h < w.heads; ++h) {
       float* to = dkv + (i * w.heads + h) * to_width;
       const float* key = dk + (i * w.heads + h) * key_width;
-      copy(to, key, w.nope);
-      copy(to + w.nope, dv + (i * w.heads + h) * w.v, w.v);
+      copy_to(to, key, w.nope);
+      copy_to(to + w.nope, dv + (i * w.heads + h) * w.v, w.v);
       for (int64_t j = 0; j < w.rope; ++j) shared[j] += key[w.nope + j];
     }
   });

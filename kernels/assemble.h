@@ -16,6 +16,11 @@ void zero_rows(float* x, int64_t ldx, int64_t m, int64_t width);
 void zero_pages(const KvPages& cache, std::span<const int32_t> pages);
 void copy_page(const KvPages& cache, int32_t from, int32_t to);
 
+// y = x.
+void copy(const float* x, float* y, int64_t n);
+// ids[i] = i * step.
+void count_up(int32_t* ids, int64_t m, int32_t step);
+
 // Values of x [m, width] beyond -bound and bound become these.
 void clamp_rows(float* x, int64_t ldx, int64_t m, int64_t width, float bound);
 // dx becomes 0 where `clamped` was clipped: such values pass no gradient.

@@ -4,19 +4,24 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/array.h"
+
 namespace zeroth::kernels {
 
 inline constexpr int kPageTokens = 16;
 
-// One layer of the cache. K page: [kv_heads][k_dim][16 tokens] (transposed); V page: [kv_heads][16
-// tokens][v_dim].
-struct KvPages {
-  float* k = nullptr;
-  float* v = nullptr;
+// One layer of the cache, in memory of the host or of a device (kernels/array.h). K page:
+// [kv_heads][k_dim][16 tokens] (transposed); V page: [kv_heads][16 tokens][v_dim].
+template <class Where>
+struct KvPagesIn {
+  typename Where::template At<float> k = {};
+  typename Where::template At<float> v = {};
   int kv_heads = 0, k_dim = 0, v_dim = 0;
   int64_t k_page() const { return int64_t{1} * kv_heads * k_dim * kPageTokens; }
   int64_t v_page() const { return int64_t{1} * kv_heads * v_dim * kPageTokens; }
 };
+using KvPages = KvPagesIn<InHost>;
+using DevicePages = KvPagesIn<OnDevice>;
 // Row `row` of K/V goes to token `slot % 16` of page `slot / 16`. A row may be written to several
 // slots (a partial page that children of a shared prompt copied).
 struct KvWrite {
@@ -31,13 +36,17 @@ void kv_write_backward(const KvPages& dcache, std::span<const KvWrite> writes, f
 
 // Which keys a query row sees: positions 0 .. position[row] of sequence[row] (with window > 0 only
 // the last `window`). Page j of sequence s is page_table[page_begin[s] + j].
-struct AttentionRows {
-  std::span<const int32_t> sequence;  // [m]
-  std::span<const int32_t> position;  // [m]
-  std::span<const int32_t> page_table;
-  std::span<const int32_t> page_begin;  // [sequences + 1]
+template <class Where>
+struct AttentionRowsIn {
+  using Ids = typename Where::template View<const int32_t>;
+  Ids sequence;  // [m]
+  Ids position;  // [m]
+  Ids page_table;
+  Ids page_begin;  // [sequences + 1]
   int window = 0;
 };
+using AttentionRows = AttentionRowsIn<InHost>;
+using DeviceRows = AttentionRowsIn<OnDevice>;
 // q [m, heads * k_dim] -> out [m, heads * v_dim]; softmax(scale q k) v, two passes over the whole
 // context: the maximum, then exp and sum in 16 lanes by position % 16 with a fixed tree, then PV as
 // one FMA chain over ascending keys. lse [m, heads] (log-sum-exp of scaled scores) is saved for

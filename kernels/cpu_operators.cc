@@ -1,5 +1,6 @@
 #include <utility>
 
+#include "kernels/host_calls.h"
 #include "kernels/operators.h"
 
 namespace zeroth::kernels {
@@ -10,8 +11,11 @@ class CpuOperators final : public Operators {
   std::string name() const override { return "cpu"; }
   bool in_slices() const override { return true; }
 
-#define ZEROTH_OPERATOR(result, name, parameters, arguments, writes) \
-  result name parameters const override { return kernels::name arguments; }
+#define ZEROTH_OPERATOR(result, name, parameters, arguments, writes)                      \
+  result name parameters const override {                                                 \
+    const auto call = [](auto&&... a) -> result { return kernels::name(on_host(a)...); }; \
+    return call arguments;                                                                \
+  }
 #include "kernels/operator_list.inc"
 #undef ZEROTH_OPERATOR
 };
@@ -25,7 +29,7 @@ class IsaOperators final : public Operators {
 #define ZEROTH_OPERATOR(result, name, parameters, arguments, writes) \
   result name parameters const override {                            \
     const Use use(isa_);                                             \
-    return kernels::name arguments;                                  \
+    return cpu_operators().name arguments;                           \
   }
 #include "kernels/operator_list.inc"
 #undef ZEROTH_OPERATOR

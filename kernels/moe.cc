@@ -140,16 +140,27 @@ void route_backward(const float* dweights, const int32_t* ids, const float* weig
   });
 }
 
-void expert_sort(const int32_t* ids, int64_t m, int top_k, int experts,
-                 std::vector<int64_t>& offsets, std::vector<int32_t>& order) {
+void expert_sort(const int32_t* ids, int64_t m, int top_k, int experts, int64_t* offsets,
+                 int32_t* order) {
   const int64_t n = m * top_k;
-  offsets.assign(experts + 1, 0);
-  order.resize(n);
+  std::fill_n(offsets, experts + 1, 0);
   for (int64_t i = 0; i < n; ++i) ++offsets[ids[i] + 1];
   for (int e = 0; e < experts; ++e) offsets[e + 1] += offsets[e];
   thread_local std::vector<int64_t> next;
-  next.assign(offsets.begin(), offsets.end() - 1);
+  next.assign(offsets, offsets + experts);
   for (int64_t i = 0; i < n; ++i) order[next[ids[i]]++] = static_cast<int32_t>(i);
+}
+
+void choice_parts(std::span<const int64_t> offsets, std::span<const int32_t> order, int top_k,
+                  RowParts parts, int64_t* begins) {
+  for (size_t e = 0; e + 1 < offsets.size(); ++e) {
+    auto at = order.begin() + offsets[e];
+    const auto end = order.begin() + offsets[e + 1];
+    for (const int64_t part : parts) {
+      at = std::lower_bound(at, end, part * top_k);
+      *begins++ = at - order.begin();
+    }
+  }
 }
 
 namespace {

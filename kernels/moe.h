@@ -4,7 +4,8 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
+
+#include "kernels/parts.h"
 
 namespace zeroth::kernels {
 
@@ -25,10 +26,14 @@ void route(const float* logits, const float* bias, const RouterConfig& config, i
 // dlogits [m, E] = from dweights [m, k].
 void route_backward(const float* dweights, const int32_t* ids, const float* weights,
                     const float* scores, const RouterConfig& config, float* dlogits, int64_t m);
-// Stable counting sort of the m * k choices by expert: offsets [E + 1], order[i] = choice index
-// (row * k + slot).
-void expert_sort(const int32_t* ids, int64_t m, int top_k, int experts,
-                 std::vector<int64_t>& offsets, std::vector<int32_t>& order);
+// Stable counting sort of the m * k choices by expert: offsets [E + 1], order [m * k]: order[i] =
+// choice index (row * k + slot).
+void expert_sort(const int32_t* ids, int64_t m, int top_k, int experts, int64_t* offsets,
+                 int32_t* order);
+// begins [E, parts]: where the rows of a part (kernels/parts.h) begin among an expert's sorted
+// choices, or would.
+void choice_parts(std::span<const int64_t> offsets, std::span<const int32_t> order, int top_k,
+                  RowParts parts, int64_t* begins);
 // out[i] = x[order[i] / k] for every sorted choice; backward: dx[row] = (accumulate ? dx : 0) + sum
 // over slots ascending.
 void gather_rows(const float* x, int64_t ldx, std::span<const int32_t> order, int top_k, float* out,

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "kernels/array.h"
+#include "kernels/device_array.h"
 #include "kernels/head.h"
 #include "kernels/ops.h"
 
@@ -17,6 +17,8 @@ class Operators {
  public:
   virtual ~Operators() = default;
   virtual std::string name() const = 0;
+  // Where the arrays of its calls live.
+  virtual const Device& device() const { return host_device(); }
   // Whether several threads of the host may compute disjoint rows of one layer beside each other.
   virtual bool in_slices() const { return false; }
 

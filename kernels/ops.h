@@ -16,3 +16,4 @@
 #include "kernels/moe.h"
 #include "kernels/optimizer.h"
 #include "kernels/rows.h"
+#include "kernels/saved_rows.h"

@@ -12,7 +12,7 @@ struct Panels {
   const Element element;
   float* const memory;
   explicit Panels(const PackedMatrix& w)
-      : out(w.out()), in(w.in()), element(w.element()), memory(w.memory()) {}
+      : out(w.out()), in(w.in()), element(w.element()), memory(w.memory().address()) {}
   int64_t count() const { return (out + kPanelColumns - 1) / kPanelColumns; }
   int64_t size() const { return in * kPanelColumns; }
   // f(panel p) as float* or Bfloat16*, whichever the elements are.

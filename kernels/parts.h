@@ -7,9 +7,9 @@
 
 namespace zeroth::kernels {
 
-// First rows of parts, ascending from 0; empty: all rows are one part. A gradient that is a sum
-// over rows adds up every part as if it were alone, and takes the parts in order: what a part adds
-// does not depend on the parts beside it.
+// First rows of parts, ascending from 0 (equal ones: empty parts); none: all rows are one part. A
+// gradient that is a sum over rows adds up every part as if it were alone, and takes the parts in
+// order: what a part adds does not depend on the parts beside it.
 using RowParts = std::span<const int64_t>;
 
 // Rows [begin, end) that are added up before they are rounded into a gradient.

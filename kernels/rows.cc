@@ -135,9 +135,9 @@ void embedding(const EmbeddingTable& table, int64_t width, const int32_t* ids, f
     if (table.packed) return packed_rows(*table.packed, ids, out, begin, end);
     for (int64_t i = begin; i < end; ++i) {
       if (table.halves) {
-        widen(table.halves + ids[i] * width, out + i * width, width);
+        widen(table.halves.address() + ids[i] * width, out + i * width, width);
       } else {
-        std::memcpy(out + i * width, table.floats + ids[i] * width,
+        std::memcpy(out + i * width, table.floats.address() + ids[i] * width,
                     static_cast<size_t>(width) * sizeof(float));
       }
     }

@@ -24,11 +24,14 @@ void add(const float* a, const float* b, float* y, int64_t n);
 // y [m, width] = silu(gate) * up where row i of gu is [gate(width) | up(width)].
 void swiglu(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int64_t width);
 // The weight of row i is weights[order[i]] (order null: weights[i]), its gradient dweights there.
-struct RowWeights {
-  const int32_t* order = nullptr;
-  const float* weights = nullptr;
-  float* dweights = nullptr;
+template <class Where>
+struct RowWeightsIn {
+  typename Where::template At<const int32_t> order = {};
+  typename Where::template At<const float> weights = {};
+  typename Where::template At<float> dweights = {};
 };
+using RowWeights = RowWeightsIn<InHost>;
+using DeviceWeights = RowWeightsIn<OnDevice>;
 // dgu from dy, the gradient of weight * y (no weights: of y). With act [m, width] it is set to
 // weight * y, and dweights to <y, dy>: so a weighted sum of MLP outputs is differentiated without
 // keeping the outputs (Guo et al., "SonicMoE", 2025).

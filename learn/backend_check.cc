@@ -26,7 +26,9 @@ std::vector<std::vector<TokenId>> draw(const Weights& weights, std::span<const T
   const PolicyConfig& c = weights.config();
   KvCache cache(c, 2 * kSamples, weights.operators());
   const auto length = static_cast<int32_t>(prompt.size());
-  std::vector<float> hidden(std::max<int64_t>(length, kSamples) * c.width);
+  const kernels::Operators& ops = weights.operators();
+  kernels::Array<float> hidden(ops.device(), std::max<int64_t>(length, kSamples) * c.width);
+  kernels::Array<float> last(ops.device(), c.width);
   std::vector<int32_t> positions, sequence, table, page_begin = {0, 2};
   std::vector<kernels::KvWrite> writes;
   for (int32_t i = 0; i < length; ++i) {
@@ -36,10 +38,8 @@ std::vector<std::vector<TokenId>> draw(const Weights& weights, std::span<const T
   }
   table = {0, 1};
   weights.forward({prompt, positions, sequence, table, page_begin, writes}, cache, hidden.data());
-  const std::vector<float> last(hidden.begin() + (length - 1) * c.width,
-                                hidden.begin() + length * c.width);
-  for (int s = 0; s < kSamples; ++s)
-    std::copy(last.begin(), last.end(), hidden.begin() + s * c.width);
+  ops.copy(hidden.data() + (length - 1) * c.width, last.data(), c.width);
+  for (int s = 0; s < kSamples; ++s) ops.copy(last.data(), hidden.data() + s * c.width, c.width);
 
   table.clear();
   page_begin = {0};

@@ -4,6 +4,7 @@
 #include <utility>
 
 namespace zeroth {
+
 TreeNode smallest_node(int branches, int first, int last) {
   TreeNode node{0, branches};
   for (;;) {
@@ -22,20 +23,17 @@ GradientTree::GradientTree(size_t floats, int branches, size_t kept, size_t skip
                            const kernels::Operators& ops)
     : ops_(ops),
       floats_(floats),
-      kept_(kept),
-      skipped_(std::max(kept, skipped)),
+      used_{{{0, kept}, {std::max(kept, skipped), floats - std::max(kept, skipped)}}},
       branches_(branches),
       own_(own) {}
 
 GradientTree::~GradientTree() = default;
 
 GradientTree::Values GradientTree::zeros() {
-  if (idle_.empty()) return std::make_unique<ZeroedFloats>(floats_);
+  if (idle_.empty()) idle_.emplace_back(ops_.device(), static_cast<int64_t>(floats_));
   Values values = std::move(idle_.back());
   idle_.pop_back();
-  const std::span<float> all = values->span();
-  std::fill(all.begin(), all.begin() + kept_, 0.0f);
-  std::fill(all.begin() + skipped_, all.end(), 0.0f);
+  for (const auto& [at, n] : used_) kernels::clear(ops_.device(), values.data() + at, n);
   return values;
 }
 
@@ -50,35 +48,43 @@ void GradientTree::join(int end) {
     Node& left = stack_[stack_.size() - 2];
     const TreeNode joint = smallest_node(branches_, left.begin, right.end - 1);
     if (joint.begin < own_.begin || joint.end > end) return;
-    float* to = left.values->span().data();
-    const float* from = right.values->span().data();
-    ops_.add(to, from, to, static_cast<int64_t>(kept_));
-    ops_.add(to + skipped_, from + skipped_, to + skipped_,
-             static_cast<int64_t>(floats_ - skipped_));
+    const kernels::At<float> to = left.values.data(), from = right.values.data();
+    for (const auto& [at, n] : used_) ops_.add(to + at, from + at, to + at, n);
     left.end = right.end;
     idle_.push_back(std::move(right.values));
     stack_.pop_back();
   }
 }
 
-std::span<float> GradientTree::branch(int b) {
+kernels::View<float> GradientTree::branch(int b) {
   if (stack_.empty() || stack_.back().end != b + 1) {
     join(b);
     stack_.push_back({b, b + 1, zeros()});
   }
-  return stack_.back().values->span();
+  return {stack_.back().values.data(), floats_};
+}
+
+std::span<float> GradientTree::on_host(size_t i) {
+  const kernels::At<float> values = stack_[i].values.data();
+  if (ops_.device().in_host_memory()) return {values.address(), floats_};
+  while (copies_.size() <= i) copies_.emplace_back(floats_);
+  const std::span<float> copy = copies_[i].span();
+  for (const auto& [at, n] : used_)
+    kernels::copy_out(ops_.device(), copy.data() + at, values + at, n);
+  return copy;
 }
 
 std::span<float> GradientTree::total() {
   if (stack_.empty()) stack_.push_back({0, branches_, zeros()});
   join(branches_);
-  return stack_.front().values->span();
+  return on_host(0);
 }
 
 std::vector<GradientTree::Part> GradientTree::parts() {
   join(own_.end);
   std::vector<Part> parts;
-  for (Node& node : stack_) parts.push_back({{node.begin, node.end}, node.values->span()});
+  for (size_t i = 0; i < stack_.size(); ++i)
+    parts.push_back({{stack_[i].begin, stack_[i].end}, on_host(i)});
   return parts;
 }
 

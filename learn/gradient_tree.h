@@ -1,8 +1,8 @@
 // The gradient of an update, summed in one order whatever the calls.
 #pragma once
 
+#include <array>
 #include <cstddef>
-#include <memory>
 #include <span>
 #include <vector>
 
@@ -23,6 +23,7 @@ TreeNode smallest_node(int branches, int first, int last);
 // (a + b) / 2, so that several learners with neighbouring branches can add most of it apart
 // (learn/tree_collective.h). A branch without samples is left out. Not thread safe.
 //
+// Branches are arrays of the operators' device; sums leave it once an update, for the host.
 // Memory: a gradient; with several branches up to log2(branches) + 1 of them.
 class GradientTree {
  public:
@@ -39,9 +40,9 @@ class GradientTree {
   void begin();
   // Where branch b is accumulated, zeros at first; valid until another one is asked for. Branches
   // ascend: those below are complete.
-  std::span<float> branch(int b);
+  kernels::View<float> branch(int b);
   // The sum over all branches, which are complete; zeros when there was none. Valid until begin().
-  // Of a learner that has them all.
+  // Of a learner that has them all. In the memory of the host, and so are parts().
   std::span<float> total();
   // What the own branches, which are complete, add up to: the largest nodes of the tree that hold
   // no others, from left to right; none for those without samples. Valid until begin().
@@ -52,21 +53,28 @@ class GradientTree {
   std::vector<Part> parts();
 
  private:
-  using Values = std::unique_ptr<ZeroedFloats>;
+  using Values = kernels::Array<float>;
   struct Node {
     int begin = 0, end = 0;  // branches from the first to behind the last that it holds
     Values values;
   };
   Values zeros();
+  // Node `i` of the stack where the host finds it.
+  std::span<float> on_host(size_t i);
   // Joins what hangs below tree nodes whose branches are all own ones below `end`.
   void join(int end);
 
   const kernels::Operators& ops_;
-  const size_t floats_, kept_, skipped_;
+  const size_t floats_;
+  struct Range {
+    size_t begin, count;
+  };
+  const std::array<Range, 2> used_;  // what is written and read of them
   const int branches_;
   const TreeNode own_;
   std::vector<Node> stack_;  // from left to right; the last one may be open
   std::vector<Values> idle_;
+  std::vector<ZeroedFloats> copies_;  // of nodes, where the host cannot follow the device
 };
 
 }  // namespace zeroth

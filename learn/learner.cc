@@ -27,7 +27,10 @@ Learner::Learner(Policy& policy, const OptimizerConfig& optimizer, const Learner
                  policy.parameters().infos().front().count, first_gradient(policy.parameters()),
                  own_branches(config.branches, collective_->rank(), collective_->size()),
                  policy.operators()),
-      activations_(config.mode) {}
+      inputs_(policy.operators()),
+      activations_(config.mode),
+      dhidden_(policy.operators().device()),
+      dresponses_(policy.operators().device()) {}
 
 Learner::~Learner() = default;
 
@@ -58,14 +61,15 @@ void Learner::accumulate(const TargetBatch& batch, const float* dlogprob, const 
                          const BalanceLoss& balance, int branch) {
   if (branch != branch_) finish_branch();
   branch_ = branch;
-  const std::span<float> grads = gradients_.branch(branch);
+  const kernels::View<float> grads = gradients_.branch(branch);
   const PackedBatch& packed = batch.packed;
   const int64_t width = policy_.config().width;
   const auto parts = packed.response_rows();
   const bool apart = parts.size() > 1;
-  dhidden_.resize(packed.rows() * width);
-  dresponses_.resize(apart ? packed.responses() * width : 0);
-  float* dresponses = apart ? dresponses_.data() : dhidden_.data() + parts[0].row * width;
+  const kernels::Operators& ops = policy_.operators();
+  const kernels::At<float> dhidden = dhidden_.get(packed.rows() * width);
+  kernels::At<float> dresponses =
+      apart ? dresponses_.get(packed.responses() * width) : dhidden + parts[0].row * width;
   policy_.logprobs_backward(scorer_.response_hidden(), batch.responses(), batch.target.data(),
                             batch.temperature.data(), batch.kept, dlogprob, dentropy, dresponses,
                             grads, packed.response_parts());
@@ -73,23 +77,21 @@ void Learner::accumulate(const TargetBatch& batch, const float* dlogprob, const 
   int64_t done = 0;
   std::vector<float> aux;
   for (const PackedBatch::Segment& part : parts) {
-    std::fill(dhidden_.begin() + done * width, dhidden_.begin() + part.row * width, 0.0f);
+    ops.zero_rows(dhidden + done * width, width, part.row - done, width);
     if (apart) {
-      std::copy_n(dresponses, part.rows * width, dhidden_.begin() + part.row * width);
+      ops.copy(dresponses, dhidden + part.row * width, part.rows * width);
       dresponses += part.rows * width;
     }
     done = part.row + part.rows;
     const double share = static_cast<double>(part.rows) / static_cast<double>(balance.responses);
     if (balance.coef > 0) aux.push_back(static_cast<float>(balance.coef * share));
   }
-  policy_.backward(packed.view(), scorer_.cache(), activations_, dhidden_.data(), grads, aux,
-                   &inputs_);
+  policy_.backward(packed.view(), scorer_.cache(), activations_, dhidden, grads, aux, &inputs_);
 }
 
 void Learner::finish_branch() {
   if (inputs_.empty()) return;
-  inputs_.move_to(policy_.operators(),
-                  gradients_.branch(branch_).data() + policy_.parameters().infos().front().offset);
+  inputs_.move_to(gradients_.branch(branch_).data() + policy_.parameters().infos().front().offset);
 }
 
 std::span<const float> Learner::reduce() {

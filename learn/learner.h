@@ -87,7 +87,7 @@ class Learner {
   std::span<const float> reduced_;
   Activations activations_;
   Scorer scorer_;
-  std::vector<float> dhidden_, dresponses_;
+  kernels::Array<float> dhidden_, dresponses_;
 };
 
 // score_sequences by the published weights; adds the gradient of sum(-log p) over all sequences to

@@ -25,7 +25,10 @@ double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total)
 
 AdamW::AdamW(const Parameters& parameters, const OptimizerConfig& config,
              const kernels::Operators& ops)
-    : ops_(ops), config_(config), m_(parameters.values().size()), v_(parameters.values().size()) {
+    : ops_(ops.device().in_host_memory() ? ops : kernels::cpu_operators()),
+      config_(config),
+      m_(parameters.values().size()),
+      v_(parameters.values().size()) {
   bool joins = false;  // the tensor before went into the last block
   for (const ParameterInfo& info : parameters.infos()) {
     if (!info.trainable) {

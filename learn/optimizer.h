@@ -53,7 +53,8 @@ double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total)
 // Owns the moments. Not thread safe.
 class AdamW {
  public:
-  // Parameters that are not trainable keep their values. `ops` outlive it.
+  // Parameters that are not trainable keep their values. `ops` outlive it. Parameters, gradient and
+  // moments are the host's: where operators cannot follow these, the CPU's make the update.
   AdamW(const Parameters& parameters, const OptimizerConfig& config,
         const kernels::Operators& ops = kernels::cpu_operators());
 

@@ -49,10 +49,13 @@ std::vector<float> last_logits(const Weights& weights, const std::vector<TokenId
   batch.finish();
   KvCache cache(weights.config(), batch.pages(), weights.operators());
   const int64_t width = weights.config().width;
-  std::vector<float> hidden(batch.rows() * width), logits(weights.config().vocab_size);
+  const kernels::Device& device = weights.operators().device();
+  const int64_t vocab = weights.config().vocab_size;
+  kernels::Array<float> hidden(device, batch.rows() * width), logits(device, vocab);
   weights.forward(batch.view(), cache, hidden.data());
   weights.logits(hidden.data() + (batch.rows() - 1) * width, 1, logits.data());
-  return logits;
+  const kernels::OnHost<float> last(device, logits.data(), vocab);
+  return {last.values().begin(), last.values().end()};
 }
 
 }  // namespace

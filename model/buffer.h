@@ -1,4 +1,4 @@
-// Scratch memory that is kept between calls.
+// Memory of the host that is kept between calls; arrays of a device: kernels/array.h.
 #pragma once
 
 #include <cstdint>
@@ -41,14 +41,5 @@ class ZeroedFloats {
   ZeroedMemory memory_;
   size_t size_;
 };
-
-// Memory of a fixed size, aligned to cache lines.
-struct Block {
-  Memory<char> data;
-  int64_t bytes = 0;
-};
-
-using Floats = Buffer<float>;
-using Ints = Buffer<int32_t>;
 
 }  // namespace zeroth

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/memory.h"
+#include "kernels/device_array.h"
 
 namespace zeroth {
 
@@ -36,8 +36,8 @@ class ActivationStore {
   // Where a layer's part of a row begins, and that of the layer below it ends; [layers + 1].
   int64_t layer_begin(int layer) const { return layer_begin_[layer]; }
   int64_t bytes() const;  // memory held now
-  char* row(int32_t number);
-  const char* row(int32_t number) const;
+  // Where a row lies, on the device of the weights.
+  kernels::At<char> row(int32_t number) const;
 
  private:
   int64_t block_bytes() const;
@@ -46,7 +46,8 @@ class ActivationStore {
   int64_t weights_id_ = 0, epoch_ = 0;
   std::vector<int64_t> layer_begin_ = {0};
   int64_t block_rows_ = 0, rows_ = 0;
-  std::vector<Memory<char>> blocks_;
+  const kernels::Device* device_ = nullptr;
+  std::vector<kernels::Array<char>> blocks_;
 };
 
 }  // namespace zeroth

@@ -34,36 +34,43 @@ std::array<NormedPart, 2> normed_parts(const PolicyConfig& c) {
 // Queries and keys of all rows as attention sees them, except for rotation: normed and clipped into
 // scratch, or where they were projected; only `rows` are computed. `inv` is null when only the
 // values are wanted again.
-float* prepare_qk(const Pass& pass, int layer, LayerState& state, float* inv, int64_t* ld,
-                  const Rows& rows) {
+At<float> prepare_qk(const Pass& pass, int layer, LayerState& state, At<float> inv, int64_t* ld,
+                     const Rows& rows) {
   const PolicyConfig& c = pass.config;
   const PublishedLayer& l = pass.model.layers[layer];
   const Widths w(c);
   const int64_t m = pass.rows;
-  float* qkv = state.qkv.data();
+  At<float> qkv = state.qkv.data();
   *ld = w.all;
   if (c.qk_norm == QkNorm::kNone) return qkv;
-  float* qk = pass.scratch.qk.get(m * w.qk);
+  At<float> qk = pass.scratch.qk.get(m * w.qk);
   *ld = w.qk;
   const auto parts = normed_parts(c);
   for (size_t i = 0; i < parts.size(); ++i) {
     const NormedPart& p = parts[i];
-    const std::span<const float> weight = i == 0 ? l.q_norm : l.k_norm;
+    const View<const float> weight = i == 0 ? l.q_norm : l.k_norm;
     pass.ops.rms_norm(qkv + rows.begin * w.all + p.column, w.all, weight.data(), c.norm_eps,
                       qk + rows.begin * w.qk + p.column, w.qk,
-                      inv ? inv + p.inv * m + rows.begin : nullptr, rows.count, p.width, p.heads,
-                      m);
+                      inv ? inv + p.inv * m + rows.begin : At<float>(), rows.count, p.width,
+                      p.heads, m);
   }
   if (c.clip_qkv > 0)
     pass.ops.clamp_rows(qk + rows.begin * w.qk, w.qk, rows.count, w.qk, c.clip_qkv);
   return qk;
 }
 
-void rotate(const Pass& pass, float* qk, int64_t ld, bool inverse, const Rows& rows) {
+void rotate(const Pass& pass, At<float> qk, int64_t ld, bool inverse, const Rows& rows) {
   const PolicyConfig& c = pass.config;
-  pass.ops.rope(qk + rows.begin * ld, ld, c.head_dim, pass.rope_positions.data() + rows.begin,
-                pass.rope.cos.data(), pass.rope.sin.data(), rows.count, c.heads + c.kv_heads,
-                c.head_dim, c.rope.interleaved, inverse);
+  pass.ops.rope(qk + rows.begin * ld, ld, c.head_dim, pass.rope_positions + rows.begin,
+                pass.rope.cos, pass.rope.sin, rows.count, c.heads + c.kv_heads, c.head_dim,
+                c.rope.interleaved, inverse);
+}
+
+// What attention_rows says, for the host.
+AttentionRows host_rows(const Pass& pass, int layer, const Rows& rows) {
+  return {pass.batch.sequence.subspan(rows.begin, rows.count),
+          pass.batch.positions.subspan(rows.begin, rows.count), pass.batch.page_table,
+          pass.batch.page_begin, pass.config.window[layer]};
 }
 
 // Ids of the pages that a row may see up to its own, from page `first` of its sequence on.
@@ -78,7 +85,7 @@ std::span<const int32_t> pages_up_to(const ForwardBatch& batch, int64_t row, int
 // What attention will read of the cache. Nothing unless in slices: there every row has a sequence
 // of its own, and no cache of the core holds the keys and values of all of them.
 FetchList pages_seen(const Pass& pass, int layer, const Rows& rows) {
-  const KvPages cache = pass.cache.layer(layer);
+  const DevicePages cache = pass.cache.layer(layer);
   if (rows.count == pass.rows || cache.k_page() != cache.v_page()) return {};
   thread_local std::vector<const float*> pieces;
   pieces.clear();
@@ -92,8 +99,8 @@ FetchList pages_seen(const Pass& pass, int layer, const Rows& rows) {
     for (size_t j = 0; j < pages.size(); ++j) {
       const bool shared = first == before_first && j < before.size() && pages[j] == before[j];
       if (shared) continue;  // with the row above: a group's prompt
-      pieces.push_back(cache.k + pages[j] * cache.k_page());
-      pieces.push_back(cache.v + pages[j] * cache.v_page());
+      pieces.push_back((cache.k + pages[j] * cache.k_page()).address());
+      pieces.push_back((cache.v + pages[j] * cache.v_page()).address());
     }
     before = pages;
     before_first = first;
@@ -103,23 +110,22 @@ FetchList pages_seen(const Pass& pass, int layer, const Rows& rows) {
 
 }  // namespace
 
-AttentionRows attention_rows(const Pass& pass, int layer, const Rows& rows) {
-  return {pass.batch.sequence.subspan(rows.begin, rows.count),
-          pass.batch.positions.subspan(rows.begin, rows.count), pass.batch.page_table,
-          pass.batch.page_begin, pass.config.window[layer]};
+DeviceRows attention_rows(const Pass& pass, int layer, const Rows& rows) {
+  return {pass.device.sequence.subspan(rows.begin, rows.count),
+          pass.device.positions.subspan(rows.begin, rows.count), pass.device.page_table,
+          pass.device.page_begin, pass.config.window[layer]};
 }
 
-void attend(const Pass& pass, int layer, const float* q, int64_t ldq, LayerState& state, float* out,
-            const Rows& rows) {
+void attend(const Pass& pass, int layer, At<const float> q, int64_t ldq, LayerState& state,
+            At<float> out, const Rows& rows) {
   const PolicyConfig& c = pass.config;
   const int64_t m = pass.rows, width = int64_t{c.heads} * c.v_dim();
-  float* attended = state.attention.get(m * width) + rows.begin * width;
-  float* lse = state.lse.get(m * c.heads) + rows.begin * c.heads;
+  At<float> attended = state.attention.get(m * width) + rows.begin * width;
+  At<float> lse = state.lse.get(m * c.heads) + rows.begin * c.heads;
   q += rows.begin * ldq;
   if (c.chunk_len > 0) {
-    pass.scratch.chunks.forward(pass.ops, c, pass.cache.layer(layer),
-                                attention_rows(pass, layer, rows), pass.rope.cos.data(),
-                                pass.rope.sin.data(), q, ldq, attended, lse);
+    pass.scratch.chunks.forward(pass.ops, c, pass.cache.layer(layer), host_rows(pass, layer, rows),
+                                pass.rope.cos, pass.rope.sin, q, ldq, attended, lse);
   } else {
     pass.ops.attention(q, ldq, pass.cache.layer(layer), attention_rows(pass, layer, rows),
                        c.attention_scale(), c.heads, attended, width, lse);
@@ -128,25 +134,25 @@ void attend(const Pass& pass, int layer, const float* q, int64_t ldq, LayerState
                              rows.count);
 }
 
-void attend_backward(const Pass& pass, int layer, const float* q, int64_t ldq, LayerState& state,
-                     const float* dout, float* dq, int64_t lddq, float* dk, int64_t lddk, float* dv,
-                     int64_t lddv) {
+void attend_backward(const Pass& pass, int layer, At<const float> q, int64_t ldq, LayerState& state,
+                     At<const float> dout, At<float> dq, int64_t lddq, At<float> dk, int64_t lddk,
+                     At<float> dv, int64_t lddv) {
   const PolicyConfig& c = pass.config;
   Scratch& s = pass.scratch;
   const int64_t m = pass.rows, width = int64_t{c.heads} * c.v_dim();
-  float* dattention = s.dattention.get(m * width);
+  At<float> dattention = s.dattention.get(m * width);
   linear_backward(pass, pass.layout.layers[layer].o, pass.model.layers[layer].o, dout, c.width,
                   state.attention.data(), width, dattention, width, false);
 
-  const KvPages cache = pass.cache.layer(layer);
-  KvPages dcache = cache;
+  const DevicePages cache = pass.cache.layer(layer);
+  DevicePages dcache = cache;
   dcache.k = s.dcache_k.get(pass.cache.pages() * cache.k_page());
   dcache.v = s.dcache_v.get(pass.cache.pages() * cache.v_page());
-  pass.ops.zero_pages(dcache, s.pages);
+  pass.ops.zero_pages(dcache, pass.pages);
   if (c.chunk_len > 0) {
-    s.chunks.backward(pass.ops, c, cache, attention_rows(pass, layer, pass.all()),
-                      pass.rope.cos.data(), pass.rope.sin.data(), q, ldq, state.attention.data(),
-                      state.lse.data(), dattention, dq, lddq, dcache);
+    s.chunks.backward(pass.ops, c, cache, host_rows(pass, layer, pass.all()), pass.rope.cos,
+                      pass.rope.sin, q, ldq, state.attention.data(), state.lse.data(), dattention,
+                      dq, lddq, dcache);
   } else {
     pass.ops.attention_backward(q, ldq, cache, attention_rows(pass, layer, pass.all()),
                                 c.attention_scale(), c.heads, state.attention.data(), width,
@@ -154,32 +160,33 @@ void attend_backward(const Pass& pass, int layer, const float* q, int64_t ldq, L
   }
   pass.ops.zero_rows(dk, lddk, m, int64_t{cache.kv_heads} * cache.k_dim);
   pass.ops.zero_rows(dv, lddv, m, int64_t{cache.kv_heads} * cache.v_dim);
-  pass.ops.kv_write_backward(dcache, pass.batch.writes, dk, lddk, dv, lddv);
+  pass.ops.kv_write_backward(dcache, pass.device.writes, dk, lddk, dv, lddv);
 }
 
-void attention_forward(const Pass& pass, int layer, const float* normed, LayerState& state,
-                       float* out, const Rows& rows) {
+void attention_forward(const Pass& pass, int layer, At<const float> normed, LayerState& state,
+                       At<float> out, const Rows& rows) {
   const PolicyConfig& c = pass.config;
   const Widths w(c);
   const int64_t m = pass.rows;
-  float* qkv = state.qkv.get(m * w.all);
+  At<float> qkv = state.qkv.get(m * w.all);
   pass.model.layers[layer].qkv(pass.ops, normed + rows.begin * c.width, c.width,
                                qkv + rows.begin * w.all, w.all, rows.count,
                                pages_seen(pass, layer, rows));
   int64_t ld = 0;
   const int64_t norms = LayerWidths(c, layer).qk_norms;
-  float* inv = norms > 0 ? state.inv_qk.get(m * norms) : nullptr;
-  float* qk = prepare_qk(pass, layer, state, inv, &ld, rows);
-  float* v = qkv + w.qk;
+  At<float> inv = norms > 0 ? state.inv_qk.get(m * norms) : At<float>();
+  At<float> qk = prepare_qk(pass, layer, state, inv, &ld, rows);
+  At<float> v = qkv + w.qk;
   if (c.clip_qkv > 0)
     pass.ops.clamp_rows(v + rows.begin * w.all, w.all, rows.count, w.kv, c.clip_qkv);
   rotate(pass, qk, ld, false, rows);
   if (pass.write_cache) {
     // In slices every row has one write, its own.
     const bool part = rows.count < m;
-    pass.ops.kv_write(pass.cache.layer(layer),
-                      part ? pass.batch.writes.subspan(rows.begin, rows.count) : pass.batch.writes,
-                      qk + w.q, ld, v, w.all);
+    pass.ops.kv_write(
+        pass.cache.layer(layer),
+        part ? pass.device.writes.subspan(rows.begin, rows.count) : pass.device.writes, qk + w.q,
+        ld, v, w.all);
   }
   attend(pass, layer, qk, ld, state, out, rows);
 }
@@ -192,14 +199,14 @@ void prepare_attention(const Pass& pass, int layer, LayerState& state) {
 void attention_cache(const Pass& pass, int layer, LayerState& state) {
   const Widths w(pass.config);
   int64_t ld = 0;
-  float* qk = prepare_qk(pass, layer, state, nullptr, &ld, pass.all());
+  At<float> qk = prepare_qk(pass, layer, state, nullptr, &ld, pass.all());
   if (pass.config.qk_norm != QkNorm::kNone) rotate(pass, qk, ld, false, pass.all());
-  pass.ops.kv_write(pass.cache.layer(layer), pass.batch.writes, qk + w.q, ld,
+  pass.ops.kv_write(pass.cache.layer(layer), pass.device.writes, qk + w.q, ld,
                     state.qkv.data() + w.qk, w.all);
 }
 
-void attention_backward(const Pass& pass, int layer, const float* normed, LayerState& state,
-                        const float* dout, float* dnormed) {
+void attention_backward(const Pass& pass, int layer, At<const float> normed, LayerState& state,
+                        At<const float> dout, At<float> dnormed) {
   const PolicyConfig& c = pass.config;
   const LayerLayout& layout = pass.layout.layers[layer];
   const PublishedLayer& l = pass.model.layers[layer];
@@ -207,11 +214,11 @@ void attention_backward(const Pass& pass, int layer, const float* normed, LayerS
   const int64_t m = pass.rows;
   const bool normed_qk = c.qk_norm != QkNorm::kNone;
   int64_t ld = 0;
-  float* qk = prepare_qk(pass, layer, state, nullptr, &ld, pass.all());
+  At<float> qk = prepare_qk(pass, layer, state, nullptr, &ld, pass.all());
   if (normed_qk) rotate(pass, qk, ld, false, pass.all());
 
-  float* dqkv = pass.scratch.dqkv.get(m * w.all);
-  float* dqk = normed_qk ? pass.scratch.dqk.get(m * w.qk) : dqkv;
+  At<float> dqkv = pass.scratch.dqkv.get(m * w.all);
+  At<float> dqk = normed_qk ? pass.scratch.dqk.get(m * w.qk) : dqkv;
   attend_backward(pass, layer, qk, ld, state, dout, dqk, ld, dqk + w.q, ld, dqkv + w.qk, w.all);
   rotate(pass, dqk, ld, true, pass.all());
   if (c.clip_qkv > 0) {
@@ -224,8 +231,8 @@ void attention_backward(const Pass& pass, int layer, const float* normed, LayerS
     const auto parts = normed_parts(c);
     for (size_t i = 0; i < parts.size(); ++i) {
       const NormedPart& p = parts[i];
-      const std::span<const float> weight = i == 0 ? l.q_norm : l.k_norm;
-      float* dweight = pass.grads + (i == 0 ? layout.q_norm : layout.k_norm);
+      const View<const float> weight = i == 0 ? l.q_norm : l.k_norm;
+      At<float> dweight = pass.grads + (i == 0 ? layout.q_norm : layout.k_norm);
       pass.ops.rms_norm_backward(dqk + p.column, w.qk, state.qkv.data() + p.column, w.all,
                                  weight.data(), state.inv_qk.data() + p.inv * m, dqkv + p.column,
                                  w.all, dweight, m, p.width, false, p.heads, pass.batch.parts);

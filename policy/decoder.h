@@ -9,11 +9,11 @@
 #include <vector>
 
 #include "kernels/operators.h"
-#include "model/buffer.h"
 #include "model/config.h"
 #include "model/layout.h"
 #include "model/rope_table.h"
 #include "policy/activation_store.h"
+#include "policy/device_batch.h"
 #include "policy/dual_chunk.h"
 #include "policy/layer_state.h"
 #include "policy/published.h"
@@ -22,25 +22,37 @@ namespace zeroth {
 
 struct Activations::Impl {
   Mode mode = Mode::kFull;
-  int64_t rows = 0;        // of the last forward, 0: none
-  int64_t weights_id = 0;  // whose forward it was
-  int first = 0;           // the lowest layer that was kept
+  const kernels::Device* device = nullptr;  // of the last forward
+  int64_t rows = 0;                         // of the last forward, 0: none
+  int64_t weights_id = 0;                   // whose forward it was
+  int first = 0;                            // the lowest layer that was kept
   std::vector<Floats>
       x;  // [layers + 1] of [m, width]: input of every layer, input of the final norm
   std::vector<LayerState> layers;  // kFull: one per layer; kCheckpoint: one for all
   Floats inv_final;
   std::vector<int64_t> choices;  // [parts, experts] over all layers
+
+  // For so many layers, of which the states of `states` are kept.
+  void resize(const kernels::Device& on, int layers, int states);
 };
 
 // Memory of one call that nobody needs afterwards. Names say the largest use.
 struct Scratch {
+  explicit Scratch(const kernels::Device& of) : device(of) { layer.on(of); }
+
+  const kernels::Device& device;
   LayerState layer;
-  Floats x, normed, qk, out, mlp_out, act, gathered, kv, k, v, latent, router_logits;
-  Ints ids;
+  StagedBatch batch;
+  Floats x{device}, normed{device}, qk{device}, out{device}, mlp_out{device}, act{device};
+  Floats gathered{device}, kv{device}, k{device}, v{device}, latent{device}, router_logits{device};
+  Ints ids{device};
   // backward
-  Floats dx, dnormed, dqkv, dqk, dk, dv, dkv, dlatent, dlatent_normed, dattention, dact, dgate_up;
-  Floats dweights, dlogits, dcache_k, dcache_v;
-  std::vector<int32_t> pages;  // of the batch, each once
+  Floats dx{device}, dnormed{device}, dqkv{device}, dqk{device}, dk{device}, dv{device};
+  Floats dkv{device}, dlatent{device}, dlatent_normed{device}, dattention{device}, dact{device};
+  Floats dgate_up{device}, dweights{device}, dlogits{device}, dcache_k{device}, dcache_v{device};
+  kernels::Array<int64_t> choice_parts{device};
+  std::vector<int32_t> page_list;  // of the batch, each once
+  kernels::Staged<int32_t> pages;
   DualChunks chunks;
 };
 
@@ -69,15 +81,17 @@ struct Pass {
   const PolicyConfig& config;
   const Layout& layout;
   const PublishedModel& model;
-  const ForwardBatch& batch;
+  const ForwardBatch& batch;  // the host's
+  const DeviceBatch device;   // the same for operators
   const KvCache& cache;
   int64_t rows;
   bool write_cache;
-  const RopeTable::Rows& rope;
-  std::span<const int32_t> rope_positions;  // [rows] what queries and keys are rotated by
+  const RopeRows& rope;
+  At<const int32_t> rope_positions;  // [rows] what queries and keys are rotated by
   Scratch& scratch;
   // backward only
-  float* grads = nullptr;
+  At<float> grads = {};
+  View<const int32_t> pages = {};  // of the batch, each once
   // forward only: parts of about equal size whose rows do not see each other's keys (slices_of)
   int64_t slices = 1;
 
@@ -90,8 +104,8 @@ struct Pass {
 
 // Rows of the rotary table that a batch needs, and what its queries and keys are rotated by.
 int64_t positions_used(const PolicyConfig& config, const ForwardBatch& batch);
-std::span<const int32_t> rotation_of(const PolicyConfig& config, const ForwardBatch& batch,
-                                     Scratch& scratch);
+At<const int32_t> rotation_of(const PolicyConfig& config, const ForwardBatch& batch,
+                              const DeviceBatch& staged, Scratch& scratch);
 
 // f(part, first row, end of its rows) for every part of a batch.
 template <class F>
@@ -110,60 +124,66 @@ int64_t slices_of(const kernels::Operators& ops, const PolicyConfig& config,
 // --- one layer
 // ---------------------------------------------------------------------------------------------------
 // x_out may be x_in.
-void layer_forward(const Pass& pass, int layer, const float* x_in, LayerState& state, float* x_out);
+void layer_forward(const Pass& pass, int layer, At<const float> x_in, LayerState& state,
+                   At<float> x_out);
 // dx [m, width]: gradient of the layer's output on entry, of its input on return.
-// aux: [parts, experts] gradient of the balancing loss by a row's share of expert e, or null.
-void layer_backward(const Pass& pass, int layer, const float* x_in, LayerState& state, float* dx,
-                    const float* aux);
+// aux (of the host): [parts, experts] gradient of the balancing loss by a row's share of expert e,
+// or null.
+void layer_backward(const Pass& pass, int layer, At<const float> x_in, LayerState& state,
+                    At<float> dx, const float* aux);
 
 // Keeps the state and output of a layer for the rows with a number (-1: none), [m].
-void store_layer(const PolicyConfig& config, int layer, LayerState& state, float* x_out,
+void store_layer(const Pass& pass, int layer, LayerState& state, At<float> x_out,
                  ActivationStore& store, std::span<const int32_t> rows);
 // What layer_forward would leave in state, x_out and the cache, from the store; `rows` [m].
 void recall_layer(const Pass& pass, int layer, const ActivationStore& store,
-                  std::span<const int32_t> rows, LayerState& state, float* x_out);
+                  std::span<const int32_t> rows, LayerState& state, At<float> x_out);
 
 // --- blocks: `normed` [m, width] in, `out` [m, width] out; backward gives dnormed (overwritten)
 // ------------------
 // Only the rows given; slices may run beside each other once prepare_attention was called.
-void attention_forward(const Pass& pass, int layer, const float* normed, LayerState& state,
-                       float* out, const Rows& rows);
+void attention_forward(const Pass& pass, int layer, At<const float> normed, LayerState& state,
+                       At<float> out, const Rows& rows);
 void prepare_attention(const Pass& pass, int layer, LayerState& state);
-void attention_backward(const Pass& pass, int layer, const float* normed, LayerState& state,
-                        const float* dout, float* dnormed);
-void latent_attention_forward(const Pass& pass, int layer, const float* normed, LayerState& state,
-                              float* out);
-void latent_attention_backward(const Pass& pass, int layer, const float* normed, LayerState& state,
-                               const float* dout, float* dnormed);
+void attention_backward(const Pass& pass, int layer, At<const float> normed, LayerState& state,
+                        At<const float> dout, At<float> dnormed);
+void latent_attention_forward(const Pass& pass, int layer, At<const float> normed,
+                              LayerState& state, At<float> out);
+void latent_attention_backward(const Pass& pass, int layer, At<const float> normed,
+                               LayerState& state, At<const float> dout, At<float> dnormed);
 // Only the cache, from a state that a forward has left.
 void attention_cache(const Pass& pass, int layer, LayerState& state);
 void latent_attention_cache(const Pass& pass, int layer, LayerState& state);
-void moe_forward(const Pass& pass, int layer, const float* normed, LayerState& state, float* out);
-void moe_backward(const Pass& pass, int layer, const float* normed, LayerState& state,
-                  const float* dout, float* dnormed, const float* aux);
+// Sorts the choices in state.expert_ids by expert.
+void sort_choices(const Pass& pass, LayerState& state);
+void moe_forward(const Pass& pass, int layer, At<const float> normed, LayerState& state,
+                 At<float> out);
+void moe_backward(const Pass& pass, int layer, At<const float> normed, LayerState& state,
+                  At<const float> dout, At<float> dnormed, const float* aux);
 // gate_up [m, 2 * width] is kept for backward.
-void mlp_forward(const Pass& pass, const PublishedMlp& mlp, const float* normed, float* gate_up,
-                 float* out);
+void mlp_forward(const Pass& pass, const PublishedMlp& mlp, At<const float> normed,
+                 At<float> gate_up, At<float> out);
 // row_weights [m] (null: ones) multiplied the MLP's output; then dweights [m] is set.
 void mlp_backward(const Pass& pass, const GatedMlp& mlp, const PublishedMlp& published,
-                  const float* normed, const float* gate_up, const float* dout,
-                  const float* row_weights, float* dweights, float* dnormed, bool accumulate);
+                  At<const float> normed, At<const float> gate_up, At<const float> dout,
+                  At<const float> row_weights, At<float> dweights, At<float> dnormed,
+                  bool accumulate);
 
 // --- shared by the blocks
 // ----------------------------------------------------------------------------------------
-kernels::AttentionRows attention_rows(const Pass& pass, int layer, const Rows& rows);
+kernels::DeviceRows attention_rows(const Pass& pass, int layer, const Rows& rows);
 // Attention from q [m, heads * k_dim] over the cache into state.attention, then the output
 // projection.
-void attend(const Pass& pass, int layer, const float* q, int64_t ldq, LayerState& state, float* out,
-            const Rows& rows);
+void attend(const Pass& pass, int layer, At<const float> q, int64_t ldq, LayerState& state,
+            At<float> out, const Rows& rows);
 // Backward of attend: dq (=), dk and dv (=) of the rows of this batch.
-void attend_backward(const Pass& pass, int layer, const float* q, int64_t ldq, LayerState& state,
-                     const float* dout, float* dq, int64_t lddq, float* dk, int64_t lddk, float* dv,
-                     int64_t lddv);
+void attend_backward(const Pass& pass, int layer, At<const float> q, int64_t ldq, LayerState& state,
+                     At<const float> dout, At<float> dq, int64_t lddq, At<float> dk, int64_t lddk,
+                     At<float> dv, int64_t lddv);
 // Gradients of y = x W^T + b, by the published W: adds to its place in grads; dx (= or +=) unless
 // null.
-void linear_backward(const Pass& pass, const Matrix& matrix, const Linear& linear, const float* dy,
-                     int64_t lddy, const float* x, int64_t ldx, float* dx, int64_t lddx,
-                     bool accumulate);
+void linear_backward(const Pass& pass, const Matrix& matrix, const Linear& linear,
+                     At<const float> dy, int64_t lddy, At<const float> x, int64_t ldx, At<float> dx,
+                     int64_t lddx, bool accumulate);
 
 }  // namespace zeroth

@@ -7,16 +7,16 @@ namespace zeroth {
 
 using namespace kernels;
 
-void Linear::operator()(const Operators& ops, const float* x, int64_t ldx, float* y, int64_t ldy,
-                        int64_t m, const FetchList& fetch) const {
-  ops.linear(x, ldx, weight, bias.empty() ? nullptr : bias.data(), y, ldy, m, fetch);
+void Linear::operator()(const Operators& ops, At<const float> x, int64_t ldx, At<float> y,
+                        int64_t ldy, int64_t m, const FetchList& fetch) const {
+  ops.linear(x, ldx, weight, bias.data(), y, ldy, m, fetch);
 }
 
-void mlp_forward(const Pass& pass, const PublishedMlp& mlp, const float* normed, float* gate_up,
-                 float* out) {
+void mlp_forward(const Pass& pass, const PublishedMlp& mlp, At<const float> normed,
+                 At<float> gate_up, At<float> out) {
   const int64_t m = pass.rows, hidden = pass.config.width, width = mlp.down.weight.in();
   mlp.gate_up(pass.ops, normed, hidden, gate_up, 2 * width, m);
-  float* act = pass.scratch.act.get(m * width);
+  At<float> act = pass.scratch.act.get(m * width);
   pass.ops.swiglu(gate_up, 2 * width, act, width, m, width);
   mlp.down(pass.ops, act, width, out, hidden, m);
 }
@@ -50,24 +50,24 @@ int64_t slices_of(const Operators& ops, const PolicyConfig& c, const ForwardBatc
   return std::max<int64_t>(1, m / kRows / threads) * threads;
 }
 
-void layer_forward(const Pass& pass, int layer, const float* x_in, LayerState& state,
-                   float* x_out) {
+void layer_forward(const Pass& pass, int layer, At<const float> x_in, LayerState& state,
+                   At<float> x_out) {
   const PolicyConfig& c = pass.config;
   const PublishedLayer& l = pass.model.layers[layer];
   const int64_t m = pass.rows, width = c.width;
   const bool behind = c.norm_behind;
-  float* normed = pass.scratch.normed.get(m * width);
-  float* out = behind ? state.attention_out.get(m * width) : pass.scratch.out.get(m * width);
-  float* x_mid = state.x_mid.get(m * width);
-  float *inv_input = state.inv_input.get(m), *inv_post = state.inv_post.get(m);
-  const auto norm = [&](const float* x, const std::span<const float>& weight, float* inv,
+  At<float> normed = pass.scratch.normed.get(m * width);
+  At<float> out = behind ? state.attention_out.get(m * width) : pass.scratch.out.get(m * width);
+  At<float> x_mid = state.x_mid.get(m * width);
+  const At<float> inv_input = state.inv_input.get(m), inv_post = state.inv_post.get(m);
+  const auto norm = [&](At<const float> x, const View<const float>& weight, At<float> inv,
                         const Rows& rows) {
     const int64_t at = rows.begin * width;
     pass.ops.rms_norm(x + at, width, weight.data(), c.norm_eps, normed + at, width,
                       inv + rows.begin, rows.count, width);
   };
 
-  const float* half_in = behind ? x_in : normed;
+  At<const float> half_in = behind ? x_in : At<const float>(normed);
   const auto attention_half = [&](const Rows& rows) {
     const int64_t at = rows.begin * width;
     if (!behind) norm(x_in, l.input_norm, inv_input, rows);

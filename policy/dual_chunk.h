@@ -13,29 +13,33 @@
 #include <vector>
 
 #include "kernels/operators.h"
-#include "model/buffer.h"
 #include "model/config.h"
 
 namespace zeroth {
 
-// One call's rows, taken apart by what their queries see. The cache's pages are whole chunks' pages
-// (chunk_len is a multiple of kPageTokens), so each part is the standard operator on sequences of
-// its own. Reusable; not thread safe.
+// One call's rows (of the host), taken apart by what their queries see. The cache's pages are whole
+// chunks' pages (chunk_len is a multiple of kPageTokens), so each part is the standard operator on
+// sequences of its own. Reusable; not thread safe.
 class DualChunks {
  public:
   // Rotation of every row's own query and key: position mod chunk_len. Valid until the next call.
-  std::span<const int32_t> own_positions(const PolicyConfig& config,
-                                         std::span<const int32_t> positions);
+  kernels::At<const int32_t> own_positions(const kernels::Device& device,
+                                           const PolicyConfig& config,
+                                           std::span<const int32_t> positions);
 
   // ops.attention for q [m, heads * k_dim] that is rotated by own_positions.
   void forward(const kernels::Operators& ops, const PolicyConfig& config,
-               const kernels::KvPages& cache, const kernels::AttentionRows& rows, const float* cos,
-               const float* sin, const float* q, int64_t ldq, float* out, float* lse);
+               const kernels::DevicePages& cache, const kernels::AttentionRows& rows,
+               kernels::At<const float> cos, kernels::At<const float> sin,
+               kernels::At<const float> q, int64_t ldq, kernels::At<float> out,
+               kernels::At<float> lse);
   // ops.attention_backward; dq belongs to q as forward takes it.
   void backward(const kernels::Operators& ops, const PolicyConfig& config,
-                const kernels::KvPages& cache, const kernels::AttentionRows& rows, const float* cos,
-                const float* sin, const float* q, int64_t ldq, const float* out, const float* lse,
-                const float* dout, float* dq, int64_t lddq, const kernels::KvPages& dcache);
+                const kernels::DevicePages& cache, const kernels::AttentionRows& rows,
+                kernels::At<const float> cos, kernels::At<const float> sin,
+                kernels::At<const float> q, int64_t ldq, kernels::At<const float> out,
+                kernels::At<const float> lse, kernels::At<const float> dout, kernels::At<float> dq,
+                int64_t lddq, const kernels::DevicePages& dcache);
 
  private:
   enum Region { kOwn, kBefore, kOlder, kRegions };
@@ -44,16 +48,24 @@ class DualChunks {
     std::vector<int32_t> row;    // in the call
     std::vector<int32_t> delta;  // what rotates the query on from its own position
     std::vector<int32_t> sequence, position, page_table, page_begin;
-    kernels::AttentionRows view() const { return {sequence, position, page_table, page_begin, 0}; }
+    kernels::Staged<int32_t> staged[6];
+    // The same for operators, after stage().
+    kernels::DeviceRows rows;
+    kernels::View<const int32_t> device_row, device_delta;
+    void clear();
+    void stage(const kernels::Device& device);
   };
-  void split(const PolicyConfig& config, const kernels::AttentionRows& rows);
+  void split(const kernels::Device& device, const PolicyConfig& config,
+             const kernels::AttentionRows& rows);
   // Queries of a part, rotated for it, in q_.
   void gather_queries(const kernels::Operators& ops, const PolicyConfig& config, const Part& part,
-                      const float* cos, const float* sin, const float* q, int64_t ldq);
+                      kernels::At<const float> cos, kernels::At<const float> sin,
+                      kernels::At<const float> q, int64_t ldq);
 
   Part parts_[kRegions];
   std::vector<int32_t> own_;
-  Floats q_, out_[kRegions], lse_[kRegions], dq_, dout_;
+  kernels::Staged<int32_t> staged_own_;
+  kernels::Array<float> q_, out_[kRegions], lse_[kRegions], dq_, dout_;
 };
 
 }  // namespace zeroth

@@ -1,9 +1,15 @@
 #include "policy/embedding_gradient.h"
 
+#include <algorithm>
+#include <utility>
+
 namespace zeroth {
 
-void EmbeddingGradient::add(const kernels::Operators& ops, const float* dy,
-                            std::span<const TokenId> ids, int64_t width, int64_t vocab) {
+using namespace kernels;
+
+void EmbeddingGradient::add(At<const float> dy, std::span<const TokenId> ids, int64_t width,
+                            int64_t vocab) {
+  const auto kept = static_cast<int64_t>(tokens_.size());
   width_ = width;
   place_.resize(vocab, -1);
   places_.clear();
@@ -15,21 +21,30 @@ void EmbeddingGradient::add(const kernels::Operators& ops, const float* dy,
     places_.push_back(place_[id]);
   }
   const auto count = static_cast<int64_t>(tokens_.size());
-  rows_.resize(count * width, 0.0f);
-  ops.embedding_backward(dy, places_.data(), rows_.data(), static_cast<int64_t>(ids.size()), width,
-                         count);
+  grow(kept, count);
+  ops_.embedding_backward(dy, ids_.put(ops_.device(), places_).data(), rows_.data(),
+                          static_cast<int64_t>(ids.size()), width, count);
 }
 
-void EmbeddingGradient::move_to(const kernels::Operators& ops, float* table) {
-  ops.embedding_backward(rows_.data(), tokens_.data(), table, static_cast<int64_t>(tokens_.size()),
-                         width_, static_cast<int64_t>(place_.size()));
+void EmbeddingGradient::grow(int64_t kept, int64_t count) {
+  if (count * width_ * static_cast<int64_t>(sizeof(float)) > rows_.bytes()) {
+    Array<float> larger(ops_.device(), std::max(count, 2 * kept) * width_);
+    if (kept > 0) ops_.copy(rows_.data(), larger.data(), kept * width_);
+    rows_ = std::move(larger);
+  }
+  kernels::clear(ops_.device(), rows_.data() + kept * width_, (count - kept) * width_);
+}
+
+void EmbeddingGradient::move_to(At<float> table) {
+  const auto count = static_cast<int64_t>(tokens_.size());
+  ops_.embedding_backward(rows_.data(), ids_.put(ops_.device(), tokens_).data(), table, count,
+                          width_, static_cast<int64_t>(place_.size()));
   clear();
 }
 
 void EmbeddingGradient::clear() {
   for (const TokenId id : tokens_) place_[id] = -1;
   tokens_.clear();
-  rows_.clear();
 }
 
 }  // namespace zeroth

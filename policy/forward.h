@@ -38,7 +38,8 @@ class KvCache {
   ~KvCache();
   int64_t pages() const;
   int64_t bytes() const;
-  kernels::KvPages layer(int layer) const;
+  kernels::DevicePages layer(int layer) const;
+  const kernels::Device& device() const;
   // All layers; for a partial page that a child takes over.
   void copy_page(int32_t from, int32_t to);
   void zero();

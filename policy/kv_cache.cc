@@ -1,7 +1,4 @@
-#include <cstring>
-
 #include "core/error.h"
-#include "model/buffer.h"
 #include "policy/forward.h"
 
 namespace zeroth {
@@ -10,8 +7,8 @@ struct KvCache::Impl {
   const kernels::Operators& ops;
   int64_t pages = 0;
   int layers = 0;
-  kernels::KvPages shape;  // without pointers
-  Floats k, v;             // [layers][pages][page]
+  kernels::DevicePages shape = {};                         // without arrays
+  kernels::Array<float> k{ops.device()}, v{ops.device()};  // [layers][pages][page]
 };
 
 KvCache::KvCache(const PolicyConfig& config, int64_t pages, const kernels::Operators& ops)
@@ -42,8 +39,10 @@ int64_t KvCache::bytes() const {
   return impl_->layers * impl_->pages * page * static_cast<int64_t>(sizeof(float));
 }
 
-kernels::KvPages KvCache::layer(int layer) const {
-  kernels::KvPages out = impl_->shape;
+const kernels::Device& KvCache::device() const { return impl_->ops.device(); }
+
+kernels::DevicePages KvCache::layer(int layer) const {
+  kernels::DevicePages out = impl_->shape;
   out.k = impl_->k.data() + layer * impl_->pages * out.k_page();
   out.v = impl_->v.data() + layer * impl_->pages * out.v_page();
   return out;
@@ -57,9 +56,9 @@ void KvCache::copy_page(int32_t from, int32_t to) {
 // one nevertheless repeatable.
 void KvCache::zero() {
   if (impl_->pages == 0) return;
-  const kernels::KvPages& shape = impl_->shape;
-  std::memset(impl_->k.data(), 0, impl_->layers * impl_->pages * shape.k_page() * sizeof(float));
-  std::memset(impl_->v.data(), 0, impl_->layers * impl_->pages * shape.v_page() * sizeof(float));
+  const int64_t pages = impl_->layers * impl_->pages;
+  clear(device(), impl_->k.data(), pages * impl_->shape.k_page());
+  clear(device(), impl_->v.data(), pages * impl_->shape.v_page());
 }
 
 }  // namespace zeroth

@@ -27,24 +27,24 @@ struct Widths {
   LatentHeads parts() const { return {heads, nope, rope, v}; }
 };
 
-void rotate(const Pass& pass, float* x, int64_t ld, int64_t stride, int heads, bool inverse) {
+void rotate(const Pass& pass, At<float> x, int64_t ld, int64_t stride, int heads, bool inverse) {
   const PolicyConfig& c = pass.config;
-  pass.ops.rope(x, ld, stride, pass.batch.positions.data(), pass.rope.cos.data(),
-                pass.rope.sin.data(), pass.rows, heads, c.latent.rope_dim, c.rope.interleaved,
-                inverse);
+  pass.ops.rope(x, ld, stride, pass.device.positions.data(), pass.rope.cos, pass.rope.sin,
+                pass.rows, heads, c.latent.rope_dim, c.rope.interleaved, inverse);
 }
 
 // Keys and values of every head into the cache, from the rotated latent [m, kv_in] and its norm.
-void write_keys(const Pass& pass, int layer, const float* latent, const float* latent_normed) {
+void write_keys(const Pass& pass, int layer, At<const float> latent,
+                At<const float> latent_normed) {
   const Widths w(pass.config);
   const int64_t m = pass.rows;
   Scratch& s = pass.scratch;
-  float* kv = s.kv.get(m * w.kv_up);
-  float* k = s.k.get(m * w.q_all);
-  float* v = s.v.get(m * w.heads * w.v);
+  At<float> kv = s.kv.get(m * w.kv_up);
+  At<float> k = s.k.get(m * w.q_all);
+  At<float> v = s.v.get(m * w.heads * w.v);
   pass.model.layers[layer].kv_up(pass.ops, latent_normed, w.kv_rank, kv, w.kv_up, m);
   pass.ops.expand_latent(w.parts(), kv, latent + w.kv_rank, w.kv_in, k, v, m);
-  pass.ops.kv_write(pass.cache.layer(layer), pass.batch.writes, k, w.q_all, v, w.heads * w.v);
+  pass.ops.kv_write(pass.cache.layer(layer), pass.device.writes, k, w.q_all, v, w.heads * w.v);
 }
 
 }  // namespace
@@ -52,26 +52,26 @@ void write_keys(const Pass& pass, int layer, const float* latent, const float* l
 void latent_attention_cache(const Pass& pass, int layer, LayerState& state) {
   const Widths w(pass.config);
   const int64_t m = pass.rows;
-  const float* latent = state.kv_latent.data();
-  float* latent_normed = pass.scratch.latent.get(m * w.kv_rank);
+  At<const float> latent = state.kv_latent.data();
+  At<float> latent_normed = pass.scratch.latent.get(m * w.kv_rank);
   pass.ops.rms_norm(latent, w.kv_in, pass.model.layers[layer].kv_latent_norm.data(), kLatentEps,
                     latent_normed, w.kv_rank, nullptr, m, w.kv_rank);
   write_keys(pass, layer, latent, latent_normed);
 }
 
-void latent_attention_forward(const Pass& pass, int layer, const float* normed, LayerState& state,
-                              float* out) {
+void latent_attention_forward(const Pass& pass, int layer, At<const float> normed,
+                              LayerState& state, At<float> out) {
   const PolicyConfig& c = pass.config;
   const PublishedLayer& l = pass.model.layers[layer];
   const Widths w(c);
   const int64_t m = pass.rows;
   Scratch& s = pass.scratch;
-  float* inv = state.inv_latent.get(2 * m);
+  At<float> inv = state.inv_latent.get(2 * m);
 
-  float* q = state.q.get(m * w.q_all);
+  At<float> q = state.q.get(m * w.q_all);
   if (w.q_rank > 0) {
-    float* latent = state.q_latent.get(m * w.q_rank);
-    float* latent_normed = s.latent.get(m * w.q_rank);
+    At<float> latent = state.q_latent.get(m * w.q_rank);
+    At<float> latent_normed = s.latent.get(m * w.q_rank);
     l.q_in(pass.ops, normed, c.width, latent, w.q_rank, m);
     pass.ops.rms_norm(latent, w.q_rank, l.q_latent_norm.data(), kLatentEps, latent_normed, w.q_rank,
                       inv, m, w.q_rank);
@@ -81,40 +81,40 @@ void latent_attention_forward(const Pass& pass, int layer, const float* normed, 
   }
   rotate(pass, q + w.nope, w.q_all, w.k, c.heads, false);
 
-  float* latent = state.kv_latent.get(m * w.kv_in);
+  At<float> latent = state.kv_latent.get(m * w.kv_in);
   l.kv_in(pass.ops, normed, c.width, latent, w.kv_in, m);
   rotate(pass, latent + w.kv_rank, w.kv_in, w.rope, 1, false);
-  float* latent_normed = s.latent.get(m * w.kv_rank);
+  At<float> latent_normed = s.latent.get(m * w.kv_rank);
   pass.ops.rms_norm(latent, w.kv_in, l.kv_latent_norm.data(), kLatentEps, latent_normed, w.kv_rank,
                     inv + m, m, w.kv_rank);
   if (pass.write_cache) write_keys(pass, layer, latent, latent_normed);
   attend(pass, layer, q, w.q_all, state, out, pass.all());
 }
 
-void latent_attention_backward(const Pass& pass, int layer, const float* normed, LayerState& state,
-                               const float* dout, float* dnormed) {
+void latent_attention_backward(const Pass& pass, int layer, At<const float> normed,
+                               LayerState& state, At<const float> dout, At<float> dnormed) {
   const PolicyConfig& c = pass.config;
   const LayerLayout& layout = pass.layout.layers[layer];
   const PublishedLayer& l = pass.model.layers[layer];
   const Widths w(c);
   const int64_t m = pass.rows;
   Scratch& s = pass.scratch;
-  const float* inv = state.inv_latent.data();
+  At<const float> inv = state.inv_latent.data();
 
-  float* dq = s.dqkv.get(m * w.q_all);
-  float* dk = s.dk.get(m * w.q_all);
-  float* dv = s.dv.get(m * w.heads * w.v);
+  At<float> dq = s.dqkv.get(m * w.q_all);
+  At<float> dk = s.dk.get(m * w.q_all);
+  At<float> dv = s.dv.get(m * w.heads * w.v);
   attend_backward(pass, layer, state.q.data(), w.q_all, state, dout, dq, w.q_all, dk, w.q_all, dv,
                   w.heads * w.v);
 
   // Keys and values.
-  float* dkv = s.dkv.get(m * w.kv_up);
-  float* dlatent = s.dlatent.get(m * w.kv_in);
+  At<float> dkv = s.dkv.get(m * w.kv_up);
+  At<float> dlatent = s.dlatent.get(m * w.kv_in);
   pass.ops.collapse_latent(w.parts(), dk, dv, dkv, dlatent + w.kv_rank, w.kv_in, m);
   rotate(pass, dlatent + w.kv_rank, w.kv_in, w.rope, 1, true);
-  const float* latent = state.kv_latent.data();
-  float* latent_normed = s.latent.get(m * w.kv_rank);
-  float* dlatent_normed = s.dlatent_normed.get(m * w.kv_rank);
+  At<const float> latent = state.kv_latent.data();
+  At<float> latent_normed = s.latent.get(m * w.kv_rank);
+  At<float> dlatent_normed = s.dlatent_normed.get(m * w.kv_rank);
   pass.ops.rms_norm(latent, w.kv_in, l.kv_latent_norm.data(), kLatentEps, latent_normed, w.kv_rank,
                     nullptr, m, w.kv_rank);
   linear_backward(pass, layout.kv_up, l.kv_up, dkv, w.kv_up, latent_normed, w.kv_rank,

@@ -1,23 +1,11 @@
 #include "policy/layer_state.h"
 
 namespace zeroth {
-namespace {
-
-template <class T>
-int64_t bytes_of(const Buffer<T>& buffer) {
-  return buffer.bytes();
-}
-template <class T>
-int64_t bytes_of(const std::vector<T>& values) {
-  return static_cast<int64_t>(values.capacity() * sizeof(T));
-}
-
-}  // namespace
 
 int64_t LayerState::bytes() const {
   int64_t n = 0;
   const_cast<LayerState*>(this)->each(
-      LayerWidths(), [&](const SavedField&, const auto& member) { n += bytes_of(member); });
+      LayerWidths(), [&](const SavedField&, const auto& member) { n += member.bytes(); });
   return n;
 }
 
@@ -26,16 +14,19 @@ int64_t LayerState::row_bytes(const LayerWidths& widths) {
   LayerState none;
   none.each(widths, [&](const SavedField& field, const auto& member) {
     const int64_t choices = field.order == SavedOrder::kChoice ? widths.choices : 1;
-    n += field.width * choices * static_cast<int64_t>(sizeof(*member.data()));
+    n += field.width * choices *
+         static_cast<int64_t>(sizeof(typename decltype(member.data())::Value));
   });
   return n;
 }
 
+void LayerState::on(const kernels::Device& device) {
+  each(LayerWidths(), [&](const SavedField&, auto& member) { member.on(device); });
+}
+
 void LayerState::prepare_attention(const LayerWidths& widths, int64_t m) {
   each(widths, [&](const SavedField& field, auto& member) {
-    if constexpr (requires { member.get(m); }) {
-      if (field.attention && field.width > 0) member.get(m * field.width);
-    }
+    if (field.attention && field.width > 0) member.get(m * field.width);
   });
 }
 

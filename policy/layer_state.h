@@ -5,7 +5,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "model/buffer.h"
+#include "kernels/device_array.h"
+#include "kernels/saved_rows.h"
 #include "model/config.h"
 
 namespace zeroth {
@@ -48,12 +49,12 @@ struct LayerWidths {
   }
 };
 
-enum class SavedOrder {
-  kRow,      // [m, width]
-  kColumn,   // [width, m]
-  kChoice,   // [m * choices, width], sorted by expert
-  kDerived,  // from the others, by expert_sort
-};
+using kernels::At;
+using kernels::SavedOrder;
+using kernels::View;
+using Floats = kernels::Array<float>;
+using Ints = kernels::Array<int32_t>;
+
 struct SavedField {
   const char* name;
   int64_t width;
@@ -75,8 +76,8 @@ struct LayerState {
   Floats gate_up;                     // [m or m * top_k, 2 * width of the MLP]
   Floats scores, expert_weights;      // [m, experts], [m, top_k]
   Ints expert_ids;                    // [m, top_k]
-  std::vector<int64_t> offsets;       // [experts + 1]
-  std::vector<int32_t> order;         // [m * top_k] choices sorted by expert
+  kernels::Array<int64_t> offsets;    // [experts + 1]
+  Ints order;                         // [m * top_k] choices sorted by expert
   Floats shared_gate_up;              // [m, 2 * shared_width]
   Floats shared_score, shared_scale;  // [m] sigmoid gate: score, weight
 
@@ -111,6 +112,7 @@ struct LayerState {
   int64_t bytes() const;  // memory held now
   // What a row takes of all fields.
   static int64_t row_bytes(const LayerWidths& widths);
+  void on(const kernels::Device& device);  // all fields live there from now on
   // Sizes the fields of the attention half for m rows, so that slices of them can be written beside
   // each other.
   void prepare_attention(const LayerWidths& widths, int64_t m);

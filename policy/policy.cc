@@ -25,6 +25,19 @@ int64_t Activations::bytes() const {
   return n;
 }
 
+void Activations::Impl::resize(const kernels::Device& on, int count, int states) {
+  if (device != &on) {  // nothing of another device's is kept
+    x.clear();
+    layers.clear();
+    inv_final.on(on);
+    device = &on;
+  }
+  x.resize(count + 1);
+  for (Floats& rows : x) rows.on(on);
+  layers.resize(states);
+  for (LayerState& state : layers) state.on(on);
+}
+
 struct Policy::Impl {
   std::shared_ptr<const Architecture> architecture;
   Parameters parameters;
@@ -92,7 +105,7 @@ int Policy::first_trainable_layer() const {
   return first;
 }
 
-void Policy::forward(const ForwardBatch& batch, KvCache& cache, float* hidden, Activations* save,
+void Policy::forward(const ForwardBatch& batch, KvCache& cache, At<float> hidden, Activations* save,
                      RouterStats* stats) const {
   ForwardExtras extras{.save = save, .stats = stats};
   if (save) extras.save_from = first_trainable_layer();
@@ -100,7 +113,7 @@ void Policy::forward(const ForwardBatch& batch, KvCache& cache, float* hidden, A
 }
 
 void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activations& saved,
-                      float* dhidden, std::span<float> grads, std::span<const float> aux_coefs,
+                      At<float> dhidden, View<float> grads, std::span<const float> aux_coefs,
                       EmbeddingGradient* apart) const {
   const Architecture& a = *impl_->architecture;
   const PolicyConfig& c = a.config;
@@ -131,13 +144,25 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
   const PublishedModel& model = weights->impl().model;
   ScratchLease lease(a);
   Scratch& s = *lease;
-  s.pages.assign(batch.page_table.begin(), batch.page_table.end());
-  std::sort(s.pages.begin(), s.pages.end());
-  s.pages.erase(std::unique(s.pages.begin(), s.pages.end()), s.pages.end());
-  const std::shared_ptr<const RopeTable::Rows> rope = a.rope.rows(positions_used(c, batch));
-  const Pass pass{a.ops, c,           a.layout, model, batch,
-                  cache, m,           false,    *rope, rotation_of(c, batch, s),
-                  s,     grads.data()};
+  s.page_list.assign(batch.page_table.begin(), batch.page_table.end());
+  std::sort(s.page_list.begin(), s.page_list.end());
+  s.page_list.erase(std::unique(s.page_list.begin(), s.page_list.end()), s.page_list.end());
+  const std::shared_ptr<const RopeRows> rope = a.rope_rows(positions_used(c, batch));
+  const DeviceBatch staged = s.batch.put(a.ops.device(), batch);
+  const Pass pass{.ops = a.ops,
+                  .config = c,
+                  .layout = a.layout,
+                  .model = model,
+                  .batch = batch,
+                  .device = staged,
+                  .cache = cache,
+                  .rows = m,
+                  .write_cache = false,
+                  .rope = *rope,
+                  .rope_positions = rotation_of(c, batch, staged, s),
+                  .scratch = s,
+                  .grads = grads.data(),
+                  .pages = s.pages.put(a.ops.device(), std::span(std::as_const(s.page_list)))};
 
   std::vector<float> aux;  // [parts, experts]
   if (!aux_coefs.empty() && c.is_moe()) {
@@ -151,7 +176,7 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
       }
     });
   }
-  float* dx = s.dx.get(m * width);
+  const At<float> dx = s.dx.get(m * width);
   a.ops.rms_norm_backward(dhidden, width, kept.x[c.layers].data(), width, model.final_norm.data(),
                           kept.inv_final.data(), dx, width, grads.data() + a.layout.final_norm, m,
                           width, false, 1, batch.parts);
@@ -163,15 +188,15 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
     layer_backward(pass, l, kept.x[l].data(), state, dx, aux.empty() ? nullptr : aux.data());
   }
   if (first >= 0) return;
-  if (apart && model.tied) return apart->add(a.ops, dx, batch.tokens, width, c.vocab_size);
-  a.ops.embedding_backward(dx, batch.tokens.data(), grads.data() + a.layout.embedding, m, width,
+  if (apart && model.tied) return apart->add(dx, batch.tokens, width, c.vocab_size);
+  a.ops.embedding_backward(dx, staged.tokens.data(), grads.data() + a.layout.embedding, m, width,
                            c.vocab_size);
 }
 
-void Policy::logprobs_backward(const float* hidden, int64_t m, const int32_t* target,
+void Policy::logprobs_backward(At<const float> hidden, int64_t m, const int32_t* target,
                                const float* temperature, std::span<const kernels::KeptSet> kept,
-                               const float* dlogprob, const float* dentropy, float* dhidden,
-                               std::span<float> grads, kernels::RowParts parts) const {
+                               const float* dlogprob, const float* dentropy, At<float> dhidden,
+                               View<float> grads, kernels::RowParts parts) const {
   const int64_t width = config().width, head = impl_->architecture->layout.head.weight;
   const WeightsPtr weights = this->weights();
   operators().head_backward(hidden, width, weights->impl().model.head, target, temperature, kept,

@@ -48,29 +48,30 @@ class Policy {
   int first_trainable_layer() const;
 
   // weights()->forward; `save` keeps what backward of the trainable layers needs.
-  void forward(const ForwardBatch& batch, KvCache& cache, float* hidden,
+  void forward(const ForwardBatch& batch, KvCache& cache, kernels::At<float> hidden,
                Activations* save = nullptr, RouterStats* stats = nullptr) const;
-  // Adds to grads (flat, laid out like parameters()) the gradient of <dhidden, hidden>. dhidden [m,
-  // width] is overwritten. `batch`, the cache and the parameters must be those of the forward call,
-  // unchanged, and so must the published weights; keys of earlier calls are constants. What a
-  // part of the batch adds does not depend on the other parts. aux_coefs [parts] (or none: zeros)
-  // adds for every part the gradient of the balancing loss coef * E sum_e f_e P_e over its rows and
-  // all MoE layers: f_e choices of expert e a row, P_e its mean share of the scores (Fedus et al.,
-  // "Switch Transformers", 2021, equations 4 to 6, with f over all k choices as OLMoE has it).
+  // Adds to grads (flat, laid out like parameters(), on the device) the gradient of <dhidden,
+  // hidden>. dhidden [m, width] is overwritten. `batch`, the cache and the parameters must be those
+  // of the forward call, unchanged, and so must the published weights; keys of earlier calls are
+  // constants. What a part of the batch adds does not depend on the other parts. aux_coefs [parts]
+  // (or none: zeros) adds for every part the gradient of the balancing loss coef * E sum_e f_e P_e
+  // over its rows and all MoE layers: f_e choices of expert e a row, P_e its mean share of the
+  // scores (Fedus et al., "Switch Transformers", 2021, equations 4 to 6, with f over all k choices
+  // as OLMoE has it).
   // Nothing is computed below the first layer that has a trainable parameter, so grads there stay
   // as they are; other frozen parameters' gradients are not promised. What is trainable must not
   // change between forward and backward. With `apart` what a tied embedding gets as an input goes
   // there in place of grads.
-  void backward(const ForwardBatch& batch, const KvCache& cache, Activations& saved, float* dhidden,
-                std::span<float> grads, std::span<const float> aux_coefs = {},
-                EmbeddingGradient* apart = nullptr) const;
+  void backward(const ForwardBatch& batch, const KvCache& cache, Activations& saved,
+                kernels::At<float> dhidden, kernels::View<float> grads,
+                std::span<const float> aux_coefs = {}, EmbeddingGradient* apart = nullptr) const;
 
   // See kernels/head.h. Gradients of the head go to the right place of `grads` (also when the
   // embedding is tied).
-  void logprobs_backward(const float* hidden, int64_t m, const int32_t* target,
+  void logprobs_backward(kernels::At<const float> hidden, int64_t m, const int32_t* target,
                          const float* temperature, std::span<const kernels::KeptSet> kept,
-                         const float* dlogprob, const float* dentropy, float* dhidden,
-                         std::span<float> grads, kernels::RowParts parts = {}) const;
+                         const float* dlogprob, const float* dentropy, kernels::At<float> dhidden,
+                         kernels::View<float> grads, kernels::RowParts parts = {}) const;
 
   // Writes config.json and safetensors (sharded above 5 GB) that transformers loads. The directory
   // must exist; files are written and synced one by one (the caller renames the directory).

@@ -6,16 +6,19 @@
 #include <vector>
 
 #include "core/sha256.h"
+#include "model/buffer.h"
 #include "policy/published.h"
 
 namespace zeroth {
 namespace {
 
+using kernels::At;
 using kernels::Bfloat16;
 using kernels::Element;
 using kernels::EmbeddingTable;
 using kernels::Operators;
 using kernels::PackedMatrix;
+using kernels::View;
 
 // Values of the flat buffer: they are there, or they are read from a checkpoint on the way; then
 // they go to their place, or, when they are not kept, to memory of the calling thread.
@@ -29,7 +32,7 @@ class Values {
   // [offset, offset + count): whole rows of a matrix. Valid until the thread's next call.
   const float* get(int64_t offset, int64_t count) const {
     if (!source_) return flat_ + offset;
-    thread_local Floats block;
+    thread_local Buffer<float> block;
     float* out = flat_ ? flat_ + offset : block.get(count);
     auto info = at(offset);
     for (int64_t done = 0; done < count; ++info) {  // fused matrices are several tensors
@@ -111,7 +114,7 @@ class Plan {
  public:
   Plan(const Operators& ops, Element element) : ops_(ops), element_(element) {}
 
-  void vector(std::span<const float>& to, int64_t offset, int64_t count) {
+  void vector(View<const float>& to, int64_t offset, int64_t count) {
     if (offset >= 0) vectors_.push_back({&to, offset, count});
   }
   void table(EmbeddingTable& to, int64_t offset, int64_t rows, int64_t width) {
@@ -127,7 +130,7 @@ class Plan {
     return n;
   }
   // `memory` [floats()]: matrices first, in the order of their calls.
-  void fill(const Values& values, float* memory) const {
+  void fill(const Values& values, At<float> memory) const {
     std::vector<Piece> pieces;
     for (const Placed& m : matrices_) {
       m.to->place(m.from->out, m.from->in, element_, memory);
@@ -148,9 +151,8 @@ class Plan {
       const bool narrow = element_ == Element::kBfloat16 && !values.exact(v.offset);
       cut(
           v.offset, v.count, 1, 1,
-          [memory, narrow](const float* from, int64_t first, int64_t count) {
-            narrow ? round(from, memory + first, count)
-                   : static_cast<void>(std::copy_n(from, count, memory + first));
+          [this, memory, narrow](const float* from, int64_t first, int64_t count) {
+            copy_in(ops_.device(), memory + first, narrow ? rounded(from, count) : from, count);
           },
           pieces);
       memory += aligned(v.count);
@@ -171,7 +173,7 @@ class Plan {
     int64_t offset, rows, width;
   };
   struct Vector {
-    std::span<const float>* to;
+    View<const float>* to;
     int64_t offset, count;
   };
   // Takes the values of rows [row, row + count).
@@ -190,25 +192,31 @@ class Plan {
     const int64_t values = t.rows * t.width;
     return aligned(element_ == Element::kFloat32 ? values : (values + 1) / 2);
   }
-  Use place(const Table& t, float* memory) const {
+  Use place(const Table& t, At<float> memory) const {
     if (element_ == Element::kFloat32) {
       t.to->floats = memory;
-      return [memory, width = t.width](const float* from, int64_t row, int64_t count) {
-        std::copy_n(from, count * width, memory + row * width);
+      return [this, memory, width = t.width](const float* from, int64_t row, int64_t count) {
+        copy_in(ops_.device(), memory + row * width, from, count * width);
       };
     }
-    auto* halves = reinterpret_cast<Bfloat16*>(memory);
+    const At<Bfloat16> halves = memory.as<Bfloat16>();
     t.to->halves = halves;
-    return [halves, width = t.width](const float* from, int64_t row, int64_t count) {
-      kernels::narrow(from, halves + row * width, count * width);
+    return [this, halves, width = t.width](const float* from, int64_t row, int64_t count) {
+      copy_in(ops_.device(), halves + row * width, narrowed(from, count * width), count * width);
     };
   }
-  // Values as bfloat16 and back.
-  static void round(const float* from, float* to, int64_t count) {
+  // Values as bfloat16, and back; the calling thread's until the next call.
+  static const Bfloat16* narrowed(const float* from, int64_t count) {
     thread_local Buffer<Bfloat16> block;
     Bfloat16* halves = block.get(count);
     kernels::narrow(from, halves, count);
-    kernels::widen(halves, to, count);
+    return halves;
+  }
+  static const float* rounded(const float* from, int64_t count) {
+    thread_local Buffer<float> block;
+    float* to = block.get(count);
+    kernels::widen(narrowed(from, count), to, count);
+    return to;
   }
   // Rows in pieces that are a multiple of `step` rows, but for the last.
   static void cut(int64_t offset, int64_t rows, int64_t width, int64_t step, const Use& use,
@@ -248,7 +256,7 @@ WeightsPtr publish(std::shared_ptr<const Architecture> architecture, const Value
   Plan plan(architecture->ops, architecture->element);
   visit_model(plan, c, layout, model);
   model.block = architecture->take_block(plan.floats() * static_cast<int64_t>(sizeof(float)));
-  plan.fill(values, reinterpret_cast<float*>(model.block.data.get()));
+  plan.fill(values, model.block.data().as<float>());
   if (model.tied) model.embedding.packed = &model.head;
   impl->architecture = std::move(architecture);
   return std::make_shared<const Weights>(std::move(impl));
@@ -258,17 +266,23 @@ WeightsPtr publish(std::shared_ptr<const Architecture> architecture, const Value
 class Published {
  public:
   explicit Published(const Operators& ops) : ops_(ops) {}
-  void vector(const std::span<const float>& values, int64_t offset, int64_t) {
+  void vector(const View<const float>& values, int64_t offset, int64_t) {
     if (offset < 0) return;
-    parts_.push_back({offset, 1, [from = values.data()](int64_t first, int64_t count, float* to) {
-                        std::copy_n(from + first, count, to);
-                      }});
+    parts_.push_back(
+        {offset, 1, [this, from = values.data()](int64_t first, int64_t count, float* to) {
+           copy_out(ops_.device(), to, from + first, count);
+         }});
   }
   void table(const EmbeddingTable& table, int64_t offset, int64_t, int64_t width) {
-    parts_.push_back({offset, width, [table, width](int64_t row, int64_t rows, float* to) {
+    parts_.push_back({offset, width, [this, table, width](int64_t row, int64_t rows, float* to) {
                         const int64_t first = row * width, count = rows * width;
-                        if (table.floats) std::copy_n(table.floats + first, count, to);
-                        if (table.halves) kernels::widen(table.halves + first, to, count);
+                        if (table.floats) {
+                          copy_out(ops_.device(), to, table.floats + first, count);
+                        } else {
+                          const kernels::OnHost<Bfloat16> halves(ops_.device(),
+                                                                 table.halves + first, count);
+                          kernels::widen(halves.values().data(), to, count);
+                        }
                       }});
   }
   void matrix(const PackedMatrix& packed, const Matrix& from) {
@@ -288,7 +302,7 @@ class Published {
                          1);
     const int64_t width = part.width, first = info.offset - part.offset;
     const int64_t step = std::max<int64_t>(1, kReadPiece / width);
-    thread_local Floats block;
+    thread_local Buffer<float> block;
     for (int64_t row = first / width, end = (first + info.count) / width; row < end; row += step) {
       const int64_t rows = std::min(step, end - row);
       float* values = block.get(rows * width);

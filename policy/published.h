@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "kernels/operators.h"
-#include "model/buffer.h"
 #include "model/config.h"
 #include "model/layout.h"
 #include "model/rope_table.h"
@@ -21,9 +20,10 @@ namespace zeroth {
 // A published matrix with its bias (empty: none).
 struct Linear {
   kernels::PackedMatrix weight;
-  std::span<const float> bias;
-  void operator()(const kernels::Operators& ops, const float* x, int64_t ldx, float* y, int64_t ldy,
-                  int64_t m, const kernels::FetchList& fetch = {}) const;
+  kernels::View<const float> bias;
+  void operator()(const kernels::Operators& ops, kernels::At<const float> x, int64_t ldx,
+                  kernels::At<float> y, int64_t ldy, int64_t m,
+                  const kernels::FetchList& fetch = {}) const;
 };
 
 struct PublishedMlp {
@@ -31,8 +31,8 @@ struct PublishedMlp {
 };
 
 struct PublishedLayer {
-  std::span<const float> input_norm, post_norm, q_norm, k_norm, q_latent_norm, kv_latent_norm;
-  std::span<const float> selection_bias;
+  kernels::View<const float> input_norm, post_norm, q_norm, k_norm, q_latent_norm, kv_latent_norm;
+  kernels::View<const float> selection_bias;
   Linear o, qkv, q_in, q_up, kv_in, kv_up, router, shared_gate;
   PublishedMlp mlp, shared;
   std::vector<PublishedMlp> experts;
@@ -41,15 +41,24 @@ struct PublishedLayer {
 
 // Everything lies in one block: first the matrices in the order in which forward reads them.
 struct PublishedModel {
-  Block block;
+  kernels::Array<char> block;
   kernels::EmbeddingTable embedding;  // when tied the head
   bool tied = false;
-  std::span<const float> final_norm;
+  kernels::View<const float> final_norm;
   std::vector<PublishedLayer> layers;
   kernels::PackedMatrix head;
 };
 
 struct Scratch;
+
+// A rotary table for operators.
+struct RopeRows {
+  RopeRows(const kernels::Device& device, std::shared_ptr<const RopeTable::Rows> rows);
+
+  const std::shared_ptr<const RopeTable::Rows> host;
+  kernels::Staged<float> staged_cos, staged_sin;
+  kernels::At<const float> cos, sin;  // [positions, dim / 2]
+};
 
 // What all versions of a policy's weights share. Thread safe.
 struct Architecture {
@@ -67,13 +76,16 @@ struct Architecture {
   void leave_scratch(std::unique_ptr<Scratch> scratch) const;
   // A block for the next version: that of the last version which nobody holds any more, or a new
   // one. All are of one size.
-  Block take_block(int64_t bytes) const;
-  void leave_block(Block block) const;
+  kernels::Array<char> take_block(int64_t bytes) const;
+  void leave_block(kernels::Array<char> block) const;
+  // The rotary table, where operators find it.
+  std::shared_ptr<const RopeRows> rope_rows(int64_t positions) const;
 
  private:
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Scratch>> scratches_;
-  mutable Block spare_;
+  mutable kernels::Array<char> spare_;
+  mutable std::shared_ptr<const RopeRows> rope_rows_;
 };
 
 struct WeightsImpl {

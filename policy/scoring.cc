@@ -15,24 +15,27 @@ void TargetBatch::clear() {
 
 void Scorer::prepare(const Weights& weights, const PackedBatch& batch) {
   const PolicyConfig& config = weights.config();
-  hidden_.resize(batch.rows() * config.width);
-  if (cache_ && cache_->pages() >= batch.pages()) return;
+  hidden_.on(weights.operators().device());
+  gathered_.on(weights.operators().device());
+  hidden_.get(batch.rows() * config.width);
+  const bool here = cache_ && &cache_->device() == &weights.operators().device();
+  if (here && cache_->pages() >= batch.pages()) return;
   cache_ = nullptr;  // free the old one first
   cache_ =
       std::make_unique<KvCache>(config, batch.pages() + batch.pages() / 4, weights.operators());
 }
 
-void Scorer::take_responses(const PolicyConfig& config, const PackedBatch& batch) {
-  const int64_t width = config.width;
+void Scorer::take_responses(const Weights& weights, const PackedBatch& batch) {
+  const int64_t width = weights.config().width;
   const auto parts = batch.response_rows();
   if (parts.size() == 1) {
     responses_ = hidden_.data() + parts[0].row * width;
     return;
   }
-  gathered_.resize(batch.responses() * width);
-  float* to = gathered_.data();
+  kernels::At<float> to = gathered_.get(batch.responses() * width);
   for (const PackedBatch::Segment& part : parts) {
-    to = std::copy_n(hidden_.data() + part.row * width, part.rows * width, to);
+    weights.operators().copy(hidden_.data() + part.row * width, to, part.rows * width);
+    to += part.rows * width;
   }
   responses_ = gathered_.data();
 }
@@ -41,7 +44,7 @@ void Scorer::forward(const Weights& weights, const TargetBatch& batch,
                      const ForwardExtras& extras) {
   prepare(weights, batch.packed);
   weights.forward(batch.packed.view(), *cache_, hidden_.data(), extras);
-  take_responses(weights.config(), batch.packed);
+  take_responses(weights, batch.packed);
 }
 
 void Scorer::recall(const Weights& weights, const TargetBatch& batch, Activations& save,
@@ -49,7 +52,7 @@ void Scorer::recall(const Weights& weights, const TargetBatch& batch, Activation
                     std::span<const int32_t> store_rows) {
   prepare(weights, batch.packed);
   weights.recall(batch.packed.view(), *cache_, hidden_.data(), save, stats, store, store_rows);
-  take_responses(weights.config(), batch.packed);
+  take_responses(weights, batch.packed);
 }
 
 void Scorer::score(const Weights& weights, const TargetBatch& batch, int64_t rows, float* logprob,
@@ -124,7 +127,8 @@ std::vector<TokenId> greedy_continuation(const Weights& weights, std::span<const
   const std::vector<int32_t> page_begin = {0, pages};
 
   std::vector<TokenId> tokens(prompt.begin(), prompt.end()), out;
-  std::vector<float> hidden, logits(c.vocab_size);
+  const kernels::Device& device = weights.operators().device();
+  kernels::Array<float> hidden(device), logits(device);
   int32_t done = 0;  // positions already in the cache
   while (static_cast<int>(out.size()) < steps) {
     const int32_t m = static_cast<int32_t>(tokens.size()) - done;
@@ -134,14 +138,15 @@ std::vector<TokenId> greedy_continuation(const Weights& weights, std::span<const
       positions[i] = done + i;
       writes[i] = {i, done + i};
     }
-    hidden.resize(static_cast<size_t>(m) * c.width);
+    hidden.get(int64_t{m} * c.width);
     weights.forward(
         {std::span(tokens).subspan(done), positions, sequence, table, page_begin, writes}, cache,
         hidden.data());
-    weights.logits(hidden.data() + static_cast<int64_t>(m - 1) * c.width, 1, logits.data());
-    const auto best = std::max_element(logits.begin(), logits.end());
+    weights.logits(hidden.data() + int64_t{m - 1} * c.width, 1, logits.get(c.vocab_size));
+    const kernels::OnHost<float> last(device, logits.data(), c.vocab_size);
+    const auto best = std::max_element(last.values().begin(), last.values().end());
     done = static_cast<int32_t>(tokens.size());
-    out.push_back(static_cast<TokenId>(best - logits.begin()));
+    out.push_back(static_cast<TokenId>(best - last.values().begin()));
     tokens.push_back(out.back());
   }
   return out;

@@ -38,16 +38,16 @@ class Scorer {
              float* entropy) const;
 
   // Of the call before; for a backward.
-  const float* response_hidden() const { return responses_; }  // [responses, width]
+  kernels::At<const float> response_hidden() const { return responses_; }  // [responses, width]
   KvCache& cache() { return *cache_; }
 
  private:
   void prepare(const Weights& weights, const PackedBatch& batch);
-  void take_responses(const PolicyConfig& config, const PackedBatch& batch);
+  void take_responses(const Weights& weights, const PackedBatch& batch);
 
-  std::vector<float> hidden_;    // [rows, width]
-  std::vector<float> gathered_;  // [responses, width] unless they lie together in hidden_
-  const float* responses_ = nullptr;
+  kernels::Array<float> hidden_;    // [rows, width]
+  kernels::Array<float> gathered_;  // [responses, width] unless they lie together in hidden_
+  kernels::At<const float> responses_;
   std::unique_ptr<KvCache> cache_;
 };
 

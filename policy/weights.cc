@@ -11,6 +11,8 @@
 namespace zeroth {
 namespace {
 
+using kernels::OnHost;
+
 [[noreturn]] void fail_batch(const std::string& what) { fail("forward: " + what, ""); }
 
 // A wrong index would read or write memory that is not ours, so every call is checked; it costs
@@ -67,19 +69,20 @@ void check_batch(const PolicyConfig& c, const ForwardBatch& batch, int64_t cache
   }
 }
 
-void count_choices(const LayerState& state, int64_t* counts) {
-  for (size_t e = 0; e + 1 < state.offsets.size(); ++e) {
-    counts[e] += state.offsets[e + 1] - state.offsets[e];
-  }
+void count_choices(const Pass& pass, const LayerState& state, int64_t* counts) {
+  const int experts = pass.config.router.experts;
+  const OnHost<int64_t> offsets(pass.ops.device(), state.offsets.data(), experts + 1);
+  for (int e = 0; e < experts; ++e) counts[e] += offsets[e + 1] - offsets[e];
 }
 
 // counts [parts, experts]
-void count_by_part(const PolicyConfig& c, const ForwardBatch& batch, const LayerState& state,
-                   int64_t* counts) {
+void count_by_part(const Pass& pass, const LayerState& state, int64_t* counts) {
+  const PolicyConfig& c = pass.config;
   const int64_t k = c.router.top_k;
-  for_parts(batch, [&](int64_t part, int64_t begin, int64_t end) {
+  const OnHost<int32_t> ids(pass.ops.device(), state.expert_ids.data(), pass.rows * k);
+  for_parts(pass.batch, [&](int64_t part, int64_t begin, int64_t end) {
     int64_t* of_part = counts + part * c.router.experts;
-    for (int64_t i = begin * k; i < end * k; ++i) ++of_part[state.expert_ids.data()[i]];
+    for (int64_t i = begin * k; i < end * k; ++i) ++of_part[ids[i]];
   });
 }
 
@@ -89,12 +92,15 @@ uint8_t in_255ths(float score) {
 }
 
 // Writes what MoE layer `moe` chose for every row; the layout is that of Policy::forward.
-void report_routing(const PolicyConfig& c, const LayerState& state, int64_t m, int64_t moe,
-                    uint8_t* routing) {
+void report_routing(const Pass& pass, const LayerState& state, int64_t moe, uint8_t* routing) {
+  const PolicyConfig& c = pass.config;
+  const int64_t m = pass.rows, experts = c.router.experts;
+  const OnHost<int32_t> all_ids(pass.ops.device(), state.expert_ids.data(), m * c.router.top_k);
+  const OnHost<float> all_scores(pass.ops.device(), state.scores.data(), m * experts);
   const int64_t k = c.router.top_k, all = c.moe_layers() * k;
   for (int64_t i = 0; i < m; ++i) {
-    const int32_t* ids = state.expert_ids.data() + i * k;
-    const float* scores = state.scores.data() + i * c.router.experts;
+    const int32_t* ids = &all_ids[i * k];
+    const float* scores = &all_scores[i * experts];
     uint8_t* row = routing + i * (all + c.moe_layers());
     uint8_t* to = row + moe * k;
     std::copy(ids, ids + k, to);
@@ -124,14 +130,19 @@ void check_store(const Weights& weights, const ForwardBatch& batch, const Activa
 }
 
 // Embedding, every layer by `through`, final norm.
-using Through =
-    std::function<void(const Pass&, int layer, const float* x, LayerState& state, float* next)>;
-void run(const WeightsImpl& impl, const ForwardBatch& batch, KvCache& cache, float* hidden,
+using Through = std::function<void(const Pass&, int layer, At<const float> x, LayerState& state,
+                                   At<float> next)>;
+void run(const WeightsImpl& impl, const ForwardBatch& batch, KvCache& cache, At<float> hidden,
          Activations::Impl* kept, int first, RouterStats* stats, uint8_t* routing,
          const Through& through) {
   const Architecture& a = *impl.architecture;
   const PolicyConfig& c = a.config;
   check_batch(c, batch, cache.pages());
+  if (&cache.device() != &a.ops.device()) {
+    fail("forward: the cache is on device " + cache.device().name() + ", the weights on " +
+             a.ops.device().name(),
+         "make the cache with the operators of the weights");
+  }
   const int64_t m = static_cast<int64_t>(batch.tokens.size()), width = c.width;
   if (m == 0) return;
   const int64_t moe_layers = c.moe_layers();
@@ -142,9 +153,19 @@ void run(const WeightsImpl& impl, const ForwardBatch& batch, KvCache& cache, flo
   }
   ScratchLease lease(a);
   Scratch& scratch = *lease;
-  const std::shared_ptr<const RopeTable::Rows> rows = a.rope.rows(positions_used(c, batch));
-  Pass pass{a.ops,  c, a.layout, impl.model, batch,
-            cache,  m, true,     *rows,      rotation_of(c, batch, scratch),
+  const std::shared_ptr<const RopeRows> rope = a.rope_rows(positions_used(c, batch));
+  const DeviceBatch staged = scratch.batch.put(a.ops.device(), batch);
+  Pass pass{a.ops,
+            c,
+            a.layout,
+            impl.model,
+            batch,
+            staged,
+            cache,
+            m,
+            true,
+            *rope,
+            rotation_of(c, batch, staged, scratch),
             scratch};
   pass.slices = slices_of(a.ops, c, batch, cache.pages());
 
@@ -153,8 +174,7 @@ void run(const WeightsImpl& impl, const ForwardBatch& batch, KvCache& cache, flo
     kept->rows = m;
     kept->weights_id = impl.id;
     kept->first = first;
-    kept->x.resize(c.layers + 1);
-    kept->layers.resize(full ? c.layers : 1);
+    kept->resize(a.ops.device(), c.layers, full ? c.layers : 1);
     kept->choices.assign(std::max<size_t>(1, batch.parts.size()) * c.router.experts, 0);
   }
   if (stats && stats->load.empty()) {
@@ -163,21 +183,21 @@ void run(const WeightsImpl& impl, const ForwardBatch& batch, KvCache& cache, flo
   const auto stream = [&](int layer) {
     return kept && layer >= first ? kept->x[layer].get(m * width) : scratch.x.get(m * width);
   };
-  float* x = stream(0);
-  a.ops.embedding(impl.model.embedding, width, batch.tokens.data(), x, m);
+  At<float> x = stream(0);
+  a.ops.embedding(impl.model.embedding, width, staged.tokens.data(), x, m);
   for (int l = 0, moe = 0; l < c.layers; ++l) {
     LayerState& state = !kept || l < first ? scratch.layer : kept->layers[full ? l : 0];
-    float* next = stream(l + 1);
+    const At<float> next = stream(l + 1);
     through(pass, l, x, state, next);
     x = next;
     if (!c.sparse[l]) continue;
-    if (kept) count_by_part(c, batch, state, kept->choices.data());
-    if (stats) count_choices(state, stats->load[moe].data());
-    if (routing) report_routing(c, state, m, moe, routing);
+    if (kept) count_by_part(pass, state, kept->choices.data());
+    if (stats) count_choices(pass, state, stats->load[moe].data());
+    if (routing) report_routing(pass, state, moe, routing);
     ++moe;
   }
   a.ops.rms_norm(x, width, impl.model.final_norm.data(), c.norm_eps, hidden, width,
-                 kept ? kept->inv_final.get(m) : nullptr, m, width);
+                 kept ? kept->inv_final.get(m) : At<float>(), m, width);
 }
 
 }  // namespace
@@ -188,24 +208,36 @@ int64_t positions_used(const PolicyConfig& c, const ForwardBatch& batch) {
   return int64_t{c.chunk_len > 0 ? std::min(last, c.chunk_size) : last} + 1;
 }
 
-std::span<const int32_t> rotation_of(const PolicyConfig& c, const ForwardBatch& batch,
-                                     Scratch& scratch) {
-  if (c.chunk_len == 0) return batch.positions;
-  return scratch.chunks.own_positions(c, batch.positions);
+At<const int32_t> rotation_of(const PolicyConfig& c, const ForwardBatch& batch,
+                              const DeviceBatch& staged, Scratch& scratch) {
+  if (c.chunk_len == 0) return staged.positions.data();
+  return scratch.chunks.own_positions(scratch.device, c, batch.positions);
 }
+
+DeviceBatch StagedBatch::put(const kernels::Device& device, const ForwardBatch& batch) {
+  return {tokens_.put(device, batch.tokens),         positions_.put(device, batch.positions),
+          sequence_.put(device, batch.sequence),     page_table_.put(device, batch.page_table),
+          page_begin_.put(device, batch.page_begin), writes_.put(device, batch.writes)};
+}
+
+RopeRows::RopeRows(const kernels::Device& device, std::shared_ptr<const RopeTable::Rows> rows)
+    : host(std::move(rows)),
+      cos(staged_cos.put(device, std::span(host->cos)).data()),
+      sin(staged_sin.put(device, std::span(host->sin)).data()) {}
 
 Architecture::Architecture(const PolicyConfig& c, kernels::Element e, const kernels::Operators& o)
     : config(c),
       element(e),
       ops(o),
       layout(make_layout(c)),
-      rope(c.rope, c.rope_dim(), c.max_position) {}
+      rope(c.rope, c.rope_dim(), c.max_position),
+      spare_(o.device()) {}
 
 Architecture::~Architecture() = default;
 
 std::unique_ptr<Scratch> Architecture::take_scratch() const {
   std::lock_guard lock(mutex_);
-  if (scratches_.empty()) return std::make_unique<Scratch>();
+  if (scratches_.empty()) return std::make_unique<Scratch>(ops.device());
   std::unique_ptr<Scratch> scratch = std::move(scratches_.back());
   scratches_.pop_back();
   return scratch;
@@ -216,17 +248,25 @@ void Architecture::leave_scratch(std::unique_ptr<Scratch> scratch) const {
   scratches_.push_back(std::move(scratch));
 }
 
-Block Architecture::take_block(int64_t bytes) const {
+kernels::Array<char> Architecture::take_block(int64_t bytes) const {
   {
     std::lock_guard lock(mutex_);
-    if (spare_.bytes == bytes) return std::exchange(spare_, {});
+    if (spare_.bytes() == bytes) return std::exchange(spare_, kernels::Array<char>(ops.device()));
   }
-  return {allocate_array<char>(bytes), bytes};
+  return {ops.device(), bytes};
 }
 
-void Architecture::leave_block(Block block) const {
+void Architecture::leave_block(kernels::Array<char> block) const {
   std::lock_guard lock(mutex_);
   spare_ = std::move(block);
+}
+
+std::shared_ptr<const RopeRows> Architecture::rope_rows(int64_t positions) const {
+  const std::shared_ptr<const RopeTable::Rows> rows = rope.rows(positions);
+  std::lock_guard lock(mutex_);
+  if (!rope_rows_ || rope_rows_->host != rows)
+    rope_rows_ = std::make_shared<const RopeRows>(ops.device(), rows);
+  return rope_rows_;
 }
 
 Weights::Weights(std::unique_ptr<WeightsImpl> impl) : impl_(std::move(impl)) {}
@@ -237,7 +277,7 @@ WeightsVersion Weights::version() const { return impl_->version; }
 kernels::Element Weights::element() const { return impl_->architecture->element; }
 const kernels::Operators& Weights::operators() const { return impl_->architecture->ops; }
 int64_t Weights::id() const { return impl_->id; }
-int64_t Weights::bytes() const { return impl_->model.block.bytes; }
+int64_t Weights::bytes() const { return impl_->model.block.bytes(); }
 
 const std::string& Weights::sha256() const {
   std::call_once(impl_->hashed,
@@ -245,19 +285,19 @@ const std::string& Weights::sha256() const {
   return impl_->sha256;
 }
 
-void Weights::forward(const ForwardBatch& batch, KvCache& cache, float* hidden,
+void Weights::forward(const ForwardBatch& batch, KvCache& cache, At<float> hidden,
                       const ForwardExtras& extras) const {
   ActivationStore* store = extras.store;
   if (store) check_store(*this, batch, *store, extras.store_rows, -1);
   run(*impl_, batch, cache, hidden, extras.save ? &extras.save->impl() : nullptr, extras.save_from,
       extras.stats, extras.routing,
-      [&](const Pass& pass, int layer, const float* x, LayerState& state, float* next) {
+      [&](const Pass& pass, int layer, At<const float> x, LayerState& state, At<float> next) {
         layer_forward(pass, layer, x, state, next);
-        if (store) store_layer(pass.config, layer, state, next, *store, extras.store_rows);
+        if (store) store_layer(pass, layer, state, next, *store, extras.store_rows);
       });
 }
 
-void Weights::recall(const ForwardBatch& batch, KvCache& cache, float* hidden, Activations& save,
+void Weights::recall(const ForwardBatch& batch, KvCache& cache, At<float> hidden, Activations& save,
                      RouterStats* stats, const ActivationStore& store,
                      std::span<const int32_t> store_rows) const {
   check_store(*this, batch, store, store_rows, 0);
@@ -265,26 +305,26 @@ void Weights::recall(const ForwardBatch& batch, KvCache& cache, float* hidden, A
     fail("recall for activations that are computed again", "call forward when they are");
   }
   run(*impl_, batch, cache, hidden, &save.impl(), 0, stats, nullptr,
-      [&](const Pass& pass, int layer, const float*, LayerState& state, float* next) {
+      [&](const Pass& pass, int layer, At<const float>, LayerState& state, At<float> next) {
         recall_layer(pass, layer, store, store_rows, state, next);
       });
 }
 
-void Weights::logprobs(const float* hidden, int64_t m, const int32_t* target,
+void Weights::logprobs(At<const float> hidden, int64_t m, const int32_t* target,
                        const float* temperature, std::span<const kernels::KeptSet> kept,
                        float* logprob, float* entropy) const {
   operators().head_logprobs(hidden, config().width, impl_->model.head, target, temperature, kept,
                             logprob, entropy, nullptr, m);
 }
 
-void Weights::sample(const float* hidden, int64_t m, const kernels::SampleParams* params,
+void Weights::sample(At<const float> hidden, int64_t m, const kernels::SampleParams* params,
                      const StreamKey* keys, const uint32_t* position, int32_t* token,
                      float* logprob, float* entropy, std::vector<int32_t>* kept) const {
   operators().head_sample(hidden, config().width, impl_->model.head, params, keys, position, token,
                           logprob, entropy, kept, m);
 }
 
-void Weights::logits(const float* hidden, int64_t m, float* out) const {
+void Weights::logits(At<const float> hidden, int64_t m, At<float> out) const {
   operators().head_logits(hidden, config().width, impl_->model.head, out, m);
 }
 

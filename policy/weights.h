@@ -60,26 +60,27 @@ class Weights {
   // (a few seconds per GB on a thread); blocks.
   const std::string& sha256() const;
 
-  // hidden [m, width] after the final norm. An index outside the vocabulary, the context or the
-  // cache is an Error before any work.
-  void forward(const ForwardBatch& batch, KvCache& cache, float* hidden,
+  // hidden [m, width] after the final norm, where operators() find it (kernels/array.h), here and
+  // below. An index outside the vocabulary, the context or the cache is an Error before any work.
+  void forward(const ForwardBatch& batch, KvCache& cache, kernels::At<float> hidden,
                const ForwardExtras& extras = {}) const;
   // Leaves in hidden, cache, save and stats (may be null) what forward would, bit for bit, without
   // its arithmetic: row i was kept as number store_rows[i] by a forward call of these weights in
   // which it stood at the same position after the same tokens. The store must hold() them; save is
   // kFull and keeps every layer.
-  void recall(const ForwardBatch& batch, KvCache& cache, float* hidden, Activations& save,
-              RouterStats* stats, const ActivationStore& store,
+  void recall(const ForwardBatch& batch, KvCache& cache, kernels::At<float> hidden,
+              Activations& save, RouterStats* stats, const ActivationStore& store,
               std::span<const int32_t> store_rows) const;
 
   // Head operations on hidden rows; see kernels/head.h.
-  void logprobs(const float* hidden, int64_t m, const int32_t* target, const float* temperature,
-                std::span<const kernels::KeptSet> kept, float* logprob, float* entropy) const;
-  void sample(const float* hidden, int64_t m, const kernels::SampleParams* params,
+  void logprobs(kernels::At<const float> hidden, int64_t m, const int32_t* target,
+                const float* temperature, std::span<const kernels::KeptSet> kept, float* logprob,
+                float* entropy) const;
+  void sample(kernels::At<const float> hidden, int64_t m, const kernels::SampleParams* params,
               const StreamKey* keys, const uint32_t* position, int32_t* token, float* logprob,
               float* entropy, std::vector<int32_t>* kept) const;
   // [m, vocab]; tests and checks only.
-  void logits(const float* hidden, int64_t m, float* out) const;
+  void logits(kernels::At<const float> hidden, int64_t m, kernels::At<float> out) const;
 
   const WeightsImpl& impl() const { return *impl_; }  // for policy/
 

@@ -170,17 +170,18 @@ void Generation::take_rows(const StepPlan& plan, ActivationStore& store,
   }
 }
 
-void Generation::gather(const StepPlan& plan, const float* hidden, const uint8_t* routing,
-                        DrawBatch& batch) {
-  const size_t width = model_.width;
+void Generation::gather(const StepPlan& plan, const kernels::Operators& ops,
+                        kernels::At<const float> hidden, const uint8_t* routing, DrawBatch& batch) {
+  const int64_t width = model_.width;
   for (const auto& [request, row] : plan.prompt_rows) {
-    const float* from = hidden + row * width;
-    prompt_rows_[request].hidden.assign(from, from + width);
+    prompt_rows_[request].hidden.on(ops.device());
+    ops.copy(hidden + row * width, prompt_rows_[request].hidden.get(width), width);
     const uint8_t* routed = routing + row * routing_row_;
     if (expert_row_ > 0) prompt_rows_[request].routing.assign(routed, routed + routing_row_);
   }
   const size_t m = plan.draws.size();
-  batch.hidden.resize(m * width);
+  batch.hidden.on(ops.device());
+  const kernels::At<float> rows = batch.hidden.get(static_cast<int64_t>(m) * width);
   batch.params.resize(m);
   batch.keys.resize(m);
   batch.positions.resize(m);
@@ -190,9 +191,8 @@ void Generation::gather(const StepPlan& plan, const float* hidden, const uint8_t
   batch.truncated = false;
   for (size_t i = 0; i < m; ++i) {
     const Draw& draw = plan.draws[i];
-    const float* from =
-        draw.row < 0 ? prompt_rows_[draw.request].hidden.data() : hidden + draw.row * width;
-    std::memcpy(&batch.hidden[i * width], from, width * sizeof(float));
+    ops.copy(draw.row < 0 ? prompt_rows_[draw.request].hidden.data() : hidden + draw.row * width,
+             rows + static_cast<int64_t>(i) * width, width);
     const Sample& sample = samples_[draw.request][live_[draw.sequence].sample];
     batch.params[i] = params_[draw.request];
     batch.keys[i] = sample.key;

@@ -18,7 +18,7 @@ namespace zeroth {
 
 // The arguments and results of one Weights::sample call; m = keys.size().
 struct DrawBatch {
-  std::vector<float> hidden;  // [m, width]
+  kernels::Array<float> hidden;  // [m, width]
   std::vector<kernels::SampleParams> params;
   std::vector<StreamKey> keys;
   std::vector<uint32_t> positions;  // of the token inside its sample
@@ -60,7 +60,8 @@ class Generation {
 
   // After the forward call of a step (hidden [rows, width], routing as of Weights::forward):
   // keeps the last rows of finished prompts, then lays out what has to be drawn.
-  void gather(const StepPlan& plan, const float* hidden, const uint8_t* routing, DrawBatch& batch);
+  void gather(const StepPlan& plan, const kernels::Operators& ops, kernels::At<const float> hidden,
+              const uint8_t* routing, DrawBatch& batch);
   // Books the draws; outcomes are for Scheduler::commit. Calls drew for each, and done for each
   // sample that finished (GenerateOptions).
   using Done = std::function<void(int request, int sample, const Sample&)>;
@@ -77,7 +78,7 @@ class Generation {
 
  private:
   struct PromptRow {
-    std::vector<float> hidden;
+    kernels::Array<float> hidden;
     std::vector<uint8_t> routing;
     std::vector<int32_t> kept;  // of all its rows, in the activation store
   };

@@ -115,7 +115,7 @@ struct LocalSampler::Impl {
     for (const auto& [from, to] : plan.copies) cache->copy_page(from, to);
     if (keep) generation.take_rows(plan, *store, store_rows);
     if (!plan.tokens.empty()) forward(plan, keep);
-    generation.gather(plan, hidden.data(), routing.data(), draws);
+    generation.gather(plan, weights->operators(), hidden.data(), routing.data(), draws);
     if (!plan.draws.empty()) {
       sample();
       check_finite();
@@ -128,7 +128,8 @@ struct LocalSampler::Impl {
 
   void forward(const StepPlan& plan, bool keep) {
     const size_t rows = plan.tokens.size();
-    hidden.resize(std::max(hidden.size(), rows * model.width));
+    hidden.on(weights->operators().device());
+    hidden.get(static_cast<int64_t>(rows) * model.width);
     if (config.record_experts) {
       const size_t row_bytes = size_t(model.moe_layers()) * (model.router.top_k + 1);
       routing.resize(std::max(routing.size(), rows * row_bytes));
@@ -185,7 +186,7 @@ struct LocalSampler::Impl {
   WeightsPtr weights;    // of the generate() that runs
   int64_t max_pages = 0;
   std::unique_ptr<KvCache> cache;
-  std::vector<float> hidden;        // [rows of the step, width]
+  kernels::Array<float> hidden;     // [rows of the step, width]
   std::vector<uint8_t> routing;     // [rows of the step, ..], see Policy::forward
   std::vector<int32_t> store_rows;  // [rows of the step]
   DrawBatch draws;

@@ -160,6 +160,19 @@ struct TheirTable {
   operator const EmbeddingTable&() const { return table; }
 };
 
+namespace writes {
+
+ZEROTH_HOST_WORDS
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#define ZEROTH_OPERATOR(result, name, parameters, arguments, writes) \
+  Outputs name parameters { return outputs_of writes; }
+#include "kernels/operator_list.inc"
+#undef ZEROTH_OPERATOR
+#pragma GCC diagnostic pop
+
+}  // namespace writes
+
 class SideBySide final : public CheckedOperators {
   // The argument as the second back end takes it.
   template <class T>
@@ -217,13 +230,14 @@ class SideBySide final : public CheckedOperators {
     return calls_;
   }
 
-#define ZEROTH_OPERATOR(result, name, parameters, arguments, writes)                      \
+#define ZEROTH_OPERATOR(result, name, parameters, arguments, written)                     \
   result name parameters const override {                                                 \
     const auto mine = [&](auto&&... a) -> result { return first_.name(a...); };           \
     const auto other = [&](auto&&... a) -> result { return second_.name(theirs(a)...); }; \
+    const auto outputs = [&](auto&&... a) { return writes::name(on_host(a)...); };        \
     return compare<result>(                                                               \
         #name, [&] { return mine arguments; }, [&] { return other arguments; },           \
-        [&] { return outputs_of writes; });                                               \
+        [&] { return outputs arguments; });                                               \
   }
 #include "kernels/operator_list.inc"
 #undef ZEROTH_OPERATOR

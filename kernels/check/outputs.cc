@@ -4,7 +4,7 @@
 
 namespace zeroth::kernels {
 
-Output picked_rows(const char* name, At<float> at, View<const int32_t> rows, int64_t width,
+Output picked_rows(const char* name, float* at, std::span<const int32_t> rows, int64_t width,
                    int64_t distance) {
   std::vector<float*> begins;
   for (const int32_t row : std::set<int32_t>(rows.begin(), rows.end()))
@@ -19,11 +19,11 @@ Output weights_of(const char* name, const RowWeights& w, int64_t m) {
   return rows_at(name, std::move(begins), 1);
 }
 
-Output groups_of(const char* name, std::span<const At<float>> dw, int64_t out, int64_t in) {
+Output groups_of(const char* name, std::span<float* const> dw, int64_t out, int64_t in) {
   return rows_at(name, std::vector<float*>(dw.begin(), dw.end()), out * in);
 }
 
-Outputs pages_of(const KvPages& cache, View<const int32_t> pages) {
+Outputs pages_of(const KvPages& cache, std::span<const int32_t> pages) {
   std::vector<float*> k, v;
   for (const int32_t page : std::set<int32_t>(pages.begin(), pages.end())) {
     k.push_back(cache.k + page * cache.k_page());
@@ -33,18 +33,36 @@ Outputs pages_of(const KvPages& cache, View<const int32_t> pages) {
           rows_at("v pages", std::move(v), cache.v_page())};
 }
 
-Outputs written_pages(const KvPages& cache, View<const KvWrite> writes) {
+Outputs written_pages(const KvPages& cache, std::span<const KvWrite> writes) {
   std::vector<int32_t> pages;
   for (const KvWrite& write : writes)
     pages.push_back(static_cast<int32_t>(write.slot / kPageTokens));
   return pages_of(cache, pages);
 }
 
-Output written_rows(const char* name, View<const KvWrite> writes, At<float> at, int64_t distance,
+Output written_rows(const char* name, std::span<const KvWrite> writes, float* at, int64_t distance,
                     int64_t width) {
   std::vector<int32_t> rows;
   for (const KvWrite& write : writes) rows.push_back(write.row);
   return picked_rows(name, at, rows, width, distance);
+}
+
+// Moved bytes are compared as integers: floats among them have to be the same bits.
+Output places_of(const char* name, std::span<char* const> rows, int64_t bytes) {
+  std::vector<int32_t*> begins;
+  for (char* row : rows)
+    if (row) begins.push_back(reinterpret_cast<int32_t*>(row));
+  return rows_at(name, std::move(begins), bytes / static_cast<int64_t>(sizeof(int32_t)));
+}
+
+Outputs saved_arrays(std::span<const SavedArray> arrays, int64_t m, int top_k, bool choices) {
+  Outputs out;
+  for (const SavedArray& a : arrays) {
+    if ((a.order == SavedOrder::kChoice) != choices) continue;
+    char* at = a.data.address();
+    out.push_back(places_of("array", {&at, 1}, m * a.row_bytes(top_k)));
+  }
+  return out;
 }
 
 Outputs vectors_of(const char* name, std::vector<int32_t>* lists, int64_t m) {

@@ -8,7 +8,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "kernels/operators.h"
+#include "kernels/host_calls.h"
 
 namespace zeroth::kernels {
 
@@ -34,7 +34,9 @@ template <class T>
 int64_t size_of(const T& list) {
   return static_cast<int64_t>(list.size());
 }
-inline int64_t last_of(View<const int64_t> offsets) { return offsets.empty() ? 0 : offsets.back(); }
+inline int64_t last_of(std::span<const int64_t> offsets) {
+  return offsets.empty() ? 0 : offsets.back();
+}
 inline int64_t out_of(PackedMatrices w) { return w.empty() ? 0 : w[0]->out(); }
 inline int64_t in_of(PackedMatrices w) { return w.empty() ? 0 : w[0]->in(); }
 
@@ -64,18 +66,22 @@ Output rows_of(const char* name, T* at, int64_t rows, int64_t width, int64_t dis
 }
 
 // The rows with these numbers.
-Output picked_rows(const char* name, At<float> at, View<const int32_t> rows, int64_t width,
+Output picked_rows(const char* name, float* at, std::span<const int32_t> rows, int64_t width,
                    int64_t distance = 0);
 // Gradients of the weights of m rows.
 Output weights_of(const char* name, const RowWeights& w, int64_t m);
 // One matrix [out, in] a group.
-Output groups_of(const char* name, std::span<const At<float>> dw, int64_t out, int64_t in);
+Output groups_of(const char* name, std::span<float* const> dw, int64_t out, int64_t in);
 // Whole pages.
-Outputs pages_of(const KvPages& cache, View<const int32_t> pages);
-Outputs written_pages(const KvPages& cache, View<const KvWrite> writes);
+Outputs pages_of(const KvPages& cache, std::span<const int32_t> pages);
+Outputs written_pages(const KvPages& cache, std::span<const KvWrite> writes);
 // Rows of k or v that the writes name.
-Output written_rows(const char* name, View<const KvWrite> writes, At<float> at, int64_t distance,
+Output written_rows(const char* name, std::span<const KvWrite> writes, float* at, int64_t distance,
                     int64_t width);
+
+// Saved rows of so many bytes, and the arrays that they come back to.
+Output places_of(const char* name, std::span<char* const> rows, int64_t bytes);
+Outputs saved_arrays(std::span<const SavedArray> arrays, int64_t m, int top_k, bool choices);
 
 // Lists that the operator sizes.
 template <class T>

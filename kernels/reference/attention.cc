@@ -3,10 +3,10 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels/reference/operators.h"
+#include "kernels/reference/plain.h"
 #include "kernels/reference/reference.h"
 
-namespace zeroth::kernels {
+namespace zeroth::kernels::plain {
 namespace {
 
 using reference::Doubles;
@@ -41,8 +41,8 @@ double score(const float* q, const KvPages& cache, const Place& at, float scale)
 
 }  // namespace
 
-void ReferenceOperators::kv_write(const KvPages& cache, std::span<const KvWrite> writes,
-                                  const float* k, int64_t ldk, const float* v, int64_t ldv) const {
+void kv_write(const KvPages& cache, std::span<const KvWrite> writes, const float* k, int64_t ldk,
+              const float* v, int64_t ldv) {
   for (const KvWrite& write : writes)
     for (int h = 0; h < cache.kv_heads; ++h) {
       const Place at = place_of(cache, write.slot, h);
@@ -53,8 +53,8 @@ void ReferenceOperators::kv_write(const KvPages& cache, std::span<const KvWrite>
     }
 }
 
-void ReferenceOperators::kv_write_backward(const KvPages& dcache, std::span<const KvWrite> writes,
-                                           float* dk, int64_t lddk, float* dv, int64_t lddv) const {
+void kv_write_backward(const KvPages& dcache, std::span<const KvWrite> writes, float* dk,
+                       int64_t lddk, float* dv, int64_t lddv) {
   for (const KvWrite& write : writes)
     for (int h = 0; h < dcache.kv_heads; ++h) {
       const Place at = place_of(dcache, write.slot, h);
@@ -65,9 +65,8 @@ void ReferenceOperators::kv_write_backward(const KvPages& dcache, std::span<cons
     }
 }
 
-void ReferenceOperators::attention(const float* q, int64_t ldq, const KvPages& cache,
-                                   const AttentionRows& rows, float scale, int heads, float* out,
-                                   int64_t ldout, float* lse) const {
+void attention(const float* q, int64_t ldq, const KvPages& cache, const AttentionRows& rows,
+               float scale, int heads, float* out, int64_t ldout, float* lse) {
   const int share = heads / cache.kv_heads;
   for (size_t row = 0; row < rows.sequence.size(); ++row) {
     const auto i = static_cast<int64_t>(row);
@@ -89,11 +88,10 @@ void ReferenceOperators::attention(const float* q, int64_t ldq, const KvPages& c
   }
 }
 
-void ReferenceOperators::attention_backward(const float* q, int64_t ldq, const KvPages& cache,
-                                            const AttentionRows& rows, float scale, int heads,
-                                            const float* out, int64_t ldout, const float* lse,
-                                            const float* dout, int64_t lddout, float* dq,
-                                            int64_t lddq, const KvPages& dcache) const {
+void attention_backward(const float* q, int64_t ldq, const KvPages& cache,
+                        const AttentionRows& rows, float scale, int heads, const float* out,
+                        int64_t ldout, const float* lse, const float* dout, int64_t lddout,
+                        float* dq, int64_t lddq, const KvPages& dcache) {
   const int share = heads / cache.kv_heads;
   for (size_t row = 0; row < rows.sequence.size(); ++row) {
     const auto i = static_cast<int64_t>(row);
@@ -123,9 +121,8 @@ void ReferenceOperators::attention_backward(const float* q, int64_t ldq, const K
   }
 }
 
-void ReferenceOperators::merge_attention(const float* part_out, const float* part_lse,
-                                         std::span<const int32_t> rows, int64_t heads, int64_t dim,
-                                         float* out, float* lse) const {
+void merge_attention(const float* part_out, const float* part_lse, std::span<const int32_t> rows,
+                     int64_t heads, int64_t dim, float* out, float* lse) {
   for (size_t n = 0; n < rows.size() * heads; ++n) {
     const int64_t i = static_cast<int64_t>(n), at = rows[i / heads] * heads + i % heads;
     const double a = lse[at], b = part_lse[i], top = std::max(a, b);
@@ -137,4 +134,4 @@ void ReferenceOperators::merge_attention(const float* part_out, const float* par
   }
 }
 
-}  // namespace zeroth::kernels
+}  // namespace zeroth::kernels::plain

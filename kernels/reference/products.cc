@@ -5,15 +5,15 @@
 #include <numeric>
 #include <vector>
 
-#include "kernels/reference/operators.h"
+#include "kernels/reference/plain.h"
 #include "kernels/reference/reference.h"
 
-namespace zeroth::kernels {
+namespace zeroth::kernels::plain {
 
 namespace {
 
 // Matrices are row-major floats, rounded when they are published as bfloat16.
-const float* row(const PackedMatrix& w, int64_t i) { return w.memory() + i * w.in(); }
+const float* row(const PackedMatrix& w, int64_t i) { return w.memory().address() + i * w.in(); }
 
 float widened(Bfloat16 x) { return std::bit_cast<float>(uint32_t{x} << 16); }
 
@@ -47,41 +47,35 @@ void add_outer(const float* dy, int64_t lddy, const float* x, int64_t ldx, float
 
 }  // namespace
 
-int64_t ReferenceOperators::packed_floats(int64_t out, int64_t in, Element) const {
-  return out * in;
-}
+int64_t packed_floats(int64_t out, int64_t in, Element) { return out * in; }
 
-void ReferenceOperators::pack_rows(PackedMatrix& w, int64_t first, int64_t rows, const float* from,
-                                   int64_t ld) const {
+void pack_rows(PackedMatrix& w, int64_t first, int64_t rows, const float* from, int64_t ld) {
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t j = 0; j < w.in(); ++j) {
       const float x = from[i * ld + j];
-      w.memory()[(first + i) * w.in() + j] = w.element() == Element::kFloat32 ? x : rounded(x);
+      w.memory().address()[(first + i) * w.in() + j] =
+          w.element() == Element::kFloat32 ? x : rounded(x);
     }
 }
 
-void ReferenceOperators::unpack_rows(const PackedMatrix& w, int64_t first, int64_t rows,
-                                     float* to) const {
+void unpack_rows(const PackedMatrix& w, int64_t first, int64_t rows, float* to) {
   std::copy_n(row(w, first), rows * w.in(), to);
 }
 
-void ReferenceOperators::linear(const float* x, int64_t ldx, const PackedMatrix& w,
-                                const float* bias, float* y, int64_t ldy, int64_t m,
-                                const FetchList&) const {
+void linear(const float* x, int64_t ldx, const PackedMatrix& w, const float* bias, float* y,
+            int64_t ldy, int64_t m, const FetchList&) {
   multiply(x, ldx, w, bias, y, ldy, m);
 }
 
-void ReferenceOperators::grouped_linear(const float* x, int64_t ldx,
-                                        std::span<const int64_t> offsets, PackedMatrices weights,
-                                        float* y, int64_t ldy) const {
+void grouped_linear(const float* x, int64_t ldx, std::span<const int64_t> offsets,
+                    PackedMatrices weights, float* y, int64_t ldy) {
   for (size_t g = 0; g < weights.size(); ++g)
     multiply(x + offsets[g] * ldx, ldx, *weights[g], nullptr, y + offsets[g] * ldy, ldy,
              offsets[g + 1] - offsets[g]);
 }
 
-void ReferenceOperators::linear_backward_input(const float* dy, int64_t lddy, const PackedMatrix& w,
-                                               float* dx, int64_t lddx, int64_t m,
-                                               bool accumulate) const {
+void linear_backward_input(const float* dy, int64_t lddy, const PackedMatrix& w, float* dx,
+                           int64_t lddx, int64_t m, bool accumulate) {
   for (int64_t i = 0; i < m; ++i)
     for (int64_t k = 0; k < w.in(); ++k) {
       double sum = accumulate ? dx[i * lddx + k] : 0.0;
@@ -90,45 +84,42 @@ void ReferenceOperators::linear_backward_input(const float* dy, int64_t lddy, co
     }
 }
 
-void ReferenceOperators::linear_backward_weight(const float* dy, int64_t lddy, const float* x,
-                                                int64_t ldx, float* dw, int64_t lddw, float* dbias,
-                                                int64_t m, int64_t out, int64_t in,
-                                                RowParts) const {
+void linear_backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx, float* dw,
+                            int64_t lddw, float* dbias, int64_t m, int64_t out, int64_t in,
+                            RowParts) {
   add_outer(dy, lddy, x, ldx, dw, lddw, m, out, in);
   for (int64_t j = 0; dbias && j < out; ++j)
     for (int64_t i = 0; i < m; ++i) dbias[j] += dy[i * lddy + j];
 }
 
-void ReferenceOperators::grouped_backward_input(const float* dy, int64_t lddy,
-                                                std::span<const int64_t> offsets, PackedMatrices w,
-                                                float* dx, int64_t lddx) const {
+void grouped_backward_input(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
+                            PackedMatrices w, float* dx, int64_t lddx) {
   for (size_t g = 0; g < w.size(); ++g)
-    linear_backward_input(dy + offsets[g] * lddy, lddy, *w[g], dx + offsets[g] * lddx, lddx,
-                          offsets[g + 1] - offsets[g], false);
+    plain::linear_backward_input(dy + offsets[g] * lddy, lddy, *w[g], dx + offsets[g] * lddx, lddx,
+                                 offsets[g + 1] - offsets[g], false);
 }
 
-void ReferenceOperators::grouped_backward_weight(const float* dy, int64_t lddy, const float* x,
-                                                 int64_t ldx, std::span<const int64_t> offsets,
-                                                 std::span<float* const> dw, int64_t out,
-                                                 int64_t in, RowParts) const {
+void grouped_backward_weight(const float* dy, int64_t lddy, const float* x, int64_t ldx,
+                             std::span<const int64_t> offsets, std::span<float* const> dw,
+                             int64_t out, int64_t in, RowParts) {
   for (size_t g = 0; g < dw.size(); ++g)
     add_outer(dy + offsets[g] * lddy, lddy, x + offsets[g] * ldx, ldx, dw[g], in,
               offsets[g + 1] - offsets[g], out, in);
 }
 
-void ReferenceOperators::embedding(const EmbeddingTable& table, int64_t width, const int32_t* ids,
-                                   float* out, int64_t m) const {
+void embedding(const EmbeddingTable& table, int64_t width, const int32_t* ids, float* out,
+               int64_t m) {
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < width; ++j) {
       const int64_t at = ids[i] * width + j;
       out[i * width + j] = table.packed   ? row(*table.packed, ids[i])[j]
-                           : table.halves ? widened(table.halves[at])
-                                          : table.floats[at];
+                           : table.halves ? widened(table.halves.address()[at])
+                                          : table.floats.address()[at];
     }
 }
 
-void ReferenceOperators::embedding_backward(const float* dy, const int32_t* ids, float* dtable,
-                                            int64_t m, int64_t width, int64_t) const {
+void embedding_backward(const float* dy, const int32_t* ids, float* dtable, int64_t m,
+                        int64_t width, int64_t) {
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < width; ++j) dtable[ids[i] * width + j] += dy[i * width + j];
 }
@@ -150,15 +141,13 @@ double positive(float temperature) { return temperature > 0 ? temperature : 1.0;
 
 }  // namespace
 
-void ReferenceOperators::head_logits(const float* hidden, int64_t ld, const PackedMatrix& w,
-                                     float* logits, int64_t m) const {
+void head_logits(const float* hidden, int64_t ld, const PackedMatrix& w, float* logits, int64_t m) {
   multiply(hidden, ld, w, nullptr, logits, w.out(), m);
 }
 
-void ReferenceOperators::head_logprobs(const float* hidden, int64_t ld, const PackedMatrix& w,
-                                       const int32_t* target, const float* temperature,
-                                       std::span<const KeptSet> kept, float* logprob,
-                                       float* entropy, float* lse, int64_t m) const {
+void head_logprobs(const float* hidden, int64_t ld, const PackedMatrix& w, const int32_t* target,
+                   const float* temperature, std::span<const KeptSet> kept, float* logprob,
+                   float* entropy, float* lse, int64_t m) {
   for (int64_t i = 0; i < m; ++i) {
     const Doubles z = logits_of(hidden + i * ld, w);
     const double t = positive(temperature[i]);
@@ -170,11 +159,9 @@ void ReferenceOperators::head_logprobs(const float* hidden, int64_t ld, const Pa
   }
 }
 
-void ReferenceOperators::head_sample(const float* hidden, int64_t ld, const PackedMatrix& w,
-                                     const SampleParams* params, const StreamKey* key,
-                                     const uint32_t* position, int32_t* token, float* logprob,
-                                     float* entropy, std::vector<int32_t>* kept_out,
-                                     int64_t m) const {
+void head_sample(const float* hidden, int64_t ld, const PackedMatrix& w, const SampleParams* params,
+                 const StreamKey* key, const uint32_t* position, int32_t* token, float* logprob,
+                 float* entropy, std::vector<int32_t>* kept_out, int64_t m) {
   for (int64_t i = 0; i < m; ++i) {
     const SampleParams& p = params[i];
     const Doubles z = logits_of(hidden + i * ld, w);
@@ -214,11 +201,10 @@ void ReferenceOperators::head_sample(const float* hidden, int64_t ld, const Pack
   }
 }
 
-void ReferenceOperators::head_backward(const float* hidden, int64_t ld, const PackedMatrix& w,
-                                       const int32_t* target, const float* temperature,
-                                       std::span<const KeptSet> kept, const float* dlogprob,
-                                       const float* dentropy, float* dhidden, int64_t lddh,
-                                       float* dw, int64_t m, RowParts) const {
+void head_backward(const float* hidden, int64_t ld, const PackedMatrix& w, const int32_t* target,
+                   const float* temperature, std::span<const KeptSet> kept, const float* dlogprob,
+                   const float* dentropy, float* dhidden, int64_t lddh, float* dw, int64_t m,
+                   RowParts) {
   const int64_t width = w.in();
   for (int64_t i = 0; i < m; ++i) {
     const Doubles z = logits_of(hidden + i * ld, w);
@@ -237,9 +223,9 @@ void ReferenceOperators::head_backward(const float* hidden, int64_t ld, const Pa
       const double slope = p[j] > 0 ? -p[j] * (std::log(p[j]) + entropy) : 0;
       dlogits[ids[j]] = static_cast<float>((dlogprob[i] * (own - p[j]) + de * slope) / t);
     }
-    linear_backward_input(dlogits.data(), w.out(), w, dhidden + i * lddh, lddh, 1, false);
+    plain::linear_backward_input(dlogits.data(), w.out(), w, dhidden + i * lddh, lddh, 1, false);
     if (dw) add_outer(dlogits.data(), w.out(), hidden + i * ld, ld, dw, width, 1, w.out(), width);
   }
 }
 
-}  // namespace zeroth::kernels
+}  // namespace zeroth::kernels::plain

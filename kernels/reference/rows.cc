@@ -3,10 +3,10 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels/reference/operators.h"
+#include "kernels/reference/plain.h"
 #include "kernels/reference/reference.h"
 
-namespace zeroth::kernels {
+namespace zeroth::kernels::plain {
 namespace {
 
 using reference::Doubles;
@@ -15,9 +15,8 @@ double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 }  // namespace
 
-void ReferenceOperators::rms_norm(const float* x, int64_t ldx, const float* weight, float eps,
-                                  float* y, int64_t ldy, float* inv_rms, int64_t m, int64_t width,
-                                  int64_t heads, int64_t ldinv) const {
+void rms_norm(const float* x, int64_t ldx, const float* weight, float eps, float* y, int64_t ldy,
+              float* inv_rms, int64_t m, int64_t width, int64_t heads, int64_t ldinv) {
   if (ldinv == 0) ldinv = m;
   for (int64_t i = 0; i < m; ++i)
     for (int64_t h = 0; h < heads; ++h) {
@@ -31,11 +30,10 @@ void ReferenceOperators::rms_norm(const float* x, int64_t ldx, const float* weig
     }
 }
 
-void ReferenceOperators::rms_norm_backward(const float* dy, int64_t lddy, const float* x,
-                                           int64_t ldx, const float* weight, const float* inv_rms,
-                                           float* dx, int64_t lddx, float* dweight, int64_t m,
-                                           int64_t width, bool accumulate, int64_t heads,
-                                           RowParts) const {
+void rms_norm_backward(const float* dy, int64_t lddy, const float* x, int64_t ldx,
+                       const float* weight, const float* inv_rms, float* dx, int64_t lddx,
+                       float* dweight, int64_t m, int64_t width, bool accumulate, int64_t heads,
+                       RowParts) {
   Doubles sum(dweight, dweight + width);
   for (int64_t i = 0; i < m; ++i)
     for (int64_t h = 0; h < heads; ++h) {
@@ -55,12 +53,11 @@ void ReferenceOperators::rms_norm_backward(const float* dy, int64_t lddy, const 
   std::copy(sum.begin(), sum.end(), dweight);
 }
 
-void ReferenceOperators::add(const float* a, const float* b, float* y, int64_t n) const {
+void add(const float* a, const float* b, float* y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i] = a[i] + b[i];
 }
 
-void ReferenceOperators::swiglu(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m,
-                                int64_t width) const {
+void swiglu(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int64_t width) {
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < width; ++j) {
       const double gate = gu[i * ldgu + j], up = gu[i * ldgu + width + j];
@@ -68,9 +65,8 @@ void ReferenceOperators::swiglu(const float* gu, int64_t ldgu, float* y, int64_t
     }
 }
 
-void ReferenceOperators::swiglu_backward(const float* dy, int64_t lddy, const float* gu,
-                                         int64_t ldgu, float* dgu, int64_t lddgu, int64_t m,
-                                         int64_t width, float* act, const RowWeights& w) const {
+void swiglu_backward(const float* dy, int64_t lddy, const float* gu, int64_t ldgu, float* dgu,
+                     int64_t lddgu, int64_t m, int64_t width, float* act, const RowWeights& w) {
   for (int64_t i = 0; i < m; ++i) {
     const int64_t at = w.order ? w.order[i] : i;
     const double weight = w.weights ? w.weights[at] : 1.0;
@@ -87,9 +83,8 @@ void ReferenceOperators::swiglu_backward(const float* dy, int64_t lddy, const fl
   }
 }
 
-void ReferenceOperators::rope(float* x, int64_t ldx, int64_t head_stride, const int32_t* positions,
-                              const float* cos, const float* sin, int64_t m, int heads, int dim,
-                              bool interleaved, bool inverse) const {
+void rope(float* x, int64_t ldx, int64_t head_stride, const int32_t* positions, const float* cos,
+          const float* sin, int64_t m, int heads, int dim, bool interleaved, bool inverse) {
   for (int64_t i = 0; i < m; ++i)
     for (int h = 0; h < heads; ++h)
       for (int j = 0; j < dim / 2; ++j) {
@@ -106,8 +101,8 @@ void ReferenceOperators::rope(float* x, int64_t ldx, int64_t head_stride, const 
 
 // --- routing
 
-void ReferenceOperators::route(const float* logits, const float* bias, const RouterConfig& config,
-                               int32_t* ids, float* weights, float* scores, int64_t m) const {
+void route(const float* logits, const float* bias, const RouterConfig& config, int32_t* ids,
+           float* weights, float* scores, int64_t m) {
   const int64_t n = config.experts, k = config.top_k;
   for (int64_t i = 0; i < m; ++i) {
     const Doubles z(logits + i * n, logits + (i + 1) * n);
@@ -123,9 +118,8 @@ void ReferenceOperators::route(const float* logits, const float* bias, const Rou
   }
 }
 
-void ReferenceOperators::route_backward(const float* dweights, const int32_t* ids, const float*,
-                                        const float* scores, const RouterConfig& config,
-                                        float* dlogits, int64_t m) const {
+void route_backward(const float* dweights, const int32_t* ids, const float*, const float* scores,
+                    const RouterConfig& config, float* dlogits, int64_t m) {
   const int64_t n = config.experts, k = config.top_k;
   for (int64_t i = 0; i < m; ++i) {
     const float* score = scores + i * n;
@@ -148,36 +142,43 @@ void ReferenceOperators::route_backward(const float* dweights, const int32_t* id
   }
 }
 
-void ReferenceOperators::expert_sort(const int32_t* ids, int64_t m, int top_k, int experts,
-                                     std::vector<int64_t>& offsets,
-                                     std::vector<int32_t>& order) const {
-  offsets.assign(1, 0);
-  order.clear();
+void expert_sort(const int32_t* ids, int64_t m, int top_k, int experts, int64_t* offsets,
+                 int32_t* order) {
+  int64_t n = 0;
   for (int e = 0; e < experts; ++e) {
+    offsets[e] = n;
     for (int64_t i = 0; i < m * top_k; ++i)
-      if (ids[i] == e) order.push_back(static_cast<int32_t>(i));
-    offsets.push_back(static_cast<int64_t>(order.size()));
+      if (ids[i] == e) order[n++] = static_cast<int32_t>(i);
   }
+  offsets[experts] = n;
 }
 
-void ReferenceOperators::gather_rows(const float* x, int64_t ldx, std::span<const int32_t> order,
-                                     int top_k, float* out, int64_t width) const {
+void choice_parts(std::span<const int64_t> offsets, std::span<const int32_t> order, int top_k,
+                  RowParts parts, int64_t* begins) {
+  for (size_t e = 0; e + 1 < offsets.size(); ++e)
+    for (const int64_t part : parts) {
+      int64_t at = offsets[e];
+      while (at < offsets[e + 1] && order[at] < part * top_k) ++at;
+      *begins++ = at;
+    }
+}
+
+void gather_rows(const float* x, int64_t ldx, std::span<const int32_t> order, int top_k, float* out,
+                 int64_t width) {
   for (size_t i = 0; i < order.size(); ++i)
     std::copy_n(x + order[i] / top_k * ldx, width, out + static_cast<int64_t>(i) * width);
 }
 
-void ReferenceOperators::gather_rows_backward(const float* dout, std::span<const int32_t> order,
-                                              int top_k, float* dx, int64_t lddx, int64_t m,
-                                              int64_t width, bool accumulate) const {
+void gather_rows_backward(const float* dout, std::span<const int32_t> order, int top_k, float* dx,
+                          int64_t lddx, int64_t m, int64_t width, bool accumulate) {
   for (int64_t i = 0; i < m && !accumulate; ++i) std::fill_n(dx + i * lddx, width, 0.0f);
   for (size_t i = 0; i < order.size(); ++i)
     for (int64_t j = 0; j < width; ++j)
       dx[order[i] / top_k * lddx + j] += dout[static_cast<int64_t>(i) * width + j];
 }
 
-void ReferenceOperators::combine(const float* y, std::span<const int32_t> order,
-                                 const float* weights, int top_k, float* out, int64_t ldout,
-                                 int64_t m, int64_t width) const {
+void combine(const float* y, std::span<const int32_t> order, const float* weights, int top_k,
+             float* out, int64_t ldout, int64_t m, int64_t width) {
   for (int64_t j = 0; j < width; ++j) {
     Doubles sum(m);
     for (size_t i = 0; i < order.size(); ++i)
@@ -186,8 +187,8 @@ void ReferenceOperators::combine(const float* y, std::span<const int32_t> order,
   }
 }
 
-void ReferenceOperators::balance_backward(const RouterConfig& router, const float* scores,
-                                          const float* aux, float* dlogits, int64_t m) const {
+void balance_backward(const RouterConfig& router, const float* scores, const float* aux,
+                      float* dlogits, int64_t m) {
   const int64_t n = router.experts;
   for (int64_t i = 0; i < m; ++i) {
     const float* score = scores + i * n;
@@ -204,53 +205,56 @@ void ReferenceOperators::balance_backward(const RouterConfig& router, const floa
 
 // --- assembly
 
-void ReferenceOperators::zero_rows(float* x, int64_t ldx, int64_t m, int64_t width) const {
+void zero_rows(float* x, int64_t ldx, int64_t m, int64_t width) {
   for (int64_t i = 0; i < m; ++i) std::fill_n(x + i * ldx, width, 0.0f);
 }
 
-void ReferenceOperators::zero_pages(const KvPages& cache, std::span<const int32_t> pages) const {
+void zero_pages(const KvPages& cache, std::span<const int32_t> pages) {
   for (int32_t page : pages) {
     std::fill_n(cache.k + page * cache.k_page(), cache.k_page(), 0.0f);
     std::fill_n(cache.v + page * cache.v_page(), cache.v_page(), 0.0f);
   }
 }
 
-void ReferenceOperators::copy_page(const KvPages& cache, int32_t from, int32_t to) const {
+void copy_page(const KvPages& cache, int32_t from, int32_t to) {
   std::copy_n(cache.k + from * cache.k_page(), cache.k_page(), cache.k + to * cache.k_page());
   std::copy_n(cache.v + from * cache.v_page(), cache.v_page(), cache.v + to * cache.v_page());
 }
 
-void ReferenceOperators::clamp_rows(float* x, int64_t ldx, int64_t m, int64_t width,
-                                    float bound) const {
+void copy(const float* x, float* y, int64_t n) { std::copy_n(x, n, y); }
+
+void count_up(int32_t* ids, int64_t m, int32_t step) {
+  for (int64_t i = 0; i < m; ++i) ids[i] = static_cast<int32_t>(i) * step;
+}
+
+void clamp_rows(float* x, int64_t ldx, int64_t m, int64_t width, float bound) {
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < width; ++j)
       x[i * ldx + j] = std::max(-bound, std::min(bound, x[i * ldx + j]));
 }
 
-void ReferenceOperators::clamp_rows_backward(const float* clamped, int64_t ldx, float* dx,
-                                             int64_t lddx, int64_t m, int64_t width,
-                                             float bound) const {
+void clamp_rows_backward(const float* clamped, int64_t ldx, float* dx, int64_t lddx, int64_t m,
+                         int64_t width, float bound) {
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < width; ++j)
       if (std::abs(clamped[i * ldx + j]) >= bound) dx[i * lddx + j] = 0;
 }
 
-void ReferenceOperators::take_rows(const float* x, int64_t ldx, std::span<const int32_t> rows,
-                                   float* out, int64_t ldout, int64_t width) const {
+void take_rows(const float* x, int64_t ldx, std::span<const int32_t> rows, float* out,
+               int64_t ldout, int64_t width) {
   for (size_t i = 0; i < rows.size(); ++i)
     std::copy_n(x + rows[i] * ldx, width, out + static_cast<int64_t>(i) * ldout);
 }
 
-void ReferenceOperators::add_to_rows(const float* y, int64_t ldy, std::span<const int32_t> rows,
-                                     float* x, int64_t ldx, int64_t width) const {
+void add_to_rows(const float* y, int64_t ldy, std::span<const int32_t> rows, float* x, int64_t ldx,
+                 int64_t width) {
   for (size_t i = 0; i < rows.size(); ++i)
     for (int64_t j = 0; j < width; ++j)
       x[rows[i] * ldx + j] += y[static_cast<int64_t>(i) * ldy + j];
 }
 
-void ReferenceOperators::expand_latent(const LatentHeads& w, const float* kv,
-                                       const float* rope_part, int64_t ldr, float* k, float* v,
-                                       int64_t m) const {
+void expand_latent(const LatentHeads& w, const float* kv, const float* rope_part, int64_t ldr,
+                   float* k, float* v, int64_t m) {
   for (int64_t i = 0; i < m; ++i)
     for (int64_t h = 0; h < w.heads; ++h) {
       const int64_t head = i * w.heads + h;
@@ -261,8 +265,8 @@ void ReferenceOperators::expand_latent(const LatentHeads& w, const float* kv,
     }
 }
 
-void ReferenceOperators::collapse_latent(const LatentHeads& w, const float* dk, const float* dv,
-                                         float* dkv, float* drope, int64_t ldr, int64_t m) const {
+void collapse_latent(const LatentHeads& w, const float* dk, const float* dv, float* dkv,
+                     float* drope, int64_t ldr, int64_t m) {
   zero_rows(drope, ldr, m, w.rope);
   for (int64_t i = 0; i < m; ++i)
     for (int64_t h = 0; h < w.heads; ++h) {
@@ -275,16 +279,72 @@ void ReferenceOperators::collapse_latent(const LatentHeads& w, const float* dk, 
     }
 }
 
+// --- saved rows
+
+namespace {
+
+// f(place in an array, place in the saved row, bytes) for row i of m of every array that is of
+// choices, or is not.
+template <class F>
+void each_piece(std::span<const SavedArray> arrays, int64_t i, int64_t m,
+                std::span<const int32_t> order, int top_k, bool choices, const F& f) {
+  int64_t at = 0;
+  for (const SavedArray& a : arrays) {
+    char* data = a.data.address();
+    const bool of_choices = a.order == SavedOrder::kChoice;
+    for (int64_t j = 0; a.order == SavedOrder::kColumn && !choices && j < a.bytes; j += 4)
+      f(data + j * m + i * 4, at + j, int64_t{4});
+    if (a.order == SavedOrder::kRow && !choices) f(data + i * a.bytes, at, a.bytes);
+    for (size_t c = 0; of_choices && choices && c < order.size(); ++c)
+      if (order[c] / top_k == i)
+        f(data + static_cast<int64_t>(c) * a.bytes, at + order[c] % top_k * a.bytes, a.bytes);
+    at += a.row_bytes(top_k);
+  }
+}
+
+}  // namespace
+
+void save_rows(std::span<const SavedArray> arrays, std::span<char* const> rows,
+               std::span<const int32_t> order, int top_k) {
+  for (size_t i = 0; i < rows.size(); ++i)
+    for (const bool choices : {false, true})
+      if (rows[i])
+        each_piece(arrays, static_cast<int64_t>(i), static_cast<int64_t>(rows.size()), order, top_k,
+                   choices, [&](const char* from, int64_t at, int64_t bytes) {
+                     std::copy_n(from, bytes, rows[i] + at);
+                   });
+}
+
+namespace {
+
+void recall(std::span<const SavedArray> arrays, std::span<char* const> rows,
+            std::span<const int32_t> order, int top_k, bool choices) {
+  for (size_t i = 0; i < rows.size(); ++i)
+    each_piece(arrays, static_cast<int64_t>(i), static_cast<int64_t>(rows.size()), order, top_k,
+               choices,
+               [&](char* to, int64_t at, int64_t bytes) { std::copy_n(rows[i] + at, bytes, to); });
+}
+
+}  // namespace
+
+void recall_rows(std::span<const SavedArray> arrays, std::span<char* const> rows, int top_k) {
+  recall(arrays, rows, {}, top_k, false);
+}
+
+void recall_choices(std::span<const SavedArray> arrays, std::span<char* const> rows,
+                    std::span<const int32_t> order, int top_k) {
+  recall(arrays, rows, order, top_k, true);
+}
+
 // --- the optimizer
 
-double ReferenceOperators::sum_squares(const float* x, int64_t n) const {
+double sum_squares(const float* x, int64_t n) {
   double sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += double{x[i]} * x[i];
   return sum;
 }
 
-void ReferenceOperators::adamw(float* w, const float* grad, float* m, float* v, int64_t n,
-                               const AdamWStep& step) const {
+void adamw(float* w, const float* grad, float* m, float* v, int64_t n, const AdamWStep& step) {
   const auto t = static_cast<double>(step.step);
   for (int64_t i = 0; i < n; ++i) {
     const double g = double{grad[i]} * step.grad_scale;
@@ -297,4 +357,4 @@ void ReferenceOperators::adamw(float* w, const float* grad, float* m, float* v, 
   }
 }
 
-}  // namespace zeroth::kernels
+}  // namespace zeroth::kernels::plain

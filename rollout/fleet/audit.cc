@@ -131,9 +131,9 @@ class Pass {
     const int first = batch.add_group(prompt.first(prompt.size() - 1), children);
     batch.finish();
     const PolicyConfig& model = weights_.config();
-    const auto width = static_cast<size_t>(model.width);
-    KvCache cache(model, batch.pages());
-    std::vector<float> hidden(static_cast<size_t>(batch.rows()) * width);
+    const kernels::Operators& ops = weights_.operators();
+    KvCache cache(model, batch.pages(), ops);
+    const kernels::Array<float> hidden(ops.device(), batch.rows() * model.width);
     const size_t ids = static_cast<size_t>(model.moe_layers()) * model.router.top_k;
     const size_t routed = ids + model.moe_layers();
     std::vector<uint8_t> routing(experts_ ? batch.rows() * routed : 0);
@@ -142,7 +142,7 @@ class Pass {
     std::vector<Sample> out;
     for (size_t i = 0; i < rows_.size(); ++i) {
       const auto [row, count] = batch.segment(first + static_cast<int>(i));
-      out.push_back(drawn(hidden.data() + row * width, *samples_[i]));
+      out.push_back(drawn(hidden.data() + row * model.width, *samples_[i]));
       for (int64_t r = row; experts_ && r < row + count; ++r) {
         const uint8_t* at = routing.data() + r * routed;
         out.back().experts.insert(out.back().experts.end(), at, at + ids);
@@ -154,7 +154,7 @@ class Pass {
   }
 
  private:
-  Sample drawn(const float* hidden, const Sample& claimed) const {
+  Sample drawn(kernels::At<const float> hidden, const Sample& claimed) const {
     const size_t m = claimed.tokens.size();
     const kernels::SampleParams rules = to_params(request_.sampling);
     const std::vector<kernels::SampleParams> params(m, rules);

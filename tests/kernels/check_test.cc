@@ -17,7 +17,8 @@ class Faulty : public ReferenceOperators {
   mutable int calls = 0;
   void add(At<const float> a, At<const float> b, At<float> y, int64_t n) const override {
     ReferenceOperators::add(a, b, y, n);
-    if (++calls == 2) y[7] = std::nextafter(y[7], INFINITY);
+    float& value = y.address()[7];
+    if (++calls == 2) value = std::nextafter(value, INFINITY);
   }
 };
 
@@ -41,12 +42,12 @@ void run_operators(const Operators& ops) {
   ops.embedding({.packed = &matrix}, in, tokens.data(), rows.data(), 3);
 
   const std::vector<int32_t> ids = {1, 0, 1, 2};
-  std::vector<int64_t> offsets;
-  std::vector<int32_t> order;
-  ops.expert_sort(ids.data(), 4, 1, 3, offsets, order);
+  std::vector<int64_t> offsets(4);
+  std::vector<int32_t> order(4);
+  ops.expert_sort(ids.data(), 4, 1, 3, offsets.data(), order.data());
   CHECK(offsets == std::vector<int64_t>{0, 1, 3, 4});
   Values k(2 * 2 * 3 * kPageTokens, NAN), v = k;  // two pages of two heads of three
-  const KvPages cache{k.data(), v.data(), 2, 3, 3};
+  const DevicePages cache{k.data(), v.data(), 2, 3, 3};
   const std::vector<KvWrite> writes = {{0, 20}, {1, 3}};
   ops.kv_write(cache, writes, x.data(), in, x.data() + 8, in);
   CHECK(k[4 + cache.k_page()] == x[0]);
@@ -122,7 +123,7 @@ TEST_CASE("results that are no numbers are equal only to their like") {
   class Other : public ReferenceOperators {
    public:
     explicit Other(float value) : value_(value) {}
-    void zero_rows(At<float> x, int64_t, int64_t, int64_t) const override { *x = value_; }
+    void zero_rows(At<float> x, int64_t, int64_t, int64_t) const override { *x.address() = value_; }
 
    private:
     float value_;

@@ -2,10 +2,13 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "core/rng.h"
+#include "tests/kernels/far_device.h"
 
 using namespace zeroth;
 
@@ -58,7 +61,7 @@ TEST_CASE("branches are added as a tree, whatever their number and which of them
       for (int b = 0; b < n; ++b) {
         if (!branches[b]) continue;
         for (int half : {0, 1}) {  // asked for twice: it goes on
-          const std::span<float> values = tree.branch(b);
+          const std::span<float> values = tree.branch(b).host();
           for (size_t i = half; i < kFloats; i += 2) {
             if (i >= kKept && i < kSkipped) continue;
             CHECK(values[i] == 0);
@@ -70,4 +73,41 @@ TEST_CASE("branches are added as a tree, whatever their number and which of them
       check(tree, tree.total(), sum ? *sum : Values(kFloats));
     }
   }
+}
+
+TEST_CASE("branches on a device that the host cannot follow add up to the same bits") {
+  const kernels::FarOperators far(kernels::cpu_operators());
+  for (const int n : {1, 3, 8, 13}) {
+    CAPTURE(n);
+    const TreeNode own{n / 3, n};
+    GradientTree there(kFloats, n, kKept, kSkipped, own, far);
+    GradientTree here(kFloats, n, kKept, kSkipped, own);
+    for (uint64_t seed = 0; seed < 10; ++seed) {
+      const auto branches = random_branches(n, seed);
+      there.begin();
+      here.begin();
+      for (int b = own.begin; b < n; ++b) {
+        if (!branches[b]) continue;
+        const std::span<float> to = here.branch(b).host();
+        const kernels::At<float> far_to = there.branch(b).data();
+        for (const auto& [first, end] : {std::pair(size_t{0}, kKept), {kSkipped, kFloats}}) {
+          const float* const from = branches[b]->data() + first;
+          std::copy_n(from, end - first, to.begin() + first);
+          kernels::copy_in(far.device(), far_to + first, from, end - first);
+        }
+      }
+      const auto want = here.parts(), got = there.parts();
+      REQUIRE(got.size() == want.size());
+      for (size_t i = 0; i < got.size(); ++i) {
+        CHECK(got[i].node.begin == want[i].node.begin);
+        CHECK(got[i].node.end == want[i].node.end);
+        check(there, got[i].values, {want[i].values.begin(), want[i].values.end()});
+      }
+      if (own.begin == 0) {
+        const std::span<const float> total = here.total();
+        check(there, there.total(), {total.begin(), total.end()});
+      }
+    }
+  }
+  CHECK(far.strangers().empty());
 }

@@ -106,7 +106,7 @@ Outcome train(Collective& collective, int branches, int updates) {
     tree.begin();
     for (int b = own.begin; b < own.end; ++b) {
       if (!fill_branch(parameters, update, b, gradient)) continue;
-      const std::span<float> to = tree.branch(b);
+      const std::span<float> to = tree.branch(b).host();
       std::copy(gradient.begin(), gradient.end(), to.begin());
     }
     const std::span<float> sum = collective.reduce(tree, optimizer.shards());

@@ -54,9 +54,9 @@ TEST_CASE("dispatch, experts and combine equal a dense mixture") {
           .sum(1);
   expected.backward(dout);
 
-  std::vector<int64_t> offsets;
-  std::vector<int32_t> order;
-  expert_sort(ids.data_ptr<int32_t>(), m, k, experts, offsets, order);
+  std::vector<int64_t> offsets(experts + 1);
+  std::vector<int32_t> order(m * k);
+  expert_sort(ids.data_ptr<int32_t>(), m, k, experts, offsets.data(), order.data());
   std::vector<PackedMatrix> packed(experts);
   std::vector<const PackedMatrix*> matrices;
   std::vector<float*> grads;

@@ -68,18 +68,19 @@ TEST_SUITE("dual chunk attention") {
     DualChunks chunks;
     const RopeTable table(c.rope, dim, 1024);
     const auto rope = table.rows(64);
-    const auto own = chunks.own_positions(c, positions);
+    const kernels::Operators& ops = kernels::cpu_operators();
+    const int32_t* own = chunks.own_positions(ops.device(), c, positions).address();
     std::vector<float> q_own = q, k_own = k;
-    kernels::rope(q_own.data(), q_width, dim, own.data(), rope->cos.data(), rope->sin.data(), m,
-                  c.heads, dim, false, false);
-    kernels::rope(k_own.data(), kv_width, dim, own.data(), rope->cos.data(), rope->sin.data(), m,
+    kernels::rope(q_own.data(), q_width, dim, own, rope->cos.data(), rope->sin.data(), m, c.heads,
+                  dim, false, false);
+    kernels::rope(k_own.data(), kv_width, dim, own, rope->cos.data(), rope->sin.data(), m,
                   c.kv_heads, dim, false, false);
     KvCache cache(c, 8);
-    kernels::kv_write(cache.layer(0), writes, k_own.data(), kv_width, v.data(), kv_width);
+    ops.kv_write(cache.layer(0), writes, k_own.data(), kv_width, v.data(), kv_width);
     std::vector<float> out(m * q_width), lse(m * c.heads);
-    chunks.forward(kernels::cpu_operators(), c, cache.layer(0),
-                   {sequence, positions, pages, page_begin, 0}, rope->cos.data(), rope->sin.data(),
-                   q_own.data(), q_width, out.data(), lse.data());
+    chunks.forward(ops, c, cache.layer(0), {sequence, positions, pages, page_begin, 0},
+                   rope->cos.data(), rope->sin.data(), q_own.data(), q_width, out.data(),
+                   lse.data());
     double gap = 0;
     for (int p = 0; p < m; ++p) {
       for (int h = 0; h < c.heads; ++h) {

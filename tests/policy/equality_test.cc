@@ -292,7 +292,7 @@ TEST_CASE("routed experts, router confidence and loads") {
   for (int i = 0; i < 30; ++i) {
     for (int l = 0; l < 2; ++l) {
       const uint8_t* ids = routing.data() + i * 6 + l * 2;
-      const float* scores = saved.impl().layers[l + 1].scores.data() + i * 8;
+      const float* scores = saved.impl().layers[l + 1].scores.data().address() + i * 8;
       CHECK(scores[ids[0]] > scores[ids[1]]);
       CHECK(std::abs(routing[i * 6 + 4 + l] - 255.0 * scores[ids[0]]) <= 0.501);
       ++counted[l][ids[0]];

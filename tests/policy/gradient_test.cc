@@ -183,12 +183,12 @@ double balance_loss(const Policy& policy, const PackedBatch& batch) {
     if (!c.sparse[l]) continue;
     const LayerState& state = saved.impl().layers[l];
     for (int64_t i = 0; i < batch.rows(); ++i) {
-      const float* score = state.scores.data() + i * experts;
+      const float* score = state.scores.data().address() + i * experts;
       double sum = 0;
       for (int e = 0; e < experts; ++e) sum += score[e];
       for (int e = 0; e < experts; ++e) share[e] += score[e] / sum / rows;
       for (int k = 0; k < c.router.top_k; ++k) {
-        choices[state.expert_ids.data()[i * c.router.top_k + k]] += 1 / rows;
+        choices[state.expert_ids.data().address()[i * c.router.top_k + k]] += 1 / rows;
       }
     }
   }

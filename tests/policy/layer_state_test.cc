@@ -21,14 +21,11 @@ std::map<std::string, std::string> contents(LayerState& state, const LayerWidths
                                             int64_t m) {
   std::map<std::string, std::string> out;
   state.each(widths, [&](const SavedField& field, auto& member) {
-    using Value = std::remove_cvref_t<decltype(*member.data())>;
-    int64_t count = 0;
-    if constexpr (requires { member.size(); }) {
-      count = widths.experts > 0 ? static_cast<int64_t>(member.size()) : 0;
-    } else {
-      count = m * field.width * (field.order == SavedOrder::kChoice ? widths.choices : 1);
-    }
-    const char* data = reinterpret_cast<const char*>(member.data());
+    using Value = std::remove_cvref_t<decltype(*member.data().address())>;
+    int64_t count = m * field.width * (field.order == SavedOrder::kChoice ? widths.choices : 1);
+    if (field.order == SavedOrder::kDerived && widths.experts > 0)
+      count = field.name == std::string("order") ? m * widths.choices : widths.experts + 1;
+    const char* data = reinterpret_cast<const char*>(member.data().address());
     out[field.name] = count > 0 ? std::string(data, count * sizeof(Value)) : std::string();
   });
   return out;
@@ -36,11 +33,9 @@ std::map<std::string, std::string> contents(LayerState& state, const LayerWidths
 
 void poison(LayerState& state, const LayerWidths& widths, int64_t m) {
   state.each(widths, [&](const SavedField& field, auto& member) {
-    if constexpr (requires { member.get(m); }) {
-      const int64_t rows = field.order == SavedOrder::kChoice ? m * widths.choices : m;
-      auto* data = member.get(rows * field.width);
-      if (field.width > 0) std::memset(data, 0xff, rows * field.width * sizeof(*data));
-    }
+    const int64_t rows = field.order == SavedOrder::kChoice ? m * widths.choices : m;
+    auto* data = member.get(rows * field.width).address();
+    if (field.width > 0) std::memset(data, 0xff, rows * field.width * sizeof(*data));
   });
 }
 

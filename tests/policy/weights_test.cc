@@ -106,7 +106,7 @@ TEST_CASE("the policy and its masters may be gone") {
 
 TEST_CASE("memory: one copy while nobody holds the last version, two when two are held") {
   const std::unique_ptr<Policy> policy = Policy::load(fixture("olmoe"));
-  const auto block = [&] { return policy->weights()->impl().model.block.data.get(); };
+  const auto block = [&] { return policy->weights()->impl().model.block.data().address(); };
   const char* const first = block();
   policy->publish(1);
   CHECK(block() == first);

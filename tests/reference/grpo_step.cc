@@ -1,7 +1,8 @@
 // grpo_step FOLDER..: one GRPO step with given samples of every checkpoint in these folders, by the
-// CPU's operators and by the reference's. Fails when a parameter of the one is further than 1e-5
-// from that of the other, or when nothing was learnt. That whole models agree says that a back end
-// has to provide the operators and nothing else.
+// CPU's operators, by the reference's, and by the CPU's on a device whose memory the host cannot
+// touch. Fails when a parameter of the reference's is further than 1e-5 from the CPU's, when one of
+// the device's has other bits, or when nothing was learnt. That whole models agree says that a back
+// end has to provide the operators, and a device its memory, and nothing else.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -14,6 +15,7 @@
 #include "policy/scoring.h"
 #include "rl/advantage.h"
 #include "rl/trainer.h"
+#include "tests/kernels/far_device.h"
 
 namespace {
 
@@ -74,6 +76,18 @@ Step step_by(const kernels::Operators& ops, const std::filesystem::path& model) 
   return step;
 }
 
+// The same step where the host cannot follow an address.
+bool agree_far(const std::filesystem::path& model, const Step& cpu) {
+  const kernels::FarOperators far(kernels::cpu_operators());
+  const Step step = step_by(far, model);
+  const bool same = step.values == cpu.values && step.grad_norm == cpu.grad_norm;
+  if (!same) std::printf("  other bits on a device of its own\n");
+  for (const std::string& op : far.strangers())
+    std::printf("  %s was handed an array of the host\n", op.c_str());
+  if (far.device().arrays() > 0) std::printf("  arrays were left on the device\n");
+  return same && far.strangers().empty() && far.device().arrays() == 0;
+}
+
 bool agree(const std::filesystem::path& model) {
   const Step cpu = step_by(kernels::cpu_operators(), model);
   const Step reference = step_by(kernels::ReferenceOperators(), model);
@@ -97,7 +111,7 @@ bool agree(const std::filesystem::path& model) {
       model.c_str(), cpu.grad_norm, reference.grad_norm, cpu.moved, worst, where.c_str(), different,
       cpu.values.size());
   // Two back ends round differently somewhere; else one was compared with itself.
-  return worst <= kBound && cpu.moved > 100 * kBound && different > 0;
+  return worst <= kBound && cpu.moved > 100 * kBound && different > 0 && agree_far(model, cpu);
 }
 
 }  // namespace

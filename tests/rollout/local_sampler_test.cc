@@ -10,8 +10,10 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
+#include "core/temporary_folder.h"
 #include "kernels/ops.h"
 #include "policy/packing.h"
+#include "tests/kernels/far_device.h"
 #include "tests/rollout/tiny_models.h"
 
 namespace zeroth {
@@ -173,6 +175,25 @@ TEST_CASE("samples are the same on every instruction set") {
       CHECK(same(results, reference));
     }
     kernels::set_isa(best);
+  }
+}
+
+TEST_CASE("samples are the same on a device that the host cannot follow") {
+  for (const std::string& kind : kKinds) {
+    CAPTURE(kind);
+    const auto policy = tiny_policy(kind);
+    TemporaryFolder folder;
+    policy->save(folder.path());
+    const kernels::FarOperators far(kernels::cpu_operators());
+    const auto requests = mixed_requests();
+    EngineConfig config;
+    config.record_experts = true;
+    config.cache_pages = 14;  // some are preempted, and prompts are shared
+    const Results here = run(*policy, requests, config);
+    const auto element = kernels::Element::kFloat32;
+    CHECK(same(run(*Policy::load(folder.path(), element, far), requests, config), here));
+    CHECK(far.strangers().empty());
+    CHECK(far.device().arrays() == 0);
   }
 }
 
