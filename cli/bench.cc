@@ -111,6 +111,7 @@ class Bench {
     std::fprintf(stderr, "decode, batch %d\n", batch);
     EngineConfig config;
     config.max_batch = batch;
+    config.draft_tokens = 0;  // a run that is made again would be drafted from itself
     LocalSampler sampler(policy_.weights(), nullptr, config);
     const GenerationRequest request = make_request(policy_.config(), options_, 0, batch);
     const double begin = steady_now();
@@ -165,6 +166,7 @@ class Bench {
                     options_.tokens, 1.0);
     EngineConfig config;
     config.max_batch = std::min(options_.prompts * options_.samples, 256);
+    config.draft_tokens = 0;
     // A run keeps one, too.
     LocalSampler sampler(policy_.weights(), nullptr, config, trainer.activation_store());
     Tickets tickets;

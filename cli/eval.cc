@@ -39,6 +39,7 @@ struct EvalCommand {
   PublishConfig publish;
   int batch = 256;
   int cache_mb = 1024;
+  int draft_tokens = EngineConfig().draft_tokens;
   bool json = false;
   template <class V>
   void fields(V& v) {
@@ -56,6 +57,7 @@ struct EvalCommand {
     publish.fields(v);
     v("batch", batch, "completions decoded together; never changes them", Range{1, 65536});
     v("cache_mb", cache_mb, "memory bound of the KV cache in MiB", Range{1, 1 << 20});
+    v("draft_tokens", draft_tokens, EngineConfig::kDraftHelp, EngineConfig::kDraftRange);
     v("json", json, "print one JSON object");
   }
 };
@@ -96,6 +98,7 @@ int run_eval(const Args& args) {
   EngineConfig engine_config;
   engine_config.max_batch = command.batch;
   engine_config.cache_mb = command.cache_mb;
+  engine_config.draft_tokens = command.draft_tokens;
   LocalSampler sampler(weights, tokenizer.get(), engine_config);
 
   EvalOptions options;

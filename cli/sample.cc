@@ -37,6 +37,7 @@ struct SampleOptions {
   int batch = 64;
   uint64_t seed = 0;
   int cache_mb = 1024;
+  int draft_tokens = EngineConfig().draft_tokens;
   SamplingConfig sampling;
   PublishConfig publish;
   bool json = false;
@@ -56,6 +57,7 @@ struct SampleOptions {
     v("batch", batch, "completions decoded together; never changes them", Range{1, 65536});
     v("seed", seed, "names the random draws");
     v("cache_mb", cache_mb, "memory bound of the KV cache in MiB", Range{1, 1 << 20});
+    v("draft_tokens", draft_tokens, EngineConfig::kDraftHelp, EngineConfig::kDraftRange);
     sampling.fields(v);
     publish.fields(v);
     v("json", json, "print one JSON object a completion");
@@ -151,6 +153,7 @@ int run_sample(const Args& args) {
   EngineConfig config;
   config.max_batch = options.batch;
   config.cache_mb = options.cache_mb;
+  config.draft_tokens = options.draft_tokens;
   LocalSampler sampler(weights, tokenizer.get(), config);
   const std::atomic<bool>& interrupted = stop_on_interrupt();
   InOrder printer(options.json);
@@ -166,6 +169,12 @@ int run_sample(const Args& args) {
                static_cast<long long>(stats.sampled_tokens), stats.seconds,
                static_cast<double>(stats.sampled_tokens) / std::max(stats.seconds, 1e-9),
                interrupted ? "; interrupted, some completions are incomplete" : "");
+  if (stats.draft_tokens > 0) {
+    std::fprintf(stderr, "%lld of %lld drafted tokens accepted, %lld forward calls\n",
+                 static_cast<long long>(stats.draft_accepted),
+                 static_cast<long long>(stats.draft_tokens),
+                 static_cast<long long>(stats.forward_calls));
+  }
   return interrupt_exit_code();
 }
 

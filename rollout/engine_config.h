@@ -14,6 +14,14 @@ struct EngineConfig {
   int prefill_chunk = 512;      // prompt tokens per forward call
   bool record_experts = false;  // keep routed experts and router confidence
   bool longest_first = true;    // see rollout/start_order.h
+  int draft_tokens = 8;         // longest draft of a sequence; 0 = none
+  int draft_batch = 16;         // rows of a step that drafts may fill up
+  int draft_mb = 64;            // memory of earlier samples
+  // Also of the commands that have this field alone.
+  static constexpr char kDraftHelp[] =
+      "most tokens tried ahead when few sequences are left, guessed from their group and from "
+      "earlier samples of the prompt; 0 = none; never changes a sample";
+  static constexpr Range kDraftRange{0, 1024};
   template <class V>
   void fields(V& v) {
     v("max_batch", max_batch, "sequences decoded together", Range{1, 65536});
@@ -25,6 +33,13 @@ struct EngineConfig {
     v("longest_first", longest_first,
       "when more samples are wanted than are decoded together, begin those first whose prompts had "
       "long samples before, so that the end of the batch is not left to a few; changes no sample");
+    v("draft_tokens", draft_tokens, kDraftHelp, kDraftRange);
+    v("draft_batch", draft_batch,
+      "when at most half as many sequences are left, the batch is filled up to it with guessed "
+      "tokens",
+      Range{1, 65536});
+    v("draft_mb", draft_mb, "memory bound in MiB of the earlier samples that guesses are made from",
+      Range{0, 1 << 20});
   }
 };
 

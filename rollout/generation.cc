@@ -103,7 +103,9 @@ void Generation::begin_in(const std::vector<size_t>& order) {
   reorder(unfinished_, order);
 }
 
-void Generation::start(Scheduler& scheduler, WeightsVersion version) {
+void Generation::start(Scheduler& scheduler, WeightsVersion version, Drafter* drafter) {
+  drafter_ = drafter;
+  if (drafter_) drafter_->begin();
   for (size_t i = 0; i < requests_.size(); ++i) start_one(i, scheduler, version);
 }
 
@@ -148,11 +150,48 @@ void Generation::switch_to(WeightsVersion version, Scheduler& scheduler) {
 
 void Generation::forget(const Live& live) {
   samples_[live.request][live.sample] = {};
-  if (--unfinished_[live.request] == 0) {
+  if (unfinished_[live.request] == 0) {
     prompt_rows_[live.request] = {};
     samples_[live.request] = {};
     tickets_[live.request] = {};
   }
+}
+
+Drafter::Live Generation::live_of(int sequence) const {
+  const Live& live = live_[sequence];
+  const std::vector<TokenId>& tokens = samples_[live.request][live.sample].tokens;
+  // Behind the last token of a draft one more is drawn.
+  return {live.request, sequence, requests_[live.request].prompt, tokens,
+          max_tokens_[live.request] - static_cast<int>(tokens.size()) - 1};
+}
+
+void Generation::draft(Scheduler& scheduler) {
+  const int running = scheduler.running();
+  if (!drafter_ || !drafter_->wanted(running)) return;
+  for (const int sequence : scheduler.running_sequences()) {
+    if (!scheduler.decoding(sequence)) continue;
+    const Drafter::Live live = live_of(sequence);
+    if (live.room > 0) drafter_->consider(live, running);
+  }
+  for (const Drafter::Draft& draft : drafter_->choose(running))
+    scheduler.draft(draft.sequence, draft.tokens);
+}
+
+void Generation::settle(const StepPlan& plan, DrawBatch& batch) {
+  batch.stands.assign(plan.draws.size(), 1);
+  for (size_t i = 0; i < plan.draws.size(); ++i) {
+    const Draw& draw = plan.draws[i];
+    if (draw.ahead == 0) continue;
+    batch.stands[i] = batch.stands[i - 1] && batch.tokens[i - 1] == plan.tokens[draw.row] &&
+                      std::isfinite(batch.logprobs[i]) && std::isfinite(batch.entropies[i]);
+  }
+}
+
+// Rows of the activation store for tokens of a draft that were not drawn go to others.
+void Generation::give_back_rows(Live& live) {
+  const size_t tokens = samples_[live.request][live.sample].tokens.size();
+  for (; live.kept.size() + 1 > tokens && !live.kept.empty(); live.kept.pop_back())
+    if (live.kept.back() >= 0) spare_rows_.push_back(live.kept.back());
 }
 
 void Generation::take_rows(const StepPlan& plan, ActivationStore& store,
@@ -165,7 +204,12 @@ void Generation::take_rows(const StepPlan& plan, ActivationStore& store,
     std::vector<int32_t>& kept = sequence < 0 ? prompt_rows_[request].kept : live_[sequence].kept;
     const size_t at = plan.positions[i] - (sequence < 0 ? 0 : prompt);
     if (at < kept.size()) continue;
-    rows[i] = store.take();
+    if (spare_rows_.empty()) {
+      rows[i] = store.take();
+    } else {
+      rows[i] = spare_rows_.back();
+      spare_rows_.pop_back();
+    }
     kept.push_back(rows[i]);
   }
 }
@@ -196,7 +240,7 @@ void Generation::gather(const StepPlan& plan, const kernels::Operators& ops,
     const Sample& sample = samples_[draw.request][live_[draw.sequence].sample];
     batch.params[i] = params_[draw.request];
     batch.keys[i] = sample.key;
-    batch.positions[i] = static_cast<uint32_t>(sample.tokens.size());
+    batch.positions[i] = static_cast<uint32_t>(sample.tokens.size() + draw.ahead);
     batch.truncated |= batch.params[i].truncated();
   }
   batch.kept.resize(batch.truncated ? m : 0);
@@ -209,6 +253,11 @@ void Generation::record(const StepPlan& plan, const DrawBatch& batch, const uint
   for (size_t i = 0; i < plan.draws.size(); ++i) {
     const Draw& draw = plan.draws[i];
     Live& live = live_[draw.sequence];
+    if (!batch.stands[i] || (draw.ahead > 0 && live.finished)) {
+      outcomes.push_back({-1, false, false});
+      if (!live.finished) give_back_rows(live);
+      continue;
+    }
     const uint8_t* routed = draw.row < 0 ? prompt_rows_[draw.request].routing.data()
                                          : routing + draw.row * routing_row_;
     bool finished = append(live, batch, i, routed);
@@ -249,6 +298,9 @@ void Generation::finish(Live& live, FinishReason reason) {
   sample.finish = reason;
   sample.text = live.text.text(sample.tokens);
   live.finished = true;
+  const bool last = --unfinished_[live.request] == 0;
+  if (drafter_) drafter_->end(live_of(static_cast<int>(&live - live_.data())), last);
+  give_back_rows(live);
   const std::vector<int32_t>& prompt = prompt_rows_[live.request].kept;
   const size_t rows = requests_[live.request].prompt.size() + sample.tokens.size() - 1;
   const auto missing = [](const std::vector<int32_t>& kept) {

@@ -10,6 +10,7 @@
 #include "model/config.h"
 #include "policy/activation_store.h"
 #include "rollout/completion_text.h"
+#include "rollout/drafter.h"
 #include "rollout/sampler.h"
 #include "rollout/scheduler.h"
 #include "text/tokenizer.h"
@@ -23,6 +24,9 @@ struct DrawBatch {
   std::vector<StreamKey> keys;
   std::vector<uint32_t> positions;  // of the token inside its sample
   std::vector<TokenId> tokens;
+  // Whether the draw stands: no draft before it, or drafts that came true. The others are as if they
+  // had not been made.
+  std::vector<char> stands;
   std::vector<float> logprobs, entropies;
   std::vector<std::vector<int32_t>> kept;
   bool truncated = false;  // some row has a kept set
@@ -44,7 +48,8 @@ class Generation {
   // Before start(): in which order requests begin, by their numbers, which outside they keep.
   void begin_in(const std::vector<size_t>& order);
   // Hands all sequences to the scheduler and makes room for their samples.
-  void start(Scheduler& scheduler, WeightsVersion version);
+  // `drafter` (may be null; outlives it) makes the drafts of draft(), and hears of what ends.
+  void start(Scheduler& scheduler, WeightsVersion version, Drafter* drafter = nullptr);
   // The same for one more request, after start(), which has number `number` outside. A sequence that
   // cannot fit into `pages` pages by itself is an Error, as in check_fits.
   void join(GenerationRequest request, size_t number, int64_t pages, const std::string& advice,
@@ -54,6 +59,9 @@ class Generation {
   // What finished samples hold is freed behind done().
   void forget_finished() { forget_ = true; }
 
+  // Before plan(): gives the scheduler drafts for the next step.
+  void draft(Scheduler& scheduler);
+
   // Before the forward call of a step: takes a row of the store for every row that none was taken
   // for yet. rows [rows of the step], -1: not kept, or kept before a preemption.
   void take_rows(const StepPlan& plan, ActivationStore& store, std::vector<int32_t>& rows);
@@ -62,8 +70,10 @@ class Generation {
   // keeps the last rows of finished prompts, then lays out what has to be drawn.
   void gather(const StepPlan& plan, const kernels::Operators& ops, kernels::At<const float> hidden,
               const uint8_t* routing, DrawBatch& batch);
-  // Books the draws; outcomes are for Scheduler::commit. Calls drew for each, and done for each
-  // sample that finished (GenerateOptions).
+  // After the draws: which of them stand. A draw behind a draft that is not finite does not.
+  static void settle(const StepPlan& plan, DrawBatch& batch);
+  // Books the draws that stand; outcomes are for Scheduler::commit. Calls drew for each, and done for
+  // each sample that finished (GenerateOptions).
   using Done = std::function<void(int request, int sample, const Sample&)>;
   using Drew = std::function<bool(int request, int sample, const Sample&)>;
   void record(const StepPlan& plan, const DrawBatch& batch, const uint8_t* routing,
@@ -103,6 +113,8 @@ class Generation {
   void forget(const Live& live);
   bool append(Live& live, const DrawBatch& batch, size_t row, const uint8_t* routing);
   void finish(Live& live, FinishReason reason);
+  void give_back_rows(Live& live);
+  Drafter::Live live_of(int sequence) const;
 
   // In the order in which they begin, as all that is by request here.
   std::deque<GenerationRequest> requests_;  // the scheduler reads their prompts
@@ -115,8 +127,10 @@ class Generation {
   std::vector<kernels::SampleParams> params_;
   std::deque<StopStrings> stops_;
   std::vector<int> unfinished_;  // samples of each request
+  Drafter* drafter_ = nullptr;
   bool forget_ = false;
-  int64_t epoch_ = 0;  // of the activation store
+  int64_t epoch_ = 0;                // of the activation store
+  std::vector<int32_t> spare_rows_;  // of it, taken for drafts that did not come true
   std::vector<PromptRow> prompt_rows_;
   std::vector<Live> live_;  // by the scheduler's sequence index
   std::vector<std::vector<Sample>> samples_;

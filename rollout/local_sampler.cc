@@ -13,6 +13,7 @@
 #include "core/stopwatch.h"
 #include "policy/activation_store.h"
 #include "rollout/generation.h"
+#include "rollout/roofline.h"
 #include "rollout/scheduler.h"
 #include "rollout/start_order.h"
 
@@ -29,6 +30,9 @@ void check_config(const EngineConfig& config, const PolicyConfig& model) {
   check("cache_pages", config.cache_pages, 0);
   check("cache_mb", config.cache_mb, 1);
   check("prefill_chunk", config.prefill_chunk, 1);
+  check("draft_tokens", config.draft_tokens, 0);
+  check("draft_batch", config.draft_batch, 1);
+  check("draft_mb", config.draft_mb, 0);
   if (config.record_experts && model.router.experts > 256) {
     fail_usage("engine: record_experts keeps an expert id in one byte, but the policy has " +
                    std::to_string(model.router.experts) + " experts",
@@ -56,6 +60,8 @@ struct LocalSampler::Impl {
         tokenizer(tokenizer_in),
         config(config_in),
         store(store_in),
+        drafter(config_in,
+                Roofline(model, weights->element() == kernels::Element::kBfloat16 ? 2 : 4)),
         published(std::move(weights)) {
     check_config(config, model);
     const int64_t page_bytes = KvCache(model, 1).bytes();
@@ -111,19 +117,39 @@ struct LocalSampler::Impl {
   // `keep`: whether the store gets what is computed.
   void step(Scheduler& scheduler, Generation& generation, const GenerateOptions& options,
             bool keep) {
+    generation.draft(scheduler);
     const StepPlan& plan = scheduler.plan();
     for (const auto& [from, to] : plan.copies) cache->copy_page(from, to);
     if (keep) generation.take_rows(plan, *store, store_rows);
     if (!plan.tokens.empty()) forward(plan, keep);
     generation.gather(plan, weights->operators(), hidden.data(), routing.data(), draws);
-    if (!plan.draws.empty()) {
-      sample();
-      check_finite();
-    }
+    if (!plan.draws.empty()) sample();
+    Generation::settle(plan, draws);
+    const bool usable = check_finite(plan);
     generation.record(plan, draws, routing.data(), outcomes, options.done, options.drew);
+    count(plan);
     scheduler.commit(outcomes);
-    stats.sampled_tokens += static_cast<int64_t>(plan.draws.size());
+    if (!usable) forget_cache(scheduler);
+  }
+
+  void count(const StepPlan& plan) {
     stats.prompt_tokens += plan.prefill_rows;
+    for (size_t i = 0; i < outcomes.size(); ++i) {
+      const bool drafted = plan.draws[i].ahead > 0, drawn = outcomes[i].drawn;
+      stats.sampled_tokens += drawn;
+      stats.draft_tokens += drafted;
+      stats.draft_accepted += drafted && drawn;
+    }
+  }
+
+  // Tokens that were only guessed have left what is not finite; those that are drawn may never come
+  // to that.
+  void forget_cache(Scheduler& scheduler) {
+    const int64_t pages = cache->pages();
+    cache.reset();
+    cache = std::make_unique<KvCache>(model, pages, weights->operators());
+    scheduler.restart();
+    drafter.rest();
   }
 
   void forward(const StepPlan& plan, bool keep) {
@@ -162,10 +188,13 @@ struct LocalSampler::Impl {
   }
 
   // Keys and values that are not finite would outlive their sequence: attention multiplies what a
-  // page still holds behind its last token by zero.
-  void check_finite() {
-    for (size_t i = 0; i < draws.logprobs.size(); ++i) {
+  // page still holds behind its last token by zero. False: only rows of drafts are at fault.
+  bool check_finite(const StepPlan& plan) {
+    bool usable = true;
+    for (size_t i = 0; i < plan.draws.size(); ++i) {
       if (std::isfinite(draws.logprobs[i]) && std::isfinite(draws.entropies[i])) continue;
+      usable = false;
+      if (plan.draws[i].ahead > 0) continue;
       cache.reset();
       fail("the policy (version " + std::to_string(weights->version()) +
                ") gives a log-probability of " + std::to_string(draws.logprobs[i]) + " for token " +
@@ -175,12 +204,14 @@ struct LocalSampler::Impl {
            "its weights have diverged: go back to an earlier checkpoint, and lower the learning "
            "rate or the gradient norm bound");
     }
+    return usable;
   }
 
   const PolicyConfig model;
   const Tokenizer* tokenizer;
   EngineConfig config;
   ActivationStore* store;
+  Drafter drafter;
   std::mutex mutex;      // guards `published`
   WeightsPtr published;  // what the next generate() samples with
   WeightsPtr weights;    // of the generate() that runs
@@ -245,7 +276,7 @@ std::vector<std::vector<Sample>> LocalSampler::generate(
   const int64_t pages = impl_->reserve(generation, static_cast<bool>(options.more));
   Scheduler scheduler({pages, impl_->config.max_batch, impl_->config.prefill_chunk});
   generation.begin_in(impl_->order_of(requests));
-  generation.start(scheduler, impl_->weights->version());
+  generation.start(scheduler, impl_->weights->version(), &impl_->drafter);
   const bool keep = options.tickets != nullptr && impl_->store != nullptr;
   if (keep && !impl_->store->holds(*impl_->weights)) impl_->store->begin(*impl_->weights);
   const auto cancelled = [&] {

@@ -12,7 +12,7 @@
 namespace zeroth {
 
 // Continuous batching over a paged cache. A trace does not depend on max_batch, cache size,
-// chunking or preemption either. Several samplers may share weights.
+// chunking, preemption or drafts either. Several samplers may share weights.
 class LocalSampler : public Sampler {
  public:
   // The tokenizer must outlive the sampler; it may be null: then samples have no text, stop strings
@@ -26,8 +26,9 @@ class LocalSampler : public Sampler {
   void publish(WeightsPtr weights) override;
   // Beside what every sampler does: Sample::experts[t] and router_confidence[t] are those of the
   // row that token t was drawn from (config.record_experts); done is called in an order that
-  // depends on the arguments only; cancel is looked at before every forward call; a prompt and
-  // max_tokens that exceed the whole cache are an Error before any work.
+  // depends on the arguments only, with drafts (config.draft_tokens) also on the calls before;
+  // cancel is looked at before every forward call; a prompt and max_tokens that exceed the whole
+  // cache are an Error before any work.
   std::vector<std::vector<Sample>> generate(const std::vector<GenerationRequest>& requests,
                                             const GenerateOptions& options = {}) override;
   const SamplerStats& stats() const override;

@@ -80,6 +80,8 @@ struct SamplerStats {
   int64_t sampled_tokens = 0;
   int64_t forward_calls = 0;
   int64_t preemptions = 0;
+  // Tokens that were tried ahead, and those of them that were drawn (engine.draft_tokens).
+  int64_t draft_tokens = 0, draft_accepted = 0;
   double seconds = 0;  // inside generate()
 };
 

@@ -63,6 +63,16 @@ void Scheduler::restart() {
   for (Prompt& prompt : prompts_) release_prompt(prompt);
 }
 
+void Scheduler::draft(int s, std::span<const TokenId> tokens) {
+  sequences_[s].draft.assign(tokens.begin(), tokens.end());
+  drafted_.push_back(s);
+}
+
+bool Scheduler::decoding(int s) const {
+  const Sequence& sequence = sequences_[s];
+  return sequence.attached && !sequence.generated.empty() && remaining(sequence) == 1;
+}
+
 int64_t Scheduler::length(const Sequence& s) const {
   return prompts_[s.request].size() + static_cast<int64_t>(s.generated.size());
 }
@@ -123,8 +133,12 @@ void Scheduler::schedule(int s) {
   if (!sequence.attached && !attach(s)) return;
   const int64_t rows = remaining(sequence) == 1 ? 1 : std::min(remaining(sequence), budget_);
   if (rows == 0 || !grow(s, sequence.cached + rows)) return;
-  if (remaining(sequence) > 1) budget_ -= rows;
-  sequence.planned = rows;
+  if (remaining(sequence) > 1) {
+    budget_ -= rows;
+    sequence.planned = rows;
+  } else {
+    sequence.planned = rows + grow_for_draft(sequence);
+  }
 }
 
 void Scheduler::schedule_prompt(int s) {
@@ -188,6 +202,32 @@ bool Scheduler::grow(int s, int64_t positions) {
   return true;
 }
 
+// Cuts the draft to what pages can be had for, and returns its length. Nobody loses pages to a
+// guess, and each running sequence keeps one in reserve, as in admit().
+int64_t Scheduler::grow_for_draft(Sequence& sequence) {
+  std::vector<TokenId>& draft = sequence.draft;
+  const int64_t wanted = pages_for(length(sequence) + static_cast<int64_t>(draft.size()));
+  const auto reserve = static_cast<int64_t>(running_.size());
+  while (static_cast<int64_t>(sequence.pages.size()) < wanted && pool_.free_pages() > reserve)
+    sequence.pages.push_back(pool_.allocate());
+  const int64_t room = static_cast<int64_t>(sequence.pages.size()) * kPageTokens - length(sequence);
+  if (static_cast<int64_t>(draft.size()) > room) draft.resize(room);
+  return static_cast<int64_t>(draft.size());
+}
+
+// What was cached behind the newest token is not what follows it, or was drawn and finished.
+void Scheduler::cut_drafts() {
+  for (const int s : drafted_) {
+    Sequence& sequence = sequences_[s];
+    sequence.draft.clear();
+    sequence.cached = std::min(sequence.cached, length(sequence) - 1);
+    const auto needed = static_cast<size_t>(pages_for(length(sequence)));
+    for (; sequence.pages.size() > needed; sequence.pages.pop_back())
+      pool_.release(sequence.pages.back());
+  }
+  drafted_.clear();
+}
+
 int32_t Scheduler::allocate(int s) {
   for (;;) {
     const int32_t page = pool_.allocate();
@@ -244,7 +284,7 @@ void Scheduler::release_prompt(Prompt& prompt) {
 void Scheduler::emit() {
   // Rows of decoding sequences first: most draws then continue neighbouring rows.
   for (const int s : running_) {
-    if (sequences_[s].planned == 1 && remaining(sequences_[s]) == 1) emit_sequence(s);
+    if (sequences_[s].planned > 0 && remaining(sequences_[s]) == 1) emit_sequence(s);
   }
   int last = -1;
   for (const int s : running_) {
@@ -264,17 +304,21 @@ void Scheduler::emit() {
 void Scheduler::emit_sequence(int s) {
   Sequence& sequence = sequences_[s];
   const std::span<const TokenId> prompt = prompts_[sequence.request].tokens;
-  const int64_t shift = static_cast<int64_t>(prompt.size());
+  const int64_t shift = static_cast<int64_t>(prompt.size()), length = this->length(sequence);
   for (int64_t i = sequence.cached; i < sequence.cached + sequence.planned; ++i) {
-    plan_.tokens.push_back(i < shift ? prompt[i] : sequence.generated[i - shift]);
+    plan_.tokens.push_back(i < shift    ? prompt[i]
+                           : i < length ? sequence.generated[i - shift]
+                                        : sequence.draft[i - length]);
   }
   emit_rows({sequence.request, s}, sequence.pages, sequence.cached, sequence.planned);
   sequence.cached += sequence.planned;
   plan_.prefill_rows += sequence.planned;
   sequence.planned = 0;
   if (remaining(sequence) > 0) return;
-  --plan_.prefill_rows;
-  plan_.draws.push_back({s, sequence.request, static_cast<int>(plan_.tokens.size()) - 1});
+  const auto ahead = static_cast<int>(sequence.cached - length);
+  plan_.prefill_rows -= 1 + ahead;
+  const int newest = static_cast<int>(plan_.tokens.size()) - 1 - ahead;
+  for (int i = 0; i <= ahead; ++i) plan_.draws.push_back({s, sequence.request, newest + i, i});
 }
 
 void Scheduler::emit_prompt(int request) {
@@ -309,10 +353,12 @@ void Scheduler::commit(std::span<const Outcome> outcomes) {
   if (outcomes.size() != plan_.draws.size()) throw std::logic_error("one outcome for each draw");
   bool any = false;
   for (size_t i = 0; i < outcomes.size(); ++i) {
+    if (!outcomes[i].drawn) continue;
     sequences_[plan_.draws[i].sequence].generated.push_back(outcomes[i].token);
     if (outcomes[i].finished) finish(plan_.draws[i].sequence);
     any |= outcomes[i].finished;
   }
+  cut_drafts();
   if (any) std::erase_if(running_, [&](int s) { return sequences_[s].finished; });
 }
 

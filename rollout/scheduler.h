@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "core/trajectory.h"
-#include "kernels/ops.h"
 #include "rollout/page_pool.h"
+#include "rollout/step_plan.h"
 
 namespace zeroth {
 
@@ -16,45 +16,6 @@ struct SchedulerLimits {
   int64_t pages = 0;        // pages of the cache
   int max_batch = 1;        // sequences that run together
   int prefill_chunk = 512;  // rows per step beyond one row for each sequence
-};
-
-// One token to draw after the forward call of a step.
-struct Draw {
-  int sequence;  // index of add() order
-  int request;
-  int row;  // row of the step that it continues; -1: the last prompt row, kept by the caller
-};
-
-// One forward call. Copies come first, then the rows (laid out as ForwardBatch wants them), then
-// the kept prompt rows are saved, then the draws are made.
-struct StepPlan {
-  struct Copy {
-    int32_t from, to;
-  };
-  struct PromptRow {
-    int request, row;
-  };
-  std::vector<Copy> copies;
-  std::vector<TokenId> tokens;
-  std::vector<int32_t> positions;
-  std::vector<int32_t> sequence;
-  // By the indices in `sequence`: whose rows they are; sequence -1: the request's prompt.
-  struct Source {
-    int request, sequence;
-  };
-  std::vector<Source> sources;
-  std::vector<int32_t> page_table;
-  std::vector<int32_t> page_begin;
-  std::vector<kernels::KvWrite> writes;
-  std::vector<PromptRow> prompt_rows;  // hidden rows that later draws with row == -1 continue
-  std::vector<Draw> draws;
-  int64_t prefill_rows = 0;  // rows that are not the newest token of a sequence
-  void clear();
-};
-
-struct Outcome {
-  TokenId token;
-  bool finished;
 };
 
 // Continuous batching. Sequences are admitted in the order of add() and a running sequence is never
@@ -82,6 +43,13 @@ class Scheduler {
 
   bool done() const { return unfinished_ == 0; }
 
+  // Tokens that may come next in a sequence that is decoding(), for the next plan() only. Where pages
+  // are to spare they are computed behind its newest token, with a draw for each; rows of tokens
+  // that are not drawn are computed again when their turn comes.
+  void draft(int sequence, std::span<const TokenId> tokens);
+  // Whether a sequence waits for nothing but the row of its newest token.
+  bool decoding(int sequence) const;
+
   // The next step; must be executed in full, then reported by commit(). Not to be called when done.
   const StepPlan& plan();
   // One outcome for each draw of the last plan, in its order.
@@ -90,6 +58,7 @@ class Scheduler {
   int64_t preemptions() const { return preemptions_; }
   int64_t free_pages() const { return pool_.free_pages(); }
   int running() const { return static_cast<int>(running_.size()); }
+  const std::vector<int>& running_sequences() const { return running_; }  // oldest first
 
  private:
   // A prompt holds its pages from its first use until its last sequence has finished, so that a
@@ -108,6 +77,7 @@ class Scheduler {
     bool attached = false;  // owns pages, which begin with those of the prompt
     bool finished = false;
     std::vector<TokenId> generated;
+    std::vector<TokenId> draft;  // for the next step
     std::vector<int32_t> pages;
     int64_t cached = 0;
     int64_t planned = 0;
@@ -121,6 +91,8 @@ class Scheduler {
   void schedule_prompt(int s);
   bool attach(int s);
   bool grow(int s, int64_t positions);
+  int64_t grow_for_draft(Sequence& sequence);
+  void cut_drafts();
   int32_t allocate(int s);
   bool reclaim(int s);
   void preempt(int s);
@@ -138,6 +110,7 @@ class Scheduler {
   std::vector<Prompt> prompts_;
   std::vector<Sequence> sequences_;
   std::vector<int> running_;  // ascending
+  std::vector<int> drafted_;  // sequences with a draft
   int next_ = 0;              // every waiting sequence is at or after it
   int64_t unfinished_ = 0;
   int64_t budget_ = 0;

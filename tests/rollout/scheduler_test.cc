@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
 #include <set>
@@ -43,7 +44,10 @@ class FakeModel {
       : requests_(requests), limits_(limits), scheduler_(limits), memory_(limits.pages) {
     for (const Request& request : requests) {
       CHECK(scheduler_.add(request.prompt, request.samples) == static_cast<int>(owner_.size()));
-      for (int i = 0; i < request.samples; ++i) owner_.push_back(i);
+      for (int i = 0; i < request.samples; ++i) {
+        owner_.push_back(i);
+        request_of_.push_back(static_cast<int>(&request - requests.data()));
+      }
     }
     completions_.resize(owner_.size());
     prompt_rows_.resize(requests.size());
@@ -60,16 +64,22 @@ class FakeModel {
     return completions_;
   }
 
-  int64_t steps = 0, prompt_rows = 0, rows = 0, largest_batch = 0;
+  // Drafts of random lengths from now on, right ones and wrong ones.
+  void draft_by(std::mt19937& random) { random_ = &random; }
+
+  int64_t steps = 0, prompt_rows = 0, rows = 0, largest_batch = 0, tried = 0, accepted = 0;
   const Scheduler& scheduler() const { return scheduler_; }
 
  private:
   void step() {
+    if (random_ != nullptr) draft();
     const StepPlan& plan = scheduler_.plan();
     const size_t m = plan.tokens.size();
     REQUIRE((m > 0 || !plan.draws.empty()));
     CHECK(plan.prefill_rows <= limits_.prefill_chunk);
-    CHECK(static_cast<int64_t>(m) - plan.prefill_rows <= limits_.max_batch);
+    const int64_t ahead = std::count_if(plan.draws.begin(), plan.draws.end(),
+                                        [](const Draw& draw) { return draw.ahead > 0; });
+    CHECK(static_cast<int64_t>(m) - plan.prefill_rows - ahead <= limits_.max_batch);
     CHECK(scheduler_.running() <= limits_.max_batch);
     for (const auto& [from, to] : plan.copies) memory_[to] = memory_[from];
     write(plan);
@@ -82,6 +92,25 @@ class FakeModel {
     rows += static_cast<int64_t>(m);
     prompt_rows += plan.prefill_rows;
     largest_batch = std::max<int64_t>(largest_batch, scheduler_.running());
+  }
+
+  // Tokens of the truth, now and then another one, and what the truth has behind that.
+  void draft() {
+    for (const int s : scheduler_.running_sequences()) {
+      if (!scheduler_.decoding(s) || (*random_)() % 3 == 0) continue;
+      const Request& request = requests_[request_of_[s]];
+      std::vector<TokenId> history = request.prompt, draft;
+      history.insert(history.end(), completions_[s].begin(), completions_[s].end());
+      const size_t room = request.max_tokens - completions_[s].size() - 1;
+      const size_t wanted = std::min<size_t>(room, (*random_)() % 40);
+      while (draft.size() < wanted) {
+        const bool right = (*random_)() % 8 > 0;
+        draft.push_back(right ? next_token(history, owner_[s])
+                              : static_cast<TokenId>((*random_)() % 1000));
+        history.push_back(draft.back());
+      }
+      scheduler_.draft(s, draft);
+    }
   }
 
   void write(const StepPlan& plan) {
@@ -112,7 +141,20 @@ class FakeModel {
     std::vector<Outcome> outcomes;
     std::set<int> drawn;
     for (const Draw& draw : plan.draws) {
-      CHECK(drawn.insert(draw.sequence).second);
+      if (draw.ahead > 0) {
+        ++tried;
+        REQUIRE(outcomes.size() == static_cast<size_t>(&draw - plan.draws.data()));
+        REQUIRE((&draw)[-1].sequence == draw.sequence);
+        REQUIRE((&draw)[-1].ahead == draw.ahead - 1);
+        const Outcome& before = outcomes.back();
+        if (!before.drawn || before.finished || before.token != plan.tokens[draw.row]) {
+          outcomes.push_back({-1, false, false});
+          continue;
+        }
+        ++accepted;
+      } else {
+        CHECK(drawn.insert(draw.sequence).second);
+      }
       std::vector<TokenId>& completion = completions_[draw.sequence];
       const Request& request = requests_[draw.request];
       std::vector<TokenId> expected = request.prompt;
@@ -131,7 +173,8 @@ class FakeModel {
   SchedulerLimits limits_;
   Scheduler scheduler_;
   std::vector<Page> memory_;
-  std::vector<int> owner_;
+  std::vector<int> owner_, request_of_;
+  std::mt19937* random_ = nullptr;
   std::vector<std::vector<TokenId>> completions_;
   std::vector<std::vector<TokenId>> prompt_rows_;
 };
@@ -188,6 +231,45 @@ TEST_CASE("completions do not depend on batch, chunk or cache size") {
     }
   }
   CHECK(preemptions > 100);  // else the small caches tested nothing
+}
+
+TEST_CASE("drafts change the steps and no completion") {
+  std::mt19937 random(12);
+  int64_t preemptions = 0, tried = 0, accepted = 0;
+  for (int round = 0; round < 400; ++round) {
+    const std::vector<Request> requests = random_requests(random, 6, 50);
+    const auto expected = truth(requests);
+    for (int variant = 0; variant < 4; ++variant) {
+      SchedulerLimits limits;
+      limits.pages = least_pages(requests) + (variant == 0 ? 0 : random() % 30);
+      limits.max_batch = static_cast<int>(1 + random() % 20);
+      limits.prefill_chunk = static_cast<int>(1 + random() % 40);
+      FakeModel model(requests, limits);
+      model.draft_by(random);
+      CHECK(model.run() == expected);
+      preemptions += model.scheduler().preemptions();
+      tried += model.tried;
+      accepted += model.accepted;
+    }
+  }
+  CHECK(preemptions > 100);
+  CHECK(accepted > 10000);
+  CHECK(tried > accepted + 10000);
+}
+
+TEST_CASE("drafts that come true save steps, and take pages from nobody") {
+  const std::vector<Request> requests = {{std::vector<TokenId>(20, 3), 4, 60}};
+  const auto expected = truth(requests);
+  for (const int64_t pages : {int64_t{40}, least_pages(requests) + 6}) {
+    CAPTURE(pages);
+    FakeModel without(requests, {pages, 8, 512}), with(requests, {pages, 8, 512});
+    std::mt19937 random(4);
+    with.draft_by(random);
+    CHECK(without.run() == expected);
+    CHECK(with.run() == expected);
+    CHECK(with.steps < without.steps);
+    CHECK(with.scheduler().preemptions() <= without.scheduler().preemptions());
+  }
 }
 
 TEST_CASE("a sequence that needs the whole cache runs alone in it") {

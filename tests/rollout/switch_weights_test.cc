@@ -2,50 +2,15 @@
 // tokens before it, key), so a sample can be gone on with, and drawn again, anywhere.
 #include <doctest/doctest.h>
 
-#include <cstring>
-
 #include "core/error.h"
 #include "policy/packing.h"
 #include "rollout/local_sampler.h"
 #include "rollout/resample.h"
+#include "tests/rollout/check_same.h"
 #include "tests/rollout/tiny_models.h"
 
 namespace zeroth {
 namespace {
-
-using Results = std::vector<std::vector<Sample>>;
-
-template <class T>
-bool same_bytes(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() &&
-         (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
-}
-
-void check_same(const Sample& a, const Sample& b) {
-  CHECK(a.key == b.key);
-  CHECK(a.tokens == b.tokens);
-  CHECK(same_bytes(a.logprobs, b.logprobs));
-  CHECK(same_bytes(a.entropies, b.entropies));
-  CHECK(a.kept_ids == b.kept_ids);
-  CHECK(a.kept_offsets == b.kept_offsets);
-  CHECK(a.experts == b.experts);
-  CHECK(a.router_confidence == b.router_confidence);
-  CHECK(a.versions == b.versions);
-  CHECK(a.finish == b.finish);
-  CHECK(a.text == b.text);
-}
-
-void check_same(const Results& a, const Results& b) {
-  REQUIRE(a.size() == b.size());
-  for (size_t r = 0; r < a.size(); ++r) {
-    REQUIRE(a[r].size() == b[r].size());
-    for (size_t s = 0; s < a[r].size(); ++s) {
-      CAPTURE(r);
-      CAPTURE(s);
-      check_same(a[r][s], b[r][s]);
-    }
-  }
-}
 
 std::vector<GenerationRequest> some_requests() {
   std::vector<GenerationRequest> requests;

@@ -12,7 +12,9 @@ namespace zeroth {
 
 constexpr int kTinyVocab = 96;
 
-inline std::unique_ptr<Policy> tiny_policy(const std::string& kind, uint64_t seed = 3) {
+// `changes`: further keys of config.json, or other values.
+inline std::unique_ptr<Policy> tiny_policy(const std::string& kind, uint64_t seed = 3,
+                                           const Json& changes = Json::object()) {
   // A wide initializer makes peaked distributions, so that a wrong context changes tokens at once.
   Json json = {{"vocab_size", kTinyVocab},
                {"hidden_size", 48},
@@ -61,6 +63,7 @@ inline std::unique_ptr<Policy> tiny_policy(const std::string& kind, uint64_t see
     json["rope_theta"] = 10000.0;
     json.erase("head_dim");
   }
+  for (const auto& [key, value] : changes.items()) json[key] = value;
   return Policy::init(PolicyConfig::from_json(json, kind), seed);
 }
 
