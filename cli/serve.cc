@@ -23,6 +23,7 @@ struct ServeFlags {
   std::string model, name, listen = "127.0.0.1:8000", token_file, certificate, key;
   PublishConfig publish;
   int batch = 64, cache_mb = 1024, queue = 1024;
+  int draft_tokens = EngineConfig().draft_tokens;
   template <class V>
   void fields(V& v) {
     v("model", model, "folder of the checkpoint, or a .gguf file");
@@ -34,6 +35,7 @@ struct ServeFlags {
     v("key", key, "PEM key of the certificate");
     v("batch", batch, "completions decoded together; never changes them", Range{1, 65536});
     v("cache_mb", cache_mb, "memory bound of the KV cache in MiB", Range{1, 1 << 20});
+    v("draft_tokens", draft_tokens, EngineConfig::kDraftHelp, EngineConfig::kDraftRange);
     v("queue", queue, "completions that run or wait; further requests are told to try again",
       Range{1, 1 << 20});
   }
@@ -96,6 +98,8 @@ class Server {
     line("completions_total", "counter", s.completions);
     line("prompt_tokens_total", "counter", s.prompt_tokens);
     line("sampled_tokens_total", "counter", s.sampled_tokens);
+    line("draft_tokens_total", "counter", s.draft_tokens);
+    line("draft_accepted_total", "counter", s.draft_accepted);
     return out;
   }
 
@@ -139,6 +143,7 @@ int run_serve(const Args& args) {
   serve::ServiceOptions service_options;
   service_options.engine.max_batch = flags.batch;
   service_options.engine.cache_mb = flags.cache_mb;
+  service_options.engine.draft_tokens = flags.draft_tokens;
   service_options.queue = flags.queue;
 
   std::signal(SIGPIPE, SIG_IGN);

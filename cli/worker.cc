@@ -29,6 +29,7 @@ struct WorkerFlags {
   int threads = 0;
   int batch = 256;
   int cache_mb = 1024;
+  int draft_tokens = EngineConfig().draft_tokens;
   double retry_s = 600;
   bool stay = false;
   bool quiet = false;
@@ -43,6 +44,7 @@ struct WorkerFlags {
       Range{0, 256});
     v("batch", batch, "completions decoded together; never changes them", Range{1, 65536});
     v("cache_mb", cache_mb, "memory bound of the KV cache in MiB", Range{1, 1 << 20});
+    v("draft_tokens", draft_tokens, EngineConfig::kDraftHelp, EngineConfig::kDraftRange);
     v("retry_s", retry_s, "how long the run may be out of reach before this is an error",
       Range{0, 1e9});
     v("stay", stay, "wait for the next run at this address when one ends");
@@ -62,6 +64,7 @@ int work_here(const std::string& url, const WorkerFlags& flags) {
   options.name = flags.name.empty() ? default_name() : flags.name;
   options.engine.max_batch = flags.batch;
   options.engine.cache_mb = flags.cache_mb;
+  options.engine.draft_tokens = flags.draft_tokens;
   options.stay = flags.stay;
   if (!flags.quiet) {
     options.note = [](const std::string& line) {
@@ -76,6 +79,8 @@ int work_here(const std::string& url, const WorkerFlags& flags) {
                        {"samples", summary.samples},
                        {"tokens", summary.tokens},
                        {"dropped", summary.dropped},
+                       {"draft_tokens", summary.draft_tokens},
+                       {"draft_accepted", summary.draft_accepted},
                        {"sessions", summary.sessions},
                        {"sampling_seconds", summary.sampling_s},
                        {"weights",

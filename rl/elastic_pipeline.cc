@@ -112,6 +112,7 @@ GenerationRequest ElasticPipeline::request_of(const Entry& entry) const {
 std::vector<GenerationRequest> ElasticPipeline::admit(WeightsVersion version) {
   std::vector<GenerationRequest> out;
   std::lock_guard lock(mutex_);
+  worked_ = sampler_.stats();
   while (may_admit()) {
     Entry entry = std::move(drawn_.front());
     drawn_.pop_front();
@@ -303,6 +304,8 @@ Rollout ElasticPipeline::take(int64_t step, const std::atomic<bool>* stop) {
   journal(last_record_);
   Rollout rollout = settle(std::move(entries));
   rollout.generate_seconds = seconds;
+  std::lock_guard lock(mutex_);
+  rollout.add_work(std::exchange(worked_before_, worked_), worked_);
   return rollout;
 }
 

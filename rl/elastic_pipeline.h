@@ -2,8 +2,7 @@
 // first among groups whose weights are of steps k - K to k (rl/admission.h).
 //
 // A thread samples, another draws problems and grades. What a step takes goes to the journal before
-// its update; steps that are there already are made again: behind the checkpoint of a resumed run,
-// or all of them in a replay.
+// its update; what it holds is made again: all in a replay, else what is behind the checkpoint.
 #pragma once
 
 #include <atomic>
@@ -129,19 +128,20 @@ class ElasticPipeline : public RolloutPipeline {
   int64_t now_ = 0;
   std::map<WeightsVersion, int64_t> begun_;  // the last step that began with a version
   bool paused_ = true, sampling_ = false, drawing_ = false;
-  int64_t training_ = 0, flying_ = 0;   // groups; samples that are being drawn
-  int64_t admitted_ = 0, settled_ = 0;  // groups, ever
-  std::vector<int64_t> grading_;        // when the groups that are being graded are due
-  std::vector<int64_t> skipping_;       // draws left out since the last one that was not
-  std::deque<Entry> drawn_;             // not being sampled yet
-  int requests_ = 0;                    // of the running generate()
-  std::map<int, Entry> flights_;        // by the number of their request
-  std::deque<Entry> complete_;          // not graded yet
-  std::deque<Entry> ready_;             // in the order in which they came
-  std::vector<Entry> dropped_;          // without signal, by the step that waits
-  std::vector<Entry> last_;             // what the last step took, without its samples
-  DrawNumbers used_;                    // by steps
-  DrawNumbers handed_;                  // by steps and whatever is on its way
+  SamplerStats worked_, worked_before_;  // of the sampler, and that at the last take()
+  int64_t training_ = 0, flying_ = 0;    // groups; samples that are being drawn
+  int64_t admitted_ = 0, settled_ = 0;   // groups, ever
+  std::vector<int64_t> grading_;         // when the groups that are being graded are due
+  std::vector<int64_t> skipping_;        // draws left out since the last one that was not
+  std::deque<Entry> drawn_;              // not being sampled yet
+  int requests_ = 0;                     // of the running generate()
+  std::map<int, Entry> flights_;         // by the number of their request
+  std::deque<Entry> complete_;           // not graded yet
+  std::deque<Entry> ready_;              // in the order in which they came
+  std::vector<Entry> dropped_;           // without signal, by the step that waits
+  std::vector<Entry> last_;              // what the last step took, without its samples
+  DrawNumbers used_;                     // by steps
+  DrawNumbers handed_;                   // by steps and whatever is on its way
   Pace pace_;
   std::exception_ptr error_;
   std::thread sampler_thread_, errand_thread_;  // last: they use all of the above

@@ -161,9 +161,9 @@ Rollouts::Drawn Rollouts::generate(int64_t step, int count, int64_t& draws,
     requests[i].expected_tokens = lengths_.expected(drawn.indices[i]);
     rollout.prompt_tokens += static_cast<int64_t>(groups[i].prompt_tokens.size());
   }
-  const int64_t calls = sampler_.stats().forward_calls;
+  const SamplerStats before = sampler_.stats();
   auto samples = sampler_.generate(requests, {.cancel = stop, .tickets = &drawn.tickets});
-  rollout.forward_calls += sampler_.stats().forward_calls - calls;
+  rollout.add_work(before, sampler_.stats());
   check_stop(stop, "sampling");
   for (int i = 0; i < count; ++i) {
     groups[i].samples = std::move(samples[i]);

@@ -30,7 +30,14 @@ struct Rollout {
   int level = -1;               // of the curriculum, when it has levels
   int64_t draws = 0;            // problems drawn in the run so far, by RolloutPipeline
   double generate_seconds = 0, grade_seconds = 0;
-  int64_t forward_calls = 0;  // of the sampler meanwhile; 0 = it does not say
+  // Forward calls of the sampler meanwhile (0 = it does not say), and its drafts (SamplerStats). Not
+  // kept in checkpoints.
+  int64_t forward_calls = 0, draft_tokens = 0, draft_accepted = 0;
+  void add_work(const SamplerStats& before, const SamplerStats& after) {
+    forward_calls += after.forward_calls - before.forward_calls;
+    draft_tokens += after.draft_tokens - before.draft_tokens;
+    draft_accepted += after.draft_accepted - before.draft_accepted;
+  }
 };
 
 // Calls on one task and sampler. Not thread safe; blocks until all samples are graded.

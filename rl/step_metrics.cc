@@ -54,6 +54,10 @@ void add_timings(TrainingRun& run, const StepStart& start, const Rollout& rollou
   if (rollout.forward_calls > 0) {
     row["timing/mean_batch"] =
         static_cast<double>(rollout.sampled_tokens) / static_cast<double>(rollout.forward_calls);
+    row["timing/draft_tokens"] = rollout.draft_tokens;
+    row["timing/draft_accepted"] = rollout.draft_accepted;
+    row["timing/draft_accepted_per_call"] =
+        static_cast<double>(rollout.draft_accepted) / static_cast<double>(rollout.forward_calls);
   }
   if (run.parts->fleet != nullptr)
     row["timing/workers"] = run.parts->fleet->coordinator().workers();

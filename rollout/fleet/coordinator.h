@@ -42,6 +42,7 @@ struct Delivery {
   std::string weights;  // SHA-256 of those that it was to be made by
   int64_t work = 0;
   std::string worker;
+  SamplerStats did = {};  // Result::did
   // When a second worker made the same piece and it differs: one of the two is wrong.
   std::vector<Sample> rival;
   std::string rival_worker;

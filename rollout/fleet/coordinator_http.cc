@@ -290,6 +290,7 @@ HttpReply Coordinator::Impl::result(const HttpRequest& request, const std::strin
     counts.tokens += static_cast<int64_t>(sample.tokens.size());
   }
   deliveries.push_back(delivery_of(*work, piece, std::move(said.samples)));
+  deliveries.back().did = said.did;
   delivered.notify_all();
   serve(*session, steady_now());  // it may have more now
   return message_reply({{"accepted", true}, {"duplicate", false}}, type);

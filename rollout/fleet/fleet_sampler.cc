@@ -321,6 +321,9 @@ std::vector<std::vector<Sample>> FleetSampler::generate(
       }
       if (collection.complete()) break;
       if (auto delivery = impl_->coordinator.next(0.1)) {
+        impl_->stats.forward_calls += delivery->did.forward_calls;
+        impl_->stats.draft_tokens += delivery->did.draft_tokens;
+        impl_->stats.draft_accepted += delivery->did.draft_accepted;
         collection.take(std::move(*delivery), options);
       } else if (steady_now() - impl_->said > kSayAgain && impl_->coordinator.workers() == 0) {
         impl_->say("fleet: no worker is there; waiting at " + impl_->coordinator.url());

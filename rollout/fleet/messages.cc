@@ -273,6 +273,11 @@ Json Result::to_json() const {
   Json out = {
       {"lease", lease}, {"session", session}, {"weights", weights}, {"samples", std::move(list)}};
   if (!used.empty()) out["used"] = used;
+  if (did.forward_calls > 0) {
+    out["did"] = {{"forward_calls", did.forward_calls},
+                  {"draft_tokens", did.draft_tokens},
+                  {"draft_accepted", did.draft_accepted}};
+  }
   return out;
 }
 
@@ -287,6 +292,13 @@ Result Result::from_json(const Json& json) {
         fail_usage("field \"used\" holds something that is no SHA-256");
       out.used.push_back(hash.get<std::string>());
     }
+  }
+  if (json.contains("did")) {
+    constexpr uint64_t kMost = uint64_t{1} << 40;
+    const Json& did = json.at("did");
+    out.did.forward_calls = static_cast<int64_t>(uint_field(did, "forward_calls", kMost));
+    out.did.draft_tokens = static_cast<int64_t>(uint_field(did, "draft_tokens", kMost));
+    out.did.draft_accepted = static_cast<int64_t>(uint_field(did, "draft_accepted", kMost));
   }
   for (const Json& sample : array_field(json, "samples", kMaxSamples)) {
     out.samples.push_back(sample_from(sample));

@@ -103,6 +103,9 @@ struct Result {
   // Of a lease that follows: hashes of the weights that were used, oldest first; Sample::versions
   // then has their numbers in this list. Else empty, and so are they.
   std::vector<std::string> used = {};
+  // What the worker did since its last result: forward_calls, draft_tokens and draft_accepted. For
+  // metrics only, as it says; nothing from older workers.
+  SamplerStats did = {};
   Json to_json() const;
   // Samples get no key.
   static Result from_json(const Json& json);

@@ -31,6 +31,7 @@ struct Task {
   std::atomic<int64_t> drawn{0};
   std::atomic<bool> dropped{false};  // the coordinator does not want it any more
   std::vector<Sample> samples;
+  SamplerStats did;  // Result::did
   int finished = 0;
 };
 using TaskPtr = std::shared_ptr<Task>;
@@ -226,6 +227,7 @@ class Session {
       done_.pop_front();
     }
     Result result{task->lease.id, welcome_.session, task->lease.weights, std::move(task->samples)};
+    result.did = task->did;
     if (task->lease.follow) name_versions(result);
     if (options_.tamper) options_.tamper(task->lease, result);
     try {
@@ -361,6 +363,7 @@ class Session {
       summary_.tokens += static_cast<int64_t>(sample.tokens.size());
       // Also when nobody wants it any more: that is heard by its result.
       if (++task->finished == task->lease.request.samples) {
+        note_work(sampler.stats(), *task);
         done_.push_back(task);
         tasks_.remove(task);
       }
@@ -369,6 +372,16 @@ class Session {
     const double start = steady_now();
     sampler.generate({}, options);
     summary_.sampling_s += steady_now() - start;
+  }
+
+  // Forward calls and drafts since the last task that was done; holding mutex_.
+  void note_work(const SamplerStats& now, Task& task) {
+    task.did.forward_calls = now.forward_calls - told_.forward_calls;
+    task.did.draft_tokens = now.draft_tokens - told_.draft_tokens;
+    task.did.draft_accepted = now.draft_accepted - told_.draft_accepted;
+    summary_.draft_tokens += task.did.draft_tokens;
+    summary_.draft_accepted += task.did.draft_accepted;
+    told_ = now;
   }
 
   // Always false: what drew() says of a sample that nobody wants.
@@ -396,6 +409,7 @@ class Session {
   std::list<TaskPtr> tasks_;                    // not delivered yet
   std::deque<TaskPtr> waiting_;                 // of them, those not begun
   std::deque<TaskPtr> done_;                    // complete, to be sent
+  SamplerStats told_;                           // at the last of them
   std::exception_ptr error_;
 };
 

@@ -27,6 +27,7 @@ struct WorkerSummary {
   int64_t leases = 0, samples = 0, tokens = 0, dropped = 0, sessions = 0;
   WeightsCache::Stats weights;
   double sampling_s = 0;
+  int64_t draft_tokens = 0, draft_accepted = 0;  // SamplerStats
 };
 
 // Works until the run ends, or `stop`; gives back what it holds then. A coordinator that restarts

@@ -275,6 +275,8 @@ struct CompletionService::Impl {
     how.more = [&](WeightsVersion) {
       std::vector<GenerationRequest> out;
       std::lock_guard lock(mutex);
+      counts.draft_tokens = sampler.stats().draft_tokens;
+      counts.draft_accepted = sampler.stats().draft_accepted;
       // The bookkeeping of a generate() grows with its requests, so one ends now and then.
       constexpr size_t kMostRequests = 20000;
       while (!next_weights && !waiting.empty() && places.size() < kMostRequests) {

@@ -21,7 +21,8 @@ struct ServiceOptions {
 struct ServiceStats {
   int64_t requests = 0, refused = 0, busy = 0, abandoned = 0;
   int64_t completions = 0, prompt_tokens = 0, sampled_tokens = 0;
-  int64_t in_flight = 0;  // completions now
+  int64_t draft_tokens = 0, draft_accepted = 0;  // SamplerStats
+  int64_t in_flight = 0;                         // completions now
 };
 
 // Any thread may call it; sampling has a thread of its own.
