@@ -13,6 +13,7 @@
 #include <string>
 #include <thread>
 
+#include "core/background_threads.h"
 #include "core/files.h"
 #include "core/parallel.h"
 #include "core/stopwatch.h"
@@ -132,7 +133,10 @@ int run(const std::string& config_file, kernels::Element element, double lr, int
     const double start = steady_now();
     double live = 0;
     std::string fetched;
+    // Trainer and worker have threads of their own, as processes have.
+    const BackgroundThreads trainer;
     std::thread follower([&] {
+      const BackgroundThreads background;
       while (cache.stats().full + cache.stats().deltas <= step) cache.follow();
       live = steady_now() - start;
     });

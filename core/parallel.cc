@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/background_threads.h"
 #include "core/error.h"
 
 namespace zeroth {
@@ -192,18 +193,35 @@ std::unique_ptr<Pool>& pool() {
   return instance;
 }
 
+thread_local bool in_background = false;
+std::mutex background_mutex;  // guards the making of the second pool
+std::unique_ptr<Pool> background;
+
+Pool& pool_of_this_thread() {
+  if (!in_background) return *pool();
+  std::lock_guard lock(background_mutex);
+  if (background == nullptr) background = std::make_unique<Pool>(pool()->threads());
+  return *background;
+}
+
 }  // namespace
+
+BackgroundThreads::BackgroundThreads() { in_background = true; }
+BackgroundThreads::~BackgroundThreads() { in_background = false; }
 
 int num_threads() { return pool()->threads(); }
 
 void set_num_threads(int n) {
   if (n < 1 || n > 256) fail_usage("threads is " + std::to_string(n), "use a number from 1 to 256");
-  if (pool()->threads() != n) pool() = std::make_unique<Pool>(n);
+  if (pool()->threads() == n) return;
+  pool() = std::make_unique<Pool>(n);
+  std::lock_guard lock(background_mutex);
+  background = nullptr;
 }
 
 void parallel_for(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
   if (n <= 0) return;
-  Pool& threads = *pool();
+  Pool& threads = pool_of_this_thread();
   if (Pool::inside_ || threads.threads() == 1 || n <= grain) return body(0, n);
   struct Inside {
     Inside() { Pool::inside_ = true; }

@@ -15,12 +15,19 @@ void expect(bool done) {
   if (!done) fail("libcrypto computes no SHA-256", "is OpenSSL installed whole?");
 }
 
+// The method is looked up once: a look-up takes longer than hashing a short message.
+const EVP_MD* method() {
+  static const EVP_MD* const found = ::EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  return found;
+}
+
 }  // namespace
 
 void Sha256::Free::operator()(evp_md_ctx_st* context) const { ::EVP_MD_CTX_free(context); }
 
 Sha256::Sha256() : context_(::EVP_MD_CTX_new()) {
-  expect(context_ != nullptr && ::EVP_DigestInit_ex(context_.get(), ::EVP_sha256(), nullptr) == 1);
+  expect(context_ != nullptr && method() != nullptr &&
+         ::EVP_DigestInit_ex2(context_.get(), method(), nullptr) == 1);
 }
 
 void Sha256::update(const void* data, size_t bytes) {

@@ -1,5 +1,5 @@
 // What a coordinator and a worker read from the network: bodies of every message, deltas of weights,
-// results. Whatever the bytes, they are read or refused, in bounded time and memory.
+// results; and the file of tokens. Whatever the bytes, they are read or refused, in bounded time and memory.
 #include <zstd.h>
 
 #include <cstddef>
@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "fuzz/cpu_limit.h"
+#include "rollout/fleet/access.h"
 #include "rollout/fleet/audit.h"
 #include "rollout/fleet/messages.h"
 #include "rollout/serve/completion_request.h"
@@ -52,15 +53,14 @@ class Words : public Tokenizer {
 // The bytes as a delta, and as what its only frame holds packed: as few values that differ, as all.
 void read_deltas(const std::string& bytes) {
   static const auto layout = std::make_shared<const ImageLayout>(model());
-  static const WeightsImage base(layout);
   std::string packed(ZSTD_compressBound(bytes.size()), '\0');
   packed.resize(ZSTD_compress(packed.data(), packed.size(), bytes.data(), bytes.size(), 1));
   const auto length = static_cast<uint32_t>(packed.size() + 1);
   const std::string head(reinterpret_cast<const char*>(&length), sizeof length);
   for (const std::string& delta : {bytes, head + "s" + packed, head + "d" + packed}) {
-    WeightsImage to(layout);
+    WeightsImage image(layout);
     try {
-      apply_delta(base, delta, to);
+      apply_delta(delta, image);
     } catch (const Error&) {
     }
   }
@@ -101,6 +101,16 @@ void read_messages(const Json& json) {
   }
 }
 
+void read_tokens(const std::string& bytes) {
+  try {
+    const std::string first = TokenList::first_token(bytes, "fuzz");
+    const TokenList list = TokenList::from_text(bytes, "fuzz");
+    if (list.role_of(first) == std::nullopt || list.role_of("") != std::nullopt) __builtin_trap();
+    list.name_of(first);
+  } catch (const Error&) {
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -113,5 +123,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
   }
   read_deltas(bytes);
+  read_tokens(bytes);
   return 0;
 }

@@ -209,12 +209,7 @@ void unpack(const Panels& w, int64_t k, int64_t depth, int64_t column, int64_t c
   const Table& isa = table();
   for (int64_t i = 0; i < depth; i += kPanelColumns, panel += kPanelColumns * kPanelColumns) {
     w.with_panel((k + i) / kPanelColumns, [&](auto* from) {
-      from += column * kPanelColumns;
-      if constexpr (std::is_same_v<decltype(from), float*>) {
-        isa.unpack_weight(from, columns, panel);
-      } else {
-        isa.unpack_weight_bfloat16(from, columns, panel);
-      }
+      unpack_weight(isa, from + column * kPanelColumns, columns, panel);
     });
   }
 }

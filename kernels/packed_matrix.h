@@ -23,4 +23,12 @@ struct Panels {
   }
 };
 
+// Table::unpack_weight for panels of either element.
+inline void unpack_weight(const Table& isa, const float* panel, int64_t columns, float* out) {
+  isa.unpack_weight(panel, columns, out);
+}
+inline void unpack_weight(const Table& isa, const Bfloat16* panel, int64_t columns, float* out) {
+  isa.unpack_weight_bfloat16(panel, columns, out);
+}
+
 }  // namespace zeroth::kernels

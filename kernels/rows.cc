@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <numeric>
 #include <vector>
 
 #include "core/parallel.h"
@@ -144,10 +143,24 @@ void embedding(const EmbeddingTable& table, int64_t width, const int32_t* ids, f
   });
 }
 
+// Blocks of 32 x 32: row by row every cache line of a panel would be read once for each of its rows.
 void unpack_rows(const PackedMatrix& w, int64_t first, int64_t rows, float* to) {
-  std::vector<int32_t> ids(rows);
-  std::iota(ids.begin(), ids.end(), static_cast<int32_t>(first));
-  packed_rows(w, ids.data(), to, 0, rows);
+  const Table& isa = table();
+  const Panels panels(w);
+  float block[kPanelColumns * kPanelColumns];
+  for (const int64_t end = first + rows; first < end;) {
+    const int64_t skip = first % kPanelColumns, count = std::min(kPanelColumns - skip, end - first);
+    panels.with_panel(first / kPanelColumns, [&](auto* panel) {
+      for (int64_t k = 0; k < panels.in; k += kPanelColumns) {
+        const int64_t columns = std::min<int64_t>(kPanelColumns, panels.in - k);
+        unpack_weight(isa, panel + k * kPanelColumns, columns, block);
+        for (int64_t r = 0; r < count; ++r)
+          std::copy_n(block + (skip + r) * kPanelColumns, columns, to + r * panels.in + k);
+      }
+    });
+    first += count;
+    to += count * panels.in;
+  }
 }
 
 void widen(const Bfloat16* x, float* y, int64_t n) { table().widen(x, y, n); }

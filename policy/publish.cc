@@ -20,6 +20,10 @@ using kernels::Operators;
 using kernels::PackedMatrix;
 using kernels::View;
 
+// Values of a piece of work. As floats, and beside what they are packed to, they stay in the cache of
+// one core: pieces of a whole cache's size cost twice the time.
+constexpr int64_t kPiece = int64_t{1} << 14;
+
 // Values of the flat buffer: they are there, or they are read from a checkpoint on the way; then
 // they go to their place, or, when they are not kept, to memory of the calling thread.
 class Values {
@@ -221,7 +225,7 @@ class Plan {
   // Rows in pieces that are a multiple of `step` rows, but for the last.
   static void cut(int64_t offset, int64_t rows, int64_t width, int64_t step, const Use& use,
                   std::vector<Piece>& pieces) {
-    const int64_t most = std::max<int64_t>(1, kReadPiece / (step * width)) * step;
+    const int64_t most = std::max<int64_t>(1, kPiece / (step * width)) * step;
     for (int64_t row = 0; row < rows; row += most) {
       pieces.push_back({offset + row * width, row, std::min(most, rows - row), width, use});
     }
@@ -301,7 +305,9 @@ class Published {
                                           [](int64_t o, const Part& p) { return o < p.offset; }) -
                          1);
     const int64_t width = part.width, first = info.offset - part.offset;
-    const int64_t step = std::max<int64_t>(1, kReadPiece / width);
+    // Rows of whole panels.
+    const int64_t step =
+        std::max<int64_t>(1, kPiece / (kernels::kPackRows * width)) * kernels::kPackRows;
     thread_local Buffer<float> block;
     for (int64_t row = first / width, end = (first + info.count) / width; row < end; row += step) {
       const int64_t rows = std::min(step, end - row);

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "core/error.h"
-#include "core/sha256.h"
+#include "core/sha256_many.h"
 #include "kernels/rows.h"
 #include "policy/decoder.h"
 
@@ -104,13 +104,13 @@ WeightsImage::WeightsImage(ImageLayoutPtr layout, const Weights& weights)
 
 std::string WeightsImage::sha256() const {
   const std::vector<ImageTensor>& tensors = layout_->tensors();
-  std::vector<std::string> lines(tensors.size());
-  parallel_in_order(static_cast<int64_t>(tensors.size()), [&](int64_t i) {
-    const ImageTensor& tensor = tensors[i];
-    Sha256 hash;
-    hash.update(data_.get() + tensor.offset, tensor.bytes);
-    lines[i] = tensor_line(tensor.name, tensor.shape, tensor.narrow, hash.hex());
-  });
+  std::vector<std::string_view> values;
+  for (const ImageTensor& tensor : tensors)
+    values.emplace_back(data_.get() + tensor.offset, tensor.bytes);
+  const std::vector<std::string> hashes = sha256_hex_many(values);
+  std::vector<std::string> lines;
+  for (size_t i = 0; i < tensors.size(); ++i)
+    lines.push_back(tensor_line(tensors[i].name, tensors[i].shape, tensors[i].narrow, hashes[i]));
   return hash_of_lines(std::move(lines));
 }
 

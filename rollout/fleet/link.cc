@@ -222,7 +222,7 @@ WeightsManifest WeightsCache::manifest_of(Link& link, const std::string& sha256,
 
 WeightsPtr WeightsCache::fetch(Link& link, WeightsManifest manifest) {
   Stats stats = this->stats();
-  WeightsImagePtr image;
+  Image image;
   WeightsPtr weights;
   {
     const Stopwatch fetching(stats.fetch_s);
@@ -252,24 +252,32 @@ WeightsPtr WeightsCache::fetch(Link& link, WeightsManifest manifest) {
   return weights;
 }
 
-WeightsImagePtr WeightsCache::by_delta(Link& link, const WeightsManifest& manifest, Stats& stats) {
+// Null when nobody holds it. A delta changes it, so whoever holds its weights does without.
+WeightsCache::Image WeightsCache::take_image(const std::string& sha256) {
+  std::lock_guard lock(state_);
+  for (Held& held : held_)
+    if (held.sha256 == sha256) return std::move(held.image);
+  return nullptr;
+}
+
+WeightsCache::Image WeightsCache::by_delta(Link& link, const WeightsManifest& manifest,
+                                           Stats& stats) {
   for (const DeltaManifest& delta : manifest.deltas) {
-    WeightsImagePtr base;
     {
       std::lock_guard lock(state_);
-      if (const Held* held = find(delta.base)) base = held->image;
+      const Held* held = find(delta.base);
+      if (held == nullptr || held->image == nullptr) continue;
     }
-    if (base == nullptr) continue;
     try {
       std::string bytes;
       {
         const Stopwatch receiving(stats.receive_s);
         for (const BlobName& name : delta.chunks) bytes += link.blob(name);
       }
-      auto image = std::make_shared<WeightsImage>(layout_);
+      Image image = take_image(delta.base);
       {
         const Stopwatch applying(stats.apply_s);
-        apply_delta(*base, bytes, *image);
+        apply_delta(bytes, *image);
       }
       if (!is_right(*image, manifest, stats)) continue;
       stats.bytes += static_cast<int64_t>(bytes.size());
@@ -290,8 +298,8 @@ bool WeightsCache::is_right(const WeightsImage& image, const WeightsManifest& ma
   return image.sha256() == manifest.sha256;
 }
 
-WeightsImagePtr WeightsCache::whole(Link& link, const WeightsManifest& manifest, Stats& stats) {
-  auto image = std::make_shared<WeightsImage>(layout_);
+WeightsCache::Image WeightsCache::whole(Link& link, const WeightsManifest& manifest, Stats& stats) {
+  auto image = std::make_unique<WeightsImage>(layout_);
   {
     const Stopwatch receiving(stats.receive_s);
     receive(link, manifest.chunks, image->bytes());

@@ -83,18 +83,20 @@ class WeightsCache {
   Stats stats() const;
 
  private:
+  using Image = std::unique_ptr<WeightsImage>;
   struct Held {
     std::string sha256;
-    WeightsImagePtr image;  // of the newest version alone, for the next delta
+    Image image;  // of the newest version alone: the next delta changes it
     WeightsPtr weights;
   };
   WeightsManifest manifest_of(Link& link, const std::string& sha256, const std::string& base) const;
   WeightsPtr fetch(Link& link, WeightsManifest manifest);
-  WeightsImagePtr whole(Link& link, const WeightsManifest& manifest, Stats& stats);
+  Image whole(Link& link, const WeightsManifest& manifest, Stats& stats);
   static bool is_right(const WeightsImage& image, const WeightsManifest& manifest, Stats& stats);
   void receive(Link& link, const std::vector<BlobName>& chunks, std::span<char> into);
-  WeightsImagePtr by_delta(Link& link, const WeightsManifest& manifest, Stats& stats);
+  Image by_delta(Link& link, const WeightsManifest& manifest, Stats& stats);
   const Held* find(const std::string& sha256) const;  // holding state_
+  Image take_image(const std::string& sha256);
 
   ImageLayoutPtr layout_;
   WeightsMaker maker_;

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "core/sha256.h"
+#include "core/sha256_many.h"
 #include "model/parameters.h"
 #include "rollout/fleet/fields.h"
 
@@ -36,11 +37,10 @@ void split(const char* a, const char* b, size_t values, size_t width, char* out)
   }
 }
 
-void join(const char* from, const char* planes, size_t values, size_t width, char* to) {
+void join(const char* planes, size_t values, size_t width, char* image) {
   for (size_t p = 0; p < width; ++p) {
     const char* in = planes + p * values;
-    for (size_t i = 0; i < values; ++i)
-      to[i * width + p] = static_cast<char>(from[i * width + p] ^ in[i]);
+    for (size_t i = 0; i < values; ++i) image[i * width + p] ^= in[i];
   }
 }
 
@@ -78,8 +78,8 @@ bool sparse(const char* a, const char* b, size_t bytes, size_t width, std::strin
   return out.size() < bytes;
 }
 
-// Changes in `to` what a sparse frame says; false: it is none.
-bool patch(std::string_view content, size_t values, size_t width, char* to) {
+// Changes in `image` what a sparse frame says; false: it is none.
+bool patch(std::string_view content, size_t values, size_t width, char* image) {
   uint32_t n = 0, gaps = 0;
   if (content.size() < kSparseHead) return false;
   std::memcpy(&n, content.data(), sizeof n);
@@ -93,7 +93,7 @@ bool patch(std::string_view content, size_t values, size_t width, char* to) {
     at += gap;
     if (gap == kSkip) continue;
     if (at >= values || i == n) return false;
-    for (size_t p = 0; p < width; ++p) to[at * width + p] ^= changes[p * n + i];
+    for (size_t p = 0; p < width; ++p) image[at * width + p] ^= changes[p * n + i];
     ++at;
     ++i;
   }
@@ -124,22 +124,16 @@ std::string frame(const WeightsImage& from, const WeightsImage& to, uint64_t ind
   return out.append(packed, 0, n);
 }
 
-// One frame of `bytes` bytes of the image; false: it is malformed.
-bool apply_frame(std::string_view frame, const char* base, size_t bytes, size_t width, char* to) {
-  if (frame.empty()) {
-    std::memcpy(to, base, bytes);
-    return true;
-  }
+// Changes `bytes` bytes of an image as a frame says; false: it is malformed.
+bool apply_frame(std::string_view frame, size_t bytes, size_t width, char* image) {
+  if (frame.empty()) return true;
   std::string& content = scratch(0);
   content.resize(std::max<size_t>(content.size(), kFrameBytes));
   const size_t n = ZSTD_decompress(content.data(), bytes, frame.data() + 1, frame.size() - 1);
   if (ZSTD_isError(n)) return false;
-  if (frame.front() == kSparse) {
-    std::memcpy(to, base, bytes);
-    return patch({content.data(), n}, bytes / width, width, to);
-  }
+  if (frame.front() == kSparse) return patch({content.data(), n}, bytes / width, width, image);
   if (frame.front() != kDense || n != bytes) return false;
-  join(base, content.data(), bytes / width, width, to);
+  join(content.data(), bytes / width, width, image);
   return true;
 }
 
@@ -212,9 +206,9 @@ std::string make_delta(const WeightsImage& from, const WeightsImage& to) {
   return out;
 }
 
-void apply_delta(const WeightsImage& from, std::string_view delta, WeightsImage& to) {
-  const uint64_t total = to.layout().bytes(), count = frames(total);
-  const size_t width = to.layout().element_bytes();
+void apply_delta(std::string_view delta, WeightsImage& image) {
+  const uint64_t total = image.layout().bytes(), count = frames(total);
+  const size_t width = image.layout().element_bytes();
   std::vector<std::string_view> parts;
   for (uint64_t i = 0; i < count; ++i) {
     uint32_t length = 0;
@@ -229,19 +223,19 @@ void apply_delta(const WeightsImage& from, std::string_view delta, WeightsImage&
   parallel_in_order(static_cast<int64_t>(count), [&](int64_t i) {
     const uint64_t begin = static_cast<uint64_t>(i) * kFrameBytes;
     const size_t bytes = std::min(kFrameBytes, total - begin);
-    if (!apply_frame(parts[i], from.bytes().data() + begin, bytes, width,
-                     to.bytes().data() + begin))
+    if (!apply_frame(parts[i], bytes, width, image.bytes().data() + begin))
       fail_delta("frame " + std::to_string(i) + " is malformed");
   });
 }
 
 std::vector<BlobName> chunks_of(std::string_view bytes) {
-  const uint64_t count = (bytes.size() + kChunkBytes - 1) / kChunkBytes;
-  std::vector<BlobName> out(count);
-  parallel_in_order(static_cast<int64_t>(count), [&](int64_t i) {
-    const std::string_view chunk = bytes.substr(static_cast<size_t>(i) * kChunkBytes, kChunkBytes);
-    out[i] = {sha256_hex(chunk), chunk.size()};
-  });
+  std::vector<std::string_view> chunks;
+  for (; !bytes.empty(); bytes.remove_prefix(chunks.back().size()))
+    chunks.push_back(bytes.substr(0, kChunkBytes));
+  std::vector<std::string> hashes = sha256_hex_many(chunks);
+  std::vector<BlobName> out;
+  for (size_t i = 0; i < chunks.size(); ++i)
+    out.push_back({std::move(hashes[i]), chunks[i].size()});
   return out;
 }
 

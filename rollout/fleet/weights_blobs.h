@@ -52,9 +52,9 @@ struct WeightsManifest {
 
 // What differs, in the format above. Both images are of one layout. On all threads.
 std::string make_delta(const WeightsImage& from, const WeightsImage& to);
-// Writes into `to` what `delta` makes of `from`. Throws Error for bytes that are no delta of such
-// images; to is of no use then. Whether it is the right one only the hash says.
-void apply_delta(const WeightsImage& from, std::string_view delta, WeightsImage& to);
+// Makes of `image` what `delta` describes, in place. Throws Error for bytes that are no delta of such
+// images; the image is of no use then. Whether it is the right one only the hash says.
+void apply_delta(std::string_view delta, WeightsImage& image);
 
 // Names of the chunks of `bytes`, hashed on all threads.
 std::vector<BlobName> chunks_of(std::string_view bytes);

@@ -10,6 +10,7 @@
 #include <thread>
 #include <tuple>
 
+#include "core/background_threads.h"
 #include "core/files.h"
 #include "core/interrupted.h"
 #include "core/parallel.h"
@@ -54,6 +55,7 @@ class Session {
     std::vector<std::thread> threads;
     const auto guarded = [this](void (Session::*loop)()) {
       return [this, loop] {
+        const BackgroundThreads background;  // for weights that come while others are sampled with
         try {
           while (!ended_) (this->*loop)();
         } catch (const Interrupted&) {

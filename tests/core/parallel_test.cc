@@ -2,12 +2,17 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <mutex>
 #include <numeric>
+#include <set>
 #include <stdexcept>
 #include <thread>
 #include <vector>
 
+#include "core/background_threads.h"
 #include "core/queue.h"
 
 using namespace zeroth;
@@ -51,6 +56,41 @@ TEST_CASE("nested loops run inline") {
     }
   });
   CHECK(sum == 80);
+}
+
+TEST_CASE("work in the background has threads of its own while the others are taken") {
+  const int before = num_threads();
+  set_num_threads(2);
+  std::atomic<bool> taken{false}, release{false};
+  std::thread other([&] {
+    parallel_for(2, 1, [&](int64_t, int64_t) {
+      taken = true;
+      while (!release) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    });
+  });
+  while (!taken) std::this_thread::yield();
+  // Ids of the threads that run a loop of this one.
+  const auto helpers = [] {
+    std::mutex mutex;
+    std::set<std::thread::id> ids;
+    parallel_for(64, 1, [&](int64_t, int64_t) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      std::lock_guard lock(mutex);
+      ids.insert(std::this_thread::get_id());
+    });
+    return ids.size();
+  };
+  CHECK(helpers() == 1);
+  {
+    const BackgroundThreads background;
+    size_t most = 0;
+    for (int i = 0; i < 100 && most < 2; ++i) most = std::max(most, helpers());
+    CHECK(most == 2);
+  }
+  CHECK(helpers() == 1);
+  release = true;
+  other.join();
+  set_num_threads(before);
 }
 
 TEST_CASE("a bounded queue hands everything over once and ends in order") {

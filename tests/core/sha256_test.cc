@@ -2,8 +2,11 @@
 
 #include <doctest/doctest.h>
 
+#include <random>
+
 #include "core/error.h"
 #include "core/files.h"
+#include "core/sha256_many.h"
 
 using namespace zeroth;
 
@@ -30,4 +33,25 @@ TEST_CASE("sha256 does not depend on how the bytes come") {
   CHECK(sha256_file(path) == sha256_hex(text));
   std::filesystem::remove(path);
   CHECK_THROWS_AS(sha256_file(path), Error);
+}
+
+// Blocks are 64 bytes, and the length takes 9 of the last one.
+TEST_CASE("many messages at once have the hashes that each has alone") {
+  std::mt19937 random(5);
+  std::string bytes(300'000, '\0');
+  for (char& c : bytes) c = static_cast<char>(random());
+  for (const size_t count : {0u, 1u, 2u, 3u, 7u, 200u}) {
+    std::vector<std::string_view> messages;
+    for (size_t i = 0; i < count; ++i) {
+      const size_t size = i < 140 ? i : random() % 20'000;
+      messages.push_back(std::string_view(bytes).substr(random() % 100'000, size));
+    }
+    if (count == 7) messages[3] = bytes;
+    const std::vector<std::string> hashes = sha256_hex_many(messages);
+    REQUIRE(hashes.size() == count);
+    for (size_t i = 0; i < count; ++i) {
+      CAPTURE(messages[i].size());
+      CHECK(hashes[i] == sha256_hex(messages[i]));
+    }
+  }
 }

@@ -4,6 +4,7 @@
 #include "core/error.h"
 #include "core/sha256.h"
 #include "fleet_support.h"
+#include "rollout/fleet/coordinator_impl.h"
 #include "rollout/fleet/fields.h"
 
 namespace zeroth::fleet::test {
@@ -44,7 +45,8 @@ TEST_CASE("a delta gives the bytes of the next version, and is small when little
   const std::string delta = make_delta(*before, *after);
   CHECK(delta.size() < before->bytes().size() / 10);
   WeightsImage made(images.layout);
-  apply_delta(*before, delta, made);
+  std::copy(before->bytes().begin(), before->bytes().end(), made.bytes().begin());
+  apply_delta(delta, made);
   CHECK(made.sha256() == after->sha256());
   CHECK(std::equal(made.bytes().begin(), made.bytes().end(), after->bytes().begin()));
   const std::string nothing = make_delta(*after, *after);
@@ -74,7 +76,8 @@ TEST_CASE("a delta of few values and of all") {
       std::copy(before.bytes().begin(), before.bytes().end(), after.bytes().begin());
       for (const size_t i : set) after.bytes()[i * width + random() % width] ^= 1 + random() % 255;
       const std::string delta = make_delta(before, after);
-      apply_delta(before, delta, made);
+      std::copy(before.bytes().begin(), before.bytes().end(), made.bytes().begin());
+      apply_delta(delta, made);
       CHECK(std::equal(made.bytes().begin(), made.bytes().end(), after.bytes().begin()));
       // About a byte for the gap and one for the change.
       if (set.size() < values / 4) CHECK(delta.size() < 200 + 4 * set.size());
@@ -97,8 +100,9 @@ TEST_CASE("a delta that was cut, flipped or extended is refused or gives another
     if (i % 3 == 2) bad += static_cast<char>(random());
     if (bad == delta) continue;
     WeightsImage made(images.layout);
+    std::copy(before->bytes().begin(), before->bytes().end(), made.bytes().begin());
     try {
-      apply_delta(*before, bad, made);
+      apply_delta(bad, made);
       CHECK(made.sha256() != after->sha256());
     } catch (const Error&) {
       ++refused;
@@ -173,6 +177,54 @@ TEST_CASE("a manifest that does not add up is refused") {
   broken("chunks", {{{"sha256", std::string(64, 'g')}, {"bytes", bytes}}});
   broken("bytes", -1);
   broken("version", "x");
+}
+
+// A delta changes the image in place, so one that it has spoiled must not be used again.
+TEST_CASE("a delta that gives other weights costs a worker the whole, and no more") {
+  Images images;
+  const WeightsImagePtr first = images.now();
+  images.change(100, 1.5f);
+  const WeightsImagePtr other = images.now();
+  images.change(90, 1.25f);
+  const WeightsImagePtr second = images.now();
+  images.change(80, 1.125f);
+  const WeightsImagePtr third = images.now();
+  std::map<std::string, std::string> blobs;
+  const auto named = [&](std::string_view bytes) {
+    const std::vector<BlobName> names = chunks_of(bytes);
+    for (size_t i = 0; i < names.size(); ++i)
+      blobs[names[i].sha256] = bytes.substr(i * kChunkBytes, names[i].bytes);
+    return names;
+  };
+  std::map<std::string, WeightsManifest> manifests;
+  const auto add = [&](const WeightsImagePtr& image, std::vector<DeltaManifest> deltas) {
+    const std::string_view bytes(image->bytes().data(), image->bytes().size());
+    manifests[image->sha256()] = {image->sha256(), static_cast<WeightsVersion>(manifests.size()),
+                                  bytes.size(), named(bytes), std::move(deltas)};
+  };
+  add(first, {});
+  add(second, {{first->sha256(), named(make_delta(*first, *other))}});
+  add(third, {{second->sha256(), named(make_delta(*second, *third))}});
+  HttpServer server({});
+  server.start(
+      [](const HttpRequest&, uint64_t&) -> std::optional<HttpReply> { return std::nullopt; },
+      [&](HttpExchangePtr exchange) {
+        const std::string& path = exchange->request().path;
+        const std::string name = path.substr(path.rfind('/') + 1);
+        if (manifests.contains(name))
+          return exchange->reply(message_reply(manifests[name].to_json(), kJsonType));
+        exchange->reply({.type = "application/octet-stream", .text = blobs.at(name)});
+      });
+  const std::atomic<bool> stop{false};
+  WeightsCache cache({"http://127.0.0.1:" + std::to_string(server.port()), kToken, "", 5},
+                     images.policy->config(), stop);
+  CHECK(cache.get(first->sha256())->sha256() == first->sha256());
+  CHECK(cache.get(second->sha256())->sha256() == second->sha256());
+  CHECK(cache.stats().full == 2);
+  CHECK(cache.stats().deltas == 0);
+  CHECK(cache.get(third->sha256())->sha256() == third->sha256());
+  CHECK(cache.stats().full == 2);
+  CHECK(cache.stats().deltas == 1);
 }
 
 // Fetching through a coordinator: first whole, then by deltas, and whole again when the base is gone.
