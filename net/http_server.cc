@@ -107,15 +107,25 @@ struct HttpServer::Impl {
   // Closes what can be missed most: the connection that has been idle longest, of those that never
   // sent a request that was let in. False: none.
   bool make_room() {
-    Place* oldest = nullptr;
-    for (Place& place : shared->places) {
-      if (!place.known && place.idle && place.close && (!oldest || place.since < oldest->since))
-        oldest = &place;
-    }
-    if (oldest == nullptr) return false;
+    if (shared->strangers.empty()) return false;
+    Place& oldest = *shared->strangers.front();
+    shared->works(oldest);
     shared->count(&HttpServerStats::crowded_out);
-    std::exchange(oldest->close, nullptr)();
+    std::exchange(oldest.close, nullptr)();
     return true;
+  }
+  // One for whom there is no room hears so, when that costs no wait.
+  void turn_away(tcp::socket& socket) const {
+    beast::error_code ignored;
+    socket.non_blocking(true, ignored);
+    char request[4096];  // read, so that closing does not throw the answer away
+    socket.read_some(asio::buffer(request), ignored);
+    static constexpr std::string_view kFull =
+        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
+        "Content-Type: application/json\r\nContent-Length: 33\r\n\r\n"
+        "{\"error\":\"too many connections\"}\n";
+    if (!tls) socket.write_some(asio::buffer(kFull.data(), kFull.size()), ignored);
+    socket.shutdown(tcp::socket::shutdown_send, ignored);
   }
 
   void accept(const std::shared_ptr<Impl>& self) {
@@ -149,7 +159,7 @@ struct HttpServer::Impl {
     // The one that makes room is gone a moment later, so the list may be one too long meanwhile.
     if (crowd || (places.size() >= options.connections && !make_room())) {
       shared->count(&HttpServerStats::crowded_out);
-      return;
+      return turn_away(socket);
     }
     socket.set_option(tcp::no_delay(true), error);
     const auto place = places.emplace(places.end());

@@ -94,8 +94,10 @@ class Session {
       lowest(stream_).close();
       if (exchange_) exchange_->gone();
     };
+    shared_->waits(*place_);
   }
   ~Session() {
+    shared_->works(*place_);
     shared_->places.erase(place_);
     shared_->count(&HttpServerStats::connections, -1);
   }
@@ -149,8 +151,7 @@ class Session {
     Parser parser;
     parser.header_limit(static_cast<uint32_t>(options_.header_bytes));
     parser.body_limit(0);
-    place_->idle = true;
-    place_->since = std::chrono::steady_clock::now();
+    shared_->waits(*place_);
     lowest(stream_).expires_after(millis(first ? options_.header_s : options_.idle_s));
     beast::error_code error;
     // The limit of a body is not known yet, so a length in the header is no error here.
@@ -163,7 +164,7 @@ class Session {
         co_await send(plain_error(431, "the headers are too long"), false, false);
       co_return false;
     }
-    place_->idle = false;
+    shared_->works(*place_);
     shared_->count(&HttpServerStats::requests);
     HttpRequest request = head_of(parser, place_->remote);
     const bool keep = parser.get().keep_alive();
@@ -254,6 +255,8 @@ class Session {
   asio::awaitable<bool> answer(std::shared_ptr<Exchange> exchange, bool keep, bool head) {
     if (shared_->stopping) co_return false;
     shared_->handle(exchange);
+    // Most are answered at once: nobody waits, nobody is watched.
+    if (auto whole = exchange->take_whole()) co_return co_await send(std::move(*whole), keep, head);
     watch(exchange);
     lowest(stream_).expires_never();
     for (bool begun = false;;) {
@@ -363,6 +366,7 @@ std::string chunk(const std::string& piece) {
 }  // namespace
 
 void Exchange::wake() {
+  if (!std::exchange(asleep_, false)) return;
   // Nothing but the session and the handler own an exchange: the context must not, or what a server
   // that has stopped never runs would keep both for ever.
   asio::post(shared_->context, [weak = weak_from_this()] {
@@ -371,53 +375,45 @@ void Exchange::wake() {
 }
 
 void Exchange::reply(HttpReply reply) {
-  {
-    std::lock_guard lock(mutex_);
-    if (answered_) return;
-    answered_ = true;
-    open_ = false;
-    whole_ = std::move(reply);
-  }
+  std::lock_guard lock(mutex_);
+  if (answered_) return;
+  answered_ = true;
+  open_ = false;
+  whole_ = std::move(reply);
   wake();
 }
 
 void Exchange::begin(int status, const std::string& type) {
-  {
-    std::lock_guard lock(mutex_);
-    if (answered_) return;
-    answered_ = true;
-    streaming_ = true;
-    queue_ = "HTTP/1.1 " + std::to_string(status) + " " +
-             std::string(http::obsolete_reason(static_cast<http::status>(status))) +
-             "\r\nContent-Type: " + type +
-             "\r\nCache-Control: no-store\r\nTransfer-Encoding: chunked\r\n\r\n";
-  }
+  std::lock_guard lock(mutex_);
+  if (answered_) return;
+  answered_ = true;
+  streaming_ = true;
+  queue_ = "HTTP/1.1 " + std::to_string(status) + " " +
+           std::string(http::obsolete_reason(static_cast<http::status>(status))) +
+           "\r\nContent-Type: " + type +
+           "\r\nCache-Control: no-store\r\nTransfer-Encoding: chunked\r\n\r\n";
   wake();
 }
 
 bool Exchange::write(std::string piece) {
-  {
-    std::lock_guard lock(mutex_);
-    if (!streaming_ || last_ || !open_) return false;
-    if (piece.empty()) return true;
-    if (queue_.size() + piece.size() > shared_->options.stream_bytes) {
-      overrun_ = true;
-      open_ = false;
-    } else {
-      queue_ += chunk(piece);
-    }
+  std::lock_guard lock(mutex_);
+  if (!streaming_ || last_ || !open_) return false;
+  if (piece.empty()) return true;
+  if (queue_.size() + piece.size() > shared_->options.stream_bytes) {
+    overrun_ = true;
+    open_ = false;
+  } else {
+    queue_ += chunk(piece);
   }
   wake();
   return open_;
 }
 
 void Exchange::end() {
-  {
-    std::lock_guard lock(mutex_);
-    if (!streaming_ || last_) return;
-    last_ = true;
-    queue_ += "0\r\n\r\n";
-  }
+  std::lock_guard lock(mutex_);
+  if (!streaming_ || last_) return;
+  last_ = true;
+  queue_ += "0\r\n\r\n";
   wake();
 }
 
@@ -426,10 +422,16 @@ asio::awaitable<void> Exchange::wait() {
     {
       std::lock_guard lock(mutex_);
       if (waiting() || !open_) co_return;
+      asleep_ = true;
     }
     beast::error_code cancelled;
     co_await wake_.async_wait(asio::redirect_error(use_awaitable, cancelled));
   }
+}
+
+std::optional<HttpReply> Exchange::take_whole() {
+  std::lock_guard lock(mutex_);
+  return std::exchange(whole_, std::nullopt);
 }
 
 Exchange::Pending Exchange::take() {

@@ -19,6 +19,7 @@
 #include <deque>
 #include <list>
 #include <mutex>
+#include <optional>
 
 #include "net/http_server.h"
 
@@ -33,9 +34,9 @@ using tcp = asio::ip::tcp;
 struct Place {
   std::string remote;
   bool known = false;  // it has sent a request that was let in
-  bool idle = true;    // it waits for a request
-  std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
   std::function<void()> close;
+  // Its place among Shared::strangers while it is one.
+  std::optional<std::list<Place*>::iterator> stranger = {};
 };
 
 // Shared by the sessions of one server.
@@ -46,6 +47,9 @@ struct Shared {
   HttpServer::Admit admit;
   HttpServer::Handle handle;
   std::list<Place> places;
+  // Connections that never sent a request that was let in and wait for one; idle longest first. So
+  // a crowd costs nobody a look at all places.
+  std::list<Place*> strangers;
   uint64_t bodies = 0;  // bytes
   bool stopping = false;
   mutable std::mutex mutex;
@@ -54,6 +58,15 @@ struct Shared {
   void count(int64_t HttpServerStats::*what, int64_t by = 1) {
     std::lock_guard lock(mutex);
     stats.*what += by;
+  }
+  // The connection waits for a request from now on, or does so no longer.
+  void waits(Place& place) {
+    works(place);
+    if (!place.known) place.stranger = strangers.insert(strangers.end(), &place);
+  }
+  void works(Place& place) {
+    if (place.stranger) strangers.erase(*place.stranger);
+    place.stranger.reset();
   }
 };
 using SharedPtr = std::shared_ptr<Shared>;
@@ -90,8 +103,11 @@ class Exchange : public HttpExchange, public std::enable_shared_from_this<Exchan
   };
   Pending take();
   bool streaming() const { return streaming_; }
+  // The answer, when it is whole already.
+  std::optional<HttpReply> take_whole();
 
  private:
+  // Holding mutex_.
   void wake();
   bool waiting() const { return whole_ || !queue_.empty() || last_; }
 
@@ -103,6 +119,7 @@ class Exchange : public HttpExchange, public std::enable_shared_from_this<Exchan
   std::optional<HttpReply> whole_;
   std::string queue_;
   bool answered_ = false, last_ = false, overrun_ = false;
+  bool asleep_ = false;  // wait() does, so somebody must wake it
   std::atomic<bool> streaming_{false};
 };
 

@@ -67,7 +67,10 @@ void Coordinator::Impl::forget(const std::string& id) {
   book.release(id);
   const auto found = sessions.find(id);
   if (found == sessions.end()) return;
-  if (found->second.parked) found->second.parked->reply(error_reply(409, "this session has ended"));
+  WorkerSession& session = found->second;
+  if (alive(session, steady_now())) --sharing;
+  if (session.parked) session.parked->reply(error_reply(409, "this session has ended"));
+  named.erase(session.name);
   sessions.erase(found);
 }
 
@@ -87,7 +90,8 @@ LeasesGiven Coordinator::Impl::give(WorkerSession& session, int64_t capacity, do
   out.weights = newest;
   out.finished = finished;
   if (!open || capacity < 1) return out;
-  const int64_t mine = (batch_samples + sharing - 1) / sharing - book.held_samples(session.id);
+  const int64_t among = std::max<int64_t>(1, sharing);
+  const int64_t mine = (batch_samples + among - 1) / among - book.held_samples(session.id);
   const int64_t share = std::min(capacity, mine);
   if (share < 1) return out;
   for (const LentLease& lent : book.lend(session.id, share, now)) {
@@ -169,7 +173,7 @@ void Coordinator::Impl::name_chunks() {
 
 void Coordinator::Impl::serve_parked() {
   const double now = steady_now();
-  sharing = std::max(1, alive_count(now));
+  sharing = alive_count(now);
   for (auto& [id, session] : sessions) serve(session, now);
   weights_polls.remove_if([&](const WeightsPoll& poll) { return serve(poll, now); });
 }
@@ -184,6 +188,7 @@ void Coordinator::Impl::tick() {
     }
     for (auto at = sessions.begin(); at != sessions.end();) {
       const bool old = !at->second.parked && now - at->second.heard > kForgotten;
+      if (old) named.erase(at->second.name);
       if (old) book.release(at->first);
       at = old ? sessions.erase(at) : std::next(at);
     }

@@ -175,12 +175,10 @@ HttpReply Coordinator::Impl::hello(const HttpRequest& request) {
                   {{"field", d.field}, {"ours", d.ours}, {"yours", d.theirs}});
   }
   // One that came back after its end leaves its old place.
-  std::vector<std::string> old;
-  for (const auto& [id, session] : sessions)
-    if (session.name == said.name) old.push_back(id);
-  for (const std::string& id : old) forget(id);
+  if (const auto old = named.find(said.name); old != named.end()) forget(std::string(old->second));
   const double now = steady_now();
-  if (alive_count(now) >= config.max_workers) {
+  const bool many = sessions.size() >= static_cast<size_t>(config.max_workers);
+  if (many && alive_count(now) >= config.max_workers) {
     ++counts.too_many;
     return error_reply(429, "there are " + std::to_string(config.max_workers) + " workers already");
   }
@@ -196,8 +194,9 @@ HttpReply Coordinator::Impl::hello(const HttpRequest& request) {
   session.since = session.heard = now;
   const Welcome welcome{session.id,           identity, model,          setup.element,
                         setup.record_experts, files,    config.lease_s, kLongestPoll};
-  sessions.emplace(session.id, std::move(session));
-  sharing = alive_count(now);
+  named[said.name] = session.id;
+  sessions.emplace(welcome.session, std::move(session));
+  ++sharing;
   return message_reply(welcome.to_json(), type);
 }
 
@@ -338,7 +337,7 @@ HttpReply Coordinator::Impl::release(const HttpRequest& request) {
   const std::string session = text_field(message_of(request), "session", 128);
   std::lock_guard lock(mutex);
   forget(session);
-  serve_parked();
+  if (book.waiting_samples() > 0) serve_parked();  // what it held goes to others
   return message_reply({{"released", true}}, type);
 }
 

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <set>
 #include <thread>
+#include <unordered_map>
 
 #include "core/stopwatch.h"
 #include "net/http_server.h"
@@ -77,8 +78,10 @@ struct Coordinator::Impl {
   std::string newest;  // SHA-256 of what was published last
   WeightsVersion newest_version = 0;
   std::deque<std::pair<std::string, WeightsVersion>> published;  // lately, newest last
-  std::map<std::string, WorkerSession> sessions;
-  int64_t sharing = 1;  // workers that the batch is cut for, counted anew by serve_parked()
+  std::unordered_map<std::string, WorkerSession> sessions;       // by id
+  std::unordered_map<std::string, std::string> named;            // id of the session of that name
+  // Workers that are alive, for whom the batch is cut; counted anew by serve_parked().
+  int64_t sharing = 0;
   std::list<WeightsPoll> weights_polls;
   std::string to_name;  // weights whose chunks somebody waits for
   std::condition_variable naming;

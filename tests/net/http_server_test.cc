@@ -235,6 +235,17 @@ TEST_CASE("a reader that does not read is cut off, and the writer hears of it") 
   CHECK(server.flooded < 10000);
 }
 
+TEST_CASE("a reader of one long answer that does not read on is cut off, and costs nobody else") {
+  HttpServerOptions options;
+  options.write_s = 0.3;
+  Server server(options);
+  Raw reader(server.server.port());
+  reader.send("GET /blob HTTP/1.1\r\nHost: x\r\n\r\n");
+  HttpClient other = server.client();
+  while (server.server.stats().timed_out == 0) CHECK(other.send(kEcho, 5, 5).body == "hello");
+  CHECK(server.soon([&] { return server.server.stats().connections == 1; }));
+}
+
 TEST_CASE("a client that goes away while it waits is noticed, also behind what it has sent more") {
   for (const std::string more : {"", "GET /next HTTP/1.1\r\n"}) {
     CAPTURE(more);
@@ -264,6 +275,28 @@ TEST_CASE("silent crowds make room; clients that were let in keep their place") 
   HttpClient second = server.client();
   CHECK(second.send(kEcho, 5, 5).body == "hello");
   CHECK(server.server.stats().crowded_out >= 80);
+}
+
+TEST_CASE("where all places are those of clients that were let in, others hear 503") {
+  HttpServerOptions options;
+  options.connections = 4;
+  Server server(options);
+  std::vector<std::unique_ptr<HttpClient>> clients;
+  for (int i = 0; i < 4; ++i) {
+    clients.emplace_back(new HttpClient(server.client()));
+    CHECK(clients.back()->send(kEcho, 5, 5).body == "hello");
+  }
+  Raw late(server.server.port());
+  late.send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello");
+  const std::string answer = late.rest();
+  CHECK(answer.find("HTTP/1.1 503 ") == 0);
+  CHECK(answer.find("Retry-After: 1\r\n") != std::string::npos);
+  CHECK(server.server.stats().crowded_out == 1);
+  for (const auto& client : clients) CHECK(client->send(kEcho, 5, 5).body == "hello");
+  clients.pop_back();  // a place is free
+  CHECK(server.soon([&] { return server.server.stats().connections == 3; }));
+  HttpClient next = server.client();
+  CHECK(next.send(kEcho, 5, 5).body == "hello");
 }
 
 TEST_CASE("a server ends although clients wait") {

@@ -269,6 +269,30 @@ TEST_CASE("a worker that says hello again loses its old session and keeps nothin
   CHECK(fleet.take(fleet.client, again.session).size() == 3);
 }
 
+TEST_CASE("a worker that speaks of what is not there yet is answered by what is") {
+  Lent fleet;
+  // Weights of the future, or of another run, are old ones: it hears of the newest.
+  LeasesAsked asked{fleet.welcome.session, 8, std::string(64, 'f'), 0};
+  const auto given =
+      LeasesGiven::from_json(fleet.client.good(fleet.client.post("/v1/leases", asked.to_json())));
+  CHECK(given.weights == fleet.leases[0].weights);
+  CHECK(given.leases.empty());
+  CHECK(fleet.client.send("GET", "/v1/weights/" + std::string(64, 'f')).status == 404);
+  // Leases that were never given are dropped, and renew nothing.
+  const int64_t future = fleet.leases.back().id + 1;
+  Progress progress{fleet.welcome.session, {{future, 5}, {INT64_MAX, INT64_MAX}, {0, 1}}};
+  const Json answer = fleet.client.good(fleet.client.post("/v1/progress", progress.to_json()));
+  CHECK(answer["drop"] == Json::array({future, INT64_MAX, 0}));
+  Result result = fleet.made(fleet.leases[0]);
+  result.lease = future;
+  CHECK(fleet.put(fleet.client, future, result).status == 404);
+  result.lease = fleet.leases[0].id;
+  result.used = {result.weights};  // of a lease that follows, which this one does not
+  for (Sample& sample : result.samples) sample.versions = {{0, 0}};
+  CHECK(fleet.put(fleet.client, result.lease, result).status == 422);
+  CHECK(fleet.count("results") == 0);
+}
+
 TEST_CASE("blobs by range, as caches ask for them") {
   Lent fleet;
   const auto manifest = WeightsManifest::from_json(
