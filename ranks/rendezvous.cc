@@ -12,6 +12,7 @@
 
 #include "core/error.h"
 #include "core/host_name.h"
+#include "core/terminal.h"
 #include "ranks/wire.h"
 
 namespace zeroth {
@@ -20,7 +21,8 @@ namespace {
 using namespace ranks;
 
 constexpr char kProtocol[] = "zeroth ranks 1";
-constexpr size_t kMostValue = size_t{1} << 16;
+constexpr size_t kMostValue = size_t{1} << 16, kMostKeys = size_t{1} << 16;
+constexpr size_t kMostText = 4000;  // bytes of a message to be shown
 constexpr auto kBeat = std::chrono::milliseconds(500);
 constexpr auto kTick = std::chrono::milliseconds(50);
 // After a fault so long is waited for ranks that have not come, to tell them too.
@@ -39,6 +41,14 @@ std::string short_number(double x) {
 
 std::string this_process() {
   return "process " + std::to_string(::getpid()) + " on " + host_name();
+}
+
+// What another process says, to be shown: a name or a value, a message. Throw for what is no text.
+std::string shown(const Json& text) {
+  return printable_line(text.get_ref<const std::string&>(), 300);
+}
+std::string message_of(const Json& text) {
+  return printable(text.get_ref<const std::string&>().substr(0, kMostText));
 }
 
 struct Peer {
@@ -100,7 +110,7 @@ struct Rendezvous::Impl {
 std::string Rendezvous::Impl::fault_of(const Json& hello, const std::vector<RankFact>& facts,
                                        Peer& peer) const {
   peer.rank = hello.at("rank").get<int>();
-  peer.process = hello.at("process").get<std::string>().substr(0, 300);
+  peer.process = shown(hello.at("process"));
   const int size = hello.at("size").get<int>();
   if (size != launch.size) {
     return "rank " + std::to_string(peer.rank) + " (" + peer.process + ") was told of " +
@@ -117,9 +127,8 @@ std::string Rendezvous::Impl::fault_of(const Json& hello, const std::vector<Rank
   }
   const Json& theirs = hello.at("facts");
   for (size_t i = 0; i < facts.size(); ++i) {
-    const std::string value = i < theirs.size() && theirs[i].at(0) == facts[i].name
-                                  ? theirs[i].at(1).get<std::string>().substr(0, 300)
-                                  : "nothing";
+    const std::string value =
+        i < theirs.size() && theirs[i].at(0) == facts[i].name ? shown(theirs[i].at(1)) : "nothing";
     if (value != facts[i].value)
       return name_of(peer) + " has " + value + " as " + facts[i].name + ", rank 0 has " +
              facts[i].value;
@@ -226,12 +235,16 @@ void Rendezvous::Impl::join(const std::vector<RankFact>& facts) {
     stranger(error.what());
   }
   if (!answer) stranger("it ended the connection, or said nothing");
-  if (answer->contains("refused")) {
-    zeroth::fail("rank 0 refused: " + answer->at("refused").get<std::string>(),
-                 "start all ranks of one job with one binary and one config");
+  try {
+    if (answer->contains("refused")) {
+      zeroth::fail("rank 0 refused: " + message_of(answer->at("refused")),
+                   "start all ranks of one job with one binary and one config");
+    }
+    if (answer->at("welcome") != launch.size) stranger("it answered something else");
+    rank0.process = shown(answer->at("process"));
+  } catch (const Json::exception&) {
+    stranger("it answered something else");
   }
-  if (answer->value("welcome", 0) != launch.size) stranger("it answered something else");
-  rank0.process = answer->value("process", std::string());
   rank0.heard = Clock::now();
   address = local_address(rank0.wire.fd());
   peers.push_back(std::move(rank0));
@@ -266,13 +279,15 @@ void Rendezvous::Impl::take(Peer& peer, const Json& message) {
   if (message.contains("set")) {
     const std::lock_guard lock(mutex);
     const auto& bytes = message.at("value").get_binary();
+    if (bytes.size() > kMostValue || values.size() == kMostKeys)
+      zeroth::fail("more or longer values than a rank sets");
     values[message.at("set").get<std::string>()] = std::string(bytes.begin(), bytes.end());
     changed.notify_all();
     if (launch.rank == 0) send_all(message, peer.rank);
   } else if (message.contains("failed")) {
-    lose(name_of(peer) + " failed: " + message.at("failed").get<std::string>());
+    lose(name_of(peer) + " failed: " + message_of(message.at("failed")));
   } else if (message.contains("lost")) {
-    lose(message.at("lost").get<std::string>());
+    lose(message_of(message.at("lost")));
   } else if (message.contains("bye")) {
     finish(peer);
   }
@@ -394,7 +409,7 @@ void Rendezvous::fail(const std::string& message) noexcept {
     if (!impl_->lost.empty()) return;
     impl_->lost = message;
     impl_->lost_at = Clock::now() + std::chrono::hours(24);  // this process is ending already
-    const std::string text = message.substr(0, 4000);
+    const std::string text = message.substr(0, kMostText);
     if (impl_->launch.rank != 0) return impl_->send_all({{"failed", text}});
     impl_->send_all({{"lost", "rank 0 of " + std::to_string(impl_->launch.size) + " (" +
                                   this_process() + ") failed: " + text}});

@@ -73,12 +73,15 @@ Wire::Wire(int fd) : fd_(fd) {
 }
 Wire::~Wire() { close(); }
 Wire::Wire(Wire&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), bytes_(std::move(other.bytes_)) {}
+    : fd_(std::exchange(other.fd_, -1)),
+      bytes_(std::move(other.bytes_)),
+      taken_(std::exchange(other.taken_, 0)) {}
 Wire& Wire::operator=(Wire&& other) noexcept {
   if (this == &other) return *this;
   close();
   fd_ = std::exchange(other.fd_, -1);
   bytes_ = std::move(other.bytes_);
+  taken_ = std::exchange(other.taken_, 0);
   return *this;
 }
 
@@ -107,6 +110,7 @@ bool Wire::send(const Json& message) {
 }
 
 bool Wire::receive() {
+  bytes_.erase(0, std::exchange(taken_, 0));
   char piece[16384];
   for (;;) {
     const ssize_t n = ::recv(fd_, piece, sizeof piece, 0);
@@ -120,16 +124,16 @@ bool Wire::receive() {
 
 std::optional<Json> Wire::next() {
   uint32_t length = 0;
-  if (bytes_.size() < sizeof length) return std::nullopt;
-  std::memcpy(&length, bytes_.data(), sizeof length);
+  const std::string_view left = std::string_view(bytes_).substr(taken_);
+  if (left.size() < sizeof length) return std::nullopt;
+  std::memcpy(&length, left.data(), sizeof length);
   const size_t size = ntohl(length);
   if (size > kMostBytes) {
     fail("a message of " + std::to_string(size) + " bytes: what answers is no rank of Zeroth");
   }
-  if (bytes_.size() < sizeof length + size) return std::nullopt;
-  Json message =
-      parse_message(std::string_view(bytes_).substr(sizeof length, size), "a rank's message");
-  bytes_.erase(0, sizeof length + size);
+  if (left.size() < sizeof length + size) return std::nullopt;
+  Json message = parse_message(left.substr(sizeof length, size), "a rank's message");
+  taken_ += sizeof length + size;
   return message;
 }
 

@@ -35,6 +35,7 @@ class Wire {
  private:
   int fd_;
   std::string bytes_;
+  size_t taken_ = 0;  // of bytes_, by next()
 };
 
 // A listening socket at an address of this machine. Throws Error that names it when it is in use.
