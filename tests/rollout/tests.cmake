@@ -12,6 +12,7 @@ add_test(NAME rollout/serve_openai
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(rollout/serve_openai PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 900)
 zeroth_fuzzer(fleet ${PROJECT_SOURCE_DIR}/fuzz/fuzz_fleet.cc zeroth_rollout)
+zeroth_fuzzer(coordinator ${PROJECT_SOURCE_DIR}/fuzz/fuzz_coordinator.cc zeroth_rollout zeroth_net)
 # The book of leases keeps its bounds with many workers that die, hang and come late (bench/).
 add_test(NAME rollout/fleet_crowd COMMAND fleet_crowd 500 4)
 # What docs/fleet.md points to: Slurm, Kubernetes, systemd.
