@@ -1,0 +1,32 @@
+// The router, dispatch to experts and the weighted sum of what they return on a device: what
+// kernels/moe.h does. All pointers are the device's, the sizes of the groups too: nothing waits for
+// the host. Calls start kernels on a stream and return.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cuda/stream.h"
+#include "kernels/moe.h"
+
+namespace zeroth::kernels::cuda {
+
+void route(Stream stream, const float* logits, const float* bias, const RouterConfig& config,
+           int32_t* ids, float* weights, float* scores, int64_t m);
+void route_backward(Stream stream, const float* dweights, const int32_t* ids, const float* scores,
+                    const RouterConfig& config, float* dlogits, int64_t m);
+// offsets [experts + 1] and order [m * top_k], stable; place[choice]: where in `order` it stands.
+void expert_sort(Stream stream, const int32_t* ids, int64_t m, int top_k, int experts,
+                 int64_t* offsets, int32_t* order, int32_t* place);
+// place[order[i]] = i, for an order that came from elsewhere.
+void places_of(Stream stream, const int32_t* order, int64_t choices, int32_t* place);
+void gather_rows(Stream stream, const float* x, int64_t ldx, const int32_t* order, int64_t choices,
+                 int top_k, float* out, int64_t width);
+void gather_rows_backward(Stream stream, const float* dout, const int32_t* place, int top_k,
+                          float* dx, int64_t lddx, int64_t m, int64_t width, bool accumulate);
+void combine(Stream stream, const float* y, const int32_t* place, const float* weights, int top_k,
+             float* out, int64_t ldout, int64_t m, int64_t width);
+// dlogits += the gradient of sum_e aux[e] * share_e.
+void balance_backward(Stream stream, const RouterConfig& router, const float* scores,
+                      const float* aux, float* dlogits, int64_t m);
+
+}  // namespace zeroth::kernels::cuda
