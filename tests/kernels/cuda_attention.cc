@@ -1,0 +1,303 @@
+// The paged cache, attention and what takes rows apart, on the device over fibers against the CPU's
+// operators, by bits.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "cuda_test.h"
+#include "kernels/cuda/assemble.h"
+#include "kernels/cuda/attention.h"
+
+namespace zeroth::kernels {
+namespace {
+
+struct Shape {
+  int heads, kv_heads, k_dim, v_dim, window;
+  std::vector<int> lengths;  // of the sequences
+  int shared;                // whole pages that all sequences begin with
+};
+const std::vector<Shape> kShapes = {
+    {1, 1, 4, 4, 0, {1}, 0},          {6, 2, 32, 32, 0, {40, 7, 33}, 0},
+    {4, 4, 24, 16, 0, {50, 20}, 1},   {14, 2, 16, 16, 0, {20, 65}, 1},
+    {3, 3, 5, 7, 0, {33, 18, 17}, 0}, {4, 2, 16, 16, 13, {90, 30}, 1},
+    {5, 1, 10, 6, 32, {35, 60}, 2},   {16, 1, 8, 8, 0, {30}, 0},
+    {2, 1, 8, 24, 0, {300}, 0},       {3, 1, 8, 16, 270, {290, 280}, 1},
+    {2, 2, 6, 40, 1, {16, 17}, 0},
+};
+
+// Sequences in scattered pages; what nobody wrote holds NaN.
+struct Scene {
+  Shape s;
+  Values cache_k, cache_v;
+  std::vector<int32_t> sequence, position, table, begin{0};
+  KvPages cache;
+  int64_t longest = 0;
+
+  explicit Scene(const Shape& shape) : s(shape) {
+    int pages = s.shared;
+    for (const int length : s.lengths) pages += (length + 15) / 16;
+    const std::vector<int32_t> scattered = shuffled(pages + 2, 3);
+    int next = s.shared;
+    for (const int length : s.lengths) {
+      for (int j = 0; j < (length + 15) / 16; ++j)
+        table.push_back(scattered[j < s.shared ? j : next++]);
+      begin.push_back(static_cast<int32_t>(table.size()));
+      longest = std::max<int64_t>(longest, length);
+    }
+    cache.kv_heads = s.kv_heads;
+    cache.k_dim = s.k_dim;
+    cache.v_dim = s.v_dim;
+    cache_k.assign((pages + 2) * cache.k_page(), NAN);
+    cache_v.assign((pages + 2) * cache.v_page(), NAN);
+    cache.k = cache_k.data();
+    cache.v = cache_v.data();
+    std::vector<KvWrite> writes;
+    int32_t row = 0;
+    for (size_t q = 0; q < s.lengths.size(); ++q)
+      for (int p = 0; p < s.lengths[q]; ++p)
+        writes.push_back({row++, int64_t{table[begin[q] + p / 16]} * 16 + p % 16});
+    kv_write(cache, writes, random_values(int64_t{row} * s.kv_heads * s.k_dim, 4).data(),
+             int64_t{s.kv_heads} * s.k_dim,
+             random_values(int64_t{row} * s.kv_heads * s.v_dim, 5).data(),
+             int64_t{s.kv_heads} * s.v_dim);
+  }
+  // Rows in runs of a sequence, as in training; or one of each, as in decoding.
+  void choose(bool in_runs) {
+    sequence.clear();
+    position.clear();
+    Rng rng(3, in_runs ? 1 : 2);
+    for (size_t q = 0; q < s.lengths.size(); ++q) {
+      const int last = s.lengths[q] - 1;
+      const int count = in_runs ? std::min(last + 1, 9) : 1;
+      for (int i = count; i > 0; --i) {
+        sequence.push_back(static_cast<int32_t>(q));
+        position.push_back(in_runs ? last + 1 - i : last);
+      }
+      if (in_runs && last > 0) {  // and one from the middle
+        sequence.push_back(static_cast<int32_t>(q));
+        position.push_back(static_cast<int32_t>(rng.below(static_cast<uint32_t>(last))));
+      }
+    }
+  }
+  AttentionRows rows() const { return {sequence, position, table, begin, s.window}; }
+  float scale() const { return 1.0f / std::sqrt(static_cast<float>(s.k_dim)); }
+};
+
+// The same on the device.
+struct DeviceScene {
+  Array<float> k, v;
+  Array<int32_t> sequence, position, table, begin;
+  KvPages cache;
+  cuda::DeviceRows rows;
+
+  DeviceScene(const Scene& s, bool in_runs)
+      : k(s.cache_k),
+        v(s.cache_v),
+        sequence(s.sequence),
+        position(s.position),
+        table(s.table),
+        begin(s.begin),
+        cache(s.cache) {
+    cache.k = k.data();
+    cache.v = v.data();
+    rows = {sequence.data(), position.data(),  table.data(), begin.data(), sequence.size(),
+            table.size(),    begin.size() - 1, s.s.window,   s.longest,    in_runs};
+  }
+};
+
+TEST_CASE("attention gives the CPU's bits: heads, windows, leaves, shared pages, NaN unseen") {
+  for (const Shape& shape : kShapes) {
+    Scene scene(shape);
+    for (const bool in_runs : {false, true}) {
+      CAPTURE(shape.heads);
+      CAPTURE(shape.window);
+      CAPTURE(in_runs);
+      scene.choose(in_runs);
+      const auto m = static_cast<int64_t>(scene.sequence.size());
+      const int64_t ldq = int64_t{shape.heads} * shape.k_dim + 3;
+      const int64_t ld = int64_t{shape.heads} * shape.v_dim + 1;
+      const Values q = random_values(m * ldq, 1);
+      Values out = unwritten(m * ld), lse = unwritten(m * shape.heads);
+      attention(q.data(), ldq, scene.cache, scene.rows(), scene.scale(), shape.heads, out.data(),
+                ld, lse.data());
+      const DeviceScene device(scene, in_runs);
+      const Array<float> aq(q), aout(m * ld), alse(m * shape.heads);
+      cuda::attention(nullptr, aq.data(), ldq, device.cache, device.rows, scene.scale(),
+                      shape.heads, aout.data(), ld, alse.data());
+      check_same(aout, out, "attention");
+      check_same(alse, lse, "lse");
+    }
+  }
+}
+
+TEST_CASE("attention over more than a block's shared memory keeps its scores in a workspace") {
+  Scene scene(kShapes[1]);
+  scene.choose(true);
+  const Shape& shape = scene.s;
+  const auto m = static_cast<int64_t>(scene.sequence.size());
+  const int64_t ldq = int64_t{shape.heads} * shape.k_dim, ld = int64_t{shape.heads} * shape.v_dim;
+  const Values q = random_values(m * ldq, 1);
+  Values out = unwritten(m * ld);
+  attention(q.data(), ldq, scene.cache, scene.rows(), scene.scale(), shape.heads, out.data(), ld,
+            nullptr);
+  DeviceScene device(scene, true);
+  device.rows.longest = 20'000;
+  const int64_t all = cuda::attention_workspace(device.cache, device.rows, shape.heads);
+  CHECK(all > 0);
+  const Array<float> aq(q);
+  for (const int64_t floats : {all, all / 2, all / 11}) {  // fewer rows at a time
+    const Array<float> aout(m * ld), workspace(floats);
+    cuda::attention(nullptr, aq.data(), ldq, device.cache, device.rows, scene.scale(), shape.heads,
+                    aout.data(), ld, nullptr, {workspace.data(), floats});
+    check_same(aout, out, "attention");
+  }
+  const Array<float> aout(m * ld);
+  CHECK_THROWS(cuda::attention(nullptr, aq.data(), ldq, device.cache, device.rows, scene.scale(),
+                               shape.heads, aout.data(), ld, nullptr));
+  CHECK_THROWS(cuda::attention(nullptr, aq.data(), ldq, device.cache, device.rows, scene.scale(),
+                               shape.heads + 1, aout.data(), ld, nullptr));
+}
+
+TEST_CASE("the gradient of attention has the CPU's bits, in one piece and row by row") {
+  for (const Shape& shape : kShapes) {
+    Scene scene(shape);
+    scene.choose(true);
+    CAPTURE(shape.heads);
+    CAPTURE(shape.window);
+    const auto m = static_cast<int64_t>(scene.sequence.size());
+    const int64_t ldq = int64_t{shape.heads} * shape.k_dim + 3;
+    const int64_t ld = int64_t{shape.heads} * shape.v_dim + 1;
+    const Values q = random_values(m * ldq, 1), dout = random_values(m * ld, 2);
+    Values out(m * ld), lse(m * shape.heads), dq = unwritten(m * ldq);
+    attention(q.data(), ldq, scene.cache, scene.rows(), scene.scale(), shape.heads, out.data(), ld,
+              lse.data());
+    Values dk(scene.cache_k.size(), 0.0f), dv(scene.cache_v.size(), 0.0f);
+    KvPages dcache = scene.cache;
+    dcache.k = dk.data();
+    dcache.v = dv.data();
+    const Array<float> adk(dk), adv(dv), again_dk(dk), again_dv(dv);
+    attention_backward(q.data(), ldq, scene.cache, scene.rows(), scene.scale(), shape.heads,
+                       out.data(), ld, lse.data(), dout.data(), ld, dq.data(), ldq, dcache);
+    const DeviceScene device(scene, true);
+    const Array<float> aq(q), adout(dout), aout(out), alse(lse);
+    const int64_t all = cuda::attention_backward_workspace(device.cache, device.rows, shape.heads);
+    for (const bool whole : {true, false}) {
+      const Array<float> adq(m * ldq), workspace(whole ? all : all / m);
+      KvPages adcache = device.cache;
+      adcache.k = (whole ? adk : again_dk).data();
+      adcache.v = (whole ? adv : again_dv).data();
+      cuda::attention_backward(nullptr, aq.data(), ldq, device.cache, device.rows, scene.scale(),
+                               shape.heads, aout.data(), ld, alse.data(), adout.data(), ld,
+                               adq.data(), ldq, adcache, {workspace.data(), workspace.size()});
+      check_same(adq, dq, "dq");
+      check_same(whole ? adk : again_dk, dk, "dk");
+      check_same(whole ? adv : again_dv, dv, "dv");
+    }
+  }
+}
+
+TEST_CASE("the cache's pages are written, cleared, copied and summed as by the CPU") {
+  for (const auto& [heads, k_dim, v_dim] :
+       {std::tuple<int, int, int>{1, 4, 4}, {2, 7, 5}, {3, 16, 32}}) {
+    KvPages cache;
+    cache.kv_heads = heads, cache.k_dim = k_dim, cache.v_dim = v_dim;
+    const int64_t pages = 5, rows = 20, ldk = heads * k_dim + 1, ldv = heads * v_dim + 2;
+    Values k = random_values(pages * cache.k_page(), 1),
+           v = random_values(pages * cache.v_page(), 2);
+    const Values from_k = random_values(rows * ldk, 3), from_v = random_values(rows * ldv, 4);
+    const Array<float> ak(k), av(v), afrom_k(from_k), afrom_v(from_v);
+    KvPages device = cache;
+    cache.k = k.data(), cache.v = v.data();
+    device.k = ak.data(), device.v = av.data();
+    std::vector<KvWrite> writes;
+    for (int32_t i = 0; i < 20; ++i) writes.push_back({i, (i * 7 + 3) % 80});
+    writes.push_back({4, 79});  // a row to a second slot
+    const Array<KvWrite> awrites(writes);
+    kv_write(cache, writes, from_k.data(), ldk, from_v.data(), ldv);
+    cuda::kv_write(nullptr, device, awrites.data(), awrites.size(), afrom_k.data(), ldk,
+                   afrom_v.data(), ldv);
+    check_same(ak, k, "k");
+    check_same(av, v, "v");
+
+    Values dk = from_k, dv = from_v;
+    const Array<float> adk(dk), adv(dv);
+    kv_write_backward(cache, writes, dk.data(), ldk, dv.data(), ldv);
+    cuda::kv_write_backward(nullptr, device, awrites.data(), awrites.size(), rows, adk.data(), ldk,
+                            adv.data(), ldv);
+    check_same(adk, dk, "dk");
+    check_same(adv, dv, "dv");
+
+    const std::vector<int32_t> some = {4, 1};
+    const Array<int32_t> asome(some);
+    copy_page(cache, 0, 2);
+    zero_pages(cache, some);
+    cuda::copy_page(nullptr, device, 0, 2);
+    cuda::zero_pages(nullptr, device, asome.data(), asome.size());
+    check_same(ak, k, "k");
+    check_same(av, v, "v");
+  }
+}
+
+TEST_CASE("rows are cleared, clipped, taken and added as by the CPU") {
+  for (const int64_t width : {1, 16, 37}) {
+    const int64_t m = 11, ld = width + 3;
+    Values x = random_values(m * ld, 1), dx = random_values(m * ld, 2);
+    const Values y = random_values(m * ld, 3);
+    const Array<float> ax(x), adx(dx), ay(y), aout(6 * ld);
+    clamp_rows(x.data(), ld, m, width, 0.7f);
+    cuda::clamp_rows(nullptr, ax.data(), ld, m, width, 0.7f);
+    check_same(ax, x, "clamp_rows");
+    clamp_rows_backward(x.data(), ld, dx.data(), ld, m, width, 0.7f);
+    cuda::clamp_rows_backward(nullptr, ax.data(), ld, adx.data(), ld, m, width, 0.7f);
+    check_same(adx, dx, "clamp_rows_backward");
+    const std::vector<int32_t> rows = {10, 0, 3, 7, 2, 9};
+    const Array<int32_t> arows(rows);
+    Values out = unwritten(6 * ld);
+    take_rows(x.data(), ld, rows, out.data(), ld, width);
+    cuda::take_rows(nullptr, ax.data(), ld, arows.data(), arows.size(), aout.data(), ld, width);
+    check_same(aout, out, "take_rows");
+    add_to_rows(y.data(), ld, rows, x.data(), ld, width);
+    cuda::add_to_rows(nullptr, ay.data(), ld, arows.data(), arows.size(), ax.data(), ld, width);
+    check_same(ax, x, "add_to_rows");
+    zero_rows(x.data(), ld, 4, width);
+    cuda::zero_rows(nullptr, ax.data(), ld, 4, width);
+    check_same(ax, x, "zero_rows");
+  }
+}
+
+TEST_CASE("latent heads are expanded and collapsed, and attention merged, with the CPU's bits") {
+  for (const LatentHeads& w : {LatentHeads{1, 4, 2, 3}, LatentHeads{3, 16, 8, 12}}) {
+    const int64_t m = 7, ldr = w.rope + 5;
+    const int64_t key = w.heads * (w.nope + w.rope), value = w.heads * w.v;
+    const Values kv = random_values(m * w.heads * (w.nope + w.v), 1),
+                 part = random_values(m * ldr, 2);
+    Values k(m * key), v(m * value), dkv(m * w.heads * (w.nope + w.v)), drope = unwritten(m * ldr);
+    expand_latent(w, kv.data(), part.data(), ldr, k.data(), v.data(), m);
+    collapse_latent(w, k.data(), v.data(), dkv.data(), drope.data(), ldr, m);
+    const Array<float> akv(kv), apart(part), ak(m * key), av(m * value),
+        adkv(static_cast<int64_t>(dkv.size())), adrope(m * ldr);
+    cuda::expand_latent(nullptr, w, akv.data(), apart.data(), ldr, ak.data(), av.data(), m);
+    check_same(ak, k, "k");
+    check_same(av, v, "v");
+    cuda::collapse_latent(nullptr, w, ak.data(), av.data(), adkv.data(), adrope.data(), ldr, m);
+    check_same(adkv, dkv, "dkv");
+    check_same(adrope, drope, "drope");
+  }
+  const int64_t heads = 3, dim = 70, m = 9;
+  const std::vector<int32_t> rows = {8, 0, 5, 3};
+  Values out = random_values(m * heads * dim, 1), lse = random_values(m * heads, 2, 5);
+  const Values part_out = random_values(4 * heads * dim, 3);
+  Values part_lse = random_values(4 * heads, 4, 5);
+  part_lse[0] = 900.0f;  // all of the sum, and none of it
+  part_lse[1] = -900.0f;
+  const Array<float> aout(out), alse(lse), apart_out(part_out), apart_lse(part_lse);
+  const Array<int32_t> arows(rows);
+  merge_attention(part_out.data(), part_lse.data(), rows, heads, dim, out.data(), lse.data());
+  cuda::merge_attention(nullptr, apart_out.data(), apart_lse.data(), arows.data(), arows.size(),
+                        heads, dim, aout.data(), alse.data());
+  check_same(aout, out, "merge_attention");
+  check_same(alse, lse, "lse");
+}
+
+}  // namespace
+}  // namespace zeroth::kernels
