@@ -68,6 +68,16 @@ void drop_groups(const RouterConfig& c, RowScratch& s) {
   }
 }
 
+void weigh_row(const float* scores, const int32_t* ids, const RouterConfig& c, float* weights) {
+  float sum = 0;
+  for (int i = 0; i < c.top_k; ++i) sum += scores[ids[i]];
+  if (c.sigmoid) sum += 1e-20f;
+  for (int i = 0; i < c.top_k; ++i) {
+    const float weight = c.normalize ? scores[ids[i]] / sum : scores[ids[i]];
+    weights[i] = weight * c.scale;
+  }
+}
+
 void route_row(const float* scores, const float* bias, const RouterConfig& c, int32_t* ids,
                float* weights, RowScratch& s) {
   for (int e = 0; e < c.experts; ++e) s.biased[e] = bias ? scores[e] + bias[e] : scores[e];
@@ -81,13 +91,7 @@ void route_row(const float* scores, const float* bias, const RouterConfig& c, in
     s.taken[ids[i]] = 1;
   }
   std::sort(ids, ids + c.top_k);
-  float sum = 0;
-  for (int i = 0; i < c.top_k; ++i) sum += scores[ids[i]];
-  if (c.sigmoid) sum += 1e-20f;
-  for (int i = 0; i < c.top_k; ++i) {
-    const float weight = c.normalize ? scores[ids[i]] / sum : scores[ids[i]];
-    weights[i] = weight * c.scale;
-  }
+  weigh_row(scores, ids, c, weights);
 }
 
 }  // namespace
@@ -107,6 +111,16 @@ void route(const float* logits, const float* bias, const RouterConfig& config, i
       (config.sigmoid ? isa.sigmoid : isa.softmax)(logits + row * e, scores + row * e, e);
       route_row(scores + row * e, bias, config, ids + row * k, weights + row * k, scratch);
     }
+  });
+}
+
+void weigh_choices(const float* scores, const int32_t* ids, const RouterConfig& config,
+                   float* weights, int64_t m) {
+  check(config);
+  const int64_t e = config.experts, k = config.top_k;
+  parallel_for(m, rows_at_least(8 * k), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row)
+      weigh_row(scores + row * e, ids + row * k, config, weights + row * k);
   });
 }
 

@@ -23,6 +23,10 @@ struct RouterConfig {
 // for backward).
 void route(const float* logits, const float* bias, const RouterConfig& config, int32_t* ids,
            float* weights, float* scores, int64_t m);
+// weights [m, k] of choices that were made elsewhere: ids [m, k], in ascending expert order within a
+// row. scores [m, E] are those of route, and so are the weights of its own choices, bit for bit.
+void weigh_choices(const float* scores, const int32_t* ids, const RouterConfig& config,
+                   float* weights, int64_t m);
 // dlogits [m, E] = from dweights [m, k].
 void route_backward(const float* dweights, const int32_t* ids, const float* weights,
                     const float* scores, const RouterConfig& config, float* dlogits, int64_t m);

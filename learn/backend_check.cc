@@ -74,6 +74,17 @@ std::vector<std::vector<TokenId>> draw(const Weights& weights, std::span<const T
   return samples;
 }
 
+// Rows of a sequence go to the last experts, whatever the routers choose.
+void replay_last_experts(const PolicyConfig& config, int sequence, TargetBatch& batch) {
+  if (!config.is_moe()) return;
+  const int64_t k = config.router.top_k, row = config.moe_layers() * k;
+  batch.experts.assign(batch.packed.rows() * row, RecordedRouting::kNone);
+  const auto [first, rows] = batch.packed.segment(sequence);
+  for (int64_t i = first * row; i < (first + rows) * row; ++i)
+    batch.experts[i] = static_cast<uint16_t>(config.router.experts - k + i % k);
+  batch.replay = true;
+}
+
 // One update on such samples and on sequences of their own, in two parts.
 void update(Policy& policy, std::span<const TokenId> prompt,
             std::span<const std::vector<TokenId>> samples) {
@@ -94,10 +105,11 @@ void update(Policy& policy, std::span<const TokenId> prompt,
   batch.packed.add_group(prompt.first(prompt.size() - 1), children);
   batch.packed.begin_part();
   const std::vector<TokenId> alone = random_tokens(policy.config(), 12, 1);
-  batch.packed.add(std::span(alone).first(alone.size() - 1));
+  const int last = batch.packed.add(std::span(alone).first(alone.size() - 1));
   predict(std::span(alone).subspan(1));
   batch.packed.finish();
   batch.temperature.assign(batch.target.size(), 0.9f);
+  replay_last_experts(policy.config(), last, batch);
 
   std::vector<float> logprob(batch.target.size()), entropy(batch.target.size());
   learner.begin();

@@ -86,7 +86,7 @@ void Learner::accumulate(const TargetBatch& batch, const float* dlogprob, const 
     const double share = static_cast<double>(part.rows) / static_cast<double>(balance.responses);
     if (balance.coef > 0) aux.push_back(static_cast<float>(balance.coef * share));
   }
-  policy_.backward(packed.view(), scorer_.cache(), activations_, dhidden, grads, aux, &inputs_);
+  policy_.backward(batch.view(), scorer_.cache(), activations_, dhidden, grads, aux, &inputs_);
 }
 
 void Learner::finish_branch() {

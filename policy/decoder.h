@@ -39,7 +39,6 @@ struct Activations::Impl {
 // Memory of one call that nobody needs afterwards. Names say the largest use.
 struct Scratch {
   explicit Scratch(const kernels::Device& of) : device(of) { layer.on(of); }
-
   const kernels::Device& device;
   LayerState layer;
   StagedBatch batch;
@@ -53,6 +52,8 @@ struct Scratch {
   kernels::Array<int64_t> choice_parts{device};
   std::vector<int32_t> page_list;  // of the batch, each once
   kernels::Staged<int32_t> pages;
+  std::vector<uint8_t> rerouted;  // [m] whether a router chose otherwise than was recorded
+  int64_t reroutings = 0;         // how often
   DualChunks chunks;
 };
 
@@ -122,7 +123,6 @@ int64_t slices_of(const kernels::Operators& ops, const PolicyConfig& config,
                   const ForwardBatch& batch, int64_t cache_pages);
 
 // --- one layer
-// ---------------------------------------------------------------------------------------------------
 // x_out may be x_in.
 void layer_forward(const Pass& pass, int layer, At<const float> x_in, LayerState& state,
                    At<float> x_out);
@@ -140,7 +140,6 @@ void recall_layer(const Pass& pass, int layer, const ActivationStore& store,
                   std::span<const int32_t> rows, LayerState& state, At<float> x_out);
 
 // --- blocks: `normed` [m, width] in, `out` [m, width] out; backward gives dnormed (overwritten)
-// ------------------
 // Only the rows given; slices may run beside each other once prepare_attention was called.
 void attention_forward(const Pass& pass, int layer, At<const float> normed, LayerState& state,
                        At<float> out, const Rows& rows);
@@ -160,6 +159,8 @@ void moe_forward(const Pass& pass, int layer, At<const float> normed, LayerState
                  At<float> out);
 void moe_backward(const Pass& pass, int layer, At<const float> normed, LayerState& state,
                   At<const float> dout, At<float> dnormed, const float* aux);
+// Compares what a router has chosen with what was recorded, and in a replay puts that in its place.
+void recall_routing(const Pass& pass, int layer, LayerState& state);
 // gate_up [m, 2 * width] is kept for backward.
 void mlp_forward(const Pass& pass, const PublishedMlp& mlp, At<const float> normed,
                  At<float> gate_up, At<float> out);
@@ -170,7 +171,6 @@ void mlp_backward(const Pass& pass, const GatedMlp& mlp, const PublishedMlp& pub
                   bool accumulate);
 
 // --- shared by the blocks
-// ----------------------------------------------------------------------------------------
 kernels::DeviceRows attention_rows(const Pass& pass, int layer, const Rows& rows);
 // Attention from q [m, heads * k_dim] over the cache into state.attention, then the output
 // projection.

@@ -13,6 +13,18 @@
 
 namespace zeroth {
 
+// Which experts rows were routed to when they were sampled.
+struct RecordedRouting {
+  // [m, moe layers, top_k] ascending within a layer; kNone first: not known, the router chooses.
+  // Empty: of no row.
+  std::span<const uint16_t> experts;
+  static constexpr uint16_t kNone = 0xffff;
+  // Rows go to these experts, with weights from the scores of now, which the router's gradient
+  // follows (routing replay, docs/algorithms.md). Else they are only compared with what the routers
+  // choose (RouterStats).
+  bool replay = false;
+};
+
 // Rows of one forward call: tokens of any number of sequences, in any mix of prefill, decode and
 // packed training. Keys and values of every row are written to the cache (at the slots of `writes`)
 // before any row attends.
@@ -26,6 +38,7 @@ struct ForwardBatch {
   // First rows of the parts whose gradients are summed by themselves (kernels/parts.h). Sequences
   // of two parts share no pages.
   kernels::RowParts parts = {};
+  RecordedRouting recorded = {};
 };
 
 // Paged key/value cache of all layers; page p is the same page in every layer. Who owns which page
@@ -69,9 +82,19 @@ class Activations {
   std::unique_ptr<Impl> impl_;
 };
 
+// How many of the recorded choices (RecordedRouting) are not those of the routers now. A choice is
+// that of all experts of a row in one layer.
+struct RoutingChange {
+  int64_t choices = 0, changed_choices = 0;
+  int64_t rows = 0, changed_rows = 0;  // changed: in one layer at least
+  RoutingChange& operator+=(const RoutingChange& other);
+  bool operator==(const RoutingChange&) const = default;
+};
+
 // Statistics of one forward call, added up over calls until reset.
 struct RouterStats {
   std::vector<std::vector<int64_t>> load;  // [moe layer][expert] routed choices
+  RoutingChange change;
 };
 
 }  // namespace zeroth

@@ -162,6 +162,7 @@ void moe_forward(const Pass& pass, int layer, At<const float> normed, LayerState
   pass.ops.route(logits, c.selection_bias ? l.selection_bias.data() : At<const float>(), c.router,
                  state.expert_ids.get(m * c.router.top_k),
                  state.expert_weights.get(m * c.router.top_k), state.scores.get(m * experts), m);
+  if (!pass.batch.recorded.experts.empty()) recall_routing(pass, layer, state);
   experts_forward(pass, layer, normed, state, out);
   if (c.shared_width > 0) shared_forward(pass, layer, normed, state, out);
 }

@@ -11,6 +11,14 @@ void TargetBatch::clear() {
   target.clear();
   temperature.clear();
   kept.clear();
+  experts.clear();
+  replay = false;
+}
+
+ForwardBatch TargetBatch::view() const {
+  ForwardBatch batch = packed.view();
+  batch.recorded = {experts, replay};
+  return batch;
 }
 
 void Scorer::prepare(const Weights& weights, const PackedBatch& batch) {
@@ -43,7 +51,7 @@ void Scorer::take_responses(const Weights& weights, const PackedBatch& batch) {
 void Scorer::forward(const Weights& weights, const TargetBatch& batch,
                      const ForwardExtras& extras) {
   prepare(weights, batch.packed);
-  weights.forward(batch.packed.view(), *cache_, hidden_.data(), extras);
+  weights.forward(batch.view(), *cache_, hidden_.data(), extras);
   take_responses(weights, batch.packed);
 }
 
@@ -51,7 +59,7 @@ void Scorer::recall(const Weights& weights, const TargetBatch& batch, Activation
                     RouterStats* stats, const ActivationStore& store,
                     std::span<const int32_t> store_rows) {
   prepare(weights, batch.packed);
-  weights.recall(batch.packed.view(), *cache_, hidden_.data(), save, stats, store, store_rows);
+  weights.recall(batch.view(), *cache_, hidden_.data(), save, stats, store, store_rows);
   take_responses(weights, batch.packed);
 }
 

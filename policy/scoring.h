@@ -18,8 +18,12 @@ struct TargetBatch {
   std::vector<int32_t> target;         // [responses] the token that follows
   std::vector<float> temperature;      // [responses]
   std::vector<kernels::KeptSet> kept;  // [responses] sets of truncated sampling, or empty
+  std::vector<uint16_t> experts;       // of RecordedRouting, or empty
+  bool replay = false;                 // likewise
 
   int64_t responses() const { return static_cast<int64_t>(target.size()); }
+  // What goes through the policy. Valid until the next change.
+  ForwardBatch view() const;
   void clear();
 };
 

@@ -69,6 +69,44 @@ void check_batch(const PolicyConfig& c, const ForwardBatch& batch, int64_t cache
   }
 }
 
+// Ids that are none would choose weights of nobody, so they are checked like indices.
+void check_recorded(const PolicyConfig& c, const ForwardBatch& batch) {
+  const std::span<const uint16_t> experts = batch.recorded.experts;
+  if (experts.empty()) return;
+  const auto k = static_cast<size_t>(c.router.top_k);
+  if (!c.is_moe() || experts.size() != batch.tokens.size() * c.moe_layers() * k) {
+    fail_batch(std::to_string(experts.size()) + " recorded experts for " +
+               std::to_string(batch.tokens.size()) + " tokens of " +
+               std::to_string(c.moe_layers()) + " layers with " + std::to_string(k) + " each");
+  }
+  for (size_t at = 0; at < experts.size(); at += k) {
+    const auto ids = experts.subspan(at, k);
+    if (ids[0] == RecordedRouting::kNone) continue;
+    const bool ascend = std::is_sorted(ids.begin(), ids.end(), std::less_equal<>());
+    if (!ascend || ids[k - 1] >= c.router.experts)
+      fail_batch("recorded experts of row " + std::to_string(at / k / c.moe_layers()) +
+                 " do not ascend, or are not among the " + std::to_string(c.router.experts));
+  }
+}
+
+// What recall_routing found out in all layers of a call.
+RoutingChange change_of(const PolicyConfig& c, const ForwardBatch& batch, const Scratch& scratch) {
+  const std::span<const uint16_t> experts = batch.recorded.experts;
+  RoutingChange out;
+  if (experts.empty()) return out;
+  const int64_t k = c.router.top_k, layers = c.moe_layers();
+  for (size_t row = 0; row < batch.tokens.size(); ++row) {
+    int64_t known = 0;
+    for (int64_t l = 0; l < layers; ++l)
+      known += experts[(row * layers + l) * k] != RecordedRouting::kNone;
+    out.choices += known;
+    out.rows += known > 0;
+    out.changed_rows += scratch.rerouted[row];
+  }
+  out.changed_choices = scratch.reroutings;
+  return out;
+}
+
 void count_choices(const Pass& pass, const LayerState& state, int64_t* counts) {
   const int experts = pass.config.router.experts;
   const OnHost<int64_t> offsets(pass.ops.device(), state.offsets.data(), experts + 1);
@@ -146,6 +184,7 @@ void run(const WeightsImpl& impl, const ForwardBatch& batch, KvCache& cache, At<
   const int64_t m = static_cast<int64_t>(batch.tokens.size()), width = c.width;
   if (m == 0) return;
   const int64_t moe_layers = c.moe_layers();
+  check_recorded(c, batch);
   if (routing && c.router.experts > 256) {
     fail("routed experts of a model with " + std::to_string(c.router.experts) +
              " experts do not fit in a byte",
@@ -168,6 +207,8 @@ void run(const WeightsImpl& impl, const ForwardBatch& batch, KvCache& cache, At<
             rotation_of(c, batch, staged, scratch),
             scratch};
   pass.slices = slices_of(a.ops, c, batch, cache.pages());
+  scratch.rerouted.assign(m, 0);
+  scratch.reroutings = 0;
 
   const bool full = kept && kept->mode == Activations::Mode::kFull;
   if (kept) {
@@ -196,6 +237,7 @@ void run(const WeightsImpl& impl, const ForwardBatch& batch, KvCache& cache, At<
     if (routing) report_routing(pass, state, moe, routing);
     ++moe;
   }
+  if (stats) stats->change += change_of(c, batch, scratch);
   a.ops.rms_norm(x, width, impl.model.final_norm.data(), c.norm_eps, hidden, width,
                  kept ? kept->inv_final.get(m) : At<float>(), m, width);
 }

@@ -118,6 +118,19 @@ void route(const float* logits, const float* bias, const RouterConfig& config, i
   }
 }
 
+void weigh_choices(const float* scores, const int32_t* ids, const RouterConfig& config,
+                   float* weights, int64_t m) {
+  for (int64_t i = 0; i < m; ++i) {
+    double sum = config.sigmoid ? 1e-20 : 0;
+    for (int64_t s = i * config.top_k; s < (i + 1) * config.top_k; ++s)
+      sum += scores[i * config.experts + ids[s]];
+    for (int64_t s = i * config.top_k; s < (i + 1) * config.top_k; ++s) {
+      const double score = scores[i * config.experts + ids[s]];
+      weights[s] = static_cast<float>(config.scale * (config.normalize ? score / sum : score));
+    }
+  }
+}
+
 void route_backward(const float* dweights, const int32_t* ids, const float*, const float* scores,
                     const RouterConfig& config, float* dlogits, int64_t m) {
   const int64_t n = config.experts, k = config.top_k;

@@ -87,6 +87,51 @@ TEST_CASE("impossible routers are refused") {
   CHECK_THROWS(run_route(Values(8), {}, c, 1));
 }
 
+TEST_CASE("weights of choices made elsewhere, and route's own ones bit for bit") {
+  for (const RouterConfig& c : configs()) {
+    CAPTURE(c.experts);
+    const int64_t m = 65;
+    const Values logits = random_values(m * c.experts, 1, 2);
+    const Values bias = c.sigmoid ? random_values(c.experts, 2, 0.3) : Values();
+    const Routed r = run_route(logits, bias, c, m);
+    const auto weigh = [&](const std::vector<int32_t>& ids) {
+      return everywhere([&] {
+        Values weights(m * c.top_k, NAN);
+        weigh_choices(r.scores.data(), ids.data(), c, weights.data(), m);
+        return weights;
+      });
+    };
+    CHECK(same_bits(weigh(r.ids), r.weights));
+    // The last experts, whatever their scores.
+    std::vector<int32_t> last(m * c.top_k);
+    for (int64_t i = 0; i < m * c.top_k; ++i)
+      last[i] = static_cast<int32_t>(c.experts - c.top_k + i % c.top_k);
+    const Values weights = weigh(last);
+    reference::Doubles expected;
+    for (int64_t i = 0; i < m; ++i) {
+      double own = 0, all = 0;
+      const float* z = &logits[i * c.experts];
+      const auto score = [&](int64_t e) {
+        return c.sigmoid ? 1 / (1 + std::exp(-z[e])) : std::exp(z[e]);
+      };
+      for (int e = 0; e < c.experts; ++e) all += score(e);
+      for (int j = 0; j < c.top_k; ++j) own += score(last[i * c.top_k + j]);
+      for (int j = 0; j < c.top_k; ++j)
+        expected.push_back(c.scale * score(last[i * c.top_k + j]) /
+                           (c.normalize ? own
+                            : c.sigmoid ? 1
+                                        : all));
+    }
+    CHECK(difference(weights, expected) < 2e-6);
+    CHECK(rows_are_pure(65, c.top_k, [&](std::span<const int32_t> rows) {
+      Values out(rows.size() * c.top_k);
+      weigh_choices(pick_rows(r.scores, c.experts, rows).data(), last.data(), c, out.data(),
+                    static_cast<int64_t>(rows.size()));
+      return out;
+    }));
+  }
+}
+
 TEST_CASE("router gradients agree with finite differences") {
   for (const RouterConfig& c : configs()) {
     const int64_t m = 4;

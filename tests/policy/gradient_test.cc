@@ -15,7 +15,8 @@ namespace {
 // Two groups and a sequence of their own; all weights of the loss differ.
 struct Batch {
   PackedBatch batch;
-  std::vector<float> direction;  // loss = <direction, hidden> / 100
+  std::vector<float> direction;   // loss = <direction, hidden> / 100
+  std::vector<uint16_t> experts;  // replayed; empty: the routers choose
 
   explicit Batch(const PolicyConfig& c) {
     Rng rng(3, 0);
@@ -32,8 +33,36 @@ struct Batch {
     for (float& d : direction) d = static_cast<float>(rng.normal() / 10);
   }
 
+  // Experts that have nothing to do with what the routers choose, but of every third row.
+  void replay_random_experts(const PolicyConfig& c) {
+    Rng rng(4, 0);
+    const int n = c.router.experts, k = c.router.top_k;
+    for (int64_t i = 0; i < batch.rows() * c.moe_layers(); ++i) {
+      const bool own = i / c.moe_layers() % 3 == 0;
+      int missing = k;
+      for (int e = 0; e < n && missing > 0; ++e) {
+        if (static_cast<int>(rng.below(n - e)) >= missing) continue;
+        experts.push_back(own ? RecordedRouting::kNone : static_cast<uint16_t>(e));
+        --missing;
+      }
+    }
+  }
+
+  ForwardBatch view() const {
+    ForwardBatch view = batch.view();
+    view.recorded = {experts, true};
+    return view;
+  }
+
+  std::vector<float> hidden(const Policy& policy, RouterStats* stats = nullptr) const {
+    KvCache cache(policy.config(), batch.pages());
+    std::vector<float> hidden(batch.rows() * policy.config().width);
+    policy.forward(view(), cache, hidden.data(), nullptr, stats);
+    return hidden;
+  }
+
   double loss(const Policy& policy) const {
-    const std::vector<float> hidden = hidden_of(policy, batch);
+    const std::vector<float> hidden = this->hidden(policy);
     double sum = 0;
     for (size_t i = 0; i < hidden.size(); ++i) sum += double{hidden[i]} * direction[i];
     return sum;
@@ -45,8 +74,8 @@ struct Batch {
     KvCache cache(policy.config(), batch.pages());
     std::vector<float> hidden(direction.size()), dhidden = direction;
     std::vector<float> grads(policy.parameters().values().size());
-    policy.forward(batch.view(), cache, hidden.data(), &saved);
-    policy.backward(batch.view(), cache, saved, dhidden.data(), grads,
+    policy.forward(view(), cache, hidden.data(), &saved);
+    policy.backward(view(), cache, saved, dhidden.data(), grads,
                     std::vector<float>(aux_coef > 0 ? 1 : 0, aux_coef));
     return grads;
   }
@@ -111,6 +140,31 @@ TEST_CASE("gradients of every tensor of every family") {
       check_tensor(policy, info, grads, [&] { return problem.loss(policy); });
     }
   }
+}
+
+TEST_CASE("gradients with replayed routing, of the routers too") {
+  int models = 0;
+  for (NamedModel& model : all_models()) {
+    Policy& policy = *model.policy;
+    const PolicyConfig& c = policy.config();
+    if (!c.is_moe()) continue;
+    CAPTURE(model.name);
+    ++models;
+    Batch problem(c);
+    const std::vector<float> own = problem.hidden(policy);
+    problem.replay_random_experts(c);
+    CHECK(!same_bits(problem.hidden(policy), own));
+    const std::vector<float> grads = problem.gradient(policy, Activations::Mode::kFull);
+    CHECK(same_bits(grads, problem.gradient(policy, Activations::Mode::kCheckpoint)));
+    for (const ParameterInfo& info : policy.parameters().infos()) {
+      if (!info.trainable || info.name == "lm_head.weight") continue;
+      check_tensor(policy, info, grads, [&] { return problem.loss(policy); });
+      if (info.role != Role::kRouter || (c.router.top_k == 1 && c.router.normalize)) continue;
+      const auto of_router = std::span(grads).subspan(info.offset, info.count);
+      CHECK(std::any_of(of_router.begin(), of_router.end(), [](float g) { return g != 0; }));
+    }
+  }
+  CHECK(models >= 4);
 }
 
 TEST_CASE("checkpointed and full activations give the same bits") {
