@@ -90,6 +90,8 @@ struct Sample {
   std::vector<int32_t> kept_offsets;  // [tokens + 1] when kept_ids is used; else empty
   // Routing of the row that each token was drawn from, when requested; else empty.
   std::vector<uint8_t> experts;  // [tokens, moe layers, top-k] chosen expert ids, surest first
+  std::vector<uint8_t> prompt_experts;  // [prompt - 1, moe layers, top-k] of the prompt's rows but
+                                        // the last, by the weights that drew the first token
   std::vector<uint8_t> router_confidence;  // [tokens, moe layers] the router's score of the first
                                            // of them (softmax probability or sigmoid), in 1/255
   // Which weights drew which tokens, ascending by first; one segment unless weights were switched

@@ -45,6 +45,7 @@ Json pack_sample(const Sample& sample) {
           {"kept_ids", plane(sample.kept_ids)},
           {"kept_offsets", plane(sample.kept_offsets)},
           {"experts", plane(sample.experts)},
+          {"prompt_experts", plane(sample.prompt_experts)},
           {"confidence", plane(sample.router_confidence)},
           {"versions", std::move(versions)},
           {"finish", static_cast<int>(sample.finish)},
@@ -66,6 +67,9 @@ Sample unpack_sample(const Json& json) {
   sample.kept_ids = values_of<int32_t>(json.at("kept_ids"));
   sample.kept_offsets = values_of<int32_t>(json.at("kept_offsets"));
   sample.experts = values_of<uint8_t>(json.at("experts"));
+  // Rollouts of earlier builds have none.
+  if (json.contains("prompt_experts"))
+    sample.prompt_experts = values_of<uint8_t>(json.at("prompt_experts"));
   sample.router_confidence = values_of<uint8_t>(json.at("confidence"));
   for (const Json& segment : json.at("versions"))
     sample.versions.push_back({segment.at(0).get<int32_t>(), segment.at(1).get<WeightsVersion>()});

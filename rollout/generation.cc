@@ -214,9 +214,21 @@ void Generation::take_rows(const StepPlan& plan, ActivationStore& store,
   }
 }
 
+void Generation::keep_prompt_experts(const StepPlan& plan, const uint8_t* routing) {
+  for (size_t i = 0; i < plan.tokens.size(); ++i) {
+    const auto& [request, sequence] = plan.sources[plan.sequence[i]];
+    const size_t at = plan.positions[i], last = requests_[request].prompt.size() - 1;
+    if (sequence >= 0 || at == last) continue;
+    std::vector<uint8_t>& experts = prompt_rows_[request].experts;
+    experts.resize(last * expert_row_);
+    std::copy_n(routing + i * routing_row_, expert_row_, experts.begin() + at * expert_row_);
+  }
+}
+
 void Generation::gather(const StepPlan& plan, const kernels::Operators& ops,
                         kernels::At<const float> hidden, const uint8_t* routing, DrawBatch& batch) {
   const int64_t width = model_.width;
+  if (expert_row_ > 0) keep_prompt_experts(plan, routing);
   for (const auto& [request, row] : plan.prompt_rows) {
     prompt_rows_[request].hidden.on(ops.device());
     ops.copy(hidden + row * width, prompt_rows_[request].hidden.get(width), width);
@@ -275,6 +287,7 @@ void Generation::record(const StepPlan& plan, const DrawBatch& batch, const uint
 
 bool Generation::append(Live& live, const DrawBatch& batch, size_t row, const uint8_t* routing) {
   Sample& sample = samples_[live.request][live.sample];
+  if (sample.tokens.empty()) sample.prompt_experts = prompt_rows_[live.request].experts;
   sample.tokens.push_back(batch.tokens[row]);
   sample.logprobs.push_back(batch.logprobs[row]);
   sample.entropies.push_back(batch.entropies[row]);

@@ -90,7 +90,8 @@ class Generation {
   struct PromptRow {
     kernels::Array<float> hidden;
     std::vector<uint8_t> routing;
-    std::vector<int32_t> kept;  // of all its rows, in the activation store
+    std::vector<uint8_t> experts;  // Sample::prompt_experts
+    std::vector<int32_t> kept;     // of all its rows, in the activation store
   };
   struct Live {
     int request, sample;
@@ -113,6 +114,7 @@ class Generation {
   void forget(const Live& live);
   bool append(Live& live, const DrawBatch& batch, size_t row, const uint8_t* routing);
   void finish(Live& live, FinishReason reason);
+  void keep_prompt_experts(const StepPlan& plan, const uint8_t* routing);
   void give_back_rows(Live& live);
   Drafter::Live live_of(int sequence) const;
 

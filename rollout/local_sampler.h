@@ -25,10 +25,10 @@ class LocalSampler : public Sampler {
 
   void publish(WeightsPtr weights) override;
   // Beside what every sampler does: Sample::experts[t] and router_confidence[t] are those of the
-  // row that token t was drawn from (config.record_experts); done is called in an order that
-  // depends on the arguments only, with drafts (config.draft_tokens) also on the calls before;
-  // cancel is looked at before every forward call; a prompt and max_tokens that exceed the whole
-  // cache are an Error before any work.
+  // row that token t was drawn from (config.record_experts), and prompt_experts those of its prompt;
+  // done is called in an order that depends on the arguments only, with drafts (config.draft_tokens)
+  // also on the calls before; cancel is looked at before every forward call; a prompt and max_tokens
+  // that exceed the whole cache are an Error before any work.
   std::vector<std::vector<Sample>> generate(const std::vector<GenerationRequest>& requests,
                                             const GenerateOptions& options = {}) override;
   const SamplerStats& stats() const override;

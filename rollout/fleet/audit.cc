@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <set>
 
 #include "policy/packing.h"
@@ -34,7 +35,38 @@ std::string check_kept(const Sample& sample, bool truncated, int vocab) {
     return "its kept sets do not fit its tokens";
   const bool in_range = std::all_of(sample.kept_ids.begin(), sample.kept_ids.end(),
                                     [&](int32_t id) { return id >= 0 && id < vocab; });
-  return in_range ? "" : "a kept id outside the vocabulary";
+  if (!in_range) return "a kept id outside the vocabulary";
+  // Training normalises over the set, so it must hold the token, and each id once.
+  for (size_t t = 0; t < sample.tokens.size(); ++t) {
+    const auto begin = sample.kept_ids.begin() + offsets[t];
+    const auto end = sample.kept_ids.begin() + offsets[t + 1];
+    if (!std::is_sorted(begin, end, std::less_equal<>()) ||
+        !std::binary_search(begin, end, sample.tokens[t]))
+      return "the kept set of token " + std::to_string(t) + " does not hold it in ascending order";
+  }
+  return "";
+}
+
+// Training may send rows where a worker says that they went, so every id is looked at.
+std::string check_experts(const Sample& sample, const kernels::RouterConfig& router, size_t prompt,
+                          size_t layers) {
+  const size_t n = sample.tokens.size(), k = router.top_k;
+  if (sample.experts.size() != n * layers * k || sample.router_confidence.size() != n * layers ||
+      sample.prompt_experts.size() != (layers > 0 ? (prompt - 1) * layers * k : 0))
+    return "its experts do not fit its tokens";
+  std::vector<bool> chosen(router.experts);
+  for (const std::vector<uint8_t>* ids : {&sample.experts, &sample.prompt_experts}) {
+    for (size_t at = 0; at < ids->size(); at += k) {
+      chosen.assign(chosen.size(), false);
+      for (size_t i = at; i < at + k; ++i) {
+        const uint8_t id = (*ids)[i];
+        if (id >= router.experts) return "expert " + std::to_string(id) + " is not of the model";
+        if (chosen[id]) return "expert " + std::to_string(id) + " is chosen twice for a token";
+        chosen[id] = true;
+      }
+    }
+  }
+  return "";
 }
 
 // Sets finish and text by going through the tokens as sampling does.
@@ -87,6 +119,7 @@ Sample slice(const Sample& sample, size_t begin, size_t end) {
   out.entropies = cut(sample.entropies);
   out.experts = cut(sample.experts);
   out.router_confidence = cut(sample.router_confidence);
+  if (begin == 0) out.prompt_experts = sample.prompt_experts;
   if (sample.kept_offsets.empty()) return out;
   const int32_t from = sample.kept_offsets[begin];
   for (size_t i = begin; i <= end; ++i) out.kept_offsets.push_back(sample.kept_offsets[i] - from);
@@ -102,6 +135,7 @@ bool sample_differs(const Sample& claimed, const Sample& found, int index, Audit
          differs("kept_offsets", claimed.kept_offsets, found.kept_offsets, index, out) ||
          differs("kept_ids", claimed.kept_ids, found.kept_ids, index, out) ||
          differs("experts", claimed.experts, found.experts, index, out) ||
+         differs("prompt_experts", claimed.prompt_experts, found.prompt_experts, index, out) ||
          differs("router_confidence", claimed.router_confidence, found.router_confidence, index,
                  out);
 }
@@ -139,10 +173,17 @@ class Pass {
     std::vector<uint8_t> routing(experts_ ? batch.rows() * routed : 0);
     weights_.forward(batch.view(), cache, hidden.data(),
                      {.routing = experts_ ? routing.data() : nullptr});
+    std::vector<uint8_t> prompt_experts;
+    const auto [prompt_row, prompt_rows] = batch.segment(first - 1);
+    for (int64_t r = prompt_row; experts_ && r < prompt_row + prompt_rows; ++r) {
+      const uint8_t* at = routing.data() + r * routed;
+      prompt_experts.insert(prompt_experts.end(), at, at + ids);
+    }
     std::vector<Sample> out;
     for (size_t i = 0; i < rows_.size(); ++i) {
       const auto [row, count] = batch.segment(first + static_cast<int>(i));
       out.push_back(drawn(hidden.data() + row * model.width, *samples_[i]));
+      out.back().prompt_experts = prompt_experts;
       for (int64_t r = row; experts_ && r < row + count; ++r) {
         const uint8_t* at = routing.data() + r * routed;
         out.back().experts.insert(out.back().experts.end(), at, at + ids);
@@ -220,9 +261,9 @@ std::string check_shape(const GenerationRequest& request, const PolicyConfig& mo
       return at(i, "a log-prob or entropy is not finite");
     if (const std::string why = check_kept(sample, truncated, model.vocab_size); !why.empty())
       return at(i, why);
-    if (sample.experts.size() != n * layers * model.router.top_k ||
-        sample.router_confidence.size() != n * layers)
-      return at(i, "its experts do not fit its tokens");
+    if (const std::string why = check_experts(sample, model.router, request.prompt.size(), layers);
+        !why.empty())
+      return at(i, why);
     sample.key = {request.seed, request.step, request.problem,
                   request.first_sample + static_cast<uint32_t>(i)};
     if (const std::string why = replay(request, model, tokenizer, stops, sample); !why.empty())

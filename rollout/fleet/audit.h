@@ -27,7 +27,8 @@ std::string check_shape(const GenerationRequest& request, const PolicyConfig& mo
 struct AuditFinding {
   int sample = -1;
   int64_t token = -1;
-  std::string field;  // "token", "logprob", "entropy", "kept_ids", "experts", "router_confidence"
+  std::string
+      field;  // "token", "logprob", "entropy", "kept_ids", "experts", "prompt_experts", "router_confidence"
   double claimed = 0, found = 0;
   bool honest() const { return field.empty(); }
   std::string describe() const;

@@ -50,6 +50,7 @@ Json sample_json(const Sample& sample) {
   }
   if (!sample.experts.empty()) {
     out["experts"] = packed(sample.experts);
+    out["prompt_experts"] = packed(sample.prompt_experts);
     out["router_confidence"] = packed(sample.router_confidence);
   }
   return out;
@@ -66,6 +67,7 @@ Sample sample_from(const Json& json) {
   }
   if (json.contains("experts")) {
     sample.experts = unpacked<uint8_t>(json, "experts", size_t{1} << 28);
+    sample.prompt_experts = unpacked<uint8_t>(json, "prompt_experts", size_t{1} << 28);
     sample.router_confidence = unpacked<uint8_t>(json, "router_confidence", size_t{1} << 28);
   }
   return sample;

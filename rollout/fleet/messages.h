@@ -12,7 +12,7 @@
 
 namespace zeroth::fleet {
 
-inline constexpr int kProtocol = 2;
+inline constexpr int kProtocol = 3;
 
 // Bodies are MessagePack, or JSON where the type of the request says so.
 inline constexpr char kMessagePackType[] = "application/msgpack";

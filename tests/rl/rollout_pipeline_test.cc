@@ -27,6 +27,7 @@ Rollout made_rollout() {
   sample.kept_offsets = {0, 1, 1};
   sample.experts = {1, 2};
   sample.router_confidence = {3};
+  sample.prompt_experts = {7, 0};
   sample.versions = {{0, 4}, {1, 5}};
   sample.finish = FinishReason::kLength;
   sample.text = "a\xf0\x9f";
@@ -58,6 +59,7 @@ TEST_CASE("rollouts come back bit for bit") {
   const Sample& sample = rollout.groups[0].samples[0];
   CHECK(sample.key.seed == UINT64_MAX);
   CHECK(sample.logprobs == some[7].groups[0].samples[0].logprobs);
+  CHECK(sample.prompt_experts == std::vector<uint8_t>{7, 0});
   CHECK(sample.versions == some[7].groups[0].samples[0].versions);
   CHECK(sample.text == some[7].groups[0].samples[0].text);
   CHECK(sample.advantage == -1. / 7);

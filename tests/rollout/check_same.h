@@ -26,6 +26,7 @@ inline void check_same(const Sample& a, const Sample& b) {
   CHECK(a.kept_ids == b.kept_ids);
   CHECK(a.kept_offsets == b.kept_offsets);
   CHECK(a.experts == b.experts);
+  CHECK(a.prompt_experts == b.prompt_experts);
   CHECK(a.router_confidence == b.router_confidence);
   CHECK(a.versions == b.versions);
   CHECK(a.finish == b.finish);

@@ -64,6 +64,38 @@ void extend(Sample& sample, size_t layers, size_t top_k) {
   sample.router_confidence.resize(sample.tokens.size() * layers);
 }
 
+// Another token of the set that the sampler kept.
+void draw_other(Sample& sample, size_t t) {
+  const auto begin = sample.kept_ids.begin() + sample.kept_offsets[t];
+  sample.tokens[t] = *begin == sample.tokens[t] ? begin[1] : *begin;
+}
+// Kept sets that any token fits.
+void keep_all(Sample& sample) {
+  sample.kept_ids.clear();
+  for (size_t t = 0; t < sample.tokens.size(); ++t) {
+    for (TokenId id = 0; id < kTinyVocab; ++id) sample.kept_ids.push_back(id);
+    sample.kept_offsets[t + 1] = static_cast<int32_t>(sample.kept_ids.size());
+  }
+}
+// In place of an id that was not drawn, one that is in no kept set of the token.
+void keep_other(Sample& sample) {
+  std::vector<int32_t>& ids = sample.kept_ids;
+  const auto end = ids.begin() + sample.kept_offsets[1];
+  TokenId other = 0;
+  while (std::find(ids.begin(), end, other) != end) ++other;
+  ids[ids[0] == sample.tokens[0] ? 1 : 0] = other;
+  std::sort(ids.begin(), end);
+}
+// An expert that the first row was not sent to.
+void choose_other(std::vector<uint8_t>& experts, const kernels::RouterConfig& router) {
+  const auto end = experts.begin() + router.top_k;
+  for (int e = 0; e < router.experts; ++e) {
+    if (std::find(experts.begin(), end, e) != end) continue;
+    experts[0] = static_cast<uint8_t>(e);
+    return;
+  }
+}
+
 std::vector<Lie> lies() {
   using W = const World&;
   using L = const Lease&;
@@ -92,12 +124,19 @@ std::vector<Lie> lies() {
        [](W, L, R r) { r.samples[0].logprobs = r.samples[1].logprobs; }},
       {"one ulp of an entropy", Fate::kConvicted,
        [](W, L, R r) { r.samples[0].entropies[0] = next_up(r.samples[0].entropies[0]); }},
-      {"another token", Fate::kConvicted, [](W, L, R r) { r.samples[0].tokens[3] ^= 1; }},
-      {"another last token", Fate::kConvicted, [](W, L, R r) { r.samples[0].tokens.back() ^= 1; }},
+      {"another token", Fate::kConvicted, [](W, L, R r) { draw_other(r.samples[0], 3); }},
+      {"another last token", Fate::kConvicted,
+       [](W, L, R r) { draw_other(r.samples[0], r.samples[0].tokens.size() - 1); }},
       {"two tokens exchanged", Fate::kConvicted,
-       [](W, L, R r) { std::swap(r.samples[2].tokens[0], r.samples[2].tokens[4]); }},
+       [](W, L, R r) {
+         std::swap(r.samples[2].tokens[0], r.samples[2].tokens[4]);
+         keep_all(r.samples[2]);
+       }},
       {"tokens reversed", Fate::kConvicted,
-       [](W, L, R r) { std::reverse(r.samples[0].tokens.begin(), r.samples[0].tokens.end()); }},
+       [](W, L, R r) {
+         std::reverse(r.samples[0].tokens.begin(), r.samples[0].tokens.end());
+         keep_all(r.samples[0]);
+       }},
       {"a sample twice", Fate::kConvicted, [](W, L, R r) { r.samples[1] = r.samples[0]; }},
       {"samples in another order", Fate::kConvicted,
        [](W, L, R r) { std::swap(r.samples[0], r.samples[1]); }},
@@ -105,15 +144,20 @@ std::vector<Lie> lies() {
        [](W, L, R r) {
          for (Sample& s : r.samples) s = r.samples.back();
        }},
-      {"another kept id", Fate::kConvicted, [](W, L, R r) { r.samples[0].kept_ids.front() ^= 1; }},
-      {"a kept id more", Fate::kConvicted,
+      {"another kept id", Fate::kConvicted, [](W, L, R r) { keep_other(r.samples[0]); }},
+      {"a larger kept set", Fate::kConvicted, [](W, L, R r) { keep_all(r.samples[0]); }},
+      {"a smaller kept set", Fate::kConvicted,
        [](W, L, R r) {
-         r.samples[0].kept_ids.push_back(7);
-         ++r.samples[0].kept_offsets.back();
+         Sample& s = r.samples[0];
+         s.kept_ids.erase(s.kept_ids.begin() + (s.kept_ids[0] == s.tokens[0] ? 1 : 0));
+         for (size_t t = 1; t < s.kept_offsets.size(); ++t) --s.kept_offsets[t];
        }},
-      {"a kept id of one token given to the next", Fate::kConvicted,
-       [](W, L, R r) { --r.samples[0].kept_offsets[2]; }},
-      {"another expert", Fate::kConvicted, [](W, L, R r) { r.samples[0].experts[1] ^= 1; }},
+      {"another expert", Fate::kConvicted,
+       [](W w, L, R r) { choose_other(r.samples[0].experts, w.fleet.policy->config().router); }},
+      {"another expert of the prompt", Fate::kConvicted,
+       [](W w, L, R r) {
+         choose_other(r.samples[1].prompt_experts, w.fleet.policy->config().router);
+       }},
       {"another confidence of the router", Fate::kConvicted,
        [](W, L, R r) { r.samples[1].router_confidence.back() ^= 1; }},
       {"a cherry-picked sample", Fate::kConvicted,
@@ -170,7 +214,27 @@ std::vector<Lie> lies() {
        }},
       {"a kept id outside the vocabulary", Fate::kRefused,
        [](W, L, R r) { r.samples[0].kept_ids[0] = -1; }},
+      {"a kept set without its token", Fate::kRefused,
+       [](W, L, R r) {
+         Sample& s = r.samples[0];
+         const auto own = std::find(s.kept_ids.begin(), s.kept_ids.end(), s.tokens[0]);
+         *own = own == s.kept_ids.begin() ? *own - 1 : own[-1];
+       }},
+      {"a kept set that holds an id twice", Fate::kRefused,
+       [](W, L, R r) { r.samples[0].kept_ids[1] = r.samples[0].kept_ids[0]; }},
+      {"a kept id of one token given to the next", Fate::kRefused,
+       [](W, L, R r) { --r.samples[0].kept_offsets[2]; }},
       {"no experts", Fate::kRefused, [](W, L, R r) { r.samples[0].experts.clear(); }},
+      {"no experts of the prompt", Fate::kRefused,
+       [](W, L, R r) { r.samples[0].prompt_experts.clear(); }},
+      {"an expert too many for the prompt", Fate::kRefused,
+       [](W, L, R r) { r.samples[1].prompt_experts.push_back(0); }},
+      {"an expert that the model has not", Fate::kRefused,
+       [](W w, L, R r) {
+         r.samples[0].experts[3] = static_cast<uint8_t>(w.fleet.policy->config().router.experts);
+       }},
+      {"an expert twice for a row of the prompt", Fate::kRefused,
+       [](W, L, R r) { r.samples[0].prompt_experts[1] = r.samples[0].prompt_experts[0]; }},
       {"a result of another lease", Fate::kRefused, [](W, L, R r) { ++r.lease; }},
   };
   return out;
@@ -182,9 +246,9 @@ std::vector<GenerationRequest> work_to_lie_about() {
   return wanted;
 }
 
-TEST_CASE("41 kinds of lie: the liar is shut out or refused, its work is made again") {
+TEST_CASE("49 kinds of lie: the liar is shut out or refused, its work is made again") {
   const std::vector<Lie> all = lies();
-  CHECK(all.size() == 41);
+  CHECK(all.size() == 49);
   for (const Lie& lie : all) {
     CAPTURE(lie.name);
     FleetConfig config;

@@ -24,6 +24,7 @@ Result made_result() {
     sample.kept_ids = {5, 6};
     sample.experts = {1, 2, 3, 4, 5, 6};
     sample.router_confidence = {255, 0, 7};
+    sample.prompt_experts = {0, 7, 255};
     out.samples.push_back(sample);
   }
   return out;

@@ -29,8 +29,8 @@ bool same(const Sample& a, const Sample& b) {
   return a.key == b.key && a.tokens == b.tokens && same_bytes(a.logprobs, b.logprobs) &&
          same_bytes(a.entropies, b.entropies) && a.kept_ids == b.kept_ids &&
          a.kept_offsets == b.kept_offsets && a.experts == b.experts &&
-         a.router_confidence == b.router_confidence && a.versions == b.versions &&
-         a.finish == b.finish && a.text == b.text;
+         a.prompt_experts == b.prompt_experts && a.router_confidence == b.router_confidence &&
+         a.versions == b.versions && a.finish == b.finish && a.text == b.text;
 }
 
 using Results = std::vector<std::vector<Sample>>;
@@ -243,7 +243,7 @@ TEST_CASE("keys name the draws") {
 // Statistics of a completion from one forward call over prompt and completion together.
 struct Forced {
   std::vector<float> logprobs, entropies;
-  std::vector<uint8_t> experts, router_confidence;
+  std::vector<uint8_t> experts, router_confidence, prompt_experts;
   std::vector<TokenId> redrawn;  // by the sampler itself, token t at position t of the key
 };
 
@@ -264,7 +264,7 @@ Forced teacher_force(const Policy& policy, const GenerationRequest& request, con
                    {.routing = expert_row > 0 ? routing.data() : nullptr});
   const size_t first = request.prompt.size() - 1;
   const size_t m = sample.tokens.size();
-  Forced forced{std::vector<float>(m), std::vector<float>(m), {}, {}, std::vector<TokenId>(m)};
+  Forced forced{std::vector<float>(m), std::vector<float>(m), {}, {}, {}, std::vector<TokenId>(m)};
   const bool greedy = request.sampling.temperature == 0;
   const float temperature = greedy ? 1.0f : static_cast<float>(request.sampling.temperature);
   const std::vector<float> temperatures(m, temperature);
@@ -280,6 +280,10 @@ Forced teacher_force(const Policy& policy, const GenerationRequest& request, con
     forced.experts.insert(forced.experts.end(), ids, ids + expert_row);
     forced.router_confidence.insert(forced.router_confidence.end(), ids + expert_row,
                                     ids + routing_row);
+  }
+  for (size_t row = 0; row < first; ++row) {
+    const uint8_t* ids = routing.data() + row * routing_row;
+    forced.prompt_experts.insert(forced.prompt_experts.end(), ids, ids + expert_row);
   }
   const kernels::SampleParams params{
       static_cast<float>(request.sampling.temperature), greedy ? 0 : request.sampling.top_k,
@@ -312,6 +316,7 @@ TEST_CASE("sampled log-probs are those of a teacher-forced forward") {
         CHECK(same_bytes(forced.entropies, sample.entropies));
         CHECK(forced.experts == sample.experts);
         CHECK(forced.router_confidence == sample.router_confidence);
+        CHECK(forced.prompt_experts == sample.prompt_experts);
         CHECK(forced.redrawn == sample.tokens);
         const bool truncated = !sample.kept_offsets.empty();
         CHECK(truncated == (i % 4 == 1 || i % 4 == 2));
