@@ -287,6 +287,12 @@ Json update_metrics(const StepReport& report, const LossConfig& loss) {
   row["sampling/importance_sampling_ratio/max"] = any ? stats.ratio_max : 1;
   row["moe/max_vio"] = report.max_vio;
   if (!report.expert_load.empty()) row["moe/load"] = report.expert_load;
+  if (const RoutingChange& routing = report.routing; routing.choices > 0) {
+    row["moe/routing_changed/choices"] =
+        static_cast<double>(routing.changed_choices) / static_cast<double>(routing.choices);
+    row["moe/routing_changed/tokens"] =
+        static_cast<double>(routing.changed_rows) / static_cast<double>(routing.rows);
+  }
   row["trained_tokens"] = stats.tokens;
   return row;
 }

@@ -17,7 +17,8 @@ namespace zeroth {
 Json rollout_metrics(const Rollout& rollout, const Task* task = nullptr);
 
 // Facts of the update: loss, policy_loss, kl, clip_ratio/..., sampling/..., grad_norm,
-// learning_rate, moe/max_vio, moe/load (choices of every expert in training, a list a layer), ...
+// learning_rate, moe/max_vio, moe/load (choices of every expert in training, a list a layer),
+// moe/routing_changed/... (RoutingChange as shares, when sampling records its routing), ...
 Json update_metrics(const StepReport& report, const LossConfig& loss);
 
 // What the alarms look at.

@@ -24,7 +24,7 @@ int64_t slice_rows(std::span<const Group> groups, const GroupSlice& slice) {
 }  // namespace
 
 std::vector<GroupSlice> plan_leaves(std::span<const Group> groups, std::span<const int32_t> order,
-                                    int64_t leaf_tokens) {
+                                    int64_t leaf_tokens, bool replay) {
   std::vector<GroupSlice> leaves;
   for (const int32_t index : order) {
     const Group& group = groups[index];
@@ -33,7 +33,10 @@ std::vector<GroupSlice> plan_leaves(std::span<const Group> groups, std::span<con
     for (size_t i = 0; i < group.samples.size(); ++i) {
       if (!has_loss(group.samples[i])) continue;
       const int64_t rows = sample_rows(group.samples[i]);
-      if (!open || rows > room) {
+      const bool other_prompt =
+          replay && open &&
+          group.samples[leaves.back().samples[0]].prompt_experts != group.samples[i].prompt_experts;
+      if (!open || rows > room || other_prompt) {
         leaves.push_back({index, {}});
         room = leaf_tokens - prompt_rows(group);
         open = true;
@@ -96,7 +99,7 @@ std::span<const int32_t> MicroBatch::activation_rows(int64_t epoch) const {
 }
 
 void MicroBatch::build(std::span<const Group> groups, const SliceList& slices, double temperature,
-                       const Tickets& tickets) {
+                       const Tickets& tickets, RoutingUse use) {
   batch_.clear();
   samples_.clear();
   bool truncated = false;
@@ -126,7 +129,13 @@ void MicroBatch::build(std::span<const Group> groups, const SliceList& slices, d
   batch_.packed.finish();
   find_activations(slices, first_child, tickets);
   batch_.temperature.assign(batch_.target.size(), static_cast<float>(temperature));
-  if (!truncated) return;
+  if (truncated) lay_kept_sets(groups);
+  if (use == RoutingUse::kNone) return;
+  lay_routing(groups, slices, first_child);
+  batch_.replay = use == RoutingUse::kReplay;
+}
+
+void MicroBatch::lay_kept_sets(std::span<const Group> groups) {
   for (const Row& row : samples_) {
     const Sample& sample = groups[row.group].samples[row.sample];
     for (int64_t t = 0; t < row.count; ++t) {
@@ -137,6 +146,34 @@ void MicroBatch::build(std::span<const Group> groups, const SliceList& slices, d
       const int32_t begin = sample.kept_offsets[t], end = sample.kept_offsets[t + 1];
       batch_.kept.emplace_back(sample.kept_ids.data() + begin, static_cast<size_t>(end - begin));
     }
+  }
+}
+
+void MicroBatch::lay_routing(std::span<const Group> groups, const SliceList& slices,
+                             const std::vector<int>& first_child) {
+  // Bytes of a row; 0: no sample has any.
+  size_t width = 0;
+  for (const Row& row : samples_) {
+    const Sample& sample = groups[row.group].samples[row.sample];
+    if (!sample.experts.empty()) width = sample.experts.size() / sample.tokens.size();
+  }
+  if (width == 0) return;
+  batch_.experts.assign(batch_.packed.rows() * width, RecordedRouting::kNone);
+  const auto lay = [&](const PackedBatch::Segment& rows, const std::vector<uint8_t>& experts) {
+    if (experts.size() != rows.rows * width) return;
+    const auto to = batch_.experts.begin() + rows.row * static_cast<int64_t>(width);
+    std::copy(experts.begin(), experts.end(), to);
+    for (size_t at = 0; at < experts.size(); at += top_k_)
+      std::sort(to + static_cast<std::ptrdiff_t>(at),
+                to + static_cast<std::ptrdiff_t>(at) + top_k_);
+  };
+  for (size_t g = 0; g < slices.size(); ++g) {
+    const Group& group = groups[slices[g].group];
+    const std::vector<int32_t>& samples = slices[g].samples;
+    lay(batch_.packed.segment(first_child[g] - 1), group.samples[samples[0]].prompt_experts);
+    for (size_t i = 0; i < samples.size(); ++i)
+      lay(batch_.packed.segment(first_child[g] + static_cast<int>(i)),
+          group.samples[samples[i]].experts);
   }
 }
 

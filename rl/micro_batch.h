@@ -31,11 +31,14 @@ using SliceList = std::vector<GroupSlice>;
 // Whether a sample takes part in the loss at all.
 inline bool has_loss(const Sample& sample) { return !sample.masked && !sample.tokens.empty(); }
 
+// What a call does with the routing that sampling recorded (RecordedRouting).
+enum class RoutingUse { kNone, kCompare, kReplay };
+
 // Cuts the groups whose indices `order` gives into leaves of at most `leaf_tokens` rows, but at
 // least one sample. A leaf has a copy of its group's prompt. Every sample that has a loss is in
-// exactly one.
+// exactly one. `replay`: samples of one leaf have the same routing of their prompt.
 std::vector<GroupSlice> plan_leaves(std::span<const Group> groups, std::span<const int32_t> order,
-                                    int64_t leaf_tokens);
+                                    int64_t leaf_tokens, bool replay = false);
 // Deals leaves to calls, in order: at most `max_tokens` rows each, but at least one leaf.
 std::vector<SliceList> plan_calls(std::span<const Group> groups, std::span<const GroupSlice> leaves,
                                   int64_t max_tokens);
@@ -49,9 +52,13 @@ class MicroBatch {
     int64_t first = 0, count = 0;   // within the response block
   };
 
-  // `tickets` [group][sample] may be empty.
+  // `top_k` experts a layer: of samples whose routing was recorded.
+  explicit MicroBatch(int top_k = 1) : top_k_(top_k) {}
+
+  // `tickets` [group][sample] may be empty. Samples without recorded routing are routed as they are
+  // now, whatever the use.
   void build(std::span<const Group> groups, const SliceList& slices, double temperature,
-             const Tickets& tickets = {});
+             const Tickets& tickets = {}, RoutingUse use = RoutingUse::kNone);
 
   // Its kept sets point into the groups.
   const TargetBatch& targets() const { return batch_; }
@@ -67,6 +74,10 @@ class MicroBatch {
   std::vector<Row> samples_;
   std::vector<int32_t> activation_rows_;
   int64_t activation_epoch_ = 0;
+  int top_k_ = 1;
+  void lay_kept_sets(std::span<const Group> groups);
+  void lay_routing(std::span<const Group> groups, const SliceList& slices,
+                   const std::vector<int>& first_child);
   void find_activations(const SliceList& slices, const std::vector<int>& first_child,
                         const Tickets& tickets);
 };

@@ -18,6 +18,7 @@ double max_violation(const RouterStats& stats) {
 }
 
 void add_load(const RouterStats& from, RouterStats& to) {
+  to.change += from.change;
   if (to.load.empty()) to.load.resize(from.load.size());
   for (size_t l = 0; l < from.load.size(); ++l) {
     to.load[l].resize(from.load[l].size());

@@ -75,6 +75,10 @@ void check_run_config(const RunConfig& config) {
                    " needs a reference, and loss.beta is 0",
                "set loss.beta above 0, or trainer.reference_refresh to 0");
   }
+  if (config.trainer.router_replay && !config.engine.record_experts) {
+    fail_usage("trainer.router_replay is set, and engine.record_experts is not",
+               "set engine.record_experts: what is not recorded cannot be replayed");
+  }
   if (config.trainer.mini_batches > config.prompts_per_step) {
     fail_usage("trainer.mini_batches = " + std::to_string(config.trainer.mini_batches) +
                    " exceeds prompts_per_step = " + std::to_string(config.prompts_per_step),
@@ -102,6 +106,7 @@ RunConfig read_run_config(const std::filesystem::path& file,
   RunConfig config;
   load_config(config, read_config_file(file), file.string());
   for (const std::string& assignment : overrides) override_config(config, assignment);
+  if (config.trainer.router_replay) config.engine.record_experts = true;
   check_run_config(config);
   return config;
 }

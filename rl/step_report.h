@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "policy/forward.h"
 #include "rl/loss.h"
 
 namespace zeroth {
@@ -30,6 +31,7 @@ struct StepReport {
   double effective_sample_size = 0;  // of the first mini-batch, by its share (docs/async.md)
   double max_vio = 0;  // max over layers of max load / mean load - 1; 0 for a dense policy
   std::vector<std::vector<int64_t>> expert_load;    // [moe layer][expert] choices in training
+  RoutingChange routing;                            // against what sampling recorded, if it did
   std::vector<std::vector<TrainedSample>> trained;  // [group][sample] of those given to update()
   int64_t forward_rows = 0;                         // rows that were differentiated
   int64_t recalled_rows = 0;  // of them, those whose activations sampling had kept

@@ -56,6 +56,12 @@ struct Trainer::Impl {
             t != nullptr ? std::make_unique<TreeCollective>(*t) : nullptr),
         rows(learner, c, s, temperature),
         loss(l, max_tokens, c.mini_batches) {
+    if (c.router_replay && !p.config().is_moe()) {
+      fail_usage("trainer.router_replay is set, but a " +
+                     std::string(to_string(p.config().family)) +
+                     " model without experts has no router",
+                 "leave it out");
+    }
     if (c.router_bias_rate > 0 && !p.config().selection_bias) {
       fail_usage("trainer.router_bias_rate is set, but a " +
                      std::string(to_string(p.config().family)) + " model has no selection bias",
@@ -93,7 +99,7 @@ StepReport Trainer::Impl::update(const UpdatePlan& plan) {
   StepReport report;
   reset(report.trained, groups);
   report.learning_rate = zeroth::learning_rate(schedule, plan.step, total_steps);
-  router.load.clear();
+  router = {};
   loss.begin_step(groups, policy.weights()->version());
   if (loss_config.beta > 0) {
     refresh_reference(plan.step);
@@ -107,6 +113,7 @@ StepReport Trainer::Impl::update(const UpdatePlan& plan) {
   rows.forget();
   report.max_vio = max_violation(router);
   report.expert_load = router.load;
+  report.routing = router.change;
   report.seconds = steady_now() - start;
   return report;
 }
@@ -125,7 +132,7 @@ void Trainer::Impl::score_samples(const Policy& of, BySample<std::vector<float>>
   reset(scores, groups);
   std::vector<int32_t> all(groups.size());
   std::iota(all.begin(), all.end(), 0);
-  const auto leaves = plan_leaves(groups, all, config.leaf_tokens);
+  const auto leaves = plan_leaves(groups, all, config.leaf_tokens, config.router_replay);
   const auto share = [&](int rank) -> LeafShare {
     const int size = team != nullptr ? team->size() : 1;
     return {leaves.size() * rank / size, leaves.size() * (rank + 1) / size};
@@ -155,7 +162,7 @@ void Trainer::Impl::score_samples(const Policy& of, BySample<std::vector<float>>
 bool Trainer::Impl::mini_batch(const MiniBatchPlan& batch, const UpdatePlan& plan,
                                StepReport& report) {
   loss.begin(batch.groups, plan.step_tokens);
-  batch_router.load.clear();
+  batch_router = {};
   counts = {0, 0};
   learner.begin();
   accumulate(batch.leaves, plan.step, report);
@@ -254,7 +261,9 @@ void Trainer::Impl::share_scores(std::span<const GroupSlice> leaves, StepReport&
 void Trainer::Impl::share_counts() {
   const PolicyConfig& model = policy.config();
   batch_router.load.resize(model.is_moe() ? model.moe_layers() : 0);
+  RoutingChange& change = batch_router.change;
   std::vector<int64_t> all = counts;
+  all.insert(all.end(), {change.choices, change.changed_choices, change.rows, change.changed_rows});
   for (auto& load : batch_router.load) {
     load.resize(model.router.experts);
     all.insert(all.end(), load.begin(), load.end());
@@ -263,6 +272,8 @@ void Trainer::Impl::share_counts() {
   auto next = all.begin();
   std::copy_n(next, counts.size(), counts.begin());
   next += static_cast<std::ptrdiff_t>(counts.size());
+  change = {next[0], next[1], next[2], next[3]};
+  next += 4;
   for (auto& load : batch_router.load) {
     std::copy_n(next, load.size(), load.begin());
     next += static_cast<std::ptrdiff_t>(load.size());

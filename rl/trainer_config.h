@@ -20,6 +20,7 @@ struct TrainerConfig {
   // The router learns by default, as TRL's, verl's and prime-rl's does: sampling and training route
   // by the same bits here, so the mismatch that made others freeze it does not arise.
   bool train_router = true;
+  bool router_replay = false;
   std::vector<std::string> freeze;
   double router_aux_coef = 0;
   double router_bias_rate = 0;
@@ -52,6 +53,9 @@ struct TrainerConfig {
       "log-probs of every call); 0 = always compute",
       Range{0, 1e9});
     v("train_router", train_router, "false keeps the routers of experts at their initial values");
+    v("router_replay", router_replay,
+      "tokens go to the experts that they were sampled with, weighed by the router of now (R3), in "
+      "updates by other weights than those that sampled; sets engine.record_experts");
     v("freeze", freeze,
       "parameters whose name contains one of these keep their values; nothing is computed or kept "
       "for layers below the first that learns");

@@ -23,7 +23,21 @@ TrainingForward::TrainingForward(Learner& learner, const TrainerConfig& config, 
       config_(config),
       seed_(seed),
       temperature_(temperature),
-      store_(config.reuse_mb << 20) {}
+      store_(config.reuse_mb << 20),
+      batch_(learner.policy().config().router.top_k) {}
+
+// Of a call by the policy. Samples of these very weights need no replay: the routers choose what
+// they chose then, and that they do shows that the record and the log-probs are right.
+RoutingUse TrainingForward::routing_use(const SliceList& slices) const {
+  if (!config_.router_replay) return RoutingUse::kCompare;
+  const std::vector<VersionSegment> now = {{0, policy_.weights()->version()}};
+  for (const GroupSlice& slice : slices) {
+    for (const int32_t i : slice.samples) {
+      if (groups_[slice.group].samples[i].versions != now) return RoutingUse::kReplay;
+    }
+  }
+  return RoutingUse::kCompare;
+}
 
 bool TrainingForward::reuses() const {
   return config_.reuse_mb > 0 && !config_.recompute && policy_.first_trainable_layer() <= 0;
@@ -39,7 +53,7 @@ void TrainingForward::forget() {
 }
 
 bool TrainingForward::forward(const SliceList& slices, int64_t turn, RouterStats& router) {
-  batch_.build(groups_, slices, temperature_, *tickets_);
+  batch_.build(groups_, slices, temperature_, *tickets_, routing_use(slices));
   logprobs_.resize(batch_.responses());
   entropies_.resize(batch_.responses());
   if (!recall(slices, turn, router)) {
@@ -77,7 +91,7 @@ void TrainingForward::compute_spot(const SliceList& slices, int64_t turn) {
   const int64_t all = batch_.packed().rows();
   if (turn % ((kSpotShare * rows + all - 1) / all) != 0) return;
   spot_slice_ = {slice->group, {slice->samples[at]}};
-  spot_.build(groups_, {spot_slice_}, temperature_);
+  spot_.build(groups_, {spot_slice_}, temperature_);  // as the routers choose: a check of that, too
   score_alone(*policy_.weights(), spot_, spot_logprobs_, spot_entropies_);
 }
 
@@ -95,7 +109,8 @@ void TrainingForward::recall_logprobs() {
 }
 
 void TrainingForward::score(const Weights& weights, const SliceList& slices) {
-  batch_.build(groups_, slices, temperature_);
+  const bool own = weights.id() == policy_.weights()->id();
+  batch_.build(groups_, slices, temperature_, {}, own ? routing_use(slices) : RoutingUse::kNone);
   score_alone(weights, batch_, logprobs_, entropies_);
 }
 

@@ -27,7 +27,8 @@ class TrainingForward {
   // is computed again depends on `turn`. Adds the choices of experts to `router`. Returns whether
   // the rows were recalled.
   bool forward(const SliceList& slices, int64_t turn, RouterStats& router);
-  // Of the slices by other weights, which no backward follows.
+  // Of the slices by any weights, which no backward follows. Only the policy's own replay routing:
+  // a reference has routers of its own.
   void score(const Weights& weights, const SliceList& slices);
 
   // Of the last call.
@@ -48,6 +49,7 @@ class TrainingForward {
   void forget();
 
  private:
+  RoutingUse routing_use(const SliceList& slices) const;
   bool reuses() const;
   bool recall(const SliceList& slices, int64_t turn, RouterStats& router);
   void compute_spot(const SliceList& slices, int64_t turn);

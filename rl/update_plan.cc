@@ -54,7 +54,7 @@ UpdatePlan plan_update(std::span<const Group> groups, const TrainerConfig& confi
       for (const int32_t g : batch.groups) {
         if (has_signal(groups[g], loss)) informative.push_back(g);
       }
-      batch.leaves = plan_leaves(groups, informative, config.leaf_tokens);
+      batch.leaves = plan_leaves(groups, informative, config.leaf_tokens, config.router_replay);
     }
   }
   return plan;

@@ -36,7 +36,7 @@ void check_config(const EngineConfig& config, const PolicyConfig& model) {
   if (config.record_experts && model.router.experts > 256) {
     fail_usage("engine: record_experts keeps an expert id in one byte, but the policy has " +
                    std::to_string(model.router.experts) + " experts",
-               "leave record_experts off");
+               "leave engine.record_experts and trainer.router_replay off");
   }
 }
 

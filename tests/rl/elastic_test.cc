@@ -25,6 +25,8 @@ RunConfig elastic_run(const fs::path& base, int staleness, bool switches) {
   config.async.max_staleness = staleness;
   config.async.switch_in_flight = switches;
   config.loss.decoupled = true;
+  // Each token keeps the experts of the weights that drew it.
+  config.trainer.router_replay = config.engine.record_experts = switches;
   config.engine.max_batch = 10;
   config.probe.every = 3;
   config.evaluation.every = 4;

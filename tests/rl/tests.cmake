@@ -34,10 +34,10 @@ add_test(NAME rl/fleet_faults
 set_tests_properties(rl/fleet_faults PROPERTIES TIMEOUT 900)
 # Sampling ahead of training, in one process and with workers: the bytes depend on the lag alone.
 add_test(NAME rl/fleet_lag
-         COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/fleet_train.sh $<TARGET_FILE:zeroth> 2 6 2 async.lag=2
+         COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/fleet_train.sh $<TARGET_FILE:zeroth> 2 6 2 async.lag=2 trainer.router_replay=true
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 add_test(NAME rl/kill_resume_lag
-         COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/kill_resume.sh $<TARGET_FILE:zeroth> 4 async.lag=2 curriculum.mode=prioritised
+         COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/kill_resume.sh $<TARGET_FILE:zeroth> 4 async.lag=2 curriculum.mode=prioritised trainer.router_replay=true
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(rl/fleet_lag rl/kill_resume_lag PROPERTIES TIMEOUT 900)
 # Elastic sampling through kills, made again from its journal: equal bytes.
@@ -45,7 +45,7 @@ add_test(NAME rl/elastic_replay
          COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/elastic_replay.sh $<TARGET_FILE:zeroth> 24 4 async.switch_in_flight=true
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 add_test(NAME rl/elastic_fleet
-         COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/elastic_replay.sh $<TARGET_FILE:zeroth> 20 3 --fleet 2 async.switch_in_flight=true
+         COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/elastic_replay.sh $<TARGET_FILE:zeroth> 20 3 --fleet 2 async.switch_in_flight=true trainer.router_replay=true
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(rl/elastic_replay rl/elastic_fleet PROPERTIES TIMEOUT 900)
 zeroth_fuzzer(journal ${PROJECT_SOURCE_DIR}/fuzz/fuzz_journal.cc zeroth_rl)
@@ -57,7 +57,7 @@ if(ZEROTH_GLOO)
     set_tests_properties(rl/ranks_${name} PROPERTIES TIMEOUT 900)
   endfunction()
   ranks_test(dense bits dense loss.beta=0.05 trainer.inner_epochs=2)
-  ranks_test(moe bits moe trainer.router_aux_coef=0.01 policy.weights=bfloat16)
+  ranks_test(moe bits moe trainer.router_aux_coef=0.01 policy.weights=bfloat16 trainer.router_replay=true)
   ranks_test(mla bits mla trainer.router_bias_rate=0.001 loss.entropy_coef=0.01)
   ranks_test(kills kills 4)
   ranks_test(refuse refuse)

@@ -328,6 +328,7 @@ TEST_CASE("sampling ahead: step k trains on the weights of step k - lag, whateve
   for (const int lag : {0, 1, 3}) {
     CAPTURE(lag);
     config.async.lag = lag;
+    config.trainer.router_replay = config.engine.record_experts = lag == 3;
     const std::string name = "straight" + std::to_string(lag);
     const Left straight = run_through(config, folder.path() / name);
     if (lag == 0) {
@@ -339,6 +340,7 @@ TEST_CASE("sampling ahead: step k trains on the weights of step k - lag, whateve
     for (int step = 0; step < 7; ++step) {
       CHECK(rows[step].at("sampling/staleness/max") == std::min(step, lag));
       CHECK(rows[step].at("sampling/staleness/mean") == std::min(step, lag));
+      if (lag == 3) CHECK(rows[step].at("moe/routing_changed/choices") <= (step > 0 ? 1 : 0));
       CHECK(rows[step].at("sampling/sampling_logp_difference/max") == 0);
     }
     for (const int stop_at : {1, 4}) {
