@@ -270,30 +270,34 @@ __global__ void __launch_bounds__(Tile<kRows>::kThreads, 2) product_kernel(const
 }
 
 // C += A^T B over rows of k by parts, each chunk a leaf. Block y: 128 rows of C; z: a group, whose
-// rows of k are bounds'.
+// rows of k are bounds'. One block a multiprocessor: with two, 128 registers a thread do not suffice.
 template <int kRows, class A, class B>
-__global__ void __launch_bounds__(Tile<kRows>::kThreads, 2) gradient_kernel(const ProductArgs p) {
+__global__ void __launch_bounds__(Tile<kRows>::kThreads, 1) gradient_kernel(const ProductArgs p) {
   ZEROTH_SHARED(float, shared);
   const auto corner = [&] {
     return corner_of<kRows>(p.group_c ? p.group_c[blockIdx.z] : p.c, p.ldc,
                             static_cast<int64_t>(blockIdx.y) * kRows, p.m, p.n);
   };
-  const int64_t first = p.groups.count > 0 ? p.groups.at[blockIdx.z] : 0;
-  const int64_t last = p.groups.count > 0 ? p.groups.at[blockIdx.z + 1] : p.k;
-  if (first >= last) return;
+  const auto bound = [&](int of) {  // of the group's rows of k: read again, not kept
+    if (p.groups.count > 0) return static_cast<int>(p.groups.at[blockIdx.z + of]);
+    return of == 0 ? 0 : static_cast<int>(p.k);
+  };
+  int k = bound(0);
+  if (k >= bound(1)) return;
   A a;
   B b;
-  a.begin(p.a, p.lda, static_cast<int64_t>(blockIdx.y) * kRows, p.m, first);
-  b.begin(p.b, p.ldb, static_cast<int64_t>(blockIdx.x) * kColumns, p.n, first);
+  a.begin(p.a, p.lda, static_cast<int64_t>(blockIdx.y) * kRows, p.m, k);
+  b.begin(p.b, p.ldb, static_cast<int64_t>(blockIdx.x) * kColumns, p.n, k);
   const Outputs<kRows> at(thread());
   const Totals<kRows> totals{shared};
   Accumulators<kRows> acc;
-  ChunkWalk chunks(p.parts, first, last);
   load_outputs<kRows>(corner(), acc);
   ZEROTH_UNROLL_ONCE
-  while (chunks.more()) {
+  while (k < bound(1)) {
     totals.keep(acc);
-    leaf<kRows>(a, b, chunks.next(kChunk), shared, at, acc);
+    const int rows = chunk_rows(p.parts, k, bound(1), kChunk);
+    k += rows;
+    leaf<kRows>(a, b, rows, shared, at, acc);
     totals.add_to(acc);
   }
   store_outputs<kRows>(corner(), nullptr, acc);

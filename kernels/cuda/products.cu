@@ -79,11 +79,13 @@ __global__ void __launch_bounds__(128)
   const int64_t column = static_cast<int64_t>(blockIdx.x) * 128 + threadIdx.x;
   if (column >= out) return;
   float total = dbias[column];
-  for (ChunkWalk chunks(parts, 0, parts.rows); chunks.more();) {
+  const float* from = dy + column;
+  for (int at = 0, end = static_cast<int>(parts.rows); at < end;) {
+    const int rows = chunk_rows(parts, at, end, kChunk);
     float sum = 0.0f;
-    const float* at = dy + int64_t{chunks.at} * lddy + column;
-    for (int rows = chunks.next(kChunk); rows > 0; --rows, at += lddy) sum = add(sum, *at);
+    for (int i = 0; i < rows; ++i, from += lddy) sum = add(sum, *from);
     total = add(total, sum);
+    at += rows;
   }
   dbias[column] = total;
 }

@@ -3,6 +3,7 @@
 #include "kernels/cuda/arithmetic.cuh"
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/slots.cuh"
+#include "kernels/norm_chunk.h"
 
 namespace zeroth::kernels::cuda {
 namespace {
@@ -249,8 +250,6 @@ __global__ void __launch_bounds__(kThreads)
   v[i] = second;
   w[i] = fma(-c.step_size, div(first, size), mul(w[i], c.decay));
 }
-
-constexpr int64_t kNormChunk = 65'536;  // kernels/norm_chunk.h
 
 // Eight lanes by index % 8 of a chunk, then their tree: eight threads a chunk.
 __global__ void __launch_bounds__(kWarp)

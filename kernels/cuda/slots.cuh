@@ -32,43 +32,22 @@ ZEROTH_DEVICE Slot find_slot(const RowBounds& b, int64_t size, int64_t number) {
   return {low, begin, begin + size < last ? begin + size : last};
 }
 
-// The chunks of rows [at, end) that kernels/parts.h cuts: at most `size` rows, counted from where a
-// part begins, none of two parts.
-struct ChunkWalk {
-  const int64_t* parts;  // ascending starts, and where the last part ends
-  int part, count;       // the part that `at` lies in
-  int at, end;
-
-  ZEROTH_DEVICE ChunkWalk(const RowBounds& b, int64_t begin, int64_t last)
-      : parts(b.at),
-        part(0),
-        count(static_cast<int>(b.count)),
-        at(static_cast<int>(begin)),
-        end(static_cast<int>(last)) {
-    int high = count;
-    while (high - part > 1) {
-      const int middle = (part + high) / 2;
-      if (parts[middle] <= begin) {
-        part = middle;
-      } else {
-        high = middle;
-      }
+// Rows of the chunk that begins at row `at`: chunks are those that kernels/parts.h cuts of rows up
+// to `end`, at most `size` rows, counted from where a part begins, none of two parts.
+ZEROTH_DEVICE int chunk_rows(const RowBounds& parts, int at, int end, int size) {
+  int low = 0, high = static_cast<int>(parts.count);  // the part that `at` lies in
+  while (high - low > 1) {
+    const int middle = (low + high) / 2;
+    if (parts.at[middle] <= at) {
+      low = middle;
+    } else {
+      high = middle;
     }
   }
-  ZEROTH_DEVICE bool more() const { return at < end; }
-  // Rows of the chunk that begins at `at`; moves on to the next.
-  ZEROTH_DEVICE int next(int size) {
-    int stop = end;
-    for (; part + 1 < count; ++part) {
-      const int begin = static_cast<int>(parts[part + 1]);
-      if (begin <= at) continue;
-      if (begin < stop) stop = begin;
-      break;
-    }
-    const int rows = stop - at < size ? stop - at : size;
-    at += rows;
-    return rows;
+  if (low + 1 < parts.count && parts.at[low + 1] < end) {
+    end = static_cast<int>(parts.at[low + 1]);
   }
-};
+  return end - at < size ? end - at : size;
+}
 
 }  // namespace zeroth::kernels::cuda

@@ -273,13 +273,14 @@ TEST_CASE("latent heads are expanded and collapsed, and attention merged, with t
                  part = random_values(m * ldr, 2);
     Values k(m * key), v(m * value), dkv(m * w.heads * (w.nope + w.v)), drope = unwritten(m * ldr);
     expand_latent(w, kv.data(), part.data(), ldr, k.data(), v.data(), m);
-    collapse_latent(w, k.data(), v.data(), dkv.data(), drope.data(), ldr, m);
-    const Array<float> akv(kv), apart(part), ak(m * key), av(m * value),
+    const Values dk = random_values(m * key, 3), dv = random_values(m * value, 4);
+    collapse_latent(w, dk.data(), dv.data(), dkv.data(), drope.data(), ldr, m);
+    const Array<float> akv(kv), apart(part), ak(m * key), av(m * value), adk(dk), adv(dv),
         adkv(static_cast<int64_t>(dkv.size())), adrope(m * ldr);
     cuda::expand_latent(nullptr, w, akv.data(), apart.data(), ldr, ak.data(), av.data(), m);
     check_same(ak, k, "k");
     check_same(av, v, "v");
-    cuda::collapse_latent(nullptr, w, ak.data(), av.data(), adkv.data(), adrope.data(), ldr, m);
+    cuda::collapse_latent(nullptr, w, adk.data(), adv.data(), adkv.data(), adrope.data(), ldr, m);
     check_same(adkv, dkv, "dkv");
     check_same(adrope, drope, "drope");
   }
