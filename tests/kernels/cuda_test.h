@@ -1,24 +1,34 @@
-// What the tests of the device's kernels share: arrays of the device over fibers, and comparison
-// with the CPU's operators, bit by bit.
+// What the tests of the device's kernels share: arrays of the device, over fibers or (with
+// ZEROTH_ON_DEVICE) of a GPU, and comparison with the CPU's operators, bit by bit.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "kernel_test.h"
-#include "kernels/cuda/fibers/fibers.h"
 #include "kernels/cuda/products.h"
+#if defined(ZEROTH_ON_DEVICE)
+#include "device_array.h"
+#else
+#include "kernels/cuda/fibers/fibers.h"
+#endif
 
 namespace zeroth::kernels {
 
-using fibers::Array;
-
 // Nothing was found wrong with the launches since the last call.
+#if defined(ZEROTH_ON_DEVICE)
+using device::Array;
+inline void check_quiet() {
+  for (const std::string& fault : device::take_faults()) FAIL(fault);
+}
+#else
+using fibers::Array;
 inline void check_quiet() {
   for (const fibers::Fault& fault : fibers::take_faults()) {
     FAIL_CHECK(fibers::name_of(fault.kind) << ": " << fault.what);
   }
 }
+#endif
 
 // The launches so far were right, and left what the CPU's operator left. Values that nobody wrote
 // are NaN of all ones on both sides.

@@ -25,3 +25,23 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT ZEROTH_SANITIZE AND NOT ZEROTH_T
     set_tests_properties(kernels/${stem} PROPERTIES TIMEOUT 900 LABELS unit)
   endforeach()
 endif()
+
+# What nvcc makes of them, where it is there; and whether the reader of that finds what it is for.
+add_test(NAME kernels/cuda_code_reader COMMAND ${PROJECT_SOURCE_DIR}/scripts/cuda-code --self-test)
+if(ZEROTH_CUDA)
+  find_program(ZEROTH_CUOBJDUMP cuobjdump HINTS ${PROJECT_SOURCE_DIR}/.deps/cuda/bin REQUIRED)
+  add_test(NAME kernels/cuda_code COMMAND ${PROJECT_SOURCE_DIR}/scripts/cuda-code --cuobjdump ${ZEROTH_CUOBJDUMP}
+                                          $<TARGET_FILE:zeroth_cuda>)
+  # The same tests on a GPU, where there is one; they are skipped where there is none.
+  find_package(CUDAToolkit REQUIRED)
+  file(GLOB device_tests CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/cuda_*.cc)
+  list(FILTER device_tests EXCLUDE REGEX "cuda_faults")
+  add_executable(test_cuda_device ${device_tests} ${CMAKE_CURRENT_LIST_DIR}/device_main.cc)
+  zeroth_compile_options(test_cuda_device)
+  target_compile_definitions(test_cuda_device PRIVATE ZEROTH_ON_DEVICE)
+  target_compile_options(test_cuda_device PRIVATE -O1 -Wno-missing-field-initializers)
+  target_link_libraries(test_cuda_device PRIVATE zeroth_cuda zeroth_kernels doctest::doctest CUDA::cudart_static)
+  set_target_properties(test_cuda_device PROPERTIES LINKER_LANGUAGE CXX)
+  add_test(NAME kernels/cuda_device COMMAND test_cuda_device WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(kernels/cuda_device PROPERTIES TIMEOUT 900 SKIP_RETURN_CODE 77)
+endif()

@@ -1,0 +1,22 @@
+# The kernels of kernels/cuda/ by nvcc, as the static library zeroth_cuda. The toolkit is the one that scripts/setup --cuda
+# unpacked into .deps/cuda, or what CMAKE_CUDA_COMPILER or the PATH names.
+if(NOT ZEROTH_CUDA)
+  return()
+endif()
+set(ZEROTH_CUDA_ARCHITECTURES 90 CACHE STRING "Compute capabilities to compile for, with PTX for later devices")
+if(NOT CMAKE_CUDA_COMPILER AND EXISTS ${PROJECT_SOURCE_DIR}/.deps/cuda/bin/nvcc)
+  set(CMAKE_CUDA_COMPILER ${PROJECT_SOURCE_DIR}/.deps/cuda/bin/nvcc)
+endif()
+set(CMAKE_CUDA_ARCHITECTURES ${ZEROTH_CUDA_ARCHITECTURES})
+set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+enable_language(CUDA)
+if(ccache_program)
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${ccache_program})
+endif()
+
+file(GLOB cuda_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/cuda/*.cu)
+add_library(zeroth_cuda STATIC ${cuda_sources})
+# The numeric contract: no multiply-add that the source does not name, in host code neither.
+# (CMake 3.25 does not know that nvcc speaks C++20.)
+target_compile_options(zeroth_cuda PRIVATE -std=c++20 -O3 -fmad=false "-Xcompiler=-ffp-contract=off,-fno-fast-math")
+target_include_directories(zeroth_cuda PUBLIC ${PROJECT_SOURCE_DIR})
