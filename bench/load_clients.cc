@@ -255,8 +255,8 @@ LoadClients::Work LoadClients::work(double think, double seconds) {
       out.result.seconds.push_back(took);
       out.refused += status != 200;
     } else {
-      if (took < 1) out.lease.seconds.push_back(took);
       LeasesGiven given = given_of(body);
+      if (!given.leases.empty()) out.lease.seconds.push_back(took);
       for (Lease& lease : given.leases) worker.leases.push_back(std::move(lease));
       thinking = think > 0 && !worker.leases.empty();
     }

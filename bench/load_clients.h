@@ -44,7 +44,7 @@ class LoadClients {
     int64_t refused = 0;  // results
   };
   // For `seconds` all take a lease, think (from half of `think` to one and a half; 0: not at all)
-  // and deliver. Polls that found no work for a second do not count.
+  // and deliver. Polls that brought no work do not count.
   Work work(double think, double seconds);
   // All hear that the run is over: how many did.
   int finish();
