@@ -38,8 +38,9 @@ std::vector<std::vector<TokenId>> draw(const Weights& weights, std::span<const T
   }
   table = {0, 1};
   weights.forward({prompt, positions, sequence, table, page_begin, writes}, cache, hidden.data());
-  ops.copy(hidden.data() + (length - 1) * c.width, last.data(), c.width);
-  for (int s = 0; s < kSamples; ++s) ops.copy(last.data(), hidden.data() + s * c.width, c.width);
+  const int64_t width = c.width;
+  ops.copy(hidden.data() + (length - 1) * width, last.data(), width);
+  for (int s = 0; s < kSamples; ++s) ops.copy(last.data(), hidden.data() + s * width, width);
 
   table.clear();
   page_begin = {0};

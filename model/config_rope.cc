@@ -31,8 +31,8 @@ void read_yarn(const ConfigReader& in, int max_position, RopeConfig& rope) {
 // `rope_parameters` (new) or `rope_scaling` (old), refused where both say something and not the
 // same: which one a program takes depends on its version.
 ConfigReader rope_object(const ConfigReader& top) {
-  const ConfigReader parameters = top.object("rope_parameters");
-  const ConfigReader scaling = top.object("rope_scaling");
+  ConfigReader parameters = top.object("rope_parameters");
+  ConfigReader scaling = top.object("rope_scaling");
   if (!top.has("rope_parameters")) return scaling;
   for (const auto& [key, value] : scaling.items()) {
     const Json* other = parameters.find({key.c_str()});

@@ -4,6 +4,8 @@
 namespace zeroth {
 
 struct KvCache::Impl {
+  explicit Impl(const kernels::Operators& operators) : ops(operators) {}
+
   const kernels::Operators& ops;
   int64_t pages = 0;
   int layers = 0;

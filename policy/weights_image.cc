@@ -105,6 +105,7 @@ WeightsImage::WeightsImage(ImageLayoutPtr layout, const Weights& weights)
 std::string WeightsImage::sha256() const {
   const std::vector<ImageTensor>& tensors = layout_->tensors();
   std::vector<std::string_view> values;
+  values.reserve(tensors.size());
   for (const ImageTensor& tensor : tensors)
     values.emplace_back(data_.get() + tensor.offset, tensor.bytes);
   const std::vector<std::string> hashes = sha256_hex_many(values);

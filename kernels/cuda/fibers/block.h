@@ -10,8 +10,8 @@
 namespace zeroth::fibers {
 
 inline constexpr unsigned kMostThreads = 1024, kWarp = 32;
-inline constexpr size_t kMostShared = 227 * 1024, kMostParameters = 4096;
-inline constexpr size_t kStackBytes = 64 * 1024;
+inline constexpr size_t kMostShared = size_t{227} * 1024, kMostParameters = 4096;
+inline constexpr size_t kStackBytes = size_t{64} * 1024;
 
 // A copy that is under way: nothing arrives before it is waited for.
 struct AsyncCopy {

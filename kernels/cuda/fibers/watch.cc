@@ -269,6 +269,8 @@ void seen(const void* at, size_t bytes, Access access) {
 }  // namespace
 
 extern "C" {
+// The names are the compiler's.
+// NOLINTBEGIN(bugprone-reserved-identifier)
 void __tsan_init() {}
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}
@@ -297,4 +299,5 @@ void* __tsan_memset(void* to, int value, size_t bytes) {
   seen(to, bytes, Access::kWrite);
   return std::memset(to, value, bytes);
 }
+// NOLINTEND(bugprone-reserved-identifier)
 }
