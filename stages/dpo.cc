@@ -86,12 +86,6 @@ void take_logprobs(const RowCall& call, std::span<const float> logprob, Logprobs
   }
 }
 
-std::vector<const PackedRow*> pointers(const std::vector<PackedRow>& rows) {
-  std::vector<const PackedRow*> out;
-  for (const PackedRow& row : rows) out.push_back(&row);
-  return out;
-}
-
 // What a batch of pairs comes to.
 struct PairSums {
   double loss = 0, reward_chosen = 0, reward_rejected = 0, accuracy = 0;

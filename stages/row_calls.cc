@@ -47,6 +47,12 @@ void add_documents(const PackedRow& row, int64_t index, RowCall& call) {
 
 }  // namespace
 
+std::vector<const PackedRow*> pointers(const std::vector<PackedRow>& rows) {
+  std::vector<const PackedRow*> out(rows.size());
+  for (size_t i = 0; i < rows.size(); ++i) out[i] = &rows[i];
+  return out;
+}
+
 int64_t tokens_of(const PackedRow& row) {
   int64_t tokens = 0;
   for (const LearntRow& document : row) tokens += static_cast<int64_t>(document.tokens.size());

@@ -23,6 +23,8 @@ struct RowCall {
 // cut changes no bit of a gradient. Rows without a learnt token are in no call.
 std::vector<RowCall> lay_calls(std::span<const PackedRow* const> rows, int64_t micro_batch_tokens);
 
+// The rows, as lay_calls() takes them.
+std::vector<const PackedRow*> pointers(const std::vector<PackedRow>& rows);
 int64_t tokens_of(const PackedRow& row);
 int64_t targets_of(const PackedRow& row);
 int64_t documents_of(std::span<const PackedRow* const> rows);

@@ -12,12 +12,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<const PackedRow*> pointers(const std::vector<PackedRow>& rows) {
-  std::vector<const PackedRow*> out;
-  for (const PackedRow& row : rows) out.push_back(&row);
-  return out;
-}
-
 class SftStage : public RowStage {
  public:
   SftStage(const SftConfig& config, const std::optional<TrainingCheckpoint>& from)
