@@ -62,6 +62,7 @@ std::vector<PackedRow> pack_rows(std::vector<LearntRow> rows, const std::string&
   std::erase_if(rows, [](const LearntRow& row) { return row.tokens.empty(); });
   if (strategy == "none") {
     std::vector<PackedRow> packed;
+    packed.reserve(rows.size());
     for (LearntRow& row : rows) packed.push_back({std::move(row)});
     return packed;
   }
