@@ -109,7 +109,7 @@ void Generation::start(Scheduler& scheduler, WeightsVersion version, Drafter* dr
   for (size_t i = 0; i < requests_.size(); ++i) start_one(i, scheduler, version);
 }
 
-void Generation::join(GenerationRequest request, size_t number, int64_t pages,
+void Generation::join(const GenerationRequest& request, size_t number, int64_t pages,
                       const std::string& advice, Scheduler& scheduler, WeightsVersion version) {
   take_in(request, number);
   check_fit(requests_.size() - 1, pages, advice);
@@ -123,8 +123,8 @@ void Generation::start_one(size_t i, Scheduler& scheduler, WeightsVersion versio
   tickets_.emplace_back(request.samples);
   const int first = scheduler.add(request.prompt, request.samples);
   for (int s = 0; s < request.samples; ++s) {
-    Live& live =
-        live_.emplace_back(static_cast<int>(i), s, false, CompletionText(tokenizer_, stops_[i]));
+    live_.push_back({static_cast<int>(i), s, false, CompletionText(tokenizer_, stops_[i])});
+    Live& live = live_.back();
     if (!request.begun.empty()) go_on(request.begun[s], live, first + s, scheduler);
     Sample& sample = samples_[i][s];
     sample.key = {request.seed, request.step, request.problem,

@@ -52,8 +52,8 @@ class Generation {
   void start(Scheduler& scheduler, WeightsVersion version, Drafter* drafter = nullptr);
   // The same for one more request, after start(), which has number `number` outside. A sequence that
   // cannot fit into `pages` pages by itself is an Error, as in check_fits.
-  void join(GenerationRequest request, size_t number, int64_t pages, const std::string& advice,
-            Scheduler& scheduler, WeightsVersion version);
+  void join(const GenerationRequest& request, size_t number, int64_t pages,
+            const std::string& advice, Scheduler& scheduler, WeightsVersion version);
   // Samples that are not finished go on by weights of this version, their cache being void.
   void switch_to(WeightsVersion version, Scheduler& scheduler);
   // What finished samples hold is freed behind done().

@@ -7,6 +7,7 @@
 #include "core/files.h"
 #include "model/formats/gguf_model.h"
 #include "policy/policy.h"
+#include "stages/row_calls.h"
 #include "stages/sft.h"
 
 namespace zeroth {
@@ -84,8 +85,7 @@ SftCaseResult evaluate(const Json& set, const fs::path& folder, const Tokenizer&
   result.difference = compare_rows(rows, set.at("rows"));
 
   Learner learner(policy, OptimizerConfig{});
-  std::vector<const PackedRow*> all;
-  for (const PackedRow& row : rows) all.push_back(&row);
+  const std::vector<const PackedRow*> all = pointers(rows);
   learner.begin();
   const auto loss = sft_loss(set.at("options").at("loss_type").get<std::string>());
   const SftLossSum sum = sft_loss_of(learner, all, loss, 256, 0, true);
