@@ -7,18 +7,12 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
-#include "cli/task_notes.h"
+#include "cli/task_samples.h"
 #include "cli/usage.h"
 #include "core/error.h"
 #include "core/files.h"
-#include "model/formats/gguf_model.h"
-#include "policy/publish_config.h"
-#include "policy/weights.h"
+#include "core/interrupted.h"
 #include "record/trace_store.h"
-#include "rl/chat.h"
-#include "rl/evaluate.h"
-#include "rollout/local_sampler.h"
-#include "tasks/task_spec.h"
 
 namespace zeroth {
 namespace {
@@ -28,17 +22,11 @@ struct RejectOptions {
   RejectConfig reject;
   int64_t from = 0, to = INT64_MAX / 2;
   bool probes = false;
-  std::string model;
-  std::string task;
-  int64_t n = 512;
-  int samples = 8;
-  uint64_t seed = 0;
-  std::string split = "train";
-  SamplingConfig sampling;
-  PromptConfig prompt;
-  PublishConfig publish;
-  int batch = 256;
-  int cache_mb = 1024;
+  TaskSamples what;  // sampling anew
+  RejectOptions() {
+    what.samples = 8;
+    what.split = "train";
+  }
   template <class V>
   void fields(V& v) {
     v("out", out, "JSON Lines file to write");
@@ -46,17 +34,7 @@ struct RejectOptions {
     v("from", from, "of a run: first step", Range{0, 1e15});
     v("to", to, "of a run: last step");
     v("probes", probes, "of a run: take the samples of probes and evaluations too");
-    v("model", model, "sample anew from this checkpoint, in place of a run");
-    v("task", task, "sampling anew: NAME or NAME:key=value,..");
-    v("n", n, "sampling anew: problems", Range{1, 1e9});
-    v("samples", samples, "sampling anew: completions of each", Range{1, 65536});
-    v("seed", seed, "sampling anew: names the random draws");
-    v("split", split, "sampling anew: problems to use", Choice{{"held_out", "train"}});
-    sampling.fields(v);
-    prompt.fields(v);
-    publish.fields(v);
-    v("batch", batch, "completions decoded together; never changes them", Range{1, 65536});
-    v("cache_mb", cache_mb, "memory bound of the KV cache in MiB", Range{1, 1 << 20});
+    what.fields(v);  // from --model on: sampling anew, in place of a run
   }
 };
 
@@ -76,37 +54,6 @@ void collect(const std::string& run, const RejectOptions& options, Rejection& re
   }
 }
 
-// Samples of a checkpoint.
-void sample_anew(const RejectOptions& options, Rejection& rejection) {
-  const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(options.model);
-  const TaskSpec spec = parse_task_spec(options.task);
-  const std::unique_ptr<Task> task =
-      make_task(spec.name, with_chat_template(spec.options, *tokenizer, options.prompt.date));
-  print_task_notes(*task);
-  const WeightsPtr weights = load_weights(options.model, options.publish.element());
-  print_notes(weights->config().notes);
-  EngineConfig engine;
-  engine.max_batch = options.batch;
-  engine.cache_mb = options.cache_mb;
-  LocalSampler sampler(weights, tokenizer.get(), engine);
-  EvalOptions eval;
-  eval.n = options.n;
-  eval.samples = options.samples;
-  eval.sampling = options.sampling;
-  eval.rubric = {OverlongConfig{}, ShapingConfig{}, options.sampling.max_tokens};
-  eval.seed = options.seed;
-  eval.bos = options.prompt.bos;
-  eval.split = options.split == "train" ? Split::kTrain : Split::kHeldOut;
-  eval.stop = &stop_on_interrupt();
-  const PromptEncoder prompts(*tokenizer, eval.bos);
-  const PromptScreen screen(*task, prompts, weights->config().max_position,
-                            options.sampling.max_tokens, {}, eval.split);
-  for (const std::string& line : screen.lines()) std::fprintf(stderr, "%s\n", line.c_str());
-  eval.screen = &screen;
-  eval.on_group = [&](const Group& group) { rejection.add(group); };
-  evaluate(sampler, *tokenizer, *task, eval);
-}
-
 }  // namespace
 
 int run_reject(const Args& args) {
@@ -116,17 +63,21 @@ int run_reject(const Args& args) {
   RejectOptions options;
   if (asks_for_help(args)) return print_usage(kUsage, options);
   const Args runs = parse_flags(options, args, "reject");
-  if (runs.size() + !options.model.empty() != 1 || options.out.empty()) {
+  if (runs.size() + !options.what.model.empty() != 1 || options.out.empty()) {
     fail_usage(options.out.empty() ? "zeroth reject: --out is missing"
                                    : "zeroth reject: give one run, or --model and --task",
                std::string("usage: ") + kUsage);
   }
-  if (!options.model.empty() && options.task.empty()) {
+  if (!options.what.model.empty() && options.what.task.empty()) {
     fail_usage("zeroth reject: --model without --task", "name the task that is sampled");
   }
   Rejection rejection(options.reject);
   if (runs.empty()) {
-    sample_anew(options, rejection);
+    try {
+      sample_task(options.what, {}, [&](const Group& group) { rejection.add(group); });
+    } catch (const Interrupted& stopped) {
+      end_interrupted(std::string("zeroth: ") + stopped.what() + "; no row was written");
+    }
   } else {
     collect(runs[0], options, rejection);
   }
