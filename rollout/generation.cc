@@ -18,6 +18,7 @@ namespace {
 template <class List>
 void reorder(List& list, const std::vector<size_t>& order) {
   List out;
+  if constexpr (requires { out.reserve(order.size()); }) out.reserve(order.size());
   for (const size_t i : order) out.push_back(std::move(list[i]));
   list.swap(out);
 }

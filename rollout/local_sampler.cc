@@ -101,12 +101,11 @@ struct LocalSampler::Impl {
     return order;
   }
 
-  void join(std::vector<GenerationRequest> requests, Generation& generation, int64_t pages,
+  void join(const std::vector<GenerationRequest>& requests, Generation& generation, int64_t pages,
             Scheduler& scheduler) {
     const size_t first = generation.requests();
     for (const size_t i : order_of(requests)) {
-      generation.join(std::move(requests[i]), first + i, pages, advice(), scheduler,
-                      weights->version());
+      generation.join(requests[i], first + i, pages, advice(), scheduler, weights->version());
     }
   }
 

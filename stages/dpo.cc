@@ -56,24 +56,16 @@ Pairs read_pairs(const std::string& path, const RowEncoder& encoder, int64_t max
   for_each_row(path, [&](const Json& json, const std::string& place) {
     const Json row = with_prompt(json, place);
     PackedRow pair;
-    ++out.counts.read;
     for (const char* side : {"chosen", "rejected"}) {
       Json one = row;
       one["completion"] = row.at(side);
       pair.push_back(encoder.encode(one, place + " (" + side + ")"));
       out.counts.cut += cut_row(pair.back(), max_length, truncation);
     }
-    if (pair[0].targets() > 0 && pair[1].targets() > 0) {
-      out.rows.push_back(std::move(pair));
-    } else if (out.counts.dropped++ == 0) {
-      out.counts.first_dropped = place;
-    }
+    const bool both = pair[0].targets() > 0 && pair[1].targets() > 0;
+    if (out.counts.keeps(both, place)) out.rows.push_back(std::move(pair));
   });
-  if (out.rows.empty()) {
-    fail(path + ": " + std::to_string(out.counts.read) + " pairs, none with tokens to compare",
-         out.counts.read > 0 ? "raise data.max_length, or look at " + out.counts.first_dropped
-                             : std::string(kPairKinds));
-  }
+  out.counts.check_some(path, "pairs, none with tokens to compare", kPairKinds);
   return out;
 }
 
@@ -108,15 +100,13 @@ class DpoStage : public RowStage {
     const RowEncoder encoder(config.data, "completion", config.prompt, *tokenizer_);
     const int64_t length = row_length();
     Pairs pairs = read_pairs(config.data.path, encoder, length, config.data.truncation);
-    report_ =
-        count_line(config.data.path, static_cast<int64_t>(pairs.rows.size()), pairs.counts, length);
+    report_ = count_line(config.data.path, pairs.counts, length);
     const PromptEncoder prompts(*tokenizer_, config.prompt.bos);
     report_ += prompts.report("chosen row 0", pairs.rows.front()[0].tokens);
     Pairs held_out;
     if (!config.data.held_out.empty()) {
       held_out = read_pairs(config.data.held_out, encoder, length, config.data.truncation);
-      report_ += count_line(config.data.held_out, static_cast<int64_t>(held_out.rows.size()),
-                            held_out.counts, length);
+      report_ += count_line(config.data.held_out, held_out.counts, length);
     }
     adopt(std::move(pairs.rows), std::move(held_out.rows), from);
     if (from) {
@@ -164,11 +154,8 @@ class DpoStage : public RowStage {
     Logprobs out(static_cast<size_t>(documents_of(all)));
     Scorer scorer;
     std::vector<float> logprob;
-    const WeightsPtr weights = policy_->weights();
     for (const RowCall& call : lay_calls(all, config_.micro_batch_tokens)) {
-      logprob.resize(call.batch.target.size());
-      scorer.forward(*weights, call.batch);
-      scorer.score(*weights, call.batch, call.batch.responses(), logprob.data(), nullptr);
+      score_call(scorer, *policy_->weights(), call, logprob);
       take_logprobs(call, logprob, out);
     }
     return out;
@@ -208,9 +195,14 @@ class DpoStage : public RowStage {
     for (const RowCall& call : calls) responses += call.batch.responses();
     Logprobs logprobs(static_cast<size_t>(2 * pairs));
     std::vector<float> logprob, dlogprob;
+    Scorer scorer;
     for (const RowCall& call : calls) {
-      logprob.resize(call.batch.target.size());
-      learner_.forward(call.batch, logprob.data(), nullptr);
+      if (gradient) {
+        logprob.resize(call.batch.target.size());
+        learner_.forward(call.batch, logprob.data(), nullptr);
+      } else {
+        score_call(scorer, *policy_->weights(), call, logprob);
+      }
       take_logprobs(call, logprob, logprobs);
       std::vector<std::vector<double>> grads(logprobs.size());
       for (int64_t p = call.first_row; p < call.first_row + call.rows; ++p) {

@@ -47,6 +47,13 @@ void add_documents(const PackedRow& row, int64_t index, RowCall& call) {
 
 }  // namespace
 
+void score_call(Scorer& scorer, const Weights& weights, const RowCall& call,
+                std::vector<float>& logprob) {
+  logprob.resize(call.batch.target.size());
+  scorer.forward(weights, call.batch);
+  scorer.score(weights, call.batch, call.batch.responses(), logprob.data(), nullptr);
+}
+
 std::vector<const PackedRow*> pointers(const std::vector<PackedRow>& rows) {
   std::vector<const PackedRow*> out(rows.size());
   for (size_t i = 0; i < rows.size(); ++i) out[i] = &rows[i];

@@ -23,6 +23,10 @@ struct RowCall {
 // cut changes no bit of a gradient. Rows without a learnt token are in no call.
 std::vector<RowCall> lay_calls(std::span<const PackedRow* const> rows, int64_t micro_batch_tokens);
 
+// Log-probs of the responses [responses], without what a backward would need.
+void score_call(Scorer& scorer, const Weights& weights, const RowCall& call,
+                std::vector<float>& logprob);
+
 // The rows, as lay_calls() takes them.
 std::vector<const PackedRow*> pointers(const std::vector<PackedRow>& rows);
 int64_t tokens_of(const PackedRow& row);

@@ -32,25 +32,42 @@ std::string rows_hash(const std::vector<PackedRow>& rows) {
 
 }  // namespace
 
-std::vector<int64_t> rows_of_step(int64_t step, int64_t rows, int64_t batch_rows, bool shuffle,
-                                  uint64_t seed) {
-  const int64_t batches = (rows + batch_rows - 1) / batch_rows;
-  std::vector<int64_t> order(static_cast<size_t>(rows));
-  std::iota(order.begin(), order.end(), int64_t{0});
-  if (shuffle) {
-    Rng rng(seed, static_cast<uint32_t>(step / batches));
-    for (size_t i = order.size(); i > 1; --i) {
-      std::swap(order[i - 1], order[rng.below(static_cast<uint32_t>(i))]);
+RowOrder::RowOrder(int64_t rows, int64_t batch_rows, bool shuffle, uint64_t seed)
+    : batch_rows_(batch_rows),
+      batches_((rows + batch_rows - 1) / batch_rows),
+      shuffle_(shuffle),
+      seed_(seed),
+      order_(static_cast<size_t>(rows)) {}
+
+std::span<const int64_t> RowOrder::of_step(int64_t step) {
+  if (step / batches_ != epoch_) {
+    epoch_ = step / batches_;
+    std::iota(order_.begin(), order_.end(), int64_t{0});
+    Rng rng(seed_, static_cast<uint32_t>(epoch_));
+    for (size_t i = order_.size(); shuffle_ && i > 1; --i) {
+      std::swap(order_[i - 1], order_[rng.below(static_cast<uint32_t>(i))]);
     }
   }
-  const int64_t begin = step % batches * batch_rows;
-  const int64_t end = std::min(begin + batch_rows, rows);
-  return {order.begin() + begin, order.begin() + end};
+  const auto begin = static_cast<size_t>(step % batches_ * batch_rows_);
+  const size_t n = std::min(static_cast<size_t>(batch_rows_), order_.size() - begin);
+  return std::span<const int64_t>(order_).subspan(begin, n);
 }
 
-std::string count_line(const std::string& path, int64_t kept, const RowCounts& counts,
-                       int64_t max_length) {
-  std::string out = path + ": " + std::to_string(kept) + " rows";
+bool RowCounts::keeps(bool kept, const std::string& place) {
+  ++read;
+  if (!kept && dropped++ == 0) first_dropped = place;
+  return kept;
+}
+
+void RowCounts::check_some(const std::string& path, const std::string& none,
+                           const std::string& kinds) const {
+  if (read > dropped) return;
+  fail(path + ": " + std::to_string(read) + " " + none,
+       read > 0 ? "raise data.max_length, or look at " + first_dropped : kinds);
+}
+
+std::string count_line(const std::string& path, const RowCounts& counts, int64_t max_length) {
+  std::string out = path + ": " + std::to_string(counts.read - counts.dropped) + " rows";
   if (counts.cut > 0) {
     out += ", " + std::to_string(counts.cut) + " cut to " + std::to_string(max_length) + " tokens";
   }
@@ -76,6 +93,8 @@ void RowStage::adopt(std::vector<PackedRow> rows, std::vector<PackedRow> held_ou
                      const std::optional<TrainingCheckpoint>& from) {
   rows_ = std::move(rows);
   held_out_ = std::move(held_out);
+  order_.emplace(static_cast<int64_t>(rows_.size()), config_.batch_rows, data_.shuffle,
+                 config_.seed);
   rows_hash_ = rows_hash(rows_);
   if (!from) return;
   const auto before = from->state.at("rows_sha256").get<std::string>();
@@ -96,9 +115,8 @@ int64_t RowStage::row_length() const {
 }
 
 int64_t RowStage::steps() const {
-  const double batches =
-      std::ceil(static_cast<double>(rows_.size()) / static_cast<double>(config_.batch_rows));
-  return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(config_.epochs * batches - 1e-9)));
+  const double updates = config_.epochs * static_cast<double>(order_->batches());
+  return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(updates - 1e-9)));
 }
 
 void RowStage::add_measured(Json& row) {
@@ -111,8 +129,7 @@ Json RowStage::update(int64_t step) {
   const int64_t every = config_.evaluation_every;
   const bool measured =
       !held_out_.empty() && (step == 0 || last || (every > 0 && step % every == 0));
-  const std::vector<int64_t> rows = rows_of_step(step, static_cast<int64_t>(rows_.size()),
-                                                 config_.batch_rows, data_.shuffle, config_.seed);
+  const std::span<const int64_t> rows = order_->of_step(step);
   Json before = Json::object();
   if (measured && !last) add_measured(before);
   learner_.begin();

@@ -16,18 +16,35 @@
 
 namespace zeroth {
 
-// The rows of update `step`, by their index among `rows`, when an epoch takes all of them
-// `batch_rows` at a time, in an order of its own by the seed with `shuffle`.
-std::vector<int64_t> rows_of_step(int64_t step, int64_t rows, int64_t batch_rows, bool shuffle,
-                                  uint64_t seed);
+// The rows of updates, by their index: an epoch takes all of them, so many at a time, in an order of
+// its own by the seed with `shuffle`. Not thread safe.
+class RowOrder {
+ public:
+  RowOrder(int64_t rows, int64_t batch_rows, bool shuffle, uint64_t seed);
+  int64_t batches() const { return batches_; }  // of an epoch
+  // Valid until the next call.
+  std::span<const int64_t> of_step(int64_t step);
 
-// "PATH: N rows, 3 cut to 512 tokens, 1 left out with nothing to learn (the first: PATH:7)\n"
+ private:
+  int64_t batch_rows_, batches_;
+  bool shuffle_;
+  uint64_t seed_;
+  int64_t epoch_ = -1;  // that order_ is of
+  std::vector<int64_t> order_;
+};
+
+// What became of the rows of a file.
 struct RowCounts {
   int64_t read = 0, cut = 0, dropped = 0;
   std::string first_dropped;  // its place
+
+  // Counts a row that is kept or dropped; returns `kept`.
+  bool keeps(bool kept, const std::string& place);
+  // Throws Error "PATH: N `none`" when no row was kept; `kinds` says what a row holds.
+  void check_some(const std::string& path, const std::string& none, const std::string& kinds) const;
 };
-std::string count_line(const std::string& path, int64_t kept, const RowCounts& counts,
-                       int64_t max_length);
+// "PATH: N rows, 3 cut to 512 tokens, 1 left out with nothing to learn (the first: PATH:7)\n"
+std::string count_line(const std::string& path, const RowCounts& counts, int64_t max_length);
 
 // Use: the constructor of a class below reads its rows and calls adopt(); then as a Stage.
 class RowStage : public Stage {
@@ -69,6 +86,7 @@ class RowStage : public Stage {
   void add_measured(Json& row);
 
   TokenizerFiles tokenizer_files_;
+  std::optional<RowOrder> order_;
   std::string rows_hash_;
   int64_t num_tokens_ = 0;
 };

@@ -21,7 +21,7 @@ class SftStage : public RowStage {
     const int64_t length = row_length();
     const bool packed = data.packing != "none";
     EncodedRows rows = read_sft_rows(data.path, encoder, packed ? 0 : length, data.truncation);
-    report_ = count_line(data.path, static_cast<int64_t>(rows.rows.size()), rows.counts, length);
+    report_ = count_line(data.path, rows.counts, length);
     const PromptEncoder prompts(*tokenizer_, config.prompt.bos);
     report_ += prompts.report("row 0", rows.rows.front().tokens);
     std::vector<PackedRow> learnt = pack_rows(std::move(rows.rows), data.packing, length);
@@ -37,8 +37,7 @@ class SftStage : public RowStage {
     std::vector<PackedRow> held_out;
     if (!data.held_out.empty()) {
       EncodedRows more = read_sft_rows(data.held_out, encoder, length, data.truncation);
-      report_ +=
-          count_line(data.held_out, static_cast<int64_t>(more.rows.size()), more.counts, length);
+      report_ += count_line(data.held_out, more.counts, length);
       held_out = pack_rows(std::move(more.rows), "none", 0);
     }
     adopt(std::move(learnt), std::move(held_out), from);
@@ -81,11 +80,16 @@ SftLossSum sft_loss_of(Learner& learner, std::span<const PackedRow* const> rows,
   int64_t responses = 0;
   for (const RowCall& call : calls) responses += call.batch.responses();
   std::vector<float> logprob, dlogprob;
+  Scorer scorer;
   const double share = 1.0 / static_cast<double>(sum.targets);
   for (const RowCall& call : calls) {
     logprob.resize(call.batch.target.size());
     dlogprob.assign(logprob.size(), 0.0f);
-    learner.forward(call.batch, logprob.data(), nullptr);
+    if (gradient) {
+      learner.forward(call.batch, logprob.data(), nullptr);
+    } else {
+      score_call(scorer, *learner.policy().weights(), call, logprob);
+    }
     for (size_t i = 0; i < logprob.size(); ++i) {
       if (!call.learnt[i]) continue;
       const double weight = loss == SftLoss::kDft ? std::exp(static_cast<double>(logprob[i])) : 1.0;

@@ -48,7 +48,11 @@ size_t common_prefix(const std::vector<TokenId>& a, const std::vector<TokenId>& 
 
 RowEncoder::RowEncoder(const RowsConfig& data, const std::string& loss_on,
                        const PromptConfig& prompt, const Tokenizer& tokenizer)
-    : data_(data), loss_on_(loss_on), tokenizer_(tokenizer), prompts_(tokenizer, prompt.bos) {
+    : data_(data),
+      loss_on_(loss_on),
+      tokenizer_(tokenizer),
+      bos_(prompt.bos),
+      prompts_(tokenizer, prompt.bos) {
   const Json& texts = tokenizer.special().texts;
   end_text_ = texts.value("eos_token", std::string());
   if (end_text_.empty() && !tokenizer.eos_ids().empty()) {
@@ -210,7 +214,7 @@ void RowEncoder::learn_assistant(const Json& messages, const Json& row, const st
       spans.push_back({asked.size(), answered.size()});
     }
   }
-  const std::vector<TokenId> plain = tokenizer_.encode(text);
+  const std::vector<TokenId> plain = bos_ == "auto" ? out.tokens : tokenizer_.encode(text);
   const auto inside = tokens_in_spans(tokenizer_, text, plain, spans);
   if (!inside) {
     fail(place +
@@ -243,20 +247,11 @@ EncodedRows read_sft_rows(const std::string& path, const RowEncoder& encoder, in
   EncodedRows out;
   for_each_row(path, [&](const Json& json, const std::string& place) {
     LearntRow row = encoder.encode(json, place);
-    ++out.counts.read;
     out.counts.cut += cut_row(row, max_length, truncation);
     const bool any = std::count(row.learnt.begin(), row.learnt.end(), 1) > 0;
-    if (any && row.tokens.size() > 1) {
-      out.rows.push_back(std::move(row));
-    } else if (out.counts.dropped++ == 0) {
-      out.counts.first_dropped = place;
-    }
+    if (out.counts.keeps(any && row.tokens.size() > 1, place)) out.rows.push_back(std::move(row));
   });
-  if (out.rows.empty()) {
-    fail(path + ": " + std::to_string(out.counts.read) + " rows, none with a token to learn",
-         out.counts.read > 0 ? "raise data.max_length, or look at " + out.counts.first_dropped
-                             : std::string(kRowKinds));
-  }
+  out.counts.check_some(path, "rows, none with a token to learn", kRowKinds);
   return out;
 }
 

@@ -46,6 +46,7 @@ class RowEncoder {
   RowsConfig data_;
   std::string loss_on_;
   const Tokenizer& tokenizer_;
+  std::string bos_;
   PromptEncoder prompts_;
   std::string end_text_;  // of the end token; empty: the tokenizer names none
   std::unique_ptr<ChatTemplate> template_;

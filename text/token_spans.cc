@@ -3,9 +3,14 @@
 namespace zeroth {
 namespace {
 
-std::string spelled(const Tokenizer& tokenizer, std::span<const TokenId> ids) {
+// What the tokens spell; `ends`, unless null, gets the byte behind each.
+std::string spelled(const Tokenizer& tokenizer, std::span<const TokenId> ids,
+                    std::vector<size_t>* ends = nullptr) {
   std::string out;
-  for (const TokenId id : ids) out += tokenizer.token_bytes(id);
+  for (const TokenId id : ids) {
+    out += tokenizer.token_bytes(id);
+    if (ends) ends->push_back(out.size());
+  }
   return out;
 }
 
@@ -14,7 +19,8 @@ std::string spelled(const Tokenizer& tokenizer, std::span<const TokenId> ids) {
 std::optional<std::vector<char>> tokens_in_spans(const Tokenizer& tokenizer, std::string_view text,
                                                  std::span<const TokenId> ids,
                                                  std::span<const TextSpan> spans) {
-  const std::string whole = spelled(tokenizer, ids);
+  std::vector<size_t> ends;
+  const std::string whole = spelled(tokenizer, ids, &ends);
   const bool as_written = whole == text;
   // Where a border of the text lies in what the tokens spell.
   const auto border = [&](size_t at) -> std::optional<size_t> {
@@ -28,11 +34,8 @@ std::optional<std::vector<char>> tokens_in_spans(const Tokenizer& tokenizer, std
   for (const TextSpan& span : spans) {
     const auto begin = border(span.begin), end = border(span.end);
     if (!begin || !end) return std::nullopt;
-    size_t at = 0;
     for (size_t i = 0; i < ids.size(); ++i) {
-      const size_t next = at + tokenizer.token_bytes(ids[i]).size();
-      if (at < *end && next > *begin) inside[i] = 1;
-      at = next;
+      if ((i > 0 ? ends[i - 1] : 0) < *end && ends[i] > *begin) inside[i] = 1;
     }
   }
   return inside;

@@ -5,7 +5,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "stages/preference_cases.h"
-#include "tests/rl/support.h"
+#include "tests/stages/support.h"
 
 using namespace zeroth;
 namespace fs = std::filesystem;
@@ -23,19 +23,6 @@ DpoConfig tiny_dpo() {
   config.saving.checkpoint_every = 3;
   config.saving.print_every = 0;
   return config;
-}
-
-std::map<std::string, std::string> kept(const fs::path& run) {
-  auto files = files_below(run / "checkpoints" / "latest" / "");
-  files["metrics"] = metrics_without_timing(run);
-  return files;
-}
-
-std::vector<Json> rows_of(const fs::path& run) {
-  std::vector<Json> rows;
-  std::ifstream file(run / "metrics.jsonl");
-  for (std::string line; std::getline(file, line);) rows.push_back(parse_json(line, "metrics"));
-  return rows;
 }
 
 double loss_of(const PreferenceLossConfig& config, std::vector<std::vector<float>> logprobs) {
@@ -99,7 +86,7 @@ TEST_CASE("pairs: the first step is at the reference, and the better completion 
   config.epochs = 20;
   config.data.held_out = config.data.path;
   dpo(config, folder.path() / "run", false);
-  const auto rows = rows_of(folder.path() / "run");
+  const auto rows = metric_rows(folder.path() / "run");
   CHECK(rows.front().at("loss").get<double>() == doctest::Approx(std::log(2.0)).epsilon(1e-12));
   CHECK(rows.front().at("rewards/margin") == 0.0);
   CHECK(rows.front().at("eval/rewards/margin") == 0.0);

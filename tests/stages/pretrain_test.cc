@@ -6,7 +6,7 @@
 #include "core/json_lines.h"
 #include "core/parallel.h"
 #include "model/formats/gguf_model.h"
-#include "tests/rl/support.h"
+#include "tests/stages/support.h"
 
 using namespace zeroth;
 namespace fs = std::filesystem;
@@ -37,13 +37,6 @@ PretrainConfig tiny_pretrain() {
   config.saving.checkpoint_every = 5;
   config.saving.print_every = 0;
   return config;
-}
-
-// Pretraining keeps no traces.
-std::map<std::string, std::string> kept(const fs::path& run) {
-  auto files = files_below(run / "checkpoints" / "latest" / "");
-  files["metrics"] = metrics_without_timing(run);
-  return files;
 }
 
 }  // namespace

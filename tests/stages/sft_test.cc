@@ -11,7 +11,7 @@
 #include "policy/policy.h"
 #include "stages/row_stage.h"
 #include "stages/sft_cases.h"
-#include "tests/rl/support.h"
+#include "tests/stages/support.h"
 
 using namespace zeroth;
 namespace fs = std::filesystem;
@@ -53,12 +53,6 @@ SftConfig tiny_sft(const std::string& rows) {
   return config;
 }
 
-std::map<std::string, std::string> kept(const fs::path& run) {
-  auto files = files_below(run / "checkpoints" / "latest" / "");
-  files["metrics"] = metrics_without_timing(run);
-  return files;
-}
-
 std::string error_of(const SftDataConfig& data) {
   const auto tokenizer = load_tokenizer(kFixture);
   try {
@@ -97,15 +91,21 @@ TEST_CASE("packing: the tightest row takes a document, else a new one") {
 
 TEST_CASE("an epoch takes every row once, in an order of its own") {
   std::vector<std::vector<int64_t>> epochs(2);
+  RowOrder order(11, 3, true, 5);
+  CHECK(order.batches() == 4);
   for (int64_t step = 0; step < 8; ++step) {
-    const auto rows = rows_of_step(step, 11, 3, true, 5);
+    const auto rows = order.of_step(step);
     CHECK(rows.size() == (step % 4 == 3 ? 2u : 3u));
     epochs[step / 4].insert(epochs[step / 4].end(), rows.begin(), rows.end());
   }
   CHECK(epochs[0] != epochs[1]);
+  // A step's rows depend on nothing but the step.
+  const auto again = order.of_step(1);
+  CHECK(std::equal(again.begin(), again.end(), epochs[0].begin() + 3));
   std::vector<int64_t> all(11);
   std::iota(all.begin(), all.end(), 0);
-  CHECK(rows_of_step(1, 11, 3, false, 5) == std::vector<int64_t>{3, 4, 5});
+  RowOrder plain(11, 3, false, 5);
+  CHECK(std::ranges::equal(plain.of_step(1), std::vector<int64_t>{3, 4, 5}));
   for (auto& epoch : epochs) {
     std::sort(epoch.begin(), epoch.end());
     CHECK(epoch == all);
@@ -169,9 +169,7 @@ TEST_CASE("fine-tuning lowers the loss, held out rows are measured") {
   config.epochs = 20;
   sft(config, folder.path() / "run", false);
   std::vector<double> measured;
-  std::ifstream file(folder.path() / "run" / "metrics.jsonl");
-  for (std::string line; std::getline(file, line);) {
-    const Json row = parse_json(line, "metrics");
+  for (const Json& row : metric_rows(folder.path() / "run")) {
     if (row.contains("eval/loss")) measured.push_back(row.at("eval/loss").get<double>());
   }
   REQUIRE(measured.size() == 2);
