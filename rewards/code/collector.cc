@@ -53,6 +53,7 @@ bool Collector::run(pid_t init, int pidfd) {
   next_look_ = start_ + ticks(kLookMean);
   set_deadline(0);
   patience_.emplace(init);
+  looked_ = cpu_seconds();
   memory_.emplace(init, job_.limits.memory_bytes);
   for (bool ended = false; !ended || drain_once();) {
     if (ended) continue;
@@ -132,10 +133,15 @@ bool Collector::in_time() {
   const double spread = std::uniform_real_distribution<double>(0.5, 1.5)(jitter_);
   next_look_ =
       Clock::now() + ticks(std::max(kLookMean * spread, kLookShare * (cpu_seconds() - before)));
-  if (now < deadline_) return true;
+  if (now < deadline_) {
+    looked_ = cpu_seconds();
+    return true;
+  }
   result_.status = SandboxResult::Status::kTimeout;
   const double limit = stage_limit();
-  result_.starved = Seconds(now - deadline_).count() > limit / 4;  // we were stopped ourselves
+  // We were stopped ourselves, unless the program ran meanwhile or made looking at it slow.
+  const double stopped = patience_->between() - patience_->ran() - (before - looked_);
+  result_.starved = std::min(Seconds(now - deadline_).count(), stopped) > limit / 4;
   // Not all that it waited could be granted.
   if (Seconds(now - stage_start_).count() - (waited - waited_before_) < limit &&
       (job_.limits.total_seconds <= 0 ||

@@ -58,6 +58,7 @@ class Collector {
   bool too_long_ = false;
   int stage_ = 1;
   double waited_before_ = 0;  // seconds, in earlier stages
+  double looked_ = 0;         // this thread's seconds on a core when the last look ended
   std::optional<Patience> patience_;
   std::optional<TreeMemory> memory_;
   Clock::time_point start_, stage_start_, deadline_, next_look_, next_watch_;

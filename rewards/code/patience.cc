@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <limits>
 #include <string>
 
 #include "rewards/code/process_tree.h"
@@ -64,13 +65,24 @@ int64_t kept_waiting(const TreeTimes& before, const TreeTimes& after) {
   return most;
 }
 
+int64_t ran_between(const TreeTimes& before, const TreeTimes& after) {
+  if (before.threads.empty() || after.threads.empty()) return std::numeric_limits<int64_t>::max();
+  int64_t ran = after.reaped - before.reaped;
+  for (const auto& [thread, now] : after.threads) {
+    const auto then = before.threads.find(thread);
+    ran += now.ran - (then == before.threads.end() ? 0 : then->second.ran);
+  }
+  return ran;
+}
+
 Patience::Patience(pid_t init) : init_(init), when_(Clock::now()), last_(times_of_tree(init)) {}
 
 double Patience::look() {
   const auto now = Clock::now();
   TreeTimes times = times_of_tree(init_);
-  const double passed = std::chrono::duration<double>(now - when_).count();
-  waited_ += std::min(static_cast<double>(kept_waiting(last_, times)) * 1e-9, passed);
+  between_ = std::chrono::duration<double>(now - when_).count();
+  ran_ = static_cast<double>(ran_between(last_, times)) * 1e-9;
+  waited_ += std::min(static_cast<double>(kept_waiting(last_, times)) * 1e-9, between_);
   last_ = std::move(times);
   when_ = now;
   return waited_;

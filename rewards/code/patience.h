@@ -25,6 +25,10 @@ struct TreeTimes {
 // unseen may have run.
 int64_t kept_waiting(const TreeTimes& before, const TreeTimes& after);
 
+// Nanoseconds that a program ran between two looks, on all cores. The most there is when it has too
+// many threads to look at, or had.
+int64_t ran_between(const TreeTimes& before, const TreeTimes& after);
+
 // Adds that up for a running program.
 class Patience {
  public:
@@ -33,13 +37,16 @@ class Patience {
   // To be called every so often, not regularly: a program must not know when. Costs some 50 us for
   // a small tree. Seconds so far; 0 where the kernel has no /proc/PID/schedstat.
   double look();
+  // Seconds between the last two looks, and those of them, on all cores, that the program ran.
+  double between() const { return between_; }
+  double ran() const { return ran_; }
 
  private:
   using Clock = std::chrono::steady_clock;
   const pid_t init_;
   Clock::time_point when_;
   TreeTimes last_;
-  double waited_ = 0;
+  double waited_ = 0, between_ = 0, ran_ = 0;
 };
 
 }  // namespace zeroth::sandbox_detail

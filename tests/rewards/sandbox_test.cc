@@ -177,6 +177,19 @@ TEST_CASE("sandbox: only waiting that others caused moves a deadline") {
   CHECK(kept_waiting(tree({}), tree({})) == 0);
 }
 
+TEST_CASE("sandbox: what a program ran is no time for which its worker was stopped") {
+  using sandbox_detail::ran_between;
+  using sandbox_detail::TreeTimes;
+  const TreeTimes before{{{1, {5, 7}}, {2, {10, 0}}}, 3};
+  CHECK(ran_between(before, before) == 0);
+  CHECK(ran_between(before, {{{1, {15, 9}}, {2, {40, 0}}}, 3}) == 40);
+  // A thread that has come, and a child that has ended.
+  CHECK(ran_between(before, {{{1, {5, 7}}, {2, {10, 0}}, {3, {4, 1}}}, 9}) == 10);
+  // Too many threads to look at: they may have run all the time.
+  CHECK(ran_between(before, {}) > int64_t{1} << 60);
+  CHECK(ran_between({}, before) > int64_t{1} << 60);
+}
+
 TEST_CASE("sandbox: groups of processes that were killed are removed") {
   if (Cgroup::available().empty()) {
     MESSAGE("no control group can be made here");
