@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""usage: bench/fleet_cost.py [ZEROTH] [--rounds N] [PART..]
+"""usage: bench/fleet_cost.py [ZEROTH] [--rounds N] [--part worker|audit|lag|serve]..
 
 What a fleet costs on this machine, against its bars, in about five minutes on two quiet cores. Parts:
   worker  a run whose one worker shares the cores, against the run in one process with trainer.reuse_mb=0
