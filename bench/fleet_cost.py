@@ -175,9 +175,10 @@ def text_of(stream):
     return out
 
 
-def part_serve(zeroth, rounds, tokens=224, each=16):
+def part_serve(zeroth, rounds, tokens=224, each=48):
     print(f"serve, {STREAMS} requests at a time:")
-    server = subprocess.Popen([zeroth, "serve", "--model", "models/base", "--listen", "127.0.0.1:0", "--batch", "64"],
+    server = subprocess.Popen([zeroth, "serve", "--model", "models/base", "--listen", "127.0.0.1:0", "--batch", "64",
+                               "--queue", str(STREAMS * each)],
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         port = int(server.stdout.readline().split(":")[2].split("/")[0])
