@@ -1,9 +1,10 @@
-// The mesh of gloo (github.com/facebookincubator/gloo): TCP, one connection a pair of ranks.
+// The mesh of gloo: unbound buffers between any two ranks.
 #include "core/error.h"
-#include "ranks/team.h"
+#include "ranks/transport.h"
 
 #ifdef ZEROTH_GLOO
 
+#include <gloo/allreduce.h>
 #include <gloo/common/error.h>
 #include <gloo/rendezvous/context.h>
 #include <gloo/rendezvous/store.h>
@@ -11,6 +12,7 @@
 #include <gloo/transport/unbound_buffer.h>
 
 #include <mutex>
+#include <vector>
 
 namespace zeroth {
 namespace {
@@ -72,6 +74,22 @@ class GlooTransport : public Transport {
     clear();
   }
 
+  void sum(std::span<float> values) override {
+    gloo::AllreduceOptions options(context_);
+    options.setOutput(values.data(), values.size());
+    options.setReduceFunction([](void* out, const void* a, const void* b, size_t n) {
+      for (size_t i = 0; i < n; ++i) {
+        static_cast<float*>(out)[i] =
+            static_cast<const float*>(a)[i] + static_cast<const float*>(b)[i];
+      }
+    });
+    try {
+      gloo::allreduce(options);
+    } catch (const gloo::Exception& error) {
+      give_up("a connection between ranks broke", error.what());
+    }
+  }
+
   void abort() noexcept override {
     const std::lock_guard lock(mutex_);
     aborted_ = true;
@@ -113,12 +131,8 @@ class GlooTransport : public Transport {
     sending_.clear();
   }
 
-  // The rendezvous learns a moment later which rank it was.
   [[noreturn]] void give_up(const std::string& what, const std::string& detail) {
-    const std::string why = rendezvous_.lost(1.5);
-    fail(why.empty() ? what + (detail.empty() ? "" : ": " + detail) : why,
-         "look at that rank's output for its own last words; then go on from the last checkpoint: "
-         "zeroth train --resume RUN, on any number of ranks");
+    end_exchange(rendezvous_, what, detail);
   }
 
   Rendezvous& rendezvous_;

@@ -53,7 +53,9 @@ std::unique_ptr<Team> Team::join(const Launch& launch, const std::vector<RankFac
   };
   team->rendezvous_ = std::make_unique<Rendezvous>(launch, facts, options);
   try {
-    team->transport_ = make_gloo_transport(launch, *team->rendezvous_, config.timeout_s);
+    team->transport_ = config.engine == "mpi"
+                           ? make_mpi_transport(launch, *team->rendezvous_)
+                           : make_gloo_transport(launch, *team->rendezvous_, config.timeout_s);
   } catch (const std::exception& error) {
     team->fail(error.what());
     throw;
@@ -64,9 +66,15 @@ std::unique_ptr<Team> Team::join(const Launch& launch, const std::vector<RankFac
 
 Team::~Team() { leave(); }
 
+void Team::fail(const std::string& message) noexcept {
+  if (Transport* transport = abort_) transport->abort();  // which no longer waits for the others
+  rendezvous_->fail(message);
+}
+
 void Team::leave() {
   abort_ = nullptr;
   rendezvous_.reset();  // its thread looks at the transport
+  transport_.reset();
 }
 
 void Team::exchange(std::span<const Outgoing> out, std::span<const Incoming> in) {

@@ -19,12 +19,17 @@ namespace zeroth {
 struct RanksConfig {
   double timeout_s = 300;
   double silence_s = 4;
+  std::string engine = "gloo";
   template <class V>
   void fields(V& v) {
     v("timeout_s", timeout_s, "seconds until all ranks of a job must have come", Range{1, 86400});
     v("silence_s", silence_s,
       "a rank that shows no sign of life for so many seconds is gone, and the job ends",
       Range{1, 3600});
+    v("engine", engine,
+      "what carries messages between ranks: gloo (TCP), or mpi (Open MPI, for ranks that mpirun or "
+      "srun --mpi=pmix starts); the bytes are the same",
+      Choice{{"gloo", "mpi"}});
   }
 };
 
@@ -52,6 +57,8 @@ class Team {
   std::string from_first(std::string_view what, std::string_view mine);
   // Whole arrays; see Transport.
   void exchange(std::span<const Outgoing> out, std::span<const Incoming> in);
+  // By the engine's own sum, in an order of its own; see Transport.
+  void sum(std::span<float> values) { transport_->sum(values); }
   // Member `rank`'s share of n things: neighbours, in the order of ranks.
   static int64_t share_begin(int64_t n, int rank, int size) { return n * rank / size; }
   int64_t begin_of(int64_t n) const { return share_begin(n, rank(), size()); }
@@ -65,8 +72,8 @@ class Team {
   const std::atomic<bool>& cut() const { return cut_; }
 
   // This process ends with an error: the others say so too. Goodbye otherwise.
-  void fail(const std::string& message) noexcept { rendezvous_->fail(message); }
-  // Goodbye, before a process that ends without its destructors.
+  void fail(const std::string& message) noexcept;
+  // Goodbye, before a process that ends without its destructors; no calls after it.
   void leave();
 
   // Bytes that this member has sent, and seconds that it has spent in calls.
@@ -85,9 +92,5 @@ class Team {
   std::unique_ptr<Rendezvous> rendezvous_;
   std::unique_ptr<Transport> transport_;
 };
-
-// A full mesh by gloo. Throws Error when this build has none.
-std::unique_ptr<Transport> make_gloo_transport(const Launch& launch, Rendezvous& rendezvous,
-                                               double timeout_s);
 
 }  // namespace zeroth

@@ -2,7 +2,12 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
+#include <string>
+
+#include "ranks/launch.h"
+#include "ranks/rendezvous.h"
 
 namespace zeroth {
 
@@ -24,8 +29,30 @@ class Transport {
   // and have the same lengths on both sides; those of no bytes are not sent. Blocks for as long as
   // the others take. Throws Error when a connection breaks, and after abort().
   virtual void exchange(std::span<const Outgoing> out, std::span<const Incoming> in) = 0;
+  // The engine's own sum over ranks, in place. Its order of additions, and so the last bits, follow
+  // the number of ranks: zeroth bench measures it beside the tree, a run never calls it. abort()
+  // need not end it.
+  virtual void sum(std::span<float> values) = 0;
   // Ends a running exchange() and all later ones. From any thread.
   virtual void abort() noexcept = 0;
 };
+
+// The engines. All ranks make theirs at once; blocks until they are connected. Each throws Error
+// when it is not to be had here. The rendezvous outlives what they return.
+// gloo (github.com/facebookincubator/gloo): TCP, one connection a pair of ranks. In builds that
+// found it.
+std::unique_ptr<Transport> make_gloo_transport(const Launch& launch, Rendezvous& rendezvous,
+                                               double timeout_s);
+// Open MPI, loaded when it is asked for; the process must have been started by mpirun, or by srun
+// --mpi=pmix. Once a process.
+std::unique_ptr<Transport> make_mpi_transport(const Launch& launch, Rendezvous& rendezvous);
+
+// The version of the Open MPI that make_mpi_transport() would load. Throws Error when there is none.
+std::string mpi_version();
+
+// Throws the Error of an exchange that cannot go on: which rank is to blame, as the rendezvous
+// learns a moment later, else `what` and `detail`.
+[[noreturn]] void end_exchange(const Rendezvous& rendezvous, const std::string& what,
+                               const std::string& detail);
 
 }  // namespace zeroth

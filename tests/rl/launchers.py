@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """usage: launchers.py ZEROTH slurm         a Slurm of one node: srun, and examples/ranks/slurm.sh by sbatch through a lost rank,
                                          a SIGTERM and an administrator's requeue
-       launchers.py ZEROTH mpirun        Open MPI's launcher: the bytes of one process, and a lost rank
+       launchers.py ZEROTH mpirun        Open MPI's launcher, with both engines: the bytes of one process, and a lost rank
        launchers.py ZEROTH torchrun      PyTorch's launcher
        launchers.py ZEROTH kubernetes    examples/ranks/kubernetes.yaml as a kubelet would start it, through a lost pod
 What each starts is `zeroth train`, unchanged. Run from the project's root. All happens in namespaces of its own (mounts, network
@@ -40,7 +40,7 @@ if __name__ == "__main__":
     if sys.argv[-1] != "inside":
         enter_namespaces()
 
-import ranks  # looks at the arguments, too
+import ranks as ranks_module  # looks at the arguments, too
 from ranks import base, compare, config_of, fingerprint, root, run, zeroth
 
 
@@ -227,7 +227,17 @@ def check_mpirun():
         out = root / f"mpirun{ranks}"
         expect_bytes(expected, out, ["mpirun", "-n", ranks, "zeroth", "train", *config, "--out", out], ranks, "Open MPI")
     print("mpirun: 2, 3 and 4 ranks, the bytes of one process")
-    lose_a_rank(["mpirun", "-n", "3", "zeroth", "train", *config, "--resume", str(root / "lost")], expected, "OMPI_COMM_WORLD_RANK", 3)
+    by_mpi = [*config, "--set", "ranks.engine=mpi"]
+    for ranks in (2, 3, 4):
+        out = root / f"engine{ranks}"
+        expect_bytes(expected, out, ["mpirun", "-n", ranks, "zeroth", "train", *by_mpi, "--out", out], ranks, "Open MPI")
+    print("ranks.engine=mpi: 2, 3 and 4 ranks, the bytes of one process")
+    lose_a_rank(["mpirun", "-n", "3", "zeroth", "train", *by_mpi, "--resume", str(root / "lost")], expected, "OMPI_COMM_WORLD_RANK", 3)
+    # MPI has not started these: every rank says so, and nothing is written.
+    alone = root / "refused"
+    codes, texts = ranks_module.finish(ranks_module.start([*by_mpi, "--out", str(alone)], 2), 60)
+    assert all(code == 1 for code in codes) and all("not started for MPI" in text for text in texts), (codes, texts)
+    assert not alone.exists(), "something was written"
 
 
 def lose_a_rank(command, expected, variable, ranks):
@@ -278,7 +288,7 @@ def check_kubernetes():
     assert command[-2] == "--resume", command
 
     def start():
-        clean = {k: v for k, v in os.environ.items() if k not in ranks.NAMES}
+        clean = {k: v for k, v in os.environ.items() if k not in ranks_module.NAMES}
         return [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=open(root / f"pod.{i}", "w"),
                                  env={**clean, **variables, "JOB_COMPLETION_INDEX": str(i)}) for i in range(pods)]
 
