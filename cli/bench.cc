@@ -5,48 +5,19 @@
 #include <fstream>
 #include <memory>
 
+#include "cli/bench.h"
 #include "cli/commands.h"
 #include "cli/usage.h"
-#include "core/config.h"
 #include "core/parallel.h"
 #include "core/stopwatch.h"
 #include "kernels/limits.h"
 #include "policy/policy.h"
-#include "policy/publish_config.h"
 #include "rl/trainer.h"
 #include "rollout/local_sampler.h"
 #include "rollout/roofline.h"
 
 namespace zeroth {
 namespace {
-
-struct BenchOptions {
-  std::string model;
-  std::string config;
-  std::vector<int> batch = {1, 8, 64};
-  int prompt_tokens = 32;
-  int tokens = 128;
-  int prompts = 16;
-  int samples = 16;
-  double seconds = 2;
-  bool decode_only = false;
-  PublishConfig publish;
-  bool json = false;
-  template <class V>
-  void fields(V& v) {
-    v("model", model, "folder of a checkpoint");
-    v("config", config, "Hugging Face config.json; weights are random");
-    v("batch", batch, "sequences decoded together, one measurement each", Range{1, 65536});
-    v("prompt_tokens", prompt_tokens, "length of the prompts", Range{1, 1 << 20});
-    v("tokens", tokens, "tokens sampled per sequence", Range{1, 1 << 20});
-    v("prompts", prompts, "prompts of the GRPO step", Range{1, 1 << 20});
-    v("samples", samples, "samples per prompt of the GRPO step", Range{1, 1 << 20});
-    v("seconds", seconds, "measure each decode batch for at least this long", Range{0, 3600});
-    publish.fields(v);
-    v("decode_only", decode_only, "leave out training and the GRPO step");
-    v("json", json, "print one JSON object");
-  }
-};
 
 // The largest memory since reset_peak_memory(), in MiB; 0 where /proc does not tell.
 double peak_memory_mb() {
@@ -60,19 +31,6 @@ double peak_memory_mb() {
 // Measuring the limits takes memory that the work does not need. Where the system forbids this, the
 // peak covers the measurement too.
 void reset_peak_memory() { std::ofstream("/proc/self/clear_refs") << "5"; }
-
-GenerationRequest make_request(const PolicyConfig& model, const BenchOptions& options, int index,
-                               int samples) {
-  GenerationRequest request;
-  Rng rng(17, static_cast<uint32_t>(index));
-  for (int i = 0; i < options.prompt_tokens; ++i) {
-    request.prompt.push_back(static_cast<TokenId>(rng.below(model.vocab_size)));
-  }
-  request.problem = static_cast<uint32_t>(index);
-  request.samples = samples;
-  request.sampling.max_tokens = options.tokens;
-  return request;
-}
 
 class Bench {
  public:
@@ -113,7 +71,7 @@ class Bench {
     config.max_batch = batch;
     config.draft_tokens = 0;  // a run that is made again would be drafted from itself
     LocalSampler sampler(policy_.weights(), nullptr, config);
-    const GenerationRequest request = make_request(policy_.config(), options_, 0, batch);
+    const GenerationRequest request = bench_request(policy_.config(), options_, 0, batch);
     const double begin = steady_now();
     double best = 1e300;
     do {
@@ -137,25 +95,6 @@ class Bench {
     return row;
   }
 
-  std::vector<Group> sample_groups(Sampler& sampler, Tickets& tickets) {
-    std::vector<GenerationRequest> requests;
-    for (int i = 0; i < options_.prompts; ++i) {
-      requests.push_back(make_request(policy_.config(), options_, i, options_.samples));
-    }
-    sampler.publish(policy_.weights());
-    auto samples = sampler.generate(requests, {.tickets = &tickets});
-    sampler.publish(nullptr);  // as the training loop
-    std::vector<Group> groups(requests.size());
-    for (size_t i = 0; i < groups.size(); ++i) {
-      groups[i].prompt_tokens = requests[i].prompt;
-      groups[i].samples = std::move(samples[i]);
-      for (size_t s = 0; s < groups[i].samples.size(); ++s) {
-        groups[i].samples[s].advantage = s % 2 == 0 ? 1 : -1;  // every sample is trained on
-      }
-    }
-    return groups;
-  }
-
   // A whole GRPO step on made-up rewards; the second one is measured, when all memory is warm.
   void step(Json& out) {
     std::fprintf(stderr, "GRPO step, %d prompts x %d samples x %d tokens\n", options_.prompts,
@@ -170,10 +109,10 @@ class Bench {
     // A run keeps one, too.
     LocalSampler sampler(policy_.weights(), nullptr, config, trainer.activation_store());
     Tickets tickets;
-    const std::vector<Group> warm_up = sample_groups(sampler, tickets);
+    const std::vector<Group> warm_up = bench_groups(policy_, options_, sampler, tickets);
     trainer.update(warm_up, 0, tickets);
     const double start = steady_now();
-    const std::vector<Group> groups = sample_groups(sampler, tickets);
+    const std::vector<Group> groups = bench_groups(policy_, options_, sampler, tickets);
     const double sampled = steady_now();
     const StepReport report = trainer.update(groups, 1, tickets);
     const double end = steady_now();
@@ -235,6 +174,45 @@ void print_table(const Json& out) {
 
 }  // namespace
 
+std::unique_ptr<Policy> bench_policy(const BenchOptions& options) {
+  const kernels::Element weights = options.publish.element();
+  return options.model.empty() ? Policy::init(PolicyConfig::from_file(options.config), 1, weights)
+                               : Policy::load(options.model, weights);
+}
+
+GenerationRequest bench_request(const PolicyConfig& model, const BenchOptions& options, int index,
+                                int samples) {
+  GenerationRequest request;
+  Rng rng(17, static_cast<uint32_t>(index));
+  for (int i = 0; i < options.prompt_tokens; ++i) {
+    request.prompt.push_back(static_cast<TokenId>(rng.below(model.vocab_size)));
+  }
+  request.problem = static_cast<uint32_t>(index);
+  request.samples = samples;
+  request.sampling.max_tokens = options.tokens;
+  return request;
+}
+
+std::vector<Group> bench_groups(const Policy& policy, const BenchOptions& options, Sampler& sampler,
+                                Tickets& tickets) {
+  std::vector<GenerationRequest> requests;
+  for (int i = 0; i < options.prompts; ++i) {
+    requests.push_back(bench_request(policy.config(), options, i, options.samples));
+  }
+  sampler.publish(policy.weights());
+  auto samples = sampler.generate(requests, {.tickets = &tickets});
+  sampler.publish(nullptr);  // as the training loop
+  std::vector<Group> groups(requests.size());
+  for (size_t i = 0; i < groups.size(); ++i) {
+    groups[i].prompt_tokens = requests[i].prompt;
+    groups[i].samples = std::move(samples[i]);
+    for (size_t s = 0; s < groups[i].samples.size(); ++s) {
+      groups[i].samples[s].advantage = s % 2 == 0 ? 1 : -1;  // every sample is trained on
+    }
+  }
+  return groups;
+}
+
 int run_bench(const Args& args) {
   BenchOptions options;
   if (asks_for_help(args))
@@ -245,10 +223,8 @@ int run_bench(const Args& args) {
                             : "zeroth bench: unexpected argument \"" + rest[0] + "\"",
                "zeroth bench --model DIR, or --config FILE for random weights");
   }
-  const std::unique_ptr<Policy> policy =
-      options.model.empty()
-          ? Policy::init(PolicyConfig::from_file(options.config), 1, options.publish.element())
-          : Policy::load(options.model, options.publish.element());
+  if (options.ranks > 0) return bench_ranks(options, args);
+  const std::unique_ptr<Policy> policy = bench_policy(options);
   const Json out = Bench(*policy, options).run();
   options.json ? static_cast<void>(std::printf("%s\n", out.dump().c_str())) : print_table(out);
   return 0;
