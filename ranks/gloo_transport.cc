@@ -11,7 +11,9 @@
 #include <gloo/transport/tcp/device.h>
 #include <gloo/transport/unbound_buffer.h>
 
+#include <algorithm>
 #include <mutex>
+#include <string>
 #include <vector>
 
 namespace zeroth {
@@ -20,24 +22,51 @@ namespace {
 // A rank may compute for as long as it likes: who is alive is the rendezvous' affair.
 constexpr auto kForever = std::chrono::hours(24 * 365);
 
+// What gloo's ranks tell each other: under its number each one's addresses for all others, one
+// behind the other. Those for one rank are sent to that rank alone: all to all would be R^3 of them
+// through rank 0.
 class Store : public gloo::rendezvous::Store {
  public:
-  explicit Store(Rendezvous& rendezvous) : rendezvous_(rendezvous) {}
+  Store(const Launch& launch, Rendezvous& rendezvous)
+      : rank_(launch.rank), others_(launch.size - 1), rendezvous_(rendezvous) {}
+
   void set(const std::string& key, const std::vector<char>& data) override {
-    rendezvous_.set("gloo/" + key, std::string(data.begin(), data.end()));
+    const std::string value(data.begin(), data.end());
+    const size_t piece = value.size() / others_;
+    if (key != std::to_string(rank_) || piece == 0 || piece * others_ != value.size())
+      return rendezvous_.set(name_of(key), kWhole + value);
+    for (size_t i = 0; i < others_; ++i) {
+      const int to = static_cast<int>(i) + (static_cast<int>(i) >= rank_);
+      rendezvous_.set(name_of(key), kPiece + value.substr(i * piece, piece), to);
+    }
   }
+
   std::vector<char> get(const std::string& key) override {
-    const std::string value = rendezvous_.get("gloo/" + key);
-    return {value.begin(), value.end()};
+    const std::string value = rendezvous_.get(name_of(key));
+    if (value[0] == kWhole) return {value.begin() + 1, value.end()};
+    // Only the place of this rank's is looked at.
+    const int from = std::stoi(key);
+    const size_t piece = value.size() - 1, at = static_cast<size_t>(rank_ - (rank_ > from));
+    std::vector<char> all(piece * others_);
+    std::copy(value.begin() + 1, value.end(), all.begin() + static_cast<ptrdiff_t>(at * piece));
+    return all;
   }
+
   void wait(const std::vector<std::string>& keys) override {
-    for (const std::string& key : keys) rendezvous_.get("gloo/" + key);
+    for (const std::string& key : keys) {
+      if (key != std::to_string(rank_)) rendezvous_.get(name_of(key));
+    }
   }
   void wait(const std::vector<std::string>& keys, const std::chrono::milliseconds&) override {
     wait(keys);
   }
 
  private:
+  static constexpr char kWhole = 'w', kPiece = 'p';
+  static std::string name_of(const std::string& key) { return "gloo/" + key; }
+
+  const int rank_;
+  const size_t others_;
   Rendezvous& rendezvous_;
 };
 
@@ -51,7 +80,7 @@ class GlooTransport : public Transport {
       auto device = gloo::transport::tcp::CreateDevice(attr);
       context_ = std::make_shared<gloo::rendezvous::Context>(launch.rank, launch.size);
       context_->setTimeout(std::chrono::milliseconds(static_cast<int64_t>(1000 * timeout_s)));
-      Store store(rendezvous);
+      Store store(launch, rendezvous);
       context_->connectFullMesh(store, device);
     } catch (const gloo::Exception& error) {
       give_up("cannot connect the ranks", error.what());

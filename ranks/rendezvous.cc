@@ -100,6 +100,7 @@ struct Rendezvous::Impl {
   void lose(const std::string& why);
   void finish(Peer& peer);
   void send_all(const Json& message, int but = -1);
+  void pass_on(const Json& message, int to, int from);
   std::string name_of(const Peer& peer) const {
     return "rank " + std::to_string(peer.rank) + " of " + std::to_string(launch.size) + " (" +
            peer.process + ")";
@@ -268,6 +269,14 @@ void Rendezvous::Impl::lose(const std::string& why) {
   if (options.on_lost) options.on_lost(why);
 }
 
+// Of rank 0, which every message passes.
+void Rendezvous::Impl::pass_on(const Json& message, int to, int from) {
+  if (to == kAllRanks) return send_all(message, from);
+  for (Peer& peer : peers) {
+    if (peer.rank == to && !peer.done) peer.wire.send(message);
+  }
+}
+
 // Nothing more is said to it.
 void Rendezvous::Impl::finish(Peer& peer) {
   const std::lock_guard lock(mutex);
@@ -281,9 +290,11 @@ void Rendezvous::Impl::take(Peer& peer, const Json& message) {
     const auto& bytes = message.at("value").get_binary();
     if (bytes.size() > kMostValue || values.size() == kMostKeys)
       zeroth::fail("more or longer values than a rank sets");
+    const int to = message.at("to").get<int>();
+    if (launch.rank == 0 && to != 0) pass_on(message, to, peer.rank);
+    if (to != kAllRanks && to != launch.rank) return;
     values[message.at("set").get<std::string>()] = std::string(bytes.begin(), bytes.end());
     changed.notify_all();
-    if (launch.rank == 0) send_all(message, peer.rank);
   } else if (message.contains("failed")) {
     lose(name_of(peer) + " failed: " + message_of(message.at("failed")));
   } else if (message.contains("lost")) {
@@ -381,13 +392,20 @@ Rendezvous::~Rendezvous() {
   if (impl_->lost.empty()) impl_->send_all({{"bye", 1}});
 }
 
-void Rendezvous::set(const std::string& key, const std::string& value) {
+void Rendezvous::set(const std::string& key, const std::string& value, int to) {
   if (value.size() > kMostValue)
     zeroth::fail("a value of " + std::to_string(value.size()) + " bytes");
   const std::lock_guard lock(impl_->mutex);
-  impl_->values[key] = value;
-  impl_->send_all(
-      {{"set", key}, {"value", Json::binary(std::vector<uint8_t>(value.begin(), value.end()))}});
+  const int own = impl_->launch.rank;
+  if (to == kAllRanks || to == own) impl_->values[key] = value;
+  const Json message = {{"set", key},
+                        {"to", to},
+                        {"value", Json::binary(std::vector<uint8_t>(value.begin(), value.end()))}};
+  if (own != 0) {
+    if (to != own) impl_->send_all(message);
+  } else if (to != 0) {
+    impl_->pass_on(message, to, 0);
+  }
   impl_->changed.notify_all();
 }
 

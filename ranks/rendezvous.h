@@ -35,6 +35,8 @@ struct RendezvousOptions {
 // Thread safe.
 class Rendezvous {
  public:
+  static constexpr int kAllRanks = -1;
+
   // Blocks until all ranks are there. Throws Error, on every rank that has come the same, when
   // ranks are missing (it names them), two have one number, facts differ (it names both values), or
   // the address is another program's.
@@ -45,8 +47,8 @@ class Rendezvous {
   Rendezvous(const Rendezvous&) = delete;
   Rendezvous& operator=(const Rendezvous&) = delete;
 
-  // A small value for all ranks, at most 64 KiB. Keys are set once.
-  void set(const std::string& key, const std::string& value);
+  // A small value for all ranks, or for rank `to` alone; at most 64 KiB. Keys are set once.
+  void set(const std::string& key, const std::string& value, int to = kAllRanks);
   // Waits for it. Throws Error when a rank is lost first or the timeout is over.
   std::string get(const std::string& key);
   // This machine's address on the network of rank 0.

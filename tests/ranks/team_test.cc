@@ -2,58 +2,15 @@
 #include "ranks/team.h"
 
 #include <doctest/doctest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <functional>
 #include <thread>
 
 #include "core/error.h"
+#include "tests/ranks/support.h"
 
 using namespace zeroth;
 
 namespace {
-
-uint16_t free_port() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  ::bind(fd, reinterpret_cast<sockaddr*>(&address), size);
-  ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  ::close(fd);
-  return ntohs(address.sin_port);
-}
-
-struct Member {
-  int rank, size;
-  std::vector<RankFact> facts = {{"the config", "abc"}};
-  double timeout_s = 60;
-};
-
-// What became of each member: empty, or its error.
-std::vector<std::string> run(const std::vector<Member>& members, uint16_t port,
-                             const std::function<void(Team&)>& work) {
-  std::vector<std::string> errors(members.size());
-  std::vector<std::thread> threads;
-  for (size_t i = 0; i < members.size(); ++i) {
-    threads.emplace_back([&, i] {
-      try {
-        const Launch launch{
-            "torchrun", members[i].rank, members[i].size, members[i].size, "127.0.0.1", port, ""};
-        const auto team = Team::join(launch, members[i].facts, {members[i].timeout_s, 4});
-        if (work) work(*team);
-        team->gather("end", "");
-      } catch (const Error& error) {
-        errors[i] = error.what();
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  return errors;
-}
 
 void expect(const std::vector<std::string>& errors, const std::string& part) {
   for (const std::string& error : errors) {
@@ -62,13 +19,41 @@ void expect(const std::vector<std::string>& errors, const std::string& part) {
   }
 }
 
+TEST_CASE("a value reaches the rank that it is for, or all of them") {
+  constexpr int kRanks = 4;
+  const uint16_t port = free_port();
+  std::vector<std::string> errors(kRanks);
+  std::vector<std::thread> threads;
+  for (int r = 0; r < kRanks; ++r) {
+    threads.emplace_back([&, r] {
+      try {
+        const Launch launch{"torchrun", r, kRanks, kRanks, "127.0.0.1", port, ""};
+        Rendezvous rendezvous(launch, {}, {});
+        for (int to = 0; to < kRanks; ++to)
+          rendezvous.set("from " + std::to_string(r), std::to_string(10 * r + to), to);
+        rendezvous.set("of all " + std::to_string(r), std::to_string(r));
+        for (int from = 0; from < kRanks; ++from) {
+          CHECK(rendezvous.get("from " + std::to_string(from)) == std::to_string(10 * from + r));
+          CHECK(rendezvous.get("of all " + std::to_string(from)) == std::to_string(from));
+        }
+        rendezvous.set("done " + std::to_string(r), "");
+        for (int from = 0; from < kRanks; ++from) rendezvous.get("done " + std::to_string(from));
+      } catch (const Error& error) {
+        errors[r] = error.what();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const std::string& error : errors) CHECK(error == "");
+}
+
 #ifdef ZEROTH_GLOO
 TEST_CASE("members gather what each gave, of any length, and rank 0's word goes to all") {
   for (const int size : {2, 3, 5}) {
     std::vector<Member> members;
     for (int r = 0; r < size; ++r) members.push_back({r, size});
     std::vector<std::vector<std::string>> got(size);
-    const auto errors = run(members, free_port(), [&](Team& team) {
+    const auto errors = run_members(members, free_port(), [&](Team& team) {
       const std::string mine(team.rank() * 100000, static_cast<char>('a' + team.rank()));
       for (int i = 0; i < 3; ++i) got[team.rank()] = team.gather("text", mine);
       CHECK(team.from_first("word", "I am " + std::to_string(team.rank())) == "I am 0");
@@ -92,7 +77,7 @@ TEST_CASE("members gather what each gave, of any length, and rank 0's word goes 
 TEST_CASE("a stop that one member is asked for is heard by all at the same call") {
   std::atomic<bool> stop{false}, never{false};
   std::vector<int> heard(3, -1);
-  const auto errors = run({{0, 3}, {1, 3}, {2, 3}}, free_port(), [&](Team& team) {
+  const auto errors = run_members({{0, 3}, {1, 3}, {2, 3}}, free_port(), [&](Team& team) {
     const std::atomic<bool>* agreed = team.follow(team.rank() == 1 ? &stop : &never);
     for (int i = 0; i < 20; ++i) {
       if (team.rank() == 1 && i == 7) stop = true;
@@ -105,13 +90,14 @@ TEST_CASE("a stop that one member is asked for is heard by all at the same call"
 }
 
 TEST_CASE("members that are at different calls are told so") {
-  const auto errors = run({{0, 2}, {1, 2}}, free_port(),
-                          [&](Team& team) { team.gather(team.rank() == 0 ? "one" : "other", ""); });
+  const auto errors = run_members({{0, 2}, {1, 2}}, free_port(), [&](Team& team) {
+    team.gather(team.rank() == 0 ? "one" : "other", "");
+  });
   expect(errors, "is not at");
 }
 
 TEST_CASE("a member that fails ends the others with its words") {
-  const auto errors = run({{0, 3}, {1, 3}, {2, 3}}, free_port(), [&](Team& team) {
+  const auto errors = run_members({{0, 3}, {1, 3}, {2, 3}}, free_port(), [&](Team& team) {
     if (team.rank() == 2) {
       team.fail("the disk is full");
       fail("the disk is full");
@@ -127,24 +113,25 @@ TEST_CASE("a member that fails ends the others with its words") {
 TEST_CASE("ranks that are not of one job are refused, every one with the same reason") {
   SUBCASE("another config") {
     const auto errors =
-        run({{0, 3}, {1, 3, {{"the config", "abd"}}}, {2, 3}}, free_port(), nullptr);
+        run_members({{0, 3}, {1, 3, {{"the config", "abd"}}}, {2, 3}}, free_port(), nullptr);
     expect(errors, "rank 1 of 3");
     expect(errors, "has abd as the config, rank 0 has abc");
   }
   SUBCASE("another number of ranks") {
-    const auto errors = run({{0, 3}, {1, 3}, {2, 4}}, free_port(), nullptr);
+    const auto errors = run_members({{0, 3}, {1, 3}, {2, 4}}, free_port(), nullptr);
     expect(errors, "was told of 4 ranks, rank 0 of 3");
   }
   SUBCASE("two processes with one number") {
-    const auto errors = run({{0, 3}, {1, 3}, {1, 3}}, free_port(), nullptr);
+    const auto errors = run_members({{0, 3}, {1, 3}, {1, 3}}, free_port(), nullptr);
     expect(errors, "two processes say that they are rank 1");
   }
   SUBCASE("a rank that never comes") {
-    const auto errors = run({{0, 4, {}, 1}, {1, 4, {}, 1}, {3, 4, {}, 1}}, free_port(), nullptr);
+    const auto errors =
+        run_members({{0, 4, {}, 1}, {1, 4, {}, 1}, {3, 4, {}, 1}}, free_port(), nullptr);
     expect(errors, "rank 2 of 4 did not come");
   }
   SUBCASE("no rank 0") {
-    const auto errors = run({{1, 2, {}, 0.5}}, free_port(), nullptr);
+    const auto errors = run_members({{1, 2, {}, 0.5}}, free_port(), nullptr);
     expect(errors, "found no rank 0 at 127.0.0.1:");
   }
 }
@@ -168,7 +155,7 @@ TEST_CASE("a port that another program uses is named") {
     ::close(client);
   });
   const uint16_t port = ntohs(address.sin_port);
-  const auto errors = run({{0, 2, {}, 5}, {1, 2, {}, 5}}, port, nullptr);
+  const auto errors = run_members({{0, 2, {}, 5}, {1, 2, {}, 5}}, port, nullptr);
   program.join();
   ::close(fd);
   CHECK(errors[0].find("cannot listen on 127.0.0.1:" + std::to_string(port)) != std::string::npos);
@@ -195,9 +182,9 @@ TEST_CASE("a stranger at rank 0's door does no harm") {
   std::vector<std::string> errors(2);
   std::thread late([&] {
     ::usleep(150000);
-    errors[1] = run({{1, 2}}, port, nullptr)[0];
+    errors[1] = run_members({{1, 2}}, port, nullptr)[0];
   });
-  errors[0] = run({{0, 2}}, port, nullptr)[0];
+  errors[0] = run_members({{0, 2}}, port, nullptr)[0];
   late.join();
   stranger.join();
 #ifdef ZEROTH_GLOO
