@@ -16,12 +16,11 @@
 #include <cstdlib>
 
 #include "cli/bench.h"
+#include "cli/rank_facts.h"
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/sha256.h"
 #include "core/stopwatch.h"
-#include "core/version.h"
-#include "kernels/isa.h"
 #include "learn/tree_collective.h"
 #include "ranks/team.h"
 #include "rl/shared_sampler.h"
@@ -330,11 +329,7 @@ int bench_ranks(const BenchOptions& options, const Args& args) {
     RanksConfig config;
     config.engine = options.engine;
     BenchOptions own = options;
-    team = Team::join(launch,
-                      {{"version", version_string() + " (" + git_revision() + ")"},
-                       {"numeric contract", kernels::contract_hash().substr(0, 16)},
-                       {"the options' hash", sha256_hex(dump_config(own).dump()).substr(0, 16)}},
-                      config);
+    team = Team::join(launch, rank_facts("the options' hash", dump_config(own).dump()), config);
   }
   try {
     const Json out = RankBench(*bench_policy(options), options, team.get()).run();

@@ -4,13 +4,11 @@
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/rank_facts.h"
 #include "cli/start_plugins.h"
 #include "cli/task_notes.h"
 #include "cli/usage.h"
 #include "core/error.h"
-#include "core/sha256.h"
-#include "core/version.h"
-#include "kernels/isa.h"
 #include "ranks/team.h"
 #include "rl/train_loop.h"
 
@@ -132,12 +130,7 @@ ResumeOptions resume_options(const TrainOptions& options) {
   return resume;
 }
 
-// What makes ranks one job.
-std::vector<RankFact> facts_of(RunConfig config) {
-  return {{"version", version_string() + " (" + git_revision() + ")"},
-          {"numeric contract", kernels::contract_hash().substr(0, 16)},
-          {"the config's hash", sha256_hex(dump_config(config).dump()).substr(0, 16)}};
-}
+std::string text_of(RunConfig config) { return dump_config(config).dump(); }
 
 // The run to train: a new one, or one to go on with.
 std::unique_ptr<TrainingRun> open_run(const TrainOptions& options, const RunConfig& config,
@@ -184,7 +177,8 @@ int train_rank(TrainOptions& options, const RunConfig& config, const Launch& lau
                const std::atomic<bool>& stop) {
   check_ranks(config, launch.size);  // before anybody waits for anybody
   share_cores(launch);
-  const auto team = Team::join(launch, facts_of(config), config.ranks);
+  const auto team =
+      Team::join(launch, rank_facts("the config's hash", text_of(config)), config.ranks);
   try {
     options.out = team->from_first("the run's folder", options.out);  // its name may hold the time
     return train_run(*open_run(options, config, team.get()), stop);

@@ -62,14 +62,34 @@ struct Peer {
 Json hello_of(const Launch& launch, const std::vector<RankFact>& facts) {
   Json values = Json::array();
   for (const RankFact& fact : facts) values.push_back({fact.name, fact.value});
-  return {{"protocol", kProtocol},
-          {"rank", launch.rank},
-          {"size", launch.size},
-          {"process", this_process()},
-          {"facts", std::move(values)}};
+  return {{"protocol", kProtocol}, {"job", launch.job},         {"rank", launch.rank},
+          {"size", launch.size},   {"process", this_process()}, {"facts", std::move(values)}};
 }
 
 std::string at(const Launch& launch) { return launch.host + ":" + std::to_string(launch.port); }
+
+// Rank 0's listening socket. Where the address is in use its owner is asked: it may be another rank
+// 0, which then says what is wrong to all that it has heard of.
+Wire open_door(const Launch& launch, const Json& hello) {
+  try {
+    return Wire(listen_at(launch.host, launch.port, 2 * launch.size));
+  } catch (const Error&) {
+    std::string why;
+    Wire wire(connect_to(launch.host, launch.port, why));
+    std::optional<Json> answer;
+    try {
+      if (wire.open() && wire.send(hello)) answer = wire.wait(Clock::now() + 2 * kFaultGrace);
+      if (answer) why = message_of(answer->at("refused"));
+    } catch (const std::exception&) {
+      answer.reset();  // no rank
+    }
+    if (answer) {
+      fail("another process at " + at(launch) + " is rank 0 already, and refused this one: " + why,
+           "give every process a rank of its own, and every job a MASTER_PORT");
+    }
+    throw;
+  }
+}
 
 }  // namespace
 
@@ -152,7 +172,7 @@ std::string Rendezvous::Impl::missing() const {
 }
 
 void Rendezvous::Impl::gather(const std::vector<RankFact>& facts) {
-  door = Wire(listen_at(launch.host, launch.port, 2 * launch.size));
+  door = open_door(launch, hello_of(launch, facts));
   const int listener = door.fd();
   std::vector<Peer> waiting;  // without a hello yet, or with a wrong one
   std::string fault;
@@ -160,6 +180,12 @@ void Rendezvous::Impl::gather(const std::vector<RankFact>& facts) {
   auto deadline = Clock::now() + seconds(options.timeout_s);
   const auto hear = [&](Peer& peer, const Json& hello) {
     if (hello.value("protocol", std::string()) != kProtocol) return peer.wire.close();
+    if (hello.value("job", std::string()) != launch.job) {
+      // It came to the wrong place, which is no fault of this job.
+      peer.wire.send({{"refused", "at " + at(launch) + " is rank 0 of job \"" + launch.job +
+                                      "\", not of \"" + shown(hello.at("job")) + '"'}});
+      return peer.wire.close();
+    }
     const std::string why = fault_of(hello, facts, peer);
     ++heard;
     if (why.empty()) return peers.push_back(std::move(peer));

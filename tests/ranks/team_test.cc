@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "ranks/wire.h"
 #include "tests/ranks/support.h"
 
 using namespace zeroth;
@@ -125,6 +126,11 @@ TEST_CASE("ranks that are not of one job are refused, every one with the same re
     const auto errors = run_members({{0, 3}, {1, 3}, {1, 3}}, free_port(), nullptr);
     expect(errors, "two processes say that they are rank 1");
   }
+  SUBCASE("two processes with number 0") {
+    const auto errors = run_members({{0, 3}, {0, 3}, {1, 3}}, free_port(), nullptr);
+    expect(errors, "a second process");
+    expect(errors, "says that it is rank 0 of 3");
+  }
   SUBCASE("a rank that never comes") {
     const auto errors =
         run_members({{0, 4, {}, 1}, {1, 4, {}, 1}, {3, 4, {}, 1}}, free_port(), nullptr);
@@ -136,6 +142,26 @@ TEST_CASE("ranks that are not of one job are refused, every one with the same re
   }
 }
 
+#ifdef ZEROTH_GLOO
+TEST_CASE("ranks of another job at the same address are sent away, and this job goes on") {
+  const auto member = [](int rank, int size, const char* job) {
+    return Member{rank, size, {}, 20, "gloo", job};
+  };
+  const uint16_t port = free_port();
+  std::vector<std::string> first;
+  std::thread rank0([&] { first = run_members({member(0, 2, "A")}, port, nullptr); });
+  std::string why;
+  while (!ranks::Wire(ranks::connect_to("127.0.0.1", port, why)).open())
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  const auto strangers = run_members({member(0, 2, "B"), member(1, 2, "B")}, port, nullptr);
+  expect(strangers, "is rank 0 of job \"A\", not of \"B\"");
+  const auto second = run_members({member(1, 2, "A")}, port, nullptr);
+  rank0.join();
+  CHECK(first[0] == "");
+  CHECK(second[0] == "");
+}
+#endif
+
 TEST_CASE("a port that another program uses is named") {
   const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address{};
@@ -145,14 +171,16 @@ TEST_CASE("a port that another program uses is named") {
   REQUIRE(::bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0);
   REQUIRE(::listen(fd, 8) == 0);
   ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  std::thread program([&] {  // answers everybody as a web server would
-    const int client = ::accept(fd, nullptr, nullptr);
-    const char answer[] = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
-    (void)!::write(client, answer, sizeof answer - 1);
-    char rest[4096];
-    while (::read(client, rest, sizeof rest) > 0) {
+  std::thread program([&] {                          // answers everybody as a web server would
+    for (int visitor = 0; visitor < 2; ++visitor) {  // rank 0 asks too, once it cannot listen
+      const int client = ::accept(fd, nullptr, nullptr);
+      const char answer[] = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+      (void)!::write(client, answer, sizeof answer - 1);
+      char rest[4096];
+      while (::read(client, rest, sizeof rest) > 0) {
+      }
+      ::close(client);
     }
-    ::close(client);
   });
   const uint16_t port = ntohs(address.sin_port);
   const auto errors = run_members({{0, 2, {}, 5}, {1, 2, {}, 5}}, port, nullptr);

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """usage: ranks.py ZEROTH bits MODEL [FIELD=VALUE..]     1, 2, 3 and 4 ranks leave the same bytes; saved by 2, resumed by 4, then 1
+       ranks.py ZEROTH fleet MODEL [FIELD=VALUE..]     ranks that feed from workers leave the bytes of one process without
        ranks.py ZEROTH kills N [FIELD=VALUE..]         ranks are killed or told to stop at random; what resumes leaves the same bytes
        ranks.py ZEROTH refuse                          ranks that cannot be one job say why and write nothing
 Compared are the newest checkpoint, the traces, and the metrics without timings. MODEL: dense, moe or mla, tiny random ones.
@@ -30,8 +31,8 @@ def variables(launcher, rank, size, port):
     return environment
 
 
-def start(arguments, size, launcher="torchrun", port=None, ranks=None, log=None, extra=None, cwd=None):
-    """One process a rank; `extra`: more arguments by rank."""
+def start(arguments, size, launcher="torchrun", port=None, ranks=None, log=None, extra=None, cwd=None, binaries=None):
+    """One process a rank; `extra`: more arguments by rank; `binaries`: other programs by rank."""
     port = port or free_port()
     processes = []
     for position, rank in enumerate(range(size) if ranks is None else ranks):
@@ -39,7 +40,7 @@ def start(arguments, size, launcher="torchrun", port=None, ranks=None, log=None,
         if size == 1:
             environment = {k: v for k, v in os.environ.items() if k not in NAMES}
         errors = open(root / f"{log or 'rank'}.{position}", "w+")
-        processes.append((subprocess.Popen([zeroth, "train", *arguments, *((extra or {}).get(position, []))], env=environment,
+        processes.append((subprocess.Popen([(binaries or {}).get(position, zeroth), "train", *arguments, *((extra or {}).get(position, []))], env=environment,
                                            cwd=(cwd or {}).get(position), stdout=subprocess.DEVNULL, stderr=errors), errors))
     return processes
 
@@ -149,6 +150,31 @@ def check_bits(kind, overrides):
     print(f"{kind} {' '.join(overrides)}: 1, 2, 3 and 4 ranks, and 2 then 4 then 1, leave the same bytes")
 
 
+def check_fleet(kind, overrides):
+    config = config_of(kind, overrides)
+    run([*config, "--out", str(root / "one")], 1)
+    expected = fingerprint(root / "one")
+    token = root / "token"
+    token.write_text(os.urandom(32).hex())
+    for size in (1, 2, 3):
+        port, out = free_port(), root / f"fleet{size}"
+        fleet = ["--set", f"fleet.listen=127.0.0.1:{port}", "--set", f"fleet.token_file={token}"]
+        processes = start([*config, *fleet, "--out", str(out)], size, log="fleet")
+        with open(root / "worker.log", "w+") as log:
+            workers = [subprocess.Popen([zeroth, "worker", f"http://127.0.0.1:{port}", "--token-file", token, "--name", f"w{i}", "--batch", "16"],
+                                        env={**os.environ, "ZEROTH_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=log) for i in range(2)]
+            codes, texts = finish(processes)
+            for worker in workers:
+                worker.terminate()
+                worker.wait(60)
+            log.seek(0)
+            assert not any(codes), (codes, texts, log.read())
+        compare(expected, out, f"{size} ranks that feed from 2 workers")
+        leases = json.loads(subprocess.run([zeroth, "fleet", "status", "--json", out], check=True, capture_output=True, text=True).stdout)
+        assert leases, "no worker did anything"
+    print(f"{kind} {' '.join(overrides)}: 1, 2 and 3 ranks that feed from 2 workers leave the bytes of one process")
+
+
 def check_kills(kills, overrides):
     config = config_of("moe", ["ranks.timeout_s=10", *overrides], steps=30)
     began = time.time()
@@ -192,9 +218,23 @@ def check_kills(kills, overrides):
     print(f"{done} ends of random ranks, same bytes; after a lost rank the last of the others had ended within {slowest:.1f} s")
 
 
+def patched(name, old, new):
+    """A copy of the program in which some bytes are others."""
+    assert len(old) == len(new)
+    program = pathlib.Path(zeroth).read_bytes()
+    assert old in program, f"{old} is not in the program"
+    copy = root / name
+    copy.write_bytes(program.replace(old, new))
+    copy.chmod(0o755)
+    return str(copy)
+
+
 def check_refused():
     config = config_of("dense")
     out = root / "refused"
+    version = subprocess.run([zeroth, "--version"], check=True, capture_output=True, text=True).stdout
+    revision = re.search(r"git ([^)]+)\)", version)[1].encode()
+    contract = b"zeroth numeric contract 2\narithmetic"
 
     def expect(what, processes, words, ranks=None):
         codes, texts = finish(processes, 60)
@@ -206,7 +246,18 @@ def check_refused():
 
     at = [*config, "--out", str(out)]
     expect("another config", start(at, 2, extra={1: ["--set", "seed=4"]}), "rank 1 of 2 .* has .* as the config's hash, rank 0 has")
+    # A short text may stand in the program by words of the processor.
+    revision = next(revision[:n] for n in (len(revision), 8, 4) if revision[:n] in pathlib.Path(zeroth).read_bytes())
+    binaries = {"version": patched("revised", revision, b"x" * len(revision)),
+                "numeric contract": patched("other-bits", contract, contract.replace(b"arithmetic", b"arithmetics"[1:]))}
+    longer = pathlib.Path(shutil.copy(zeroth, root / "longer"))
+    with open(longer, "ab") as program:
+        program.write(b"\0")
+    binaries["binary's hash"] = str(longer)
+    for what, program in binaries.items():
+        expect(f"another {what}", start(at, 3, binaries={2: program}), f"rank 2 of 3 .* has .* as (the )?{what}, rank 0 has")
     expect("two ranks of one number", start(at, 3, ranks=(0, 1, 1)), "two processes say that they are rank 1")
+    expect("two ranks 0", start(at, 3, ranks=(0, 0, 1)), "a second process .* says that it is rank 0 of 3")
     expect("a rank that never comes", start([*at, "--set", "ranks.timeout_s=2"], 3, ranks=(0, 2)), "rank 1 of 3 did not come")
     expect("no rank 0", start([*at, "--set", "ranks.timeout_s=1"], 2, ranks=(1,)), "found no rank 0 at 127.0.0.1:")
     expect("a wrong number", start(at, 2, ranks=(2,)), "RANK=2")
@@ -233,6 +284,8 @@ if __name__ == "__main__":
     try:
         if sys.argv[2] == "bits":
             check_bits(sys.argv[3], sys.argv[4:])
+        elif sys.argv[2] == "fleet":
+            check_fleet(sys.argv[3], sys.argv[4:])
         elif sys.argv[2] == "kills":
             check_kills(int(sys.argv[3]), sys.argv[4:])
         else:
