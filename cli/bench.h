@@ -44,11 +44,11 @@ struct BenchOptions {
     v("decode_only", decode_only, "leave out training and the GRPO step");
     v("ranks", ranks,
       "time a GRPO step of so many learners on this machine instead, in turns with one that has "
-      "all "
-      "its cores, and what they exchange; 0 = off",
+      "all its cores, and what they exchange; 0 = off",
       Range{0, 1024});
-    v("engine", engine, "with --ranks: gloo or mpi (start mpirun -n N zeroth bench --ranks N ..)",
-      Choice{{"gloo", "mpi"}});
+    v("engine", engine,
+      "with --ranks: gloo, nccl, or mpi (start mpirun -n N zeroth bench --ranks N ..)",
+      Choice{{"gloo", "mpi", "nccl"}});
     v("branches", branches, "with --ranks: trainer.branches, at least that many", Range{1, 1024});
     v("rounds", rounds, "with --ranks: turns", Range{1, 1000});
     v("json", json, "print one JSON object");

@@ -24,6 +24,8 @@ int run_check(const Args& args) {
       {"tokenizer", run_check_tokenizer, "DIR..        tokenizers against golden.jsonl"},
       {"math", run_check_math, "FILE.jsonl   the math grader against labelled pairs"},
       {"code", run_check_code, "FILE.jsonl   the code sandbox against hostile programs"},
+      {"ranks", run_check_ranks,
+       "             engines for messages between ranks: gloo, MPI, NCCL"},
   };
   if (args.empty() || args[0] == "--help" || args[0] == "-h") {
     std::printf("usage: zeroth check PART ...\n\n");

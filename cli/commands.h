@@ -46,6 +46,7 @@ int run_check_dpo(const Args& args);
 int run_check_losses(const Args& args);
 int run_check_math(const Args& args);
 int run_check_parity(const Args& args);
+int run_check_ranks(const Args& args);
 int run_check_sft(const Args& args);
 int run_check_tokenizer(const Args& args);
 

@@ -180,11 +180,15 @@ std::unique_ptr<Transport> make_gloo_transport(const Launch& launch, Rendezvous&
   return std::make_unique<GlooTransport>(launch, rendezvous, timeout_s);
 }
 
+bool has_gloo() { return true; }
+
 }  // namespace zeroth
 
 #else
 
 namespace zeroth {
+
+bool has_gloo() { return false; }
 
 std::unique_ptr<Transport> make_gloo_transport(const Launch&, Rendezvous&, double) {
   fail("this build cannot connect several ranks: gloo was not there when it was configured",

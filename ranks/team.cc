@@ -53,9 +53,14 @@ std::unique_ptr<Team> Team::join(const Launch& launch, const std::vector<RankFac
   };
   team->rendezvous_ = std::make_unique<Rendezvous>(launch, facts, options);
   try {
-    team->transport_ = config.engine == "mpi"
-                           ? make_mpi_transport(launch, *team->rendezvous_)
-                           : make_gloo_transport(launch, *team->rendezvous_, config.timeout_s);
+    Rendezvous& rendezvous = *team->rendezvous_;
+    if (config.engine == "mpi") {
+      team->transport_ = make_mpi_transport(launch, rendezvous);
+    } else if (config.engine == "nccl") {
+      team->transport_ = make_nccl_transport(launch, rendezvous);
+    } else {
+      team->transport_ = make_gloo_transport(launch, rendezvous, config.timeout_s);
+    }
   } catch (const std::exception& error) {
     team->fail(error.what());
     throw;

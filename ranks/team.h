@@ -27,9 +27,9 @@ struct RanksConfig {
       "a rank that shows no sign of life for so many seconds is gone, and the job ends",
       Range{1, 3600});
     v("engine", engine,
-      "what carries messages between ranks: gloo (TCP), or mpi (Open MPI, for ranks that mpirun or "
-      "srun --mpi=pmix starts); the bytes are the same",
-      Choice{{"gloo", "mpi"}});
+      "what carries messages between ranks: gloo (TCP), mpi (Open MPI, for ranks that mpirun or "
+      "srun --mpi=pmix starts), or nccl (over GPUs, one a rank); the bytes are the same",
+      Choice{{"gloo", "mpi", "nccl"}});
   }
 };
 

@@ -43,12 +43,27 @@ class Transport {
 // found it.
 std::unique_ptr<Transport> make_gloo_transport(const Launch& launch, Rendezvous& rendezvous,
                                                double timeout_s);
+bool has_gloo();  // whether this build did
 // Open MPI, loaded when it is asked for; the process must have been started by mpirun, or by srun
 // --mpi=pmix. Once a process.
 std::unique_ptr<Transport> make_mpi_transport(const Launch& launch, Rendezvous& rendezvous);
 
 // The version of the Open MPI that make_mpi_transport() would load. Throws Error when there is none.
 std::string mpi_version();
+
+// NCCL (github.com/NVIDIA/nccl) 2.7 or later, loaded when it is asked for: the environment's
+// ZEROTH_NCCL, else libnccl.so.2. One GPU of this machine a rank, in the order of ranks, and at
+// most 128 MiB of its memory. Messages are the host's: they pass through the GPU's memory.
+std::unique_ptr<Transport> make_nccl_transport(const Launch& launch, Rendezvous& rendezvous);
+// The NCCL that would be loaded. Makes an id of a job, which needs no GPU. Throws Error when there
+// is none.
+struct NcclReport {
+  std::string version;  // "2.27.7"
+  std::string id;       // 128 bytes, new in every call
+};
+NcclReport nccl_report();
+// GPUs that the CUDA driver shows to this process. Throws Error where there is no driver.
+int gpu_count();
 
 // Throws the Error of an exchange that cannot go on: which rank is to blame, as the rendezvous
 // learns a moment later, else `what` and `detail`.
