@@ -93,6 +93,7 @@ RULES = [
     (r"zeroth check losses", {"FILE.jsonl": "tests/data/losses.jsonl"}, ""),
     (r"zeroth check math", {"FILE.jsonl": "tests/data/math_hostile.jsonl"}, ""),
     (r"zeroth check code", {"FILE.jsonl": "code_check.jsonl", "FILE": "code_check.jsonl"}, ""),
+    (r"zeroth check ranks", {"NAME": "gloo"}, ""),
     (r"zeroth check tokenizer", {"DIR": "tests/data/tokenizers/qwen2-reduced"}, ""),
     # Tasks.
     (r"zeroth task list", {"NAME": "countdown"}, ""),
