@@ -228,16 +228,23 @@ def check_mpirun():
         expect_bytes(expected, out, ["mpirun", "-n", ranks, "zeroth", "train", *config, "--out", out], ranks, "Open MPI")
     print("mpirun: 2, 3 and 4 ranks, the bytes of one process")
     by_mpi = [*config, "--set", "ranks.engine=mpi"]
-    for ranks in (2, 3, 4):
-        out = root / f"engine{ranks}"
-        expect_bytes(expected, out, ["mpirun", "-n", ranks, "zeroth", "train", *by_mpi, "--out", out], ranks, "Open MPI")
-    print("ranks.engine=mpi: 2, 3 and 4 ranks, the bytes of one process")
     lose_a_rank(["mpirun", "-n", "3", "zeroth", "train", *by_mpi, "--resume", str(root / "lost")], expected, "OMPI_COMM_WORLD_RANK", 3)
     # MPI has not started these: every rank says so, and nothing is written.
     alone = root / "refused"
     codes, texts = ranks_module.finish(ranks_module.start([*by_mpi, "--out", str(alone)], 2), 60)
     assert all(code == 1 for code in codes) and all("not started for MPI" in text for text in texts), (codes, texts)
     assert not alone.exists(), "something was written"
+    # Every kind of model and of published weights, at every number of ranks.
+    for kind in ("dense", "moe", "mla"):
+        for element in ("float32", "bfloat16"):
+            small = config_of(kind, [f"policy.weights={element}"], steps=4)
+            name = f"{kind}-{element}"
+            run([*small, "--out", str(root / name)], 1)
+            expected = fingerprint(root / name)
+            for ranks in (2, 3, 4):
+                out = root / f"{name}-{ranks}"
+                expect_bytes(expected, out, ["mpirun", "-n", ranks, "zeroth", "train", *small, "--set", "ranks.engine=mpi", "--out", out], ranks, "Open MPI")
+    print("ranks.engine=mpi: dense, MoE and MLA, float32 and bfloat16, 1 to 4 ranks, the same bytes")
 
 
 def lose_a_rank(command, expected, variable, ranks):
