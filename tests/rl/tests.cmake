@@ -65,6 +65,10 @@ if(ZEROTH_GLOO)
   ranks_test(fleet fleet moe policy.weights=bfloat16)
   ranks_test(kills kills 4)
   ranks_test(refuse refuse)
+  # What it measures it compares first: the weights of 3 ranks and of one process.
+  add_test(NAME rl/ranks_bench COMMAND zeroth bench --config tests/data/tiny_base/config.json --ranks 3 --rounds 1 --prompts 3 --samples 2
+           --tokens 8 WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(rl/ranks_bench PROPERTIES TIMEOUT 300 PASS_REGULAR_EXPRESSION "3 ranks; seconds of a step")
   # Each launcher, real where it is installed, starts `zeroth train` unchanged.
   foreach(launcher slurm mpirun torchrun kubernetes)
     add_test(NAME rl/launcher_${launcher}
