@@ -40,6 +40,7 @@ int run_worker(const Args& args);
 int run_grade_code(const Args& args);
 
 // Parts of `zeroth check`.
+int run_check_advantages(const Args& args);
 int run_check_backends(const Args& args);
 int run_check_code(const Args& args);
 int run_check_dpo(const Args& args);

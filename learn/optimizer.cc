@@ -79,7 +79,8 @@ double AdamW::step(Parameters& parameters, std::span<const float> grads, double 
   update.beta1 = static_cast<float>(config_.beta1);
   update.beta2 = static_cast<float>(config_.beta2);
   update.eps = static_cast<float>(config_.eps);
-  update.step = ++steps_;
+  ++steps_;
+  update.step = ++moment_steps_;
   if (config_.max_grad_norm > 0 && norm > config_.max_grad_norm) {
     update.grad_scale = static_cast<float>(config_.max_grad_norm / norm);
   }
@@ -98,6 +99,11 @@ double AdamW::step(Parameters& parameters, std::span<const float> grads, double 
   }
   members.gather(parameters.values(), shards_);
   return norm;
+}
+
+void AdamW::reset() {
+  moment_steps_ = 0;
+  for (ZeroedFloats* moment : {&m_, &v_}) *moment = ZeroedFloats(moment->span().size());
 }
 
 }  // namespace zeroth

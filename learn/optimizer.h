@@ -71,7 +71,14 @@ class AdamW {
   // Those of frozen parameters and of other members' shards are zeros and take no memory.
   std::span<float> first_moment() { return m_.span(); }
   std::span<float> second_moment() { return v_.span(); }
-  void set_steps(int64_t steps) { steps_ = steps; }
+  // Updates that the moments hold: those since the last reset().
+  int64_t moment_steps() const { return moment_steps_; }
+  void set_steps(int64_t steps, int64_t moment_steps) {
+    steps_ = steps;
+    moment_steps_ = moment_steps;
+  }
+  // The moments are zero again, and warm up as at the start; steps() stays.
+  void reset();
 
  private:
   double squares_of(std::span<const float> grads, Collective& collective) const;
@@ -81,7 +88,7 @@ class AdamW {
   std::vector<ParameterBlock> blocks_;  // maximal runs of trainable ones that share the decay
   Shards shards_{{}};
   ZeroedFloats m_, v_;
-  int64_t steps_ = 0;
+  int64_t steps_ = 0, moment_steps_ = 0;
 };
 
 }  // namespace zeroth

@@ -35,8 +35,8 @@ bool read_integer(std::string_view text, size_t at, int64_t* value, size_t* end)
 
 }  // namespace
 
-EquationCount count_equations(std::string_view text) {
-  EquationCount count;
+std::vector<Equation> find_equations(std::string_view text) {
+  std::vector<Equation> found;
   size_t from = 0;  // end of what an earlier equation used
   for (size_t equals = text.find('='); equals != std::string_view::npos;
        equals = text.find('=', equals + 1)) {
@@ -50,9 +50,17 @@ EquationCount count_equations(std::string_view text) {
     const Expression left = evaluate_expression(formula);
     if (!left.ok() || left.numbers.size() < 2 || !read_integer(text, equals + 1, &stated, &end))
       continue;
-    ++count.stated;
-    count.right += left.value == Rational{stated, 1};
+    found.push_back({end, left.value == Rational{stated, 1}});
     from = end;
+  }
+  return found;
+}
+
+EquationCount count_equations(std::string_view text) {
+  EquationCount count;
+  for (const Equation& equation : find_equations(text)) {
+    ++count.stated;
+    count.right += equation.right;
   }
   return count;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string_view>
+#include <vector>
 
 #include "core/trajectory.h"
 
@@ -13,10 +14,16 @@ struct EquationCount {
   int right = 0;   // those that hold exactly
 };
 
+struct Equation {
+  size_t end = 0;  // of its text: behind the stated result
+  bool right = false;
+};
+
 // Finds every "expression = integer" whose left side is a formula with at least one operation, as
 // rewards/expression.h reads it. A stated result is not part of the next formula ("9+6=15 15+9=24"
 // is two equations). Thread safe. Linear: only the last 256 bytes before an equals sign are looked
 // at.
+std::vector<Equation> find_equations(std::string_view text);
 EquationCount count_equations(std::string_view text);
 
 // Score: right / max(stated, min_steps), so that leaving steps out or stating trivial ones beyond

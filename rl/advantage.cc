@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <span>
 
 #include "core/error.h"
+#include "rl/choices.h"
+#include "rl/process_supervision.h"
 
 namespace zeroth {
 namespace {
@@ -48,23 +51,98 @@ std::vector<Sample*> unmasked(Group& group) {
   return samples;
 }
 
+double bounded(const Sample& sample, const AdvantageConfig& config) {
+  return std::clamp(sample.reward, config.reward_min, config.reward_max);
+}
+
+// Advantages of rewards that are not all equal, by their group alone.
+std::vector<double> group_advantages(const std::vector<double>& rewards,
+                                     const AdvantageConfig& config) {
+  const double m = mean(rewards);
+  const auto scaled = [&](double scale) {
+    std::vector<double> a;
+    for (const double reward : rewards) a.push_back((reward - m) * scale);
+    return a;
+  };
+  switch (config.baseline_kind()) {
+    case Baseline::kNone:
+      return rewards;
+    case Baseline::kMean:
+      return scaled(1);
+    case Baseline::kMeanStdPopulation:
+      return scaled(1 / (deviation(rewards, m, 0) + config.std_epsilon));
+    case Baseline::kMeanStdSample:
+      return scaled(1 / (deviation(rewards, m, 1) + config.std_epsilon));
+    case Baseline::kLeaveOneOut: {
+      const auto n = static_cast<double>(rewards.size());
+      return scaled(n / (n - 1));
+    }
+    case Baseline::kPassAtK:
+      return pass_at_k_advantages(rewards, config.pass_k, config.std_epsilon);
+  }
+  return {};
+}
+
+bool all_zero(std::span<const double> values) {
+  return std::all_of(values.begin(), values.end(), [](double x) { return x == 0; });
+}
+
 void assign_group(Group& group, const AdvantageConfig& config) {
   const std::vector<Sample*> samples = unmasked(group);
   std::vector<double> rewards;
-  for (const Sample* sample : samples) rewards.push_back(sample->reward);
-  group.zero_variance = constant(rewards);
+  for (const Sample* sample : samples) rewards.push_back(bounded(*sample, config));
+  const bool compares = config.baseline_kind() != Baseline::kNone;
+  group.zero_variance = compares && constant(rewards);
   if (group.zero_variance) return;
+  const std::vector<double> advantages = group_advantages(rewards, config);
+  group.zero_variance = all_zero(advantages);
+  for (size_t i = 0; i < samples.size(); ++i) samples[i]->advantage = advantages[i];
+}
 
-  const double m = mean(rewards);
-  double scale = 1;
-  if (config.baseline == "mean_std_population")
-    scale = 1 / (deviation(rewards, m, 0) + config.std_epsilon);
-  if (config.baseline == "mean_std_sample")
-    scale = 1 / (deviation(rewards, m, 1) + config.std_epsilon);
-  if (config.baseline == "leave_one_out") {
-    scale = static_cast<double>(rewards.size()) / static_cast<double>(rewards.size() - 1);
+// Every unmasked sample of the batch that `wanted` takes.
+template <class Wanted>
+std::vector<Sample*> batch_samples(std::vector<Group>& groups, const Wanted& wanted) {
+  std::vector<Sample*> samples;
+  for (Group& group : groups) {
+    for (Sample& sample : group.samples) {
+      if (!sample.masked && wanted(group)) samples.push_back(&sample);
+    }
   }
-  for (Sample* sample : samples) sample->advantage = (sample->reward - m) * scale;
+  return samples;
+}
+
+// What depends on more than a group.
+void normalize_batch(std::vector<Group>& groups, const AdvantageConfig& config) {
+  const Normalization kind = config.normalization();
+  if (kind == Normalization::kNone) return;
+  const auto samples = batch_samples(groups, [](const Group&) { return true; });
+  std::vector<double> values;
+  for (const Sample* sample : samples) {
+    values.push_back(kind == Normalization::kBatchRewards ? bounded(*sample, config)
+                                                          : sample->advantage);
+  }
+  const bool flat = constant(values);
+  const double m = flat ? 0 : mean(values);
+  const double scale = flat ? 0 : 1 / (deviation(values, m, 1) + config.std_epsilon);
+  // A baseline of the group leaves sums of 0, up to rounding; not subtracting their mean keeps
+  // constant groups at 0.
+  const bool centred = config.baseline_kind() != Baseline::kNone;
+  const double shift = kind == Normalization::kBatchRewards || centred ? 0 : m;
+  for (Sample* sample : samples) sample->advantage = (sample->advantage - shift) * scale;
+  if (centred && !flat) return;
+  for (Group& group : groups) {
+    group.zero_variance = std::all_of(group.samples.begin(), group.samples.end(),
+                                      [](const Sample& sample) { return sample.advantage == 0; });
+  }
+}
+
+void scale_by_signal(std::vector<Group>& groups) {
+  const auto all = batch_samples(groups, [](const Group&) { return true; });
+  const auto telling =
+      batch_samples(groups, [](const Group& group) { return !group.zero_variance; });
+  if (telling.empty()) return;
+  const double scale = static_cast<double>(all.size()) / static_cast<double>(telling.size());
+  for (Sample* sample : telling) sample->advantage *= scale;
 }
 
 const Verdict* find_verdict(const Sample& sample, const std::string& name) {
@@ -126,12 +204,106 @@ void assign_per_reward(std::vector<Group>& groups, const AdvantageConfig& config
 
 }  // namespace
 
+Baseline AdvantageConfig::baseline_kind() const {
+  static constexpr std::pair<const char*, Baseline> kBaselines[] = {
+      {"none", Baseline::kNone},
+      {"mean", Baseline::kMean},
+      {"mean_std_population", Baseline::kMeanStdPopulation},
+      {"mean_std_sample", Baseline::kMeanStdSample},
+      {"leave_one_out", Baseline::kLeaveOneOut},
+      {"pass_at_k", Baseline::kPassAtK}};
+  return choice_of(baseline, kBaselines, "advantage.baseline");
+}
+
+Normalization AdvantageConfig::normalization() const {
+  static constexpr std::pair<const char*, Normalization> kNormalizations[] = {
+      {"none", Normalization::kNone},
+      {"batch_rewards", Normalization::kBatchRewards},
+      {"batch_advantages", Normalization::kBatchAdvantages}};
+  return choice_of(normalize, kNormalizations, "advantage.normalize");
+}
+
+Supervision AdvantageConfig::supervision_kind() const {
+  static constexpr std::pair<const char*, Supervision> kKinds[] = {
+      {"outcome", Supervision::kOutcome}, {"process", Supervision::kProcess}};
+  return choice_of(supervision, kKinds, "advantage.supervision");
+}
+
+void AdvantageConfig::check() const {
+  const bool normalizes = normalization() != Normalization::kNone;
+  if (per_reward && (normalizes || baseline_kind() == Baseline::kPassAtK)) {
+    fail_usage("advantage.per_reward has a baseline and a normalisation of its own, beside " +
+                   std::string(normalizes ? "advantage.normalize = \"" + normalize + "\""
+                                          : "advantage.baseline = \"pass_at_k\""),
+               "leave one of them out");
+  }
+  if (supervision_kind() == Supervision::kProcess && (normalizes || per_reward)) {
+    fail_usage(
+        "advantage.supervision = \"process\" normalises the rewards of all steps of a group, "
+        "beside " +
+            std::string(per_reward ? "advantage.per_reward"
+                                   : "advantage.normalize = \"" + normalize + "\""),
+        "leave one of them out");
+  }
+  if (reward_min > reward_max) {
+    fail_usage("advantage.reward_min = " + Json(reward_min).dump() +
+                   " is above advantage.reward_max = " + Json(reward_max).dump(),
+               "give the lower bound first");
+  }
+}
+
+std::vector<double> pass_at_k_advantages(const std::vector<double>& rewards, int k,
+                                         double epsilon) {
+  const size_t n = rewards.size();
+  std::vector<double> advantages(n, 0);
+  if (n < 2) return advantages;
+  std::vector<size_t> order(n);
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return rewards[a] < rewards[b]; });
+  const auto size = static_cast<double>(n);
+  const double set = std::min<double>(k, size);
+  // Ranks from the best, j = n, downwards. best: the share of all sets whose best has rank j, C(j-1,
+  // k-1) / C(n, k); own: of the sets that hold rank j those of which it is the best, C(j-1, k-1) /
+  // C(n-1, k-1); other: of the sets that hold a lower rank those whose best is rank j, C(j-2, k-2) /
+  // C(n-1, k-1).
+  double best = set / size, own = 1, other = (set - 1) / (size - 1);
+  double worth = 0, squares = 0, above = 0;
+  std::vector<double> held(n);  // the mean worth of the sets that hold the sample
+  for (size_t at = n; at-- > 0;) {
+    const auto j = static_cast<double>(at + 1);
+    const double reward = rewards[order[at]];
+    held[order[at]] = own * reward + above;
+    above += other * reward;
+    worth += best * reward;
+    squares += best * reward * reward;
+    if (at == 0) break;
+    const double fall = std::max(0.0, j - set) / (j - 1);
+    best *= fall;
+    own *= fall;
+    if (at > 1) other *= std::max(0.0, j - set) / (j - 2);
+  }
+  const double variance = squares - worth * worth;
+  // All sets hold one of the best rewards: what is left of the variance is rounding.
+  if (!(variance > 1e-12 * squares)) return advantages;
+  const double scale = 1 / (std::sqrt(variance) + epsilon);
+  for (size_t i = 0; i < n; ++i) advantages[i] = (held[i] - worth) * scale;
+  return advantages;
+}
+
 void assign_advantages(std::vector<Group>& groups, const AdvantageConfig& config) {
   if (config.per_reward) {
     assign_per_reward(groups, config);
-    return;
+  } else if (config.supervision_kind() == Supervision::kProcess) {
+    for (Group& group : groups) {
+      const std::vector<Sample*> samples = unmasked(group);
+      group.zero_variance = !assign_process_advantages(samples, config);
+    }
+  } else {
+    for (Group& group : groups) assign_group(group, config);
+    normalize_batch(groups, config);
   }
-  for (Group& group : groups) assign_group(group, config);
+  if (config.scale_by_signal) scale_by_signal(groups);
 }
 
 }  // namespace zeroth

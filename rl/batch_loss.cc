@@ -3,19 +3,44 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/rng.h"
 #include "rl/micro_batch.h"
 #include "rl/update_plan.h"
 
 namespace zeroth {
+namespace {
+
+constexpr uint32_t kCovariant = 0x636f7661;  // random blocks of its own
+
+}  // namespace
 
 void BatchLoss::begin_step(std::span<const Group> groups, WeightsVersion start) {
   groups_ = groups;
   start_ = start;
   begun_ = 0;
   first_tokens_ = ratio_sum_ = ratio_squares_ = ratio_tokens_ = 0;
+  bonus_ = entropy_coef_;
+  token_advantages.clear();
+  if (config_.entropy_target == 0) return;
+  double sum = 0, tokens = 0;
+  for (const Group& group : groups) {
+    for (const Sample& sample : group.samples) {
+      if (!has_loss(sample)) continue;
+      for (const float entropy : sample.entropies) sum += entropy;
+      tokens += static_cast<double>(sample.entropies.size());
+    }
+  }
+  sampled_entropy_ = tokens > 0 ? sum / tokens : -1;
+  if (sampled_entropy_ > config_.entropy_target) bonus_ = 0;
 }
 
-void BatchLoss::end_step(StepReport& report) const {
+// arXiv 2505.22312, section 4: the coefficient follows the entropy of the samples.
+void BatchLoss::end_step(StepReport& report) {
+  report.entropy_coef = bonus_;
+  if (config_.entropy_target > 0 && sampled_entropy_ >= 0) {
+    const bool more = sampled_entropy_ < config_.entropy_target;
+    entropy_coef_ = std::max(0.0, entropy_coef_ + (more ? 1 : -1) * config_.entropy_step);
+  }
   if (first_tokens_ > 0) report.logp_difference_mean /= first_tokens_;
   if (ratio_squares_ > 0)
     report.effective_sample_size = ratio_sum_ * ratio_sum_ / (ratio_tokens_ * ratio_squares_);
@@ -33,6 +58,65 @@ void BatchLoss::begin(std::span<const int32_t> order, double step_tokens) {
   scope_.max_tokens = static_cast<double>(max_tokens_);
   scope_.entropy_tokens = scope_.tokens;
   if (config_.top_entropy_quantile < 1) scope_.entropy_tokens = choose_tokens(order);
+  if (config_.covariance_kind() != Covariance::kNone) choose_covariant(order);
+}
+
+std::span<const float> BatchLoss::old_logprobs(size_t group, size_t index) const {
+  if (config_.decoupled) return proximal_logprobs[group][index];
+  return groups_[group].samples[index].logprobs;
+}
+
+double BatchLoss::advantage(size_t group, size_t index, size_t token) const {
+  if (token_advantages.empty() || token_advantages[group][index].empty())
+    return groups_[group].samples[index].advantage;
+  return token_advantages[group][index][token];
+}
+
+// Of the update's loss tokens, by (old - mean old) (A - mean A): with clip some of those between the
+// bounds, drawn at random by the weights' version and the number of the update; with kl the first
+// ones. arXiv 2505.22617, section 4.
+void BatchLoss::choose_covariant(std::span<const int32_t> order) {
+  struct Token {
+    double old, advantage;
+    uint8_t* chosen;
+    double covariance = 0;
+  };
+  reset(covariant_, groups_);
+  std::vector<Token> tokens;
+  double old_sum = 0, advantage_sum = 0;
+  for (const int32_t g : order) {
+    for (size_t i = 0; i < groups_[g].samples.size(); ++i) {
+      if (!has_loss(groups_[g].samples[i])) continue;
+      const std::span<const float> old = old_logprobs(g, i);
+      covariant_[g][i].assign(old.size(), 0);
+      for (size_t t = 0; t < old.size(); ++t) {
+        tokens.push_back({old[t], advantage(g, i, t), &covariant_[g][i][t]});
+        old_sum += tokens.back().old;
+        advantage_sum += tokens.back().advantage;
+      }
+    }
+  }
+  if (tokens.empty()) return;
+  const auto all = static_cast<double>(tokens.size());
+  for (Token& token : tokens)
+    token.covariance = (token.old - old_sum / all) * (token.advantage - advantage_sum / all);
+  auto most = std::max<size_t>(1, static_cast<size_t>(config_.covariance_share * all));
+  if (config_.covariance_kind() == Covariance::kKl) {
+    std::stable_sort(tokens.begin(), tokens.end(),
+                     [](const Token& a, const Token& b) { return a.covariance > b.covariance; });
+    for (size_t i = 0; i < std::min(most, tokens.size()); ++i) *tokens[i].chosen = 1;
+    return;
+  }
+  std::erase_if(tokens, [&](const Token& token) {
+    return token.covariance <= config_.covariance_low ||
+           token.covariance >= config_.covariance_high;
+  });
+  most = std::min(most, tokens.size());
+  Rng rng(StreamKey{static_cast<uint64_t>(start_), static_cast<uint32_t>(begun_), 0, kCovariant});
+  for (size_t i = 0; i < most; ++i) {
+    std::swap(tokens[i], tokens[i + rng.below(static_cast<uint32_t>(tokens.size() - i))]);
+    *tokens[i].chosen = 1;
+  }
 }
 
 // Keeps the share of highest entropy among the update's tokens, by the entropies of sampling (arXiv
@@ -67,9 +151,11 @@ SampleTerms BatchLoss::terms_of(size_t group, size_t index, std::span<const floa
   const Sample& sample = groups_[group].samples[index];
   SampleTerms terms;
   terms.logprob = logprobs;
-  terms.old_logprob = config_.decoupled ? proximal_logprobs[group][index] : sample.logprobs;
+  terms.old_logprob = old_logprobs(group, index);
   if (config_.decoupled) terms.sampler_logprob = sample.logprobs;
   terms.advantage = sample.advantage;
+  if (!token_advantages.empty()) terms.token_advantage = token_advantages[group][index];
+  if (config_.covariance_kind() != Covariance::kNone) terms.covariant = covariant_[group][index];
   if (config_.beta > 0) terms.ref_logprob = reference_logprobs[group][index];
   if (config_.top_entropy_quantile < 1) terms.keep = kept_tokens_[group][index];
   return terms;

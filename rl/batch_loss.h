@@ -27,14 +27,18 @@ class BatchLoss {
  public:
   // `max_tokens`: of the longest completion. `mini_batches`: of an epoch.
   BatchLoss(const LossConfig& config, int64_t max_tokens, int mini_batches)
-      : config_(config), loss_(config), max_tokens_(max_tokens), mini_batches_(mini_batches) {}
+      : config_(config),
+        loss_(config),
+        max_tokens_(max_tokens),
+        mini_batches_(mini_batches),
+        entropy_coef_(config.entropy_coef) {}
 
   // Samples may be of older weights from now on (section async).
   void expect_older_weights() { older_weights_ = true; }
   // The groups must outlive the step. `start`: version of the weights that it begins with.
   void begin_step(std::span<const Group> groups, WeightsVersion start);
   // Makes means of what add() left in the report as sums over the step's first update.
-  void end_step(StepReport& report) const;
+  void end_step(StepReport& report);
 
   // An update of these groups, by index; `step_tokens` as in UpdatePlan.
   void begin(std::span<const int32_t> order, double step_tokens);
@@ -46,8 +50,8 @@ class BatchLoss {
   std::span<const double> add(size_t group, size_t index, std::span<const float> logprobs,
                               std::span<const float> entropies, StepReport& report);
   // The entropy bonus: its gradient by the entropy of each token that keeps(), when wanted.
-  bool wants_entropy() const { return config_.entropy_coef > 0; }
-  double entropy_gradient() const { return loss_.entropy_gradient(scope_); }
+  bool wants_entropy() const { return bonus_ > 0; }
+  double entropy_gradient() const { return PolicyLoss::entropy_gradient(scope_, bonus_); }
   bool keeps(size_t group, size_t index, int64_t token) const {
     return config_.top_entropy_quantile >= 1 || kept_tokens_[group][index][token] != 0;
   }
@@ -55,9 +59,19 @@ class BatchLoss {
   // Log-probs under the reference (beta > 0), and under the policy at the step's start (decoupled),
   // of every sample that has a loss. Filled between begin_step() and the first add().
   BySample<std::vector<float>> reference_logprobs, proximal_logprobs;
+  // With process supervision, of every sample that has a loss; empty: Sample::advantage. Filled
+  // likewise, before the first begin().
+  BySample<std::vector<double>> token_advantages;
+
+  // Where loss.entropy_target has brought the coefficient, for checkpoints.
+  double entropy_coef() const { return entropy_coef_; }
+  void set_entropy_coef(double coef) { entropy_coef_ = coef; }
 
  private:
   double choose_tokens(std::span<const int32_t> order);
+  void choose_covariant(std::span<const int32_t> order);
+  std::span<const float> old_logprobs(size_t group, size_t index) const;
+  double advantage(size_t group, size_t index, size_t token) const;
   SampleTerms terms_of(size_t group, size_t index, std::span<const float> logprobs) const;
   void compare(const Sample& sample, std::span<const float> logprobs, StepReport& report);
 
@@ -76,7 +90,11 @@ class BatchLoss {
 
   LossScope scope_;                             // of the update
   BySample<std::vector<uint8_t>> kept_tokens_;  // that top_entropy_quantile keeps
+  BySample<std::vector<uint8_t>> covariant_;    // that loss.covariance chooses
   std::vector<double> gradient_;                // of the sample
+  double entropy_coef_;                         // before the step
+  double bonus_ = 0;                            // the coefficient of the step
+  double sampled_entropy_ = -1;                 // nats a loss token of the step; -1: it has none
 };
 
 }  // namespace zeroth

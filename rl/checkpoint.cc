@@ -130,6 +130,8 @@ void write_checkpoint(const fs::path& folder, int64_t step, const CheckpointSour
   manifest["format"] = kFormat;
   manifest["step"] = step;
   manifest["optimizer_steps"] = source.optimizer.steps();
+  if (source.optimizer.moment_steps() != source.optimizer.steps())
+    manifest["moment_steps"] = source.optimizer.moment_steps();
   manifest["numeric_contract"] = kernels::contract_hash();
   manifest["layout"] = layout_hash(source.policy.parameters());
   manifest["version"] = version_string();
@@ -249,6 +251,7 @@ TrainingCheckpoint read_checkpoint(const fs::path& folder, int64_t named) {
     format = manifest.at("format").get<int>();
     checkpoint.step = manifest.at("step").get<int64_t>();
     checkpoint.optimizer_steps = manifest.at("optimizer_steps").get<int64_t>();
+    checkpoint.moment_steps = manifest.value("moment_steps", checkpoint.optimizer_steps);
     checkpoint.state = manifest.at("state");
     contract = manifest.at("numeric_contract").get<std::string>();
     if (named >= 0 && checkpoint.step != named)
@@ -374,7 +377,7 @@ void restore_trainer(const TrainingCheckpoint& checkpoint, const Policy& policy,
                         : FloatRanges{{0, static_cast<int64_t>(optimizer.first_moment().size())}};
   read_floats(checkpoint.folder / kOptimizerFile,
               {optimizer.first_moment(), optimizer.second_moment()}, read);
-  optimizer.set_steps(checkpoint.optimizer_steps);
+  optimizer.set_steps(checkpoint.optimizer_steps, checkpoint.moment_steps);
   if (reference == nullptr) return;
   if (!fs::exists(checkpoint.folder / kReferenceFile)) {
     fail(checkpoint.folder.string() + " has no reference policy",

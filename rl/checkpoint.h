@@ -71,6 +71,7 @@ struct TrainingCheckpoint {
   std::filesystem::path folder;
   int64_t step = 0;
   int64_t optimizer_steps = 0;
+  int64_t moment_steps = 0;  // since the moments were last reset
   Json state;
   // Faults of newer checkpoints, which are not whole, newest first.
   std::vector<std::string> passed_over;

@@ -20,6 +20,9 @@ struct View {
   double n = 0;     // loss tokens
   double kept = 0;  // of those, with a policy gradient
 
+  double advantage(size_t t) const {
+    return sample.token_advantage.empty() ? sample.advantage : sample.token_advantage[t];
+  }
   bool has(size_t t) const { return sample.mask.empty() || sample.mask[t] != 0; }
   bool keeps(size_t t) const { return has(t) && (sample.keep.empty() || sample.keep[t] != 0); }
   double log_ratio(size_t t) const {
@@ -131,9 +134,20 @@ Term geometric_term(const View& view, size_t t, double mean) {
   return term;
 }
 
-// `whole`: the sample's geometric mean, or its gamma weight, where the objective has one.
+// -A s + tau/2 s^2 of a sample, s = the sum of its log-ratios: (A - tau s)^2 / (2 tau) but for what
+// does not depend on the policy. Every one of the n tokens, which aggregation adds up, holds an n-th.
+Term mirror_term(const View& view, double log_ratio) {
+  const double advantage = view.sample.advantage, tau = view.config.omd_tau;
+  Term term;
+  term.value = (-advantage * log_ratio + tau / 2 * log_ratio * log_ratio) / view.n;
+  term.by_logprob = -advantage + tau * log_ratio;
+  return term;
+}
+
+// `whole`: the sample's geometric mean, its gamma weight or its log-ratio, where the objective has
+// one.
 Term policy_term(Objective objective, const View& view, size_t t, double ratio, double whole) {
-  const double advantage = view.sample.advantage, logprob = view.sample.logprob[t];
+  const double advantage = view.advantage(t), logprob = view.sample.logprob[t];
   switch (objective) {
     case Objective::kClipped:
       return clipped_term(view.config, ratio, advantage);
@@ -145,6 +159,10 @@ Term policy_term(Objective objective, const View& view, size_t t, double ratio, 
       return {-whole * advantage * logprob, 0, -whole * advantage, false, false};
     case Objective::kGeometric:
       return geometric_term(view, t, whole);
+    case Objective::kLikelihood:
+      return {-advantage * logprob, 0, -advantage, false, false};
+    case Objective::kMirrorDescent:
+      return mirror_term(view, whole);
   }
   return {};
 }
@@ -215,13 +233,33 @@ View view_of(const LossConfig& config, const SampleTerms& sample) {
   return view;
 }
 
+// What the objective has one of for the whole sample.
+double whole_of(Objective objective, const View& view, std::span<const double> corrected,
+                double log_ratio) {
+  switch (objective) {
+    case Objective::kGeometric:
+      return geometric_ratio(view);
+    case Objective::kVespo:
+      return vespo_weight(view, corrected);
+    case Objective::kMirrorDescent:
+      return log_ratio;
+    case Objective::kClipped:
+    case Objective::kCispo:
+    case Objective::kSapo:
+    case Objective::kLikelihood:
+      return 0;
+  }
+  return 0;
+}
+
 }  // namespace
 
 PolicyLoss::PolicyLoss(const LossConfig& config)
     : config_(config),
       rule_(config.rule()),
       level_(config.level()),
-      correction_(config.correction_kind()) {}
+      correction_(config.correction_kind()),
+      covariance_(config.covariance_kind()) {}
 
 // Weight of one token of a sample with n loss tokens in the loss of the mini-batch.
 double PolicyLoss::token_weight(const LossScope& scope, double n) const {
@@ -255,21 +293,26 @@ void PolicyLoss::add(const LossScope& scope, const SampleTerms& sample, std::spa
   const double log_ratio = view.sum([&](size_t t) { return view.log_ratio(t); });
   const double divisor = level_ == Level::kSequenceSum ? 1 : view.n;
   const double shared_ratio = std::exp(log_ratio / divisor);
-  // What the objective has one of for the whole sample.
-  const double whole = geometric                              ? geometric_ratio(view)
-                       : rule_.objective == Objective::kVespo ? vespo_weight(view, corrected)
-                                                              : 0;
+  const double whole = whole_of(rule_.objective, view, corrected, log_ratio);
   double low = 0, high = 0, by_shared_ratio = 0;
   for (size_t t = 0; t < sample.logprob.size(); ++t) {
     if (!view.has(t)) continue;
     const double ratio = shared ? shared_ratio : std::exp(view.log_ratio(t));
     const Term term = policy_term(rule_.objective, view, t, ratio, whole);
+    const bool covariant = !sample.covariant.empty() && sample.covariant[t] != 0;
     double kept = dropped || !(view.keeps(t) || geometric) ? 0 : weight;
+    if (covariant && covariance_ == Covariance::kClip) kept = 0;
     if (rule_.objective != Objective::kVespo) kept *= corrected[t];  // vespo has them in phi
     double by_ratio = kept * term.by_ratio;
     gradient[t] = kept * term.by_logprob;
     stats.policy_loss += kept * term.value;
     stats.loss += kept * term.value;
+    if (covariant && covariance_ == Covariance::kKl) {
+      const double gap = view.log_ratio(t), coef = weight * config_.covariance_kl_coef;
+      gradient[t] += gap > 0 ? coef : gap < 0 ? -coef : 0;
+      stats.policy_loss += coef * std::abs(gap);
+      stats.loss += coef * std::abs(gap);
+    }
     if (config_.beta > 0) {
       const double gap = static_cast<double>(sample.ref_logprob[t]) - sample.logprob[t];
       const double k3 = std::exp(gap) - gap - 1;

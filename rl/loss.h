@@ -30,6 +30,9 @@ struct SampleTerms {
   // Under the policy that sampled; empty: the same as old. NaN: unknown for this token.
   std::span<const float> sampler_logprob = {};
   std::span<const uint8_t> mask = {};  // 0: not the policy's token, no part of anything; empty = 1
+  // In place of `advantage` where tokens have their own (process supervision); empty: it is of all.
+  std::span<const double> token_advantage = {};
+  std::span<const uint8_t> covariant = {};  // 1: chosen by loss.covariance; empty = 0
 };
 
 // Sums over what was added so far; means are taken over `tokens` (or `samples` at sequence level).
@@ -61,9 +64,9 @@ class PolicyLoss {
   void add(const LossScope& scope, const SampleTerms& sample, std::span<double> gradient,
            LossStats& stats) const;
 
-  // d (-entropy_coef * mean entropy) / d entropy of one token.
-  double entropy_gradient(const LossScope& scope) const {
-    return scope.entropy_tokens > 0 ? -config_.entropy_coef / scope.entropy_tokens : 0;
+  // d (-coef * mean entropy) / d entropy of one token.
+  static double entropy_gradient(const LossScope& scope, double coef) {
+    return scope.entropy_tokens > 0 ? -coef / scope.entropy_tokens : 0;
   }
 
  private:
@@ -73,6 +76,7 @@ class PolicyLoss {
   LossRule rule_;
   Level level_;
   Correction correction_;
+  Covariance covariance_;
 };
 
 // The entropy at and above which a token keeps its policy gradient: the quantile 1 - share of

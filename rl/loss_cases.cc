@@ -209,7 +209,7 @@ LossCaseResult evaluate(const LossCase& c) {
   const PolicyLoss policy_loss(c.config);
   const std::vector<CaseSample> samples = samples_of(c);
   const LossScope scope = scope_of(c, samples);
-  const double by_entropy = policy_loss.entropy_gradient(scope);
+  const double by_entropy = PolicyLoss::entropy_gradient(scope, c.config.entropy_coef);
   double magnitude = 0, before = 0, bonus = 0;
   Gap gradients, entropy_gradients;
   LossStats stats;

@@ -4,19 +4,10 @@
 #include <utility>
 
 #include "core/error.h"
+#include "rl/choices.h"
 
 namespace zeroth {
 namespace {
-
-template <class Value, size_t N>
-Value one_of(const std::string& name, const std::pair<const char*, Value> (&table)[N],
-             const char* field) {
-  for (const auto& [key, value] : table) {
-    if (name == key) return value;
-  }
-  fail_usage(std::string(field) + " = \"" + name + "\" is not known",
-             "zeroth train --help lists the choices");
-}
 
 std::string number(double value) { return Json(value).dump(); }
 
@@ -34,7 +25,7 @@ Level LossConfig::level() const {
       {"token", Level::kToken},
       {"sequence", Level::kSequenceMean},
       {"sequence_sum", Level::kSequenceSum}};
-  return one_of(importance_sampling, kLevels, "loss.importance_sampling");
+  return choice_of(importance_sampling, kLevels, "loss.importance_sampling");
 }
 
 Correction LossConfig::correction_kind() const {
@@ -44,7 +35,13 @@ Correction LossConfig::correction_kind() const {
       {"token_mask", Correction::kTokenMask},
       {"sequence_truncate", Correction::kSequenceTruncate},
       {"sequence_mask", Correction::kSequenceMask}};
-  return one_of(correction, kCorrections, "loss.correction");
+  return choice_of(correction, kCorrections, "loss.correction");
+}
+
+Covariance LossConfig::covariance_kind() const {
+  static constexpr std::pair<const char*, Covariance> kCovariances[] = {
+      {"none", Covariance::kNone}, {"clip", Covariance::kClip}, {"kl", Covariance::kKl}};
+  return choice_of(covariance, kCovariances, "loss.covariance");
 }
 
 void LossConfig::check() const {
@@ -59,7 +56,7 @@ void LossConfig::check() const {
                    " is below 1, and cispo takes it as the cap of the ratio itself",
                "set loss.clip_high to 2 or more with cispo");
   }
-  const bool own_ratio = objective == Objective::kVespo || objective == Objective::kGeometric;
+  const bool own_ratio = !rule().by_token();
   if (own_ratio && level() != Level::kToken) {
     fail_usage("loss.importance_sampling = \"" + importance_sampling + "\", but " + type +
                    " has a ratio of the sequence of its own",
@@ -68,6 +65,13 @@ void LossConfig::check() const {
   if (own_ratio && kl_importance_weighted) {
     fail_usage("loss.kl_importance_weighted is set, but " + type + " has no ratio per token",
                "unset it, or choose another loss.type");
+  }
+  if (objective == Objective::kLikelihood && (level() != Level::kToken || kl_importance_weighted)) {
+    fail_usage(std::string(level() != Level::kToken
+                               ? "loss.importance_sampling = \"" + importance_sampling + "\""
+                               : "loss.kl_importance_weighted is set") +
+                   ", but " + type + " has no ratio",
+               "leave it out, or choose another loss.type");
   }
   const Correction kind = correction_kind();
   if (kind != Correction::kNone && !decoupled) {
@@ -79,6 +83,25 @@ void LossConfig::check() const {
       (kind == Correction::kSequenceTruncate || kind == Correction::kSequenceMask)) {
     fail_usage("loss.correction = \"" + correction + "\" with vespo, which corrects tokens only",
                "choose token_truncate, token_mask or none");
+  }
+  if (own_ratio && covariance_kind() != Covariance::kNone) {
+    fail_usage("loss.covariance = \"" + covariance +
+                   "\", but the tokens of a sample share one term of " + type,
+               "set it to \"none\", or choose another loss.type");
+  }
+  if (covariance_low >= covariance_high) {
+    fail_usage("loss.covariance_low = " + number(covariance_low) +
+                   " is not below loss.covariance_high = " + number(covariance_high),
+               "give the lower bound first");
+  }
+  if (objective == Objective::kMirrorDescent && kind != Correction::kNone) {
+    fail_usage("loss.correction = \"" + correction + "\" with omd, which is off-policy by itself",
+               "set it to \"none\"");
+  }
+  if (objective == Objective::kMirrorDescent && top_entropy_quantile < 1) {
+    fail_usage(
+        "loss.top_entropy_quantile is below 1, but the tokens of a sample share one term of omd",
+        "leave it at 1");
   }
   if (objective == Objective::kGeometric &&
       (kind == Correction::kTokenTruncate || kind == Correction::kTokenMask)) {

@@ -27,7 +27,15 @@ struct LossConfig {
   std::string correction = "none";
   double correction_min = 0;
   double correction_max = 2;
+  double omd_tau = 0.1;
+  std::string covariance = "none";
+  double covariance_share = 2e-4;
+  double covariance_low = 1;
+  double covariance_high = 5;
+  double covariance_kl_coef = 1;
   double entropy_coef = 0;
+  double entropy_target = 0;
+  double entropy_step = 0.005;
   double top_entropy_quantile = 1;
 
   template <class V>
@@ -65,8 +73,26 @@ struct LossConfig {
       Choice{{"none", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"}});
     v("correction_min", correction_min, "lower bound of that ratio; 0 = none", Range{0, 1});
     v("correction_max", correction_max, "upper bound of that ratio; 0 = none", Range{0, 1e6});
+    v("omd_tau", omd_tau, "weight tau of the squared log-ratio of omd", Range{0, 1e6});
+    v("covariance", covariance,
+      "tokens whose log-prob varies most with the advantage: no policy gradient for some of them "
+      "(clip), or a KL to the old policy for the first ones (kl)",
+      Choice{{"none", "clip", "kl"}});
+    v("covariance_share", covariance_share, "share of the loss tokens of an update that this takes",
+      Range{0, 1});
+    v("covariance_low", covariance_low, "clip: tokens of a covariance above this are drawn from",
+      Range{-1e9, 1e9});
+    v("covariance_high", covariance_high, "clip: and below this", Range{-1e9, 1e9});
+    v("covariance_kl_coef", covariance_kl_coef, "kl: weight of |log(new/old)| of these tokens",
+      Range{0, 1e6});
     v("entropy_coef", entropy_coef, "weight of the mean token entropy that is added as a bonus",
       Range{0, 1e3});
+    v("entropy_target", entropy_target,
+      "nats a token: entropy_coef, where it begins, rises by entropy_step after steps whose "
+      "samples "
+      "have less and falls after the others, in which there is no bonus; 0 = it stays as it is",
+      Range{0, 100});
+    v("entropy_step", entropy_step, "that change of the coefficient", Range{0, 1e3});
     v("top_entropy_quantile", top_entropy_quantile,
       "share of tokens, highest entropy first, that get the policy gradient; 1 = all", Range{0, 1});
   }
@@ -75,6 +101,8 @@ struct LossConfig {
   const LossRule& rule() const;
   Level level() const;
   Correction correction_kind() const;
+  Covariance covariance_kind() const;
+  bool wants_entropy() const { return entropy_coef > 0 || entropy_target > 0; }
   // Fields that contradict each other are usage Errors.
   void check() const;
 };

@@ -9,11 +9,13 @@ namespace zeroth {
 
 // The policy term of one token.
 enum class Objective {
-  kClipped,    // PPO's clipped ratio with two bounds and an optional cap
-  kCispo,      // a capped ratio without gradient, times the log-prob
-  kSapo,       // a sigmoid gate in place of the clip
-  kVespo,      // a gamma weight of the sequence's ratio, times the log-prob
-  kGeometric,  // the geometric mean of clipped ratios (GMPO)
+  kClipped,        // PPO's clipped ratio with two bounds and an optional cap
+  kCispo,          // a capped ratio without gradient, times the log-prob
+  kSapo,           // a sigmoid gate in place of the clip
+  kVespo,          // a gamma weight of the sequence's ratio, times the log-prob
+  kGeometric,      // the geometric mean of clipped ratios (GMPO)
+  kLikelihood,     // the log-prob alone, no ratio (REINFORCE; GPG)
+  kMirrorDescent,  // the log-prob and the square of the sequence's log-ratio (Kimi k1.5)
 };
 
 // How the tokens of a mini-batch of B samples become one number; n_i: loss tokens of sample i.
@@ -35,6 +37,9 @@ enum class Level {
 // What happens to the ratio w = exp(old - sampler) outside its bounds.
 enum class Correction { kNone, kTokenTruncate, kTokenMask, kSequenceTruncate, kSequenceMask };
 
+// What happens to the tokens whose log-prob varies most with their advantage.
+enum class Covariance { kNone, kClip, kKl };
+
 // Clip fractions are metrics of the objectives that clip.
 enum class ClipMetrics { kTwoSided, kCap, kNone };
 
@@ -42,6 +47,21 @@ struct LossRule {
   Objective objective;
   Aggregation aggregation;
   ClipMetrics metrics;
+  // Whether every token has a policy term of its own.
+  bool by_token() const {
+    switch (objective) {
+      case Objective::kClipped:
+      case Objective::kCispo:
+      case Objective::kSapo:
+      case Objective::kLikelihood:
+        return true;
+      case Objective::kVespo:
+      case Objective::kGeometric:
+      case Objective::kMirrorDescent:
+        return false;
+    }
+    return false;
+  }
 };
 
 struct LossType {
@@ -59,6 +79,8 @@ inline constexpr LossType kLossTypes[] = {
     {"sapo", {Objective::kSapo, Aggregation::kSampleMean, ClipMetrics::kNone}},
     {"luspo", {Objective::kClipped, Aggregation::kSampleSum, ClipMetrics::kTwoSided}},
     {"vespo", {Objective::kVespo, Aggregation::kStepTokenMean, ClipMetrics::kNone}},
+    {"omd", {Objective::kMirrorDescent, Aggregation::kSampleSum, ClipMetrics::kNone}},
+    {"gpg", {Objective::kLikelihood, Aggregation::kStepTokenMean, ClipMetrics::kNone}},
     {"gmpo", {Objective::kGeometric, Aggregation::kSampleMean, ClipMetrics::kTwoSided}},
 };
 

@@ -251,7 +251,7 @@ Json update_metrics(const StepReport& report, const LossConfig& loss) {
   row["learning_rate"] = report.learning_rate;
   row["updates"] = report.updates;
   if (loss.beta > 0) row["kl"] = stats.kl / tokens;
-  if (loss.entropy_coef > 0) row["entropy_coef"] = loss.entropy_coef;
+  if (loss.wants_entropy()) row["entropy_coef"] = report.entropy_coef;
   const bool any = stats.ratios > 0;
   switch (loss.rule().metrics) {
     case ClipMetrics::kCap:

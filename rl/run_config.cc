@@ -55,6 +55,22 @@ void check_async(const RunConfig& config) {
 
 void check_run_config(const RunConfig& config) {
   config.shaping.check();
+  config.advantage.check();
+  if (config.advantage.baseline == "pass_at_k" &&
+      config.advantage.pass_k > config.samples_per_prompt) {
+    fail_usage("advantage.pass_k = " + std::to_string(config.advantage.pass_k) +
+                   " is above samples_per_prompt = " + std::to_string(config.samples_per_prompt),
+               "choose k from 1 to the samples of a problem");
+  }
+  if (config.advantage.supervision_kind() == Supervision::kProcess &&
+      !(config.loss.rule().by_token() && config.loss.level() == Level::kToken)) {
+    fail_usage(
+        "advantage.supervision = \"process\" gives every token an advantage of its own, but "
+        "loss.type = \"" +
+            config.loss.type + "\" with loss.importance_sampling = \"" +
+            config.loss.importance_sampling + "\" has one term a sample",
+        "choose a loss of tokens, such as \"dapo\" with \"token\"");
+  }
   refuse_equal_samples(config);
   check_keep_best(config);
   if (!config.prompt.date.empty()) jinja::parse_date(config.prompt.date, "prompt.date");

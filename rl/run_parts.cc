@@ -79,6 +79,8 @@ void RunParts::open_trainer(const RunConfig& config, const PartsSource& source) 
   trainer = std::make_unique<Trainer>(
       *policy, std::move(reference), config.trainer, config.loss, config.optimizer, config.seed,
       config.steps, config.sampling.max_tokens, config.sampling.temperature, source.team);
+  if (config.advantage.supervision_kind() == Supervision::kProcess)
+    trainer->supervise_steps(config.advantage, *tokenizer);
   if (config.async.ahead()) trainer->expect_older_weights();
 }
 

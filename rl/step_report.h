@@ -22,6 +22,7 @@ struct StepReport {
   LossStats stats;                          // added up over all updates of the step
   double entropy_sum = 0;                   // of the trained distribution, over stats.tokens
   double learning_rate = 0, grad_norm = 0;  // of the last update, the norm before clipping
+  double entropy_coef = 0;                  // of the bonus in this step
   int updates = 0;                          // optimizer updates made
   // |log-prob in training - log-prob at sampling| over the first mini-batch, before anything was
   // updated. The same kernels compute both, so on-policy both numbers are exactly 0. Of a call

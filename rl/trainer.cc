@@ -11,6 +11,7 @@
 #include "learn/tree_collective.h"
 #include "rl/batch_loss.h"
 #include "rl/freeze.h"
+#include "rl/process_supervision.h"
 #include "rl/router_load.h"
 #include "rl/shared_scores.h"
 #include "rl/training_forward.h"
@@ -29,6 +30,8 @@ struct Trainer::Impl {
   Learner learner;
   TrainingForward rows;
   BatchLoss loss;
+  AdvantageConfig advantage;
+  const Tokenizer* tokenizer = nullptr;   // of the steps of samples, which are supervised with it
   std::vector<float> dlogprob, dentropy;  // [responses of the call]
   ScoresBySample scores;                  // of the samples that were computed, kept for a team
 
@@ -80,6 +83,7 @@ struct Trainer::Impl {
   void differentiate(StepReport& report);
   void share_scores(std::span<const GroupSlice> leaves, StepReport& report);
   void share_counts();
+  void begin_step(int64_t step);
   void refresh_reference(int64_t step);
   void score_samples(const Policy& of, BySample<std::vector<float>>& logprobs);
   bool cut_short() const;
@@ -100,12 +104,7 @@ StepReport Trainer::Impl::update(const UpdatePlan& plan) {
   reset(report.trained, groups);
   report.learning_rate = zeroth::learning_rate(schedule, plan.step, total_steps);
   router = {};
-  loss.begin_step(groups, policy.weights()->version());
-  if (loss_config.beta > 0) {
-    refresh_reference(plan.step);
-    score_samples(*reference, loss.reference_logprobs);
-  }
-  if (loss_config.decoupled) score_samples(policy, loss.proximal_logprobs);
+  begin_step(plan.step);
   for (const MiniBatchPlan& batch : plan.mini_batches) {
     if (!batch.leaves.empty() && !mini_batch(batch, plan, report)) break;
   }
@@ -116,6 +115,22 @@ StepReport Trainer::Impl::update(const UpdatePlan& plan) {
   report.routing = router.change;
   report.seconds = steady_now() - start;
   return report;
+}
+
+// What the losses of the step need besides the samples.
+void Trainer::Impl::begin_step(int64_t step) {
+  if (config.optimizer_reset > 0 && step > 0 && step % config.optimizer_reset == 0)
+    learner.optimizer().reset();
+  loss.begin_step(groups, policy.weights()->version());
+  if (tokenizer != nullptr) {
+    for (const Group& group : groups)
+      loss.token_advantages.push_back(token_advantages(group, advantage, *tokenizer));
+  }
+  if (loss_config.beta > 0) {
+    refresh_reference(step);
+    score_samples(*reference, loss.reference_logprobs);
+  }
+  if (loss_config.decoupled) score_samples(policy, loss.proximal_logprobs);
 }
 
 // ---- the reference, and the policy at the step's start
@@ -302,6 +317,12 @@ StepReport Trainer::update(const UpdatePlan& plan, std::span<const Group> groups
   return impl_->update(plan);
 }
 
+void Trainer::supervise_steps(const AdvantageConfig& config, const Tokenizer& tokenizer) {
+  impl_->advantage = config;
+  impl_->tokenizer = &tokenizer;
+}
+double Trainer::entropy_coef() const { return impl_->loss.entropy_coef(); }
+void Trainer::set_entropy_coef(double coef) { impl_->loss.set_entropy_coef(coef); }
 void Trainer::expect_older_weights() { impl_->loss.expect_older_weights(); }
 ActivationStore* Trainer::activation_store() { return impl_->rows.store(); }
 AdamW& Trainer::optimizer() { return impl_->learner.optimizer(); }

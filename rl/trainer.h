@@ -15,10 +15,12 @@
 #include "policy/activation_store.h"
 #include "policy/policy.h"
 #include "ranks/team.h"
+#include "rl/advantage.h"
 #include "rl/step_report.h"
 #include "rl/trainer_config.h"
 #include "rl/update_plan.h"
 #include "rollout/sampler.h"
+#include "text/tokenizer.h"
 
 namespace zeroth {
 
@@ -61,6 +63,12 @@ class Trainer {
   AdamW& optimizer();
   // The reference policy; null when loss.beta is 0.
   Policy* reference();
+  // Tokens have the advantages of advantage.supervision = process from now on. The tokenizer outlives
+  // the trainer.
+  void supervise_steps(const AdvantageConfig& config, const Tokenizer& tokenizer);
+  // Where loss.entropy_target has brought the coefficient, for checkpoints.
+  double entropy_coef() const;
+  void set_entropy_coef(double coef);
   // Samples may be of older weights from now on (section async): logp_difference leaves those out.
   void expect_older_weights();
 

@@ -25,6 +25,7 @@ struct TrainerConfig {
   double router_aux_coef = 0;
   double router_bias_rate = 0;
   int64_t reference_refresh = 0;
+  int64_t optimizer_reset = 0;
   int64_t patience = 1000;
 
   template <class V>
@@ -67,6 +68,9 @@ struct TrainerConfig {
       Range{0, 1});
     v("reference_refresh", reference_refresh,
       "every so many steps the reference becomes the current policy; 0 = never", Range{0, 1e9});
+    v("optimizer_reset", optimizer_reset,
+      "every so many steps the moments of the optimizer begin at zero again; 0 = never",
+      Range{0, 1e9});
     v("patience", patience,
       "steps in a row without any update (no group had a signal) after which the run ends with "
       "exit code 1, after a checkpoint; 0 = never",

@@ -212,6 +212,8 @@ void TrainingRun::restore_state(const TrainingCheckpoint& checkpoint,
   counters.max_logp_difference = state.at("max_logp_difference").get<double>();
   alarms.restore(state.at("alarms"));
   best.restore(state.value("best", Json()));
+  if (config.loss.entropy_target > 0)
+    parts->trainer->set_entropy_coef(state.value("entropy_coef", config.loss.entropy_coef));
   if (!changes_part(options, "task"))
     parts->rollouts->restore_lengths(state.value("lengths", Json()));
   if (!changes_part(options, "curriculum") && !changes_part(options, "task")) {
@@ -249,6 +251,7 @@ void TrainingRun::save(int64_t step) {
                 {"curriculum", parts->rollouts->curriculum_state()},
                 {"lengths", parts->rollouts->lengths_state()}};
   if (best.step() >= 0) state["best"] = best.state();
+  if (config.loss.entropy_target > 0) state["entropy_coef"] = parts->trainer->entropy_coef();
   std::map<std::string, std::string> more;
   if (pipeline.lagged()) more[pending_file(config.async)] = pipeline.pending();
   save_checkpoint(folder, step,

@@ -25,7 +25,7 @@ std::vector<int32_t> dealt(size_t groups, uint64_t seed, int64_t step, int epoch
 
 // A constant group moves the weights only through the KL or the entropy bonus.
 bool has_signal(const Group& group, const LossConfig& loss) {
-  return (!group.zero_variance || loss.beta > 0 || loss.entropy_coef > 0) && loss_tokens(group) > 0;
+  return (!group.zero_variance || loss.beta > 0 || loss.wants_entropy()) && loss_tokens(group) > 0;
 }
 
 }  // namespace

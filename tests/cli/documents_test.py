@@ -88,6 +88,7 @@ RULES = [
     (r"zeroth tokenize", {"DIR": "models/base", "--text T": "--text 1+1="}, ""),
     (r"zeroth check parity", {"DIR..": "tests/data/parity/llama", "FOLDER": "tests/data/parity/llama"}, ""),
     (r"zeroth check backends", {"DIR..": "tests/data/parity/llama"}, ""),
+    (r"zeroth check advantages", {"FILE.jsonl": "tests/data/advantages.jsonl"}, ""),
     (r"zeroth check dpo", {"FILE.jsonl": "tests/data/dpo/cases.jsonl"}, ""),
     (r"zeroth check sft", {"DIR": "tests/data/sft"}, ""),
     (r"zeroth check losses", {"FILE.jsonl": "tests/data/losses.jsonl"}, ""),

@@ -2,10 +2,13 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
 #include "core/error.h"
+#include "rl/advantage_cases.h"
 
 using namespace zeroth;
 
@@ -123,4 +126,120 @@ TEST_CASE("a reward that is not finite is an error that names the problem") {
   group.problem.id = "p17";
   std::vector<Group> groups = {group};
   CHECK_THROWS_WITH_AS(assign_advantages(groups, {}), doctest::Contains("p17"), Error);
+}
+
+TEST_CASE("recorded advantages of TRL") {
+  const auto results = evaluate_advantage_cases("tests/data/advantages.jsonl");
+  CHECK(results.size() == 24);
+  for (const AdvantageCaseResult& r : results) {
+    CAPTURE(r.id);
+    CAPTURE(r.name);
+    CHECK(r.difference <= 1e-6);
+  }
+}
+
+TEST_CASE("pass_at_k against all sets of k, and against the closed form for right and wrong") {
+  const auto sets = [](int n, int k) {
+    std::vector<int> found;
+    for (int bits = 0; bits < 1 << n; ++bits) {
+      if (std::popcount(static_cast<unsigned>(bits)) == k) found.push_back(bits);
+    }
+    return found;
+  };
+  const auto best = [](const std::vector<double>& r, int bits) {
+    double value = -1e9;
+    for (size_t i = 0; i < r.size(); ++i) {
+      if (bits >> i & 1) value = std::max(value, r[i]);
+    }
+    return value;
+  };
+  for (const std::vector<double>& r : {std::vector<double>{1, 0, 0, 1, 0, 0, 0},
+                                       {0.5, -1, 0.25, 0.25, 2, -1, 0},
+                                       {0.1, 1.1, 0, 0, 0, 0, 0}}) {
+    const int n = static_cast<int>(r.size());
+    for (int k = 1; k <= n; ++k) {
+      CAPTURE(k);
+      const auto a = pass_at_k_advantages(r, k, 0);
+      double worth = 0, squares = 0;
+      const auto all = sets(n, k);
+      for (const int bits : all) worth += best(r, bits) / static_cast<double>(all.size());
+      for (const int bits : all)
+        squares += std::pow(best(r, bits) - worth, 2) / static_cast<double>(all.size());
+      double sum = 0;
+      for (int i = 0; i < n; ++i) {
+        double held = 0, count = 0;
+        for (const int bits : all) {
+          if (bits >> i & 1) held += best(r, bits), ++count;
+        }
+        const double expected = squares < 1e-12 ? 0 : (held / count - worth) / std::sqrt(squares);
+        CHECK(a[i] == doctest::Approx(expected).epsilon(1e-9));
+        sum += a[i];
+      }
+      CHECK(std::abs(sum) < 1e-9);
+    }
+  }
+  // arXiv 2508.10751: R = 1 - C(Nneg, k) / C(N, k), sigma = sqrt(R (1 - R)).
+  const double mean = 1 - 10.0 / 35, sigma = std::sqrt(mean * (1 - mean));
+  const auto a = pass_at_k_advantages({1, 0, 0, 1, 0, 0, 0}, 3, 0);
+  CHECK(a[0] == doctest::Approx((1 - mean) / sigma));
+  CHECK(a[1] == doctest::Approx((1 - mean - 6.0 / 15) / sigma));
+}
+
+TEST_CASE("pass_at_k in training: no signal where every set holds a right one") {
+  AdvantageConfig config;
+  config.baseline = "pass_at_k";
+  config.pass_k = 3;
+  std::vector<Group> groups = {group_of({1, 1, 0, 0}), group_of({1, 0, 0, 0})};
+  assign_advantages(groups, config);
+  CHECK(groups[0].zero_variance);
+  CHECK(!groups[1].zero_variance);
+  CHECK(groups[1].samples[0].advantage > 0);
+}
+
+TEST_CASE("REINFORCE++: rewards against the whole batch") {
+  AdvantageConfig config;
+  config.baseline = "none";
+  config.normalize = "batch_advantages";
+  std::vector<Group> groups = {group_of({1, 1}), group_of({0, 1})};
+  assign_advantages(groups, config);
+  const double s = std::sqrt(0.75 / 3) + 1e-4;
+  CHECK(groups[0].samples[0].advantage == doctest::Approx(0.25 / s));
+  CHECK(groups[1].samples[0].advantage == doctest::Approx(-0.75 / s));
+  CHECK(!groups[0].zero_variance);  // above the batch's mean, so there is something to learn
+  SUBCASE("a batch of equal rewards teaches nothing") {
+    groups = {group_of({1, 1}), group_of({1, 1})};
+    assign_advantages(groups, config);
+    CHECK(groups[0].zero_variance);
+    CHECK(groups[0].samples[0].advantage == 0);
+  }
+  SUBCASE("with the baseline of the group, constant groups stay at exactly 0") {
+    config.baseline = "mean";
+    groups = {group_of({0.1, 0.1, 0.1}), group_of({0, 1, 1})};
+    assign_advantages(groups, config);
+    CHECK(groups[0].samples[0].advantage == 0);
+    CHECK(groups[0].zero_variance);
+    double squares = 4. / 9 + 2. / 9;
+    CHECK(groups[1].samples[0].advantage ==
+          doctest::Approx(-2. / 3 / (std::sqrt(squares / 5) + 1e-4)));
+  }
+}
+
+TEST_CASE("GPG: groups with a signal make up for those without") {
+  AdvantageConfig config;
+  config.scale_by_signal = true;
+  std::vector<Group> groups = {group_of({1, 1}), group_of({0, 1}), group_of({0, 0})};
+  assign_advantages(groups, config);
+  CHECK(groups[1].samples[1].advantage == doctest::Approx(0.5 * 3));
+  CHECK(groups[0].samples[0].advantage == 0);
+}
+
+TEST_CASE("advantage settings that contradict each other are refused") {
+  AdvantageConfig config;
+  config.per_reward = true;
+  config.normalize = "batch_rewards";
+  CHECK_THROWS_WITH_AS(config.check(), doctest::Contains("advantage.normalize"), Error);
+  config = {};
+  config.reward_min = 1;
+  config.reward_max = 0;
+  CHECK_THROWS_WITH_AS(config.check(), doctest::Contains("advantage.reward_min"), Error);
 }

@@ -19,6 +19,8 @@ struct Batch {
   // Empty, or one row a sample.
   std::vector<std::vector<float>> sampler_logprob;
   std::vector<std::vector<uint8_t>> loss_mask;
+  std::vector<std::vector<double>> token_advantage;
+  std::vector<std::vector<uint8_t>> covariant;
 
   std::span<const float> sampler(size_t i) const {
     return sampler_logprob.empty() ? std::span<const float>() : sampler_logprob[i];
@@ -50,6 +52,11 @@ Batch random_batch(uint64_t seed, bool with_keep) {
   return batch;
 }
 
+template <class T>
+std::span<const T> row_of(const std::vector<std::vector<T>>& rows, size_t i) {
+  return rows.empty() ? std::span<const T>() : rows[i];
+}
+
 LossScope scope_of(const Batch& batch) {
   LossScope scope;
   for (const auto& row : batch.logprob) scope.tokens += static_cast<double>(row.size());
@@ -67,7 +74,8 @@ LossStats evaluate(const LossConfig& config, const Batch& batch,
     std::vector<double> g(batch.logprob[i].size());
     PolicyLoss(config).add(scope,
                            {batch.logprob[i], batch.old_logprob[i], batch.ref_logprob[i],
-                            batch.keep[i], batch.advantage[i], batch.sampler(i), batch.mask(i)},
+                            batch.keep[i], batch.advantage[i], batch.sampler(i), batch.mask(i),
+                            row_of(batch.token_advantage, i), row_of(batch.covariant, i)},
                            g, stats);
     if (gradient != nullptr) gradient->push_back(g);
   }
@@ -255,6 +263,93 @@ TEST_CASE("an unmasked, uncorrected token counts as if its sampler were the old 
   CHECK(evaluate(config, batch).loss == plain);
 }
 
+TEST_CASE(
+    "tokens with advantages of their own, chosen by covariance, and omd have their derivatives") {
+  for (const char* type : {"dapo", "sapo", "grpo", "omd"}) {
+    for (const char* covariance : {"none", "clip", "kl"}) {
+      CAPTURE(type);
+      CAPTURE(covariance);
+      LossConfig config = config_of(type, "token");
+      config.covariance = covariance;
+      config.omd_tau = 0.7;
+      config.beta = 0.05;
+      if (config.type == "omd" && config.covariance != "none") {
+        CHECK_THROWS_AS(config.check(), Error);
+        continue;
+      }
+      config.check();
+      Batch batch = random_batch(77, false);
+      Rng rng(78, 1);
+      for (const auto& row : batch.logprob) {
+        auto& advantages = batch.token_advantage.emplace_back();
+        auto& covariant = batch.covariant.emplace_back();
+        for (size_t t = 0; t < row.size(); ++t) {
+          advantages.push_back(rng.normal());
+          covariant.push_back(rng.chance(0.4));
+        }
+      }
+      if (config.type == "omd") batch.token_advantage.clear();
+      std::vector<std::vector<double>> gradient;
+      evaluate(config, batch, &gradient);
+      for (size_t i = 0; i < batch.logprob.size(); ++i) {
+        for (size_t t = 0; t < batch.logprob[i].size(); ++t)
+          CHECK(slope_gap(config, batch, i, t, gradient[i][t]) < 2e-5);
+      }
+    }
+  }
+}
+
+TEST_CASE("covariance: clip takes the policy term of the chosen tokens, kl adds |log ratio|") {
+  LossConfig config = config_of("dapo", "token");
+  const std::vector<float> lp = {-1, -2, -0.5f}, old = {-1.25f, -1.75f, -0.5f};
+  const std::vector<uint8_t> chosen = {1, 0, 1};
+  const LossScope scope{3, 3, 1, 8, 3};
+  std::vector<double> plain(3), clip(3), kl(3);
+  LossStats stats;
+  const auto run = [&](std::vector<double>& gradient) {
+    stats = {};
+    PolicyLoss(config).add(scope, {lp, old, {}, {}, 0.5, {}, {}, {}, chosen}, gradient, stats);
+    return stats.loss;
+  };
+  const double without = run(plain);
+  config.covariance = "clip";
+  run(clip);
+  CHECK(clip[0] == 0);
+  CHECK(clip[1] == plain[1]);
+  CHECK(clip[2] == 0);
+  config.covariance = "kl";
+  config.covariance_kl_coef = 0.3;
+  CHECK(run(kl) == doctest::Approx(without + 0.3 * 0.25 / 3));
+  CHECK(kl[0] == doctest::Approx(plain[0] + 0.3 / 3));
+  CHECK(kl[1] == plain[1]);
+  CHECK(kl[2] == plain[2]);  // equal to the old policy: no pull
+}
+
+TEST_CASE("gpg is the advantage times the log-prob, omd Kimi k1.5's squared loss") {
+  const std::vector<float> lp = {-1, -2}, old = {-1.5f, -1.75f};
+  std::vector<double> gradient(2);
+  LossStats stats;
+  PolicyLoss(config_of("gpg", "token"))
+      .add({2, 4, 1, 8, 2}, {lp, old, {}, {}, 0.5}, gradient, stats);
+  CHECK(stats.loss == doctest::Approx(-0.5 * -3 / 4));
+  CHECK(gradient[0] == doctest::Approx(-0.5 / 4));
+  // arXiv 2501.12599, equation 3: -1/k sum [A grad log p - tau/2 grad s^2], which is the gradient of
+  // (A - tau s)^2 / (2 tau).
+  LossConfig config = config_of("omd", "token");
+  config.omd_tau = 0.8;
+  stats = {};
+  PolicyLoss(config).add({2, 4, 2, 8, 2}, {lp, old, {}, {}, 0.5}, gradient, stats);
+  const double s = 0.25, a = 0.5, tau = 0.8;
+  const auto squared = [&](double x) { return (a - tau * x) * (a - tau * x) / (2 * tau); };
+  CHECK(stats.loss == doctest::Approx((squared(s) - squared(0)) / 2));
+  CHECK(gradient[0] == doctest::Approx((-a + tau * s) / 2));
+  CHECK(gradient[1] == gradient[0]);
+  // At the policy that sampled it is the policy gradient alone.
+  stats = {};
+  PolicyLoss(config).add({2, 4, 2, 8, 2}, {lp, lp, {}, {}, 0.5}, gradient, stats);
+  CHECK(gradient[0] == doctest::Approx(-a / 2));
+}
+
 TEST_CASE("contradictions of a loss are refused by name") {
   const auto message = [](const LossConfig& config) -> std::string {
     try {
@@ -277,6 +372,11 @@ TEST_CASE("contradictions of a loss are refused by name") {
   config.decoupled = true;
   config.correction = "sequence_mask";
   CHECK(message(config).find("vespo") != std::string::npos);
+  config = config_of("gpg", "sequence");
+  CHECK(message(config).find("gpg has no ratio") != std::string::npos);
+  config = config_of("gmpo", "token");
+  config.covariance = "clip";
+  CHECK(message(config).find("covariance") != std::string::npos);
   config = config_of("grop", "token");
   CHECK(message(config).find("grop") != std::string::npos);
 }
