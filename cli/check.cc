@@ -19,6 +19,7 @@ int run_check(const Args& args) {
        "DIR..        every operator of two back ends side by side over checkpoints"},
       {"losses", run_check_losses, "FILE.jsonl   losses and gradients against recorded ones"},
       {"advantages", run_check_advantages, "FILE.jsonl   advantages against recorded ones"},
+      {"lora", run_check_lora, "DIR..        adapters against PEFT's log-probs and gradient norms"},
       {"sft", run_check_sft,
        "DIR          supervised fine-tuning against TRL's tokens, losses, gradients"},
       {"dpo", run_check_dpo, "FILE.jsonl   losses of pairs against recorded ones"},

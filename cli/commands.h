@@ -44,6 +44,7 @@ int run_check_advantages(const Args& args);
 int run_check_backends(const Args& args);
 int run_check_code(const Args& args);
 int run_check_dpo(const Args& args);
+int run_check_lora(const Args& args);
 int run_check_losses(const Args& args);
 int run_check_math(const Args& args);
 int run_check_parity(const Args& args);

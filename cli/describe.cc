@@ -13,6 +13,7 @@
 #include "model/formats/checkpoint.h"
 #include "model/formats/gguf_model.h"
 #include "model/formats/model_folder.h"
+#include "model/formats/peft.h"
 #include "policy/layer_state.h"
 #include "policy/publish_config.h"
 #include "rl/chat.h"
@@ -158,9 +159,21 @@ Json step_cost(const PolicyConfig& c, const DescribeOptions& o) {
   return out;
 }
 
+Json describe_adapter(const std::filesystem::path& path, const PolicyConfig& c) {
+  const std::unique_ptr<LoraAdapter> adapter = read_adapter(path, c);
+  int64_t values = 0;
+  for (const ParameterInfo& info : adapter->parameters().infos()) values += info.count;
+  return {{"base", adapter_base(path).string()},
+          {"matrices", adapter->pairs().size()},
+          {"rank", adapter->pairs().front().rank},
+          {"alpha", adapter->alpha()},
+          {"parameters", values}};
+}
+
 Json describe(const std::filesystem::path& path, const DescribeOptions& options) {
   Json report;
-  const PolicyConfig c = described_config(path, report);
+  const bool adapts = is_adapter(path);
+  const PolicyConfig c = described_config(adapts ? adapter_base(path) : path, report);
   const ParameterCounts n = count_parameters(c);
   const double mib = 1 << 20;
   // The packed copy to sample; float32 masters, gradient and two Adam moments on top to train.
@@ -182,6 +195,7 @@ Json describe(const std::filesystem::path& path, const DescribeOptions& options)
   out["activation_bytes_per_token"] = {{"full", activation_bytes(c)},
                                        {"checkpoint", 4.0 * (c.layers + 1) * c.width}};
   out["notes"] = c.notes;
+  if (adapts) out["adapter"] = describe_adapter(path, c);
   describe_tokenizer(path, out);
   for (const auto& [key, value] : report.items()) out[key] = value;
   out["step"] = step_cost(c, options);

@@ -18,6 +18,7 @@ namespace {
 
 struct ExportOptions {
   std::string model;
+  std::string adapter;
   std::string out;
   std::string type = "f32";
   std::string word_rules;
@@ -25,6 +26,7 @@ struct ExportOptions {
   template <class V>
   void fields(V& v) {
     v("model", model, "checkpoint folder, or a .gguf file");
+    v("adapter", adapter, "folder of a PEFT adapter for the model, which is merged");
     v("out", out, "a new folder (Hugging Face layout), or a file name that ends in .gguf");
     v("type", type, "stored type of matrices; q8_0 and f16 only in GGUF",
       Choice{{"f32", "bf16", "f16", "q8_0"}});
@@ -77,7 +79,7 @@ int run_export(const Args& args) {
                std::string("usage: ") + kUsage);
   }
   const bool gguf = has_gguf_name(options.out);
-  const ModelValues weights = load_values(options.model);
+  const ModelValues weights = load_values(options.model, options.adapter);
   print_notes(weights.config.notes);
   gguf ? export_gguf(options, weights) : export_folder(options, weights);
   std::printf("%s: %s, %lld parameters, %s\n", options.out.c_str(),

@@ -16,6 +16,7 @@ namespace {
 struct Options {
   std::string out;
   std::string base;
+  std::string adapter;
   std::vector<double> weights;
   bool bfloat16 = false;
   template <class V>
@@ -25,6 +26,7 @@ struct Options {
     v("base", base,
       "task arithmetic: add weight x (model - base) of every model to this checkpoint; empty: the "
       "weighted average of the models");
+    v("adapter", adapter, "folder of a PEFT adapter to merge into the only model");
     v("bfloat16", bfloat16, "store weights as bfloat16 instead of float32");
   }
 };
@@ -32,7 +34,8 @@ struct Options {
 }  // namespace
 
 int run_merge(const Args& args) {
-  constexpr const char* kUsage = "zeroth merge MODEL.. --out DIR [--weights W] [--base DIR2]";
+  constexpr const char* kUsage =
+      "zeroth merge MODEL.. --out DIR [--weights W] [--base DIR2] [--adapter DIR3]";
   Options options;
   if (asks_for_help(args)) return print_usage(kUsage, options);
   const Args models = parse_flags(options, args, "merge");
@@ -41,7 +44,8 @@ int run_merge(const Args& args) {
         models.empty() ? "zeroth merge: no model is named" : "zeroth merge: --out is missing",
         std::string("usage: ") + kUsage);
   }
-  const ModelValues merged = merge({models.begin(), models.end()}, {options.weights, options.base});
+  const ModelValues merged =
+      merge({models.begin(), models.end()}, {options.weights, options.base, options.adapter});
   print_notes(merged.config.notes);
   make_model_folder(options.out, "merge");
   copy_tokenizer(options.base.empty() ? models[0] : options.base, options.out);

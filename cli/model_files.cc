@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "model/formats/gguf_model.h"
+#include "model/formats/peft.h"
 #include "text/tokenizer.h"
 
 namespace zeroth {
@@ -20,6 +21,7 @@ void make_model_folder(const fs::path& out, const std::string& command) {
 }
 
 void copy_tokenizer(const fs::path& model, const fs::path& out) {
+  if (is_adapter(model)) return copy_tokenizer(adapter_base(model), out);
   bool present = is_gguf(model);
   for (const char* name :
        {"tokenizer.json", "vocab.json", "tokenizer.model", "tiktoken.model", "tekken.json"}) {

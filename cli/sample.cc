@@ -14,8 +14,8 @@
 #include "core/config.h"
 #include "core/files.h"
 #include "model/formats/gguf_model.h"
+#include "policy/adapted.h"
 #include "policy/publish_config.h"
-#include "policy/weights.h"
 #include "rl/chat.h"
 #include "rollout/local_sampler.h"
 #include "tasks/options.h"
@@ -27,6 +27,7 @@ namespace {
 
 struct SampleOptions {
   std::string model;
+  std::string adapter;
   std::string prompt;
   std::string prompt_file;
   std::string prompt_template;
@@ -44,6 +45,7 @@ struct SampleOptions {
   template <class V>
   void fields(V& v) {
     v("model", model, "folder of the checkpoint");
+    v("adapter", adapter, "folder of a PEFT adapter for the model");
     v("prompt", prompt, "text to continue");
     v("prompt_file", prompt_file, "file whose whole content is the prompt");
     v("template", prompt_template,
@@ -147,7 +149,8 @@ int run_sample(const Args& args) {
   request.seed = options.seed;
   request.samples = options.n;
   request.sampling = options.sampling;
-  const WeightsPtr weights = load_weights(options.model, options.publish.element());
+  const WeightsPtr weights =
+      load_adapted_weights(options.model, options.adapter, options.publish.element());
   print_notes(weights->config().notes);
 
   EngineConfig config;

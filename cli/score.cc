@@ -9,6 +9,8 @@
 #include "core/sha256.h"
 #include "kernels/ops.h"
 #include "learn/learner.h"
+#include "model/formats/peft.h"
+#include "policy/adapted.h"
 #include "policy/publish_config.h"
 #include "policy/scoring.h"
 
@@ -17,6 +19,7 @@ namespace {
 
 struct ScoreOptions {
   std::string model;
+  std::string adapter;
   std::string in;
   bool grad_norm = false;
   bool grad_hash = false;
@@ -26,6 +29,8 @@ struct ScoreOptions {
   template <class V>
   void fields(V& v) {
     v("model", model, "folder of the checkpoint");
+    v("adapter", adapter,
+      "folder of a PEFT adapter for the model; the gradient is then that of its A and B");
     v("in", in, "lines {\"ids\":[..]}");
     v("grad_norm", grad_norm, "end with the norm of the gradient of the sum of -log p");
     v("grad_hash", grad_hash,
@@ -72,16 +77,20 @@ int run_score(const Args& args) {
   }
   std::unique_ptr<Policy> policy;  // only gradients need masters
   if (options.grad_norm) policy = Policy::load(options.model, options.publish.element());
-  const WeightsPtr weights =
-      policy ? policy->weights() : load_weights(options.model, options.publish.element());
-  print_notes(weights->config().notes);
   std::unique_ptr<Learner> learner;
   if (policy) {
     LearnerConfig config;
     if (options.recompute) config.mode = Activations::Mode::kCheckpoint;
-    learner = std::make_unique<Learner>(*policy, OptimizerConfig(), config);
+    std::unique_ptr<LoraAdapter> adapter;
+    if (!options.adapter.empty()) adapter = read_adapter(options.adapter, policy->config());
+    learner =
+        std::make_unique<Learner>(*policy, OptimizerConfig(), config, nullptr, std::move(adapter));
     learner->begin();
   }
+  const WeightsPtr weights =
+      policy ? policy->weights()
+             : load_adapted_weights(options.model, options.adapter, options.publish.element());
+  print_notes(weights->config().notes);
   std::vector<std::vector<TokenId>> waiting;
   int64_t tokens = 0;
   const auto flush = [&] {

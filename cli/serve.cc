@@ -11,6 +11,7 @@
 #include "core/files.h"
 #include "kernels/ops.h"
 #include "model/formats/gguf_model.h"
+#include "policy/adapted.h"
 #include "policy/publish_config.h"
 #include "rollout/fleet/access.h"
 #include "rollout/serve/chat_prompt.h"
@@ -20,13 +21,14 @@ namespace zeroth {
 namespace {
 
 struct ServeFlags {
-  std::string model, name, listen = "127.0.0.1:8000", token_file, certificate, key;
+  std::string model, adapter, name, listen = "127.0.0.1:8000", token_file, certificate, key;
   PublishConfig publish;
   int batch = 64, cache_mb = 1024, queue = 1024;
   int draft_tokens = EngineConfig().draft_tokens;
   template <class V>
   void fields(V& v) {
     v("model", model, "folder of the checkpoint, or a .gguf file");
+    v("adapter", adapter, "folder of a PEFT adapter for the model");
     v("name", name, "what requests call the model; default the folder's name");
     publish.fields(v);
     v("listen", listen, "HOST:PORT; port 0 = any free one");
@@ -132,7 +134,8 @@ int run_serve(const Args& args) {
   options.connections = 4096;
 
   const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(flags.model);
-  const WeightsPtr weights = load_weights(flags.model, flags.publish.element());
+  const WeightsPtr weights =
+      load_adapted_weights(flags.model, flags.adapter, flags.publish.element());
   const PolicyConfig config = weights->config();
   serve::ServedModel model;
   model.name = flags.name.empty() ? name_of(flags.model) : flags.name;

@@ -9,7 +9,7 @@
 #include "cli/output.h"
 #include "cli/task_notes.h"
 #include "model/formats/gguf_model.h"
-#include "policy/weights.h"
+#include "policy/adapted.h"
 #include "rl/chat.h"
 #include "rl/evaluate.h"
 #include "rollout/local_sampler.h"
@@ -25,7 +25,7 @@ EvalReport sample_task(const TaskSamples& what, const Rubric& rubric,
   const std::unique_ptr<Task> task =
       make_task(spec.name, with_chat_template(spec.options, *tokenizer, what.prompt.date));
   print_task_notes(*task);
-  const WeightsPtr weights = load_weights(what.model, what.publish.element());
+  const WeightsPtr weights = load_adapted_weights(what.model, what.adapter, what.publish.element());
   print_notes(weights->config().notes);
   EngineConfig engine_config;
   engine_config.max_batch = what.batch;

@@ -15,6 +15,7 @@ namespace zeroth {
 
 struct TaskSamples {
   std::string model;
+  std::string adapter;
   std::string task;
   int64_t n = 512;
   int samples = 1;
@@ -29,6 +30,7 @@ struct TaskSamples {
   template <class V>
   void fields(V& v) {
     v("model", model, "folder of the checkpoint");
+    v("adapter", adapter, "folder of a PEFT adapter for the model");
     v("task", task, "NAME or NAME:key=value,..; see zeroth task list");
     v("n", n, "problems", Range{1, 1e9});
     v("samples", samples, "completions of each problem (K)", Range{1, 65536});

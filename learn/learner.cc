@@ -19,9 +19,10 @@ size_t first_gradient(const Parameters& parameters) {
 }  // namespace
 
 Learner::Learner(Policy& policy, const OptimizerConfig& optimizer, const LearnerConfig& config,
-                 std::unique_ptr<Collective> collective)
+                 std::unique_ptr<Collective> collective, std::unique_ptr<LoraAdapter> adapter)
     : policy_(policy),
-      optimizer_(policy.parameters(), optimizer, policy.operators()),
+      low_rank_(adapter ? std::make_unique<LowRankUpdate>(policy, std::move(adapter)) : nullptr),
+      optimizer_(updated(), optimizer, policy.operators()),
       collective_(collective ? std::move(collective) : std::make_unique<Alone>()),
       gradients_(policy.parameters().values().size(), config.branches,
                  policy.parameters().infos().front().count, first_gradient(policy.parameters()),
@@ -96,12 +97,22 @@ void Learner::finish_branch() {
 
 std::span<const float> Learner::reduce() {
   finish_branch();
-  reduced_ = collective_->reduce(gradients_, optimizer_.shards());
+  if (!low_rank_) {
+    reduced_ = collective_->reduce(gradients_, optimizer_.shards());
+    return reduced_;
+  }
+  // A and B need the gradient of whole matrices.
+  const Shards& shards = low_rank_->gradient_shards();
+  const std::span<float> whole = collective_->reduce(gradients_, shards);
+  collective_->gather(whole, shards);
+  reduced_ = low_rank_->differentiate(whole);
   return reduced_;
 }
 
 double Learner::step(double lr) {
-  return optimizer_.step(policy_.parameters(), reduced_, lr, collective_.get());
+  const double norm = optimizer_.step(updated(), reduced_, lr, collective_.get());
+  if (low_rank_) low_rank_->merge();
+  return norm;
 }
 
 WeightsPtr Learner::publish() { return policy_.publish(optimizer_.steps()); }

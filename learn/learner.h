@@ -9,6 +9,7 @@
 
 #include "learn/collective.h"
 #include "learn/gradient_tree.h"
+#include "learn/low_rank.h"
 #include "learn/optimizer.h"
 #include "policy/embedding_gradient.h"
 #include "policy/policy.h"
@@ -39,9 +40,11 @@ struct BalanceLoss {
 // reduce(); step(); publish().
 class Learner {
  public:
-  // `collective` null: this learner is alone.
+  // `collective` null: this learner is alone. `adapter`: what learns in place of the policy's
+  // parameters, which are then those of the base (learn/low_rank.h); null: they learn themselves.
   Learner(Policy& policy, const OptimizerConfig& optimizer, const LearnerConfig& config = {},
-          std::unique_ptr<Collective> collective = nullptr);
+          std::unique_ptr<Collective> collective = nullptr,
+          std::unique_ptr<LoraAdapter> adapter = nullptr);
   ~Learner();
 
   // The gradient is zero again.
@@ -61,8 +64,8 @@ class Learner {
   // those of earlier calls are no larger.
   void accumulate(const TargetBatch& batch, const float* dlogprob, const float* dentropy,
                   const BalanceLoss& balance = {}, int branch = 0);
-  // The gradient of all members, laid out like parameters(); of several members, this one's shard
-  // of it. Before step().
+  // The gradient of all members, laid out like what is updated, the policy's parameters or the
+  // adapter's; of the former only this member's shard. Before step().
   std::span<const float> reduce();
   // One update with the reduced gradient. Returns its norm over trainable parameters before
   // clipping; when that is not finite nothing is changed.
@@ -71,6 +74,7 @@ class Learner {
   WeightsPtr publish();
 
   Policy& policy() { return policy_; }
+  LowRankUpdate* low_rank() { return low_rank_.get(); }  // null without an adapter
   AdamW& optimizer() { return optimizer_; }
   Collective& collective() { return *collective_; }
 
@@ -78,7 +82,10 @@ class Learner {
   // Nothing more goes to the branch.
   void finish_branch();
 
+  Parameters& updated() { return low_rank_ ? low_rank_->parameters() : policy_.parameters(); }
+
   Policy& policy_;
+  std::unique_ptr<LowRankUpdate> low_rank_;
   AdamW optimizer_;
   std::unique_ptr<Collective> collective_;
   GradientTree gradients_;

@@ -10,6 +10,7 @@
 #include "core/sha256.h"
 #include "core/version.h"
 #include "kernels/ops.h"
+#include "model/formats/peft.h"
 #include "rl/shared_moments.h"
 
 namespace zeroth {
@@ -21,6 +22,8 @@ constexpr int kFormat = 1;
 constexpr char kStateFile[] = "trainer_state.json";
 constexpr char kOptimizerFile[] = "optimizer.bin";
 constexpr char kReferenceFile[] = "reference.bin";
+constexpr char kAdapterFolder[] = "adapter";
+constexpr char kBaseFile[] = "lora_base.bin";
 
 fs::path folder_of(const fs::path& run) { return run / "checkpoints"; }
 
@@ -89,12 +92,14 @@ void read_floats(const fs::path& path, std::initializer_list<std::span<float>> p
 
 Json describe_files(const fs::path& folder) {
   std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(folder)) files.push_back(entry.path());
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (!entry.is_directory()) files.push_back(entry.path());
+  }
   std::sort(files.begin(), files.end());
   Json described = Json::object();
   for (const fs::path& file : files) {
-    described[file.filename().string()] = {{"bytes", fs::file_size(file)},
-                                           {"sha256", sha256_file(file)}};
+    described[file.lexically_relative(folder).generic_string()] = {{"bytes", fs::file_size(file)},
+                                                                   {"sha256", sha256_file(file)}};
   }
   return described;
 }
@@ -120,6 +125,12 @@ void write_checkpoint(const fs::path& folder, int64_t step, const CheckpointSour
   if (source.reference != nullptr)
     write_floats(folder / kReferenceFile, {source.reference->parameters().values()});
 
+  if (source.low_rank != nullptr) {
+    fs::create_directory(folder / kAdapterFolder);
+    write_adapter(folder / kAdapterFolder, source.low_rank->adapter(), source.base);
+    sync_path(folder / kAdapterFolder);
+    write_floats(folder / kBaseFile, {source.low_rank->base()});
+  }
   for (const auto& [name, content] : source.files) {
     FileWriter writer(folder / name);
     writer.write(content);
@@ -221,7 +232,10 @@ void prune(const fs::path& folder, int64_t step, const KeepRule& rule) {
 void check_files(const fs::path& folder, const Json& files) {
   for (const auto& [name, facts] : files.items()) {
     const fs::path file = folder / name;
-    if (fs::path(name).filename() != name || !fs::is_regular_file(file))
+    const fs::path plain = fs::path(name).lexically_normal();
+    const bool inside =
+        !plain.empty() && plain == fs::path(name) && plain.is_relative() && *plain.begin() != "..";
+    if (!inside || !fs::is_regular_file(file))
       throw Damage{"checkpoint file " + file.string() + " is missing"};
     const auto bytes = facts.at("bytes").get<uint64_t>();
     if (fs::file_size(file) != bytes) {
@@ -362,8 +376,33 @@ bool has_reference(const TrainingCheckpoint& checkpoint) {
   return fs::exists(checkpoint.folder / kReferenceFile);
 }
 
+// The adapter and the base that it is merged into.
+static void restore_adapter(const fs::path& folder, const Policy& policy, LowRankUpdate& low_rank) {
+  if (!fs::exists(folder / kBaseFile)) {
+    fail(folder.string() + " has no adapter: all its weights have learnt",
+         "resume without lora, or start a new run from this checkpoint: set model to it");
+  }
+  const auto found = read_adapter(folder / kAdapterFolder, policy.config());
+  Parameters& own = low_rank.parameters();
+  const auto& infos = own.infos();
+  const auto& others = found->parameters().infos();
+  bool same = infos.size() == others.size();
+  for (size_t i = 0; same && i < infos.size(); ++i)
+    same = infos[i].name == others[i].name && infos[i].shape == others[i].shape;
+  if (!same) {
+    fail((folder / kAdapterFolder).string() +
+             " adapts other layers, or by another rank, than lora.*",
+         "resume with the config that wrote this run");
+  }
+  const std::span<const float> values = std::as_const(*found).parameters().values();
+  std::copy(values.begin(), values.end(), own.values().begin());
+  read_floats(folder / kBaseFile, {low_rank.base()},
+              {{0, static_cast<int64_t>(low_rank.base().size())}});
+  low_rank.merge();
+}
+
 void restore_trainer(const TrainingCheckpoint& checkpoint, const Policy& policy, AdamW& optimizer,
-                     Policy* reference, const Team* team) {
+                     Policy* reference, const Team* team, LowRankUpdate* low_rank) {
   const Json manifest = read_json_file(checkpoint.folder / kStateFile);
   const auto recorded = manifest.at("layout").get<std::string>();
   const std::string layout = layout_hash(policy.parameters());
@@ -378,6 +417,7 @@ void restore_trainer(const TrainingCheckpoint& checkpoint, const Policy& policy,
   read_floats(checkpoint.folder / kOptimizerFile,
               {optimizer.first_moment(), optimizer.second_moment()}, read);
   optimizer.set_steps(checkpoint.optimizer_steps, checkpoint.moment_steps);
+  if (low_rank != nullptr) restore_adapter(checkpoint.folder, policy, *low_rank);
   if (reference == nullptr) return;
   if (!fs::exists(checkpoint.folder / kReferenceFile)) {
     fail(checkpoint.folder.string() + " has no reference policy",

@@ -4,6 +4,8 @@
 //
 //   model.safetensors, config.json, ..  the policy (policy/policy.h)
 //   optimizer.bin                       both moments
+//   adapter/, lora_base.bin             with LoRA: the adapter as PEFT reads it, and the base values
+//                                       of its matrices, which are merged in model.safetensors
 //   reference.bin                       weights of the reference policy, when there is one
 //   pending.bin, elastic.bin            rollouts that were sampled ahead (async.lag,
 //                                       async.max_staleness)
@@ -24,6 +26,7 @@
 #include <vector>
 
 #include "core/config.h"
+#include "learn/low_rank.h"
 #include "learn/optimizer.h"
 #include "policy/policy.h"
 #include "ranks/team.h"
@@ -42,10 +45,12 @@ struct CheckpointSource {
   const TokenizerFiles& tokenizer;
   AdamW& optimizer;
   const Policy* reference = nullptr;
-  Json state;
+  Json state = {};
   std::map<std::string, std::string> files = {};  // more of the loop's own, name to content
   // The ranks whose optimizers each hold a shard of the moments; null: this process is alone.
   Team* team = nullptr;
+  const LowRankUpdate* low_rank = nullptr;  // what the optimizer updates, with LoRA
+  std::string base = {};                    // then the path of the base model
 };
 
 // Which checkpoints stay when a newer one has been written.
@@ -93,10 +98,11 @@ bool has_checkpoints(const std::filesystem::path& run);
 // Whether it holds a reference policy.
 bool has_reference(const TrainingCheckpoint& checkpoint);
 
-// Fills the optimizer and the reference (null: none expected) of a policy loaded from
-// checkpoint.folder; of a team's optimizer the rank's shard, whatever team wrote them. Throws Error
-// when the layouts differ.
+// Fills the optimizer, the reference (null: none expected) and the adapter (null: the weights learn)
+// of a policy loaded from checkpoint.folder; of a team's optimizer the rank's shard, whatever team
+// wrote them. Throws Error when the layouts differ.
 void restore_trainer(const TrainingCheckpoint& checkpoint, const Policy& policy, AdamW& optimizer,
-                     Policy* reference, const Team* team = nullptr);
+                     Policy* reference, const Team* team = nullptr,
+                     LowRankUpdate* low_rank = nullptr);
 
 }  // namespace zeroth

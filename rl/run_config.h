@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "learn/low_rank.h"
 #include "learn/optimizer.h"
 #include "policy/publish_config.h"
 #include "ranks/team.h"
@@ -73,6 +74,7 @@ struct RunConfig {
   AdvantageConfig advantage;
   LossConfig loss;
   TrainerConfig trainer;
+  LoraConfig lora;
   OptimizerConfig optimizer;
   EvaluationConfig evaluation;
   ProbeConfig probe;
@@ -111,6 +113,7 @@ struct RunConfig {
     v("advantage", advantage, "from rewards to advantages");
     v("loss", loss, "policy loss");
     v("trainer", trainer, "mini-batches, packing, router");
+    v("lora", lora, "a low-rank adapter that learns in place of the weights");
     v("optimizer", optimizer, "AdamW and its schedule");
     v("evaluation", evaluation, "held-out accuracy during the run");
     v("probe", probe, "fixed problems whose samples are kept to compare steps");

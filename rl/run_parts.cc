@@ -76,9 +76,13 @@ void RunParts::open_policy(const RunConfig& config, const PartsSource& source, b
 void RunParts::open_trainer(const RunConfig& config, const PartsSource& source) {
   std::unique_ptr<Policy> reference;
   if (config.loss.beta > 0) reference = Policy::load(source.reference, config.policy.element());
-  trainer = std::make_unique<Trainer>(
-      *policy, std::move(reference), config.trainer, config.loss, config.optimizer, config.seed,
-      config.steps, config.sampling.max_tokens, config.sampling.temperature, source.team);
+  trainer = std::make_unique<Trainer>(*policy, std::move(reference), config.trainer, config.loss,
+                                      config.optimizer, config.seed, config.steps,
+                                      config.sampling.max_tokens, config.sampling.temperature,
+                                      source.team, config.lora);
+  const bool leads = source.team == nullptr || source.team->first();
+  if (leads && trainer->low_rank() != nullptr)
+    std::fputs(describe_update(*trainer->low_rank(), *policy).c_str(), stderr);
   if (config.advantage.supervision_kind() == Supervision::kProcess)
     trainer->supervise_steps(config.advantage, *tokenizer);
   if (config.async.ahead()) trainer->expect_older_weights();

@@ -44,7 +44,7 @@ struct Trainer::Impl {
 
   Impl(Policy& p, std::unique_ptr<Policy> r, const TrainerConfig& c, const LossConfig& l,
        const OptimizerConfig& o, uint64_t s, int64_t steps, int64_t max_tokens, double temperature,
-       Team* t)
+       Team* t, const LoraConfig& lora)
       : policy(p),
         reference(std::move(r)),
         config(c),
@@ -56,7 +56,8 @@ struct Trainer::Impl {
         learner(
             with_frozen(p, c.freeze, c.train_router), o,
             {c.recompute ? Activations::Mode::kCheckpoint : Activations::Mode::kFull, c.branches},
-            t != nullptr ? std::make_unique<TreeCollective>(*t) : nullptr),
+            t != nullptr ? std::make_unique<TreeCollective>(*t) : nullptr,
+            make_adapter(lora, with_frozen(p, c.freeze, c.train_router), s)),
         rows(learner, c, s, temperature),
         loss(l, max_tokens, c.mini_batches) {
     if (c.router_replay && !p.config().is_moe()) {
@@ -299,9 +300,10 @@ void Trainer::Impl::share_counts() {
 
 Trainer::Trainer(Policy& policy, std::unique_ptr<Policy> reference, const TrainerConfig& config,
                  const LossConfig& loss, const OptimizerConfig& optimizer, uint64_t seed,
-                 int64_t total_steps, int64_t max_tokens, double temperature, Team* team)
+                 int64_t total_steps, int64_t max_tokens, double temperature, Team* team,
+                 const LoraConfig& lora)
     : impl_(std::make_unique<Impl>(policy, std::move(reference), config, loss, optimizer, seed,
-                                   total_steps, max_tokens, temperature, team)) {}
+                                   total_steps, max_tokens, temperature, team, lora)) {}
 
 Trainer::~Trainer() = default;
 
@@ -325,6 +327,7 @@ double Trainer::entropy_coef() const { return impl_->loss.entropy_coef(); }
 void Trainer::set_entropy_coef(double coef) { impl_->loss.set_entropy_coef(coef); }
 void Trainer::expect_older_weights() { impl_->loss.expect_older_weights(); }
 ActivationStore* Trainer::activation_store() { return impl_->rows.store(); }
+LowRankUpdate* Trainer::low_rank() { return impl_->learner.low_rank(); }
 AdamW& Trainer::optimizer() { return impl_->learner.optimizer(); }
 Policy* Trainer::reference() { return impl_->reference.get(); }
 

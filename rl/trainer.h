@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/trajectory.h"
+#include "learn/low_rank.h"
 #include "learn/optimizer.h"
 #include "policy/activation_store.h"
 #include "policy/policy.h"
@@ -32,7 +33,8 @@ class Trainer {
   // that share the steps, each with a trainer that gets the same groups; null: this one is alone.
   Trainer(Policy& policy, std::unique_ptr<Policy> reference, const TrainerConfig& config,
           const LossConfig& loss, const OptimizerConfig& optimizer, uint64_t seed,
-          int64_t total_steps, int64_t max_tokens, double temperature, Team* team = nullptr);
+          int64_t total_steps, int64_t max_tokens, double temperature, Team* team = nullptr,
+          const LoraConfig& lora = {});
   ~Trainer();
 
   // The updates of step number `step`: which samples of the groups go into which, and how they are
@@ -61,6 +63,8 @@ class Trainer {
   ActivationStore* activation_store();
 
   AdamW& optimizer();
+  // What learns with LoRA; null when the weights themselves do.
+  LowRankUpdate* low_rank();
   // The reference policy; null when loss.beta is 0.
   Policy* reference();
   // Tokens have the advantages of advantage.supervision = process from now on. The tokenizer outlives

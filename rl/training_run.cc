@@ -188,7 +188,8 @@ Json TrainingRun::check_recorded(const ResumeOptions& options) {
 void TrainingRun::restore(const TrainingCheckpoint& checkpoint, const ResumeOptions& options) {
   const bool new_reference = changes_reference(checkpoint, config, options);
   restore_trainer(checkpoint, *parts->policy, parts->trainer->optimizer(),
-                  new_reference ? nullptr : parts->trainer->reference(), team);
+                  new_reference ? nullptr : parts->trainer->reference(), team,
+                  parts->trainer->low_rank());
   parts->sampler->publish(nullptr);  // of the model as it was loaded
   parts->sampler->publish(parts->policy->publish(checkpoint.optimizer_steps));
   first_step = checkpoint.step;
@@ -256,7 +257,8 @@ void TrainingRun::save(int64_t step) {
   if (pipeline.lagged()) more[pending_file(config.async)] = pipeline.pending();
   save_checkpoint(folder, step,
                   {*parts->policy, parts->tokenizer_files, parts->trainer->optimizer(),
-                   parts->trainer->reference(), state, std::move(more), team},
+                   parts->trainer->reference(), state, std::move(more), team,
+                   parts->trainer->low_rank(), config.model},
                   {config.keep_last, config.keep_every, best.step()});
   if (watch) watch->check();
   saved_step = step;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <numeric>
 
 #include "core/error.h"
@@ -84,9 +85,12 @@ RowStage::RowStage(const RowStageConfig& config, const RowsConfig& data,
       data_(data),
       tokenizer_(load_tokenizer(from ? from->folder : fs::path(config.model))),
       policy_(Policy::load(from ? from->folder : fs::path(config.model), config.policy.element())),
-      learner_(*policy_, config.optimizer),
+      learner_(*policy_, config.optimizer, {}, nullptr,
+               make_adapter(config.lora, *policy_, config.seed)),
       tokenizer_files_(read_tokenizer_files(*tokenizer_)) {
   check_vocabulary(*tokenizer_, policy_->config());
+  if (learner_.low_rank() != nullptr)
+    std::fputs(describe_update(*learner_.low_rank(), *policy_).c_str(), stderr);
 }
 
 void RowStage::adopt(std::vector<PackedRow> rows, std::vector<PackedRow> held_out,
@@ -104,7 +108,7 @@ void RowStage::adopt(std::vector<PackedRow> rows, std::vector<PackedRow> held_ou
              before.substr(0, 12) + "..)",
          "bring the file back, or start a new run from the checkpoint");
   }
-  restore_trainer(*from, *policy_, learner_.optimizer(), nullptr);
+  restore_trainer(*from, *policy_, learner_.optimizer(), nullptr, nullptr, learner_.low_rank());
   learner_.publish();
   num_tokens_ = from->state.at("num_tokens").get<int64_t>();
 }
@@ -150,8 +154,12 @@ Json RowStage::update(int64_t step) {
 }
 
 CheckpointSource RowStage::checkpoint() {
-  const Json state = {{"num_tokens", num_tokens_}, {"rows_sha256", rows_hash_}};
-  return {*policy_, tokenizer_files_, learner_.optimizer(), nullptr, state, files()};
+  CheckpointSource source{*policy_, tokenizer_files_, learner_.optimizer()};
+  source.state = {{"num_tokens", num_tokens_}, {"rows_sha256", rows_hash_}};
+  source.files = files();
+  source.low_rank = learner_.low_rank();
+  source.base = config_.model;
+  return source;
 }
 
 void check_row_stage(const RowStageConfig& config, const RowsConfig& data,

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "learn/low_rank.h"
 #include "learn/optimizer.h"
 #include "policy/publish_config.h"
 #include "stages/stage_run.h"
@@ -19,6 +20,7 @@ struct RowStageConfig {
   int64_t batch_rows = 16;
   int64_t micro_batch_tokens = 4096;
   double router_aux_coef = 0;
+  LoraConfig lora;
   OptimizerConfig optimizer;
   int64_t evaluation_every = 0;
   SavingConfig saving;
@@ -37,6 +39,7 @@ struct RowStageConfig {
       "most tokens of a forward call; bounds memory and changes no bit", Range{16, 1e9});
     v("router_aux_coef", router_aux_coef, "weight of the load-balancing loss; 0 = off",
       Range{0, 100});
+    v("lora", lora, "a low-rank adapter that learns in place of the weights");
     v("optimizer", optimizer, "AdamW and its schedule");
     v("evaluation_every", evaluation_every,
       "steps between measurements of data.held_out, before step 0 and after the last included; 0 = "

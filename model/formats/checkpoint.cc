@@ -13,6 +13,7 @@
 #include "core/rng.h"
 #include "model/formats/gguf_model.h"
 #include "model/formats/model_folder.h"
+#include "model/formats/peft.h"
 #include "model/formats/safetensors.h"
 #include "model/layout.h"
 
@@ -384,7 +385,13 @@ uint64_t Checkpoint::place(size_t i) const {
   return impl_->sources[i].stored.place + static_cast<uint64_t>(impl_->sources[i].first);
 }
 
-OpenModel open_model(const std::filesystem::path& path) {
+OpenModel open_model(const std::filesystem::path& path, const std::filesystem::path& adapter) {
+  for (const std::filesystem::path& dir : {adapter, path}) {
+    if (dir.empty() || (dir == path && !is_adapter(path))) continue;
+    OpenModel model = open_model(dir == path ? adapter_base(path) : path);
+    auto values = read_adapter(dir, model.config);
+    return adapted(std::move(model), std::move(values));
+  }
   check_model_path(path);
   if (is_gguf(path)) return open_gguf(path);
   auto checkpoint =
@@ -394,8 +401,8 @@ OpenModel open_model(const std::filesystem::path& path) {
   return model;
 }
 
-ModelValues load_values(const std::filesystem::path& path) {
-  const OpenModel model = open_model(path);
+ModelValues load_values(const std::filesystem::path& path, const std::filesystem::path& adapter) {
+  const OpenModel model = open_model(path, adapter);
   ModelValues weights{model.config, Parameters(make_layout(model.config).infos)};
   read_all(*model.source, weights.parameters);
   return weights;

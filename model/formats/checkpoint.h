@@ -50,7 +50,9 @@ struct OpenModel {
   PolicyConfig config;
   std::unique_ptr<WeightSource> source;
 };
-OpenModel open_model(const std::filesystem::path& path);
+// `path` may also be the folder of a PEFT adapter whose base is known, and `adapter` one for the
+// model at `path` (model/formats/peft.h): values are then those of the merged model.
+OpenModel open_model(const std::filesystem::path& path, const std::filesystem::path& adapter = {});
 
 // A model's numbers without anything to run them.
 struct ModelValues {
@@ -58,7 +60,8 @@ struct ModelValues {
   Parameters parameters;
 };
 // All of open_model(path); see Policy::load.
-ModelValues load_values(const std::filesystem::path& path);
+ModelValues load_values(const std::filesystem::path& path,
+                        const std::filesystem::path& adapter = {});
 
 // Writes config.json and the weights; see Policy::save.
 void write_checkpoint(const std::filesystem::path& dir, const PolicyConfig& config,

@@ -5,6 +5,7 @@
 #include "model/formats/gguf_model.h"
 #include "model/formats/gguf_word_rules.h"
 #include "model/formats/model_folder.h"
+#include "model/formats/peft.h"
 #include "text/sentencepiece.h"
 #include "text/tokenizer_bpe.h"
 #include "text/tokenizer_unicode.h"
@@ -170,6 +171,10 @@ std::unique_ptr<Tokenizer> gguf_tokenizer(const std::filesystem::path& path) {
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& model) {
   if (is_gguf(model)) return gguf_tokenizer(model);
   if (!std::filesystem::is_directory(model)) check_model_path(model);
+  // PEFT writes a tokenizer beside an adapter only where one was trained with it.
+  const bool has_own = std::filesystem::exists(model / "tokenizer.json") ||
+                       std::filesystem::exists(model / "tokenizer.model");
+  if (is_adapter(model) && !has_own) return load_tokenizer(adapter_base(model));
   return Tokenizer::load(model);
 }
 

@@ -65,11 +65,15 @@ std::vector<double> shares(size_t models, const MergeOptions& options) {
 
 ModelValues merge(const std::vector<fs::path>& models, const MergeOptions& options) {
   if (models.empty()) fail_usage("no model to merge", "name at least one checkpoint");
+  if (!options.adapter.empty() && models.size() != 1) {
+    fail_usage("an adapter, and " + std::to_string(models.size()) + " models",
+               "give the one model that it belongs to");
+  }
   const bool arithmetic = !options.base.empty();
   const std::vector<double> weights = shares(models.size(), options);
   std::vector<Part> parts;
   for (size_t i = 0; i < models.size(); ++i) {
-    parts.push_back({models[i], open_model(models[i]), weights[i]});
+    parts.push_back({models[i], open_model(models[i], options.adapter), weights[i]});
   }
   const fs::path& first_path = arithmetic ? options.base : models[0];
   const OpenModel first = open_model(first_path);

@@ -16,6 +16,8 @@ struct MergeOptions {
   // Task arithmetic (Ilharco et al., arXiv 2212.04089): base + sum_i weight_i (model_i - base).
   // Empty: the average sum_i weight_i model_i / sum_i weight_i (model soups, arXiv 2203.05482).
   std::filesystem::path base;
+  // A PEFT adapter of the only model, merged into it first.
+  std::filesystem::path adapter = {};
 };
 
 // `models`: at least one Hugging Face folder or .gguf file. The config is that of the base, or of

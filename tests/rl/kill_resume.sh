@@ -61,7 +61,7 @@ JSON
 fi
 
 fingerprint() {  # of a finished run
-  (cd "$1/checkpoints/latest/" && sha256sum ./*)
+  (cd "$1/checkpoints/latest/" && find . -type f | sort | xargs sha256sum)
   (cd "$1/traces" && find . -type f ! -name 'index.sqlite*' | sort | xargs sha256sum)
   sed 's/,"timing":{[^}]*}//' "$1/metrics.jsonl" | sha256sum
 }

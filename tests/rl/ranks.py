@@ -102,7 +102,7 @@ def config_of(kind, overrides=(), steps=8):
 
 def fingerprint(folder):
     found = {}
-    for part, files in (("checkpoint", (folder / "checkpoints/latest").resolve().iterdir()), ("traces", (folder / "traces").rglob("*"))):
+    for part, files in (("checkpoint", (folder / "checkpoints/latest").resolve().rglob("*")), ("traces", (folder / "traces").rglob("*"))):
         for file in sorted(files):
             if file.is_file() and not file.name.startswith("index.sqlite"):
                 found[f"{part}/{file.name}"] = hashlib.sha256(file.read_bytes()).hexdigest()

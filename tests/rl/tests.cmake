@@ -8,6 +8,12 @@ add_test(NAME rl/kill_resume_curriculum
                  curriculum.mode=prioritised shaping.repetition_weight=0.5 shaping.repetition_ngram=2
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(rl/kill_resume_curriculum PROPERTIES TIMEOUT 900)
+# With an adapter in place of the weights, and an entropy coefficient that moves.
+add_test(NAME rl/kill_resume_lora
+         COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/kill_resume.sh $<TARGET_FILE:zeroth> 3
+                 lora.rank=2 lora.alpha=4 loss.entropy_target=3 loss.entropy_coef=0.01 trainer.optimizer_reset=5
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+set_tests_properties(rl/kill_resume_lora PROPERTIES TIMEOUT 900)
 # Programs, children of a plug-in and an inspector beside the trainer change nothing.
 add_test(NAME rl/kill_resume_programs
          COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/kill_resume.sh $<TARGET_FILE:zeroth> 3 --programs
@@ -63,6 +69,7 @@ if(ZEROTH_GLOO)
   ranks_test(moe_float32 bits moe)
   ranks_test(mla_bfloat16 bits mla policy.weights=bfloat16)
   ranks_test(fleet fleet moe policy.weights=bfloat16)
+  ranks_test(lora bits moe lora.rank=2 lora.alpha=4)
   ranks_test(kills kills 4)
   ranks_test(refuse refuse)
   # What it measures it compares first: the weights of 3 ranks and of one process.
