@@ -22,6 +22,7 @@ int run_grade(const Args& args);
 int run_init(const Args& args);
 int run_inspect(const Args& args);
 int run_merge(const Args& args);
+int run_pipeline(const Args& args);
 int run_pretrain(const Args& args);
 int run_reject(const Args& args);
 int run_rescore(const Args& args);

@@ -14,6 +14,7 @@
 #include "model/formats/gguf_model.h"
 #include "model/formats/model_folder.h"
 #include "model/formats/peft.h"
+#include "model/formats/provenance.h"
 #include "policy/layer_state.h"
 #include "policy/publish_config.h"
 #include "rl/chat.h"
@@ -196,6 +197,7 @@ Json describe(const std::filesystem::path& path, const DescribeOptions& options)
                                        {"checkpoint", 4.0 * (c.layers + 1) * c.width}};
   out["notes"] = c.notes;
   if (adapts) out["adapter"] = describe_adapter(path, c);
+  out["made_by"] = describe_stages(stages_of(path));
   describe_tokenizer(path, out);
   for (const auto& [key, value] : report.items()) out[key] = value;
   out["step"] = step_cost(c, options);

@@ -46,6 +46,7 @@ const Command kCommands[] = {
     {"dpo", run_dpo, "learning from pairs of a better and a worse completion"},
     {"reject", run_reject, "right completions of a run or a checkpoint as rows to learn from"},
     {"merge", run_merge, "average checkpoints, or add what several learnt to their base"},
+    {"pipeline", run_pipeline, "stages one after another: cold start, RL, rejection, merging, .."},
     {"init", run_init, "a random checkpoint from a Hugging Face config.json"},
     {"tokenize", run_tokenize, "text to token ids and back"},
 };

@@ -9,6 +9,8 @@
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/error.h"
+#include "core/files.h"
+#include "model/formats/provenance.h"
 
 namespace zeroth {
 namespace {
@@ -31,6 +33,22 @@ struct Options {
   }
 };
 
+// The stages of all that went into it.
+void write_provenance(const Args& models, const Options& options) {
+  Json stage = new_stage("merge");
+  Json lines = Json::array();
+  Args all = models;
+  if (!options.base.empty()) all.push_back(options.base);
+  for (const std::string& model : all) lines.push_back(stages_of(model));
+  stage["models"] = models;
+  if (!options.base.empty()) stage["base"] = options.base;
+  if (!options.adapter.empty()) stage["adapter"] = options.adapter;
+  stage["weights"] = options.weights;
+  stage["lines"] = std::move(lines);
+  write_file_atomic(std::filesystem::path(options.out) / kProvenanceFile,
+                    provenance_text(Json::array(), std::move(stage)));
+}
+
 }  // namespace
 
 int run_merge(const Args& args) {
@@ -52,6 +70,7 @@ int run_merge(const Args& args) {
   SaveOptions save;
   save.bfloat16 = options.bfloat16;
   write_checkpoint(options.out, merged.config, merged.parameters, save);
+  write_provenance(models, options);
   std::printf("%s: %zu models merged, %lld parameters\n", options.out.c_str(), models.size(),
               static_cast<long long>(count_parameters(merged.config).total));
   return 0;

@@ -84,6 +84,7 @@ struct RunConfig {
   int keep_last = 2;
   int64_t keep_every = 0;
   std::string keep_best;
+  bool zero = false;
 
   // What a reward is in this run.
   Rubric rubric() const { return {overlong, shaping, sampling.max_tokens}; }
@@ -128,6 +129,7 @@ struct RunConfig {
       "metric whose best checkpoint is kept too, as checkpoints/best: for example eval/pass@1 "
       "(then "
       "an evaluation that is better saves one), or -completions/mean_length where less is better");
+    v("zero", zero, "refuse a model that has learnt from given completions (sft, dpo) anywhere");
   }
 };
 

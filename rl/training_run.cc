@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/sha256.h"
 #include "kernels/limits.h"
+#include "model/formats/provenance.h"
 #include "rl/chat.h"
 #include "rl/inputs.h"
 #include "text/jinja/template.h"
@@ -95,6 +96,24 @@ void TrainingRun::check_same_weights() const {
   }
 }
 
+// AlphaZero's condition: nothing that anyone wrote has been learnt.
+void TrainingRun::check_zero() const {
+  if (!config.zero) return;
+  const std::vector<std::string> supervised = supervised_stages(before_);
+  if (!supervised.empty()) {
+    fail_usage("zero is set, and " + config.model +
+                   " has learnt from given completions: " + supervised.front() +
+                   (supervised.size() > 1
+                        ? ", and so in " + std::to_string(supervised.size() - 1) + " more stages"
+                        : ""),
+               "start from a base (zeroth describe shows the line of descent), or leave zero out");
+  }
+  if (leads() && !before_.empty() && before_.front().value("made_by", "") == "unknown") {
+    std::fprintf(stderr, "zero: nothing is recorded of how %s was made; it counts as a base\n",
+                 before_.front().value("model", config.model).c_str());
+  }
+}
+
 Json TrainingRun::fingerprint() const {
   const Json options = {config.task.options, parts->evaluations->options()};
   return fingerprint_inputs(options, *parts->task, parts->tokenizer_files);
@@ -108,6 +127,8 @@ std::unique_ptr<TrainingRun> TrainingRun::create(const fs::path& folder, const R
   if (date.empty()) date = jinja::to_string(jinja::current_date());
   if (run->leads()) refuse_old_run(folder, "train");
   if (team != nullptr) date = team->from_first("the date of the run", date);
+  run->before_ = stages_of(config.model);
+  run->check_zero();
   run->open(config.model, config.model);
   run->check_same_weights();
   if (run->leads()) run->history.begin(run->config, run->fingerprint());
@@ -126,6 +147,7 @@ std::unique_ptr<TrainingRun> TrainingRun::replay(const fs::path& other, const fs
   config.fleet = {};
   std::unique_ptr<TrainingRun> run(new TrainingRun(folder, config, nullptr));
   refuse_old_run(folder, "train");
+  run->before_ = stages_of(config.model);
   run->open(config.model, config.model, other);
   const Json inputs = run->fingerprint();
   before.refuse_other_inputs(inputs);
@@ -157,6 +179,8 @@ std::unique_ptr<TrainingRun> TrainingRun::resume(const fs::path& folder, const R
     ElasticPipeline::check_journal(folder / kJournalFile, checkpoint->step);
   run->history.read();
   const fs::path model = checkpoint ? checkpoint->folder : fs::path(config.model);
+  run->before_ = checkpoint ? stages_before(checkpoint->folder) : stages_of(config.model);
+  run->check_zero();
   const bool new_reference = checkpoint && changes_reference(*checkpoint, config, options);
   run->open(model, new_reference ? fs::path(config.model) : model);
   // A change of the task's options is asked for, and may well name other files.
@@ -254,6 +278,8 @@ void TrainingRun::save(int64_t step) {
   if (best.step() >= 0) state["best"] = best.state();
   if (config.loss.entropy_target > 0) state["entropy_coef"] = parts->trainer->entropy_coef();
   std::map<std::string, std::string> more;
+  more[kProvenanceFile] =
+      provenance_text(before_, new_stage("train", step, dump_config(config), free_fields()));
   if (pipeline.lagged()) more[pending_file(config.async)] = pipeline.pending();
   save_checkpoint(folder, step,
                   {*parts->policy, parts->tokenizer_files, parts->trainer->optimizer(),

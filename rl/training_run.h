@@ -98,7 +98,10 @@ struct TrainingRun {
   void restore_state(const TrainingCheckpoint& checkpoint, const ResumeOptions& options);
   void restore_pending(const TrainingCheckpoint& checkpoint);
   void check_same_weights() const;
+  void check_zero() const;
   Json fingerprint() const;
+
+  Json before_;  // the stages that made the base (model/formats/provenance.h)
 };
 
 // RUN/config.json of an existing run, with overrides applied. Throws Error when the folder holds no

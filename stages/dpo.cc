@@ -96,7 +96,7 @@ struct PairSums {
 class DpoStage : public RowStage {
  public:
   DpoStage(const DpoConfig& config, const std::optional<TrainingCheckpoint>& from)
-      : RowStage(config, config.data, from), config_(config) {
+      : RowStage("dpo", resolved(config), config, config.data, from), config_(config) {
     const RowEncoder encoder(config.data, "completion", config.prompt, *tokenizer_);
     const int64_t length = row_length();
     Pairs pairs = read_pairs(config.data.path, encoder, length, config.data.truncation);

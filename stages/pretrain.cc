@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "learn/learner.h"
 #include "model/formats/gguf_model.h"
+#include "model/formats/provenance.h"
 #include "policy/policy.h"
 #include "rl/run_folder.h"
 
@@ -10,6 +11,13 @@ namespace zeroth {
 namespace {
 
 namespace fs = std::filesystem;
+
+// Fields that a resumed run may change.
+const std::vector<std::string>& pretrain_free_fields() {
+  static const std::vector<std::string> fields = {"steps", "checkpoint_every", "keep_last",
+                                                  "keep_every", "print_every"};
+  return fields;
+}
 
 std::unique_ptr<Policy> initial_policy(const PretrainConfig& config) {
   if (!config.model.empty()) return Policy::load(config.model, config.policy.element());
@@ -29,7 +37,8 @@ class Pretrainer : public Stage {
         policy_(from ? Policy::load(from->folder, config.policy.element())
                      : initial_policy(config)),
         learner_(*policy_, config.optimizer),
-        batches_(*corpus_, *tokenizer_, config.seed, config.batch_tokens, config.bos) {
+        batches_(*corpus_, *tokenizer_, config.seed, config.batch_tokens, config.bos),
+        before_(from ? stages_before(from->folder) : stages_of(config.model)) {
     check_vocabulary(*tokenizer_, policy_->config());
     if (!from) return;
     restore_trainer(*from, *policy_, learner_.optimizer(), nullptr);
@@ -58,9 +67,13 @@ class Pretrainer : public Stage {
             {"documents", next_document_}};
   }
 
-  CheckpointSource checkpoint() override {
-    const Json state = {{"next_document", next_document_}, {"num_tokens", num_tokens_}};
-    return {*policy_, tokenizer_files_, learner_.optimizer(), nullptr, state};
+  CheckpointSource checkpoint(int64_t step) override {
+    CheckpointSource source{*policy_, tokenizer_files_, learner_.optimizer()};
+    source.state = {{"next_document", next_document_}, {"num_tokens", num_tokens_}};
+    PretrainConfig copy = config_;
+    source.files[kProvenanceFile] = provenance_text(
+        before_, new_stage("pretrain", step, dump_config(copy), pretrain_free_fields()));
+    return source;
   }
 
  private:
@@ -87,6 +100,7 @@ class Pretrainer : public Stage {
   std::unique_ptr<Policy> policy_;
   Learner learner_;
   DocumentBatches batches_;
+  const Json before_;  // of model/formats/provenance.h
   std::vector<float> logprob_;
   int64_t next_document_ = 0;
   int64_t num_tokens_ = 0;
@@ -174,7 +188,7 @@ StageSummary pretrain(const PretrainConfig& config, const fs::path& folder, bool
     PretrainConfig recorded = read_pretrain_config(folder / "config.json", {});
     return dump_config(recorded);
   };
-  run.free = {"steps", "checkpoint_every", "keep_last", "keep_every", "print_every"};
+  run.free = pretrain_free_fields();
   run.saving = config.saving;
   return run_stage(
       run, [&](const auto& from) { return std::make_unique<Pretrainer>(config, from); }, stop,

@@ -9,6 +9,7 @@
 #include "core/rng.h"
 #include "core/sha256.h"
 #include "model/formats/gguf_model.h"
+#include "model/formats/provenance.h"
 #include "stages/row_calls.h"
 
 namespace zeroth {
@@ -79,14 +80,23 @@ std::string count_line(const std::string& path, const RowCounts& counts, int64_t
   return out + "\n";
 }
 
-RowStage::RowStage(const RowStageConfig& config, const RowsConfig& data,
-                   const std::optional<TrainingCheckpoint>& from)
+const std::vector<std::string>& row_stage_free_fields() {
+  static const std::vector<std::string> fields = {
+      "epochs", "micro_batch_tokens", "checkpoint_every", "keep_last", "keep_every", "print_every"};
+  return fields;
+}
+
+RowStage::RowStage(const std::string& command, Json resolved, const RowStageConfig& config,
+                   const RowsConfig& data, const std::optional<TrainingCheckpoint>& from)
     : config_(config),
       data_(data),
       tokenizer_(load_tokenizer(from ? from->folder : fs::path(config.model))),
       policy_(Policy::load(from ? from->folder : fs::path(config.model), config.policy.element())),
       learner_(*policy_, config.optimizer, {}, nullptr,
                make_adapter(config.lora, *policy_, config.seed)),
+      command_(command),
+      resolved_(std::move(resolved)),
+      before_(from ? stages_before(from->folder) : stages_of(config.model)),
       tokenizer_files_(read_tokenizer_files(*tokenizer_)) {
   check_vocabulary(*tokenizer_, policy_->config());
   if (learner_.low_rank() != nullptr)
@@ -153,10 +163,12 @@ Json RowStage::update(int64_t step) {
   return row;
 }
 
-CheckpointSource RowStage::checkpoint() {
+CheckpointSource RowStage::checkpoint(int64_t step) {
   CheckpointSource source{*policy_, tokenizer_files_, learner_.optimizer()};
   source.state = {{"num_tokens", num_tokens_}, {"rows_sha256", rows_hash_}};
   source.files = files();
+  source.files[kProvenanceFile] =
+      provenance_text(before_, new_stage(command_, step, resolved_, row_stage_free_fields()));
   source.low_rank = learner_.low_rank();
   source.base = config_.model;
   return source;

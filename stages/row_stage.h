@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "learn/learner.h"
+#include "model/formats/provenance.h"
 #include "policy/policy.h"
 #include "stages/learnt_row.h"
 #include "stages/row_stage_config.h"
@@ -53,12 +54,13 @@ class RowStage : public Stage {
   std::string report() const override { return report_; }
   int64_t num_tokens() const override { return num_tokens_; }
   Json update(int64_t step) override;
-  CheckpointSource checkpoint() override;
+  CheckpointSource checkpoint(int64_t step) override;
 
  protected:
   // `config` and `data` outlive it. Loads the checkpoint: config.model, or `from`.
-  RowStage(const RowStageConfig& config, const RowsConfig& data,
-           const std::optional<TrainingCheckpoint>& from);
+  // `command` and `resolved`, the whole config, are for provenance.json.
+  RowStage(const std::string& command, Json resolved, const RowStageConfig& config,
+           const RowsConfig& data, const std::optional<TrainingCheckpoint>& from);
   // `rows`: what is learnt. Refuses a resumed run whose rows are others than before, and restores
   // the optimizer.
   void adopt(std::vector<PackedRow> rows, std::vector<PackedRow> held_out,
@@ -85,14 +87,25 @@ class RowStage : public Stage {
  private:
   void add_measured(Json& row);
 
+  const std::string command_;
+  const Json resolved_, before_;  // before_: of model/formats/provenance.h
   TokenizerFiles tokenizer_files_;
   std::optional<RowOrder> order_;
   std::string rows_hash_;
   int64_t num_tokens_ = 0;
 };
 
+// Fields that a resumed run may change.
+const std::vector<std::string>& row_stage_free_fields();
+
 // Throws a usage Error naming `file` when model, rows or epochs are missing.
 void check_row_stage(const RowStageConfig& config, const RowsConfig& data, const std::string& file);
+
+// Every field of a config with its value.
+template <class Config>
+Json resolved(Config config) {
+  return dump_config(config);
+}
 
 // run_stage() of a config that read(file, overrides) reads.
 template <class StageOf, class Config, class Read>
@@ -104,14 +117,12 @@ StageSummary run_row_stage(const std::string& command, const Config& config, Rea
   run.command = command;
   run.folder = folder;
   run.resume = resume;
-  Config copy = config;
-  run.config = dump_config(copy);
+  run.config = resolved(config);
   run.recorded_config = [&] {
     Config recorded = read(folder / "config.json", std::vector<std::string>{});
     return dump_config(recorded);
   };
-  run.free = {"epochs",    "micro_batch_tokens", "checkpoint_every",
-              "keep_last", "keep_every",         "print_every"};
+  run.free = row_stage_free_fields();
   run.saving = config.saving;
   return run_stage(
       run, [&](const auto& from) { return std::make_unique<StageOf>(config, from); }, stop,

@@ -15,7 +15,9 @@ namespace fs = std::filesystem;
 class SftStage : public RowStage {
  public:
   SftStage(const SftConfig& config, const std::optional<TrainingCheckpoint>& from)
-      : RowStage(config, config.data, from), config_(config), loss_(sft_loss(config.loss)) {
+      : RowStage("sft", resolved(config), config, config.data, from),
+        config_(config),
+        loss_(sft_loss(config.loss)) {
     const SftDataConfig& data = config.data;
     const RowEncoder encoder(data, data.loss_on, config.prompt, *tokenizer_);
     const int64_t length = row_length();

@@ -55,7 +55,7 @@ class Updates {
 
   void save() {
     recorder_.sync();
-    save_checkpoint(run_.folder, step_, stage_.checkpoint(),
+    save_checkpoint(run_.folder, step_, stage_.checkpoint(step_),
                     {run_.saving.keep_last, run_.saving.keep_every, -1});
     saved_ = step_;
     fs::remove_all(set_aside_folder(run_.folder));

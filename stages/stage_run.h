@@ -46,8 +46,8 @@ class Stage {
   // the weights are then as before.
   virtual Json update(int64_t step) = 0;
   virtual int64_t num_tokens() const = 0;  // that updates have seen so far
-  // What has been learnt, for a checkpoint.
-  virtual CheckpointSource checkpoint() = 0;
+  // What has been learnt, for a checkpoint after `step` updates.
+  virtual CheckpointSource checkpoint(int64_t step) = 0;
 };
 
 // The tokenizer's ids fit the model, or Error.

@@ -63,6 +63,7 @@ RULES = [
     (r"zeroth dpo CONFIG", {"CONFIG": "configs/dpo.json", "RUN": "{new}"},
      "--set model=tests/data/sft --set data.path=tests/data/dpo/pairs.jsonl"),
     (r"zeroth dpo", {}, ""),
+    (r"zeroth pipeline", {"FILE": "configs/r1.json", "DIR": "{new}", "NAME=VALUE": "seed=1"}, "--dry-run"),
     (r"zeroth doctor", {"CONFIG.json": "configs/countdown.json"}, SHORT_RUN + " --groups 2"),
     (r"zeroth demo", {"--seed S": "--seed 1", "RUN": "{new}"}, "--steps 1 --eval-problems 8"),
     # Evaluation and sampling.
