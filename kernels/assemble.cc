@@ -76,6 +76,12 @@ void clamp_rows(float* x, int64_t ldx, int64_t m, int64_t width, float bound) {
   });
 }
 
+void scale_rows(float* x, int64_t ldx, int64_t m, int64_t width, float factor) {
+  for_rows(m, 64, [&](int64_t i) {
+    for (float* v = x + i * ldx; v < x + i * ldx + width; ++v) *v *= factor;
+  });
+}
+
 void clamp_rows_backward(const float* clamped, int64_t ldx, float* dx, int64_t lddx, int64_t m,
                          int64_t width, float bound) {
   for_rows(m, 64, [&](int64_t i) {

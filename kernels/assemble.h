@@ -27,6 +27,9 @@ void clamp_rows(float* x, int64_t ldx, int64_t m, int64_t width, float bound);
 void clamp_rows_backward(const float* clamped, int64_t ldx, float* dx, int64_t lddx, int64_t m,
                          int64_t width, float bound);
 
+// Values of x [m, width] are multiplied by `factor`.
+void scale_rows(float* x, int64_t ldx, int64_t m, int64_t width, float factor);
+
 // out[i] = x[rows[i]], rows of `width`.
 void take_rows(const float* x, int64_t ldx, std::span<const int32_t> rows, float* out,
                int64_t ldout, int64_t width);

@@ -31,27 +31,31 @@ Floats& tile_memory() {
 // Temperature 0 means greedy; its log-probs are those at temperature 1.
 float inverse(float temperature) { return temperature > 0 ? 1.0f / temperature : 1.0f; }
 
-// Logits of rows [begin, begin + count), and row(i, logits of row i) for each of them on the pool.
+// Logits, capped, of rows [begin, begin + count), and row(i, logits of row i) for each on the pool.
 // Returns the logits; their rows lie *ldl apart. The caller's until the next tile.
 template <class Row>
-float* compute_tile(const float* hidden, int64_t ld, const PackedMatrix& w, int64_t begin,
-                    int64_t count, const Row& row, int64_t* ldl) {
+float* compute_tile(const float* hidden, int64_t ld, const PackedMatrix& w, float cap,
+                    int64_t begin, int64_t count, const Row& row, int64_t* ldl) {
   const int64_t vocab = w.out();
   *ldl = (vocab + 15) / 16 * 16 + 16;
   float* logits = tile_memory().reserve(count * *ldl);
   linear(hidden + begin * ld, ld, w, nullptr, logits, *ldl, count);
   parallel_for(count, std::max<int64_t>(1, 4096 / vocab), [&](int64_t from, int64_t to) {
-    for (int64_t i = from; i < to; ++i) row(begin + i, logits + i * *ldl);
+    for (int64_t i = from; i < to; ++i) {
+      if (cap > 0) table().softcap(logits + i * *ldl, vocab, cap);
+      row(begin + i, logits + i * *ldl);
+    }
   });
   return logits;
 }
 
 // Calls row(i, logits of row i) for every row, tile by tile.
 template <class Row>
-void for_tiles(const float* hidden, int64_t ld, const PackedMatrix& w, int64_t m, const Row& row) {
+void for_tiles(const float* hidden, int64_t ld, const PackedMatrix& w, float cap, int64_t m,
+               const Row& row) {
   const int64_t rows = tile_rows(w.out());
   for (int64_t begin = 0, ldl = 0; begin < m; begin += rows) {
-    compute_tile(hidden, ld, w, begin, std::min(rows, m - begin), row, &ldl);
+    compute_tile(hidden, ld, w, cap, begin, std::min(rows, m - begin), row, &ldl);
   }
 }
 
@@ -162,9 +166,9 @@ int64_t draw(const float* logits, int64_t n, float scale, const RowStatistics& r
 
 void head_logprobs(const float* hidden, int64_t ld, const PackedMatrix& w, const int32_t* target,
                    const float* temperature, std::span<const KeptSet> kept, float* logprob,
-                   float* entropy, float* lse, int64_t m) {
+                   float* entropy, float* lse, int64_t m, float cap) {
   const int64_t vocab = w.out();
-  for_tiles(hidden, ld, w, m, [&](int64_t i, const float* logits) {
+  for_tiles(hidden, ld, w, cap, m, [&](int64_t i, const float* logits) {
     const KeptSet ids = kept.empty() ? KeptSet() : kept[i];
     check_target(target[i], vocab, i);
     if (!ids.empty()) check_kept(ids, target[i], vocab, i);
@@ -178,9 +182,9 @@ void head_logprobs(const float* hidden, int64_t ld, const PackedMatrix& w, const
 
 void head_sample(const float* hidden, int64_t ld, const PackedMatrix& w, const SampleParams* params,
                  const StreamKey* key, const uint32_t* position, int32_t* token, float* logprob,
-                 float* entropy, std::vector<int32_t>* kept_out, int64_t m) {
+                 float* entropy, std::vector<int32_t>* kept_out, int64_t m, float cap) {
   const int64_t vocab = w.out();
-  for_tiles(hidden, ld, w, m, [&](int64_t i, const float* logits) {
+  for_tiles(hidden, ld, w, cap, m, [&](int64_t i, const float* logits) {
     const SampleParams& p = params[i];
     const float scale = inverse(p.temperature);
     const bool greedy = p.temperature <= 0;
@@ -205,12 +209,14 @@ void head_sample(const float* hidden, int64_t ld, const PackedMatrix& w, const S
 void head_backward(const float* hidden, int64_t ld, const PackedMatrix& w, const int32_t* target,
                    const float* temperature, std::span<const KeptSet> kept, const float* dlogprob,
                    const float* dentropy, float* dhidden, int64_t lddh, float* dw, int64_t m,
-                   RowParts parts) {
+                   RowParts parts, float cap) {
   const int64_t vocab = w.out(), width = w.in(), rows = tile_rows(vocab);
   const auto row = [&](int64_t i, float* logits) {
     const KeptSet ids = kept.empty() ? KeptSet() : kept[i];
     check_target(target[i], vocab, i);
     const float scale = inverse(temperature[i]), de = dentropy ? dentropy[i] : 0.0f;
+    float* capped = cap > 0 ? thread_scratch(Slot::kRows, vocab) : nullptr;
+    if (capped) std::copy_n(logits, vocab, capped);
     if (ids.empty()) {
       const RowStatistics row = table().row_statistics(logits, vocab, scale);
       table().row_gradient(logits, vocab, scale, row, dlogprob[i], de);
@@ -224,6 +230,7 @@ void head_backward(const float* hidden, int64_t ld, const PackedMatrix& w, const
       for (int64_t j = 0; j < n; ++j) logits[ids[j]] = some[j];
     }
     logits[target[i]] += dlogprob[i] * scale;
+    if (capped) table().softcap_backward(capped, logits, vocab, cap);
   };
   // A tile holds whole chunks, as many as fit.
   std::vector<RowChunk> chunks;
@@ -238,7 +245,7 @@ void head_backward(const float* hidden, int64_t ld, const PackedMatrix& w, const
       end = chunks[i].end;
     }
     int64_t ldl = 0;
-    float* logits = compute_tile(hidden, ld, w, begin, end - begin, row, &ldl);
+    float* logits = compute_tile(hidden, ld, w, cap, begin, end - begin, row, &ldl);
     linear_backward_input(logits, ldl, w, dhidden + begin * lddh, lddh, end - begin, false);
     if (!dw) continue;
     linear_backward_weight(logits, ldl, hidden + begin * ld, ld, dw, width, nullptr, end - begin,
@@ -246,8 +253,10 @@ void head_backward(const float* hidden, int64_t ld, const PackedMatrix& w, const
   }
 }
 
-void head_logits(const float* hidden, int64_t ld, const PackedMatrix& w, float* logits, int64_t m) {
+void head_logits(const float* hidden, int64_t ld, const PackedMatrix& w, float* logits, int64_t m,
+                 float cap) {
   linear(hidden, ld, w, nullptr, logits, w.out(), m);
+  for (int64_t i = 0; cap > 0 && i < m; ++i) table().softcap(logits + i * w.out(), w.out(), cap);
 }
 
 }  // namespace zeroth::kernels

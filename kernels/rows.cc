@@ -26,13 +26,14 @@ float as_float(Bfloat16 x) { return std::bit_cast<float>(static_cast<uint32_t>(x
 }  // namespace
 
 void rms_norm(const float* x, int64_t ldx, const float* weight, float eps, float* y, int64_t ldy,
-              float* inv_rms, int64_t m, int64_t width, int64_t heads, int64_t ldinv) {
+              float* inv_rms, int64_t m, int64_t width, int64_t heads, int64_t ldinv,
+              bool plus_one) {
   const Table& isa = table();
   if (ldinv == 0) ldinv = m;
   parallel_for(m, rows_at_least(heads * width), [&](int64_t begin, int64_t end) {
     for (int64_t h = 0; h < heads; ++h) {
       isa.rms_norm(x + begin * ldx + h * width, ldx, weight, eps, y + begin * ldy + h * width, ldy,
-                   inv_rms ? inv_rms + h * ldinv + begin : nullptr, end - begin, width);
+                   inv_rms ? inv_rms + h * ldinv + begin : nullptr, end - begin, width, plus_one);
     }
   });
 }
@@ -40,7 +41,7 @@ void rms_norm(const float* x, int64_t ldx, const float* weight, float eps, float
 void rms_norm_backward(const float* dy, int64_t lddy, const float* x, int64_t ldx,
                        const float* weight, const float* inv_rms, float* dx, int64_t lddx,
                        float* dweight, int64_t m, int64_t width, bool accumulate, int64_t heads,
-                       RowParts parts) {
+                       RowParts parts, bool plus_one) {
   // The weight's gradient is summed by chunks of kReductionChunk rows, which no number of threads
   // changes; then, part by part, over heads and chunks in order.
   const Table& isa = table();
@@ -60,7 +61,7 @@ void rms_norm_backward(const float* dy, int64_t lddy, const float* x, int64_t ld
                      isa.rms_norm_backward(dy + row * lddy + at, lddy, x + row * ldx + at, ldx,
                                            weight, inv_rms + h * m + row, dx + row * lddx + at,
                                            lddx, partial + (h * count + c) * width, rows, width,
-                                           accumulate);
+                                           accumulate, plus_one);
                    }
                  }
                });
@@ -83,23 +84,26 @@ void add(const float* a, const float* b, float* y, int64_t n) {
   });
 }
 
-void swiglu(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int64_t width) {
+void swiglu(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int64_t width,
+            Gate function) {
   const Table& isa = table();
   parallel_for(m, rows_at_least(4 * width), [&](int64_t begin, int64_t end) {
-    isa.swiglu(gu + begin * ldgu, ldgu, y + begin * ldy, ldy, end - begin, width);
+    isa.swiglu(gu + begin * ldgu, ldgu, y + begin * ldy, ldy, end - begin, width,
+               function == Gate::kGelu);
   });
 }
 
 void swiglu_backward(const float* dy, int64_t lddy, const float* gu, int64_t ldgu, float* dgu,
-                     int64_t lddgu, int64_t m, int64_t width, float* act, const RowWeights& w) {
+                     int64_t lddgu, int64_t m, int64_t width, float* act, const RowWeights& w,
+                     Gate function) {
   const Table& isa = table();
   parallel_for(m, rows_at_least(6 * width), [&](int64_t begin, int64_t end) {
     const int64_t first = w.order ? 0 : begin;
-    isa.swiglu_backward({dy + begin * lddy, lddy, gu + begin * ldgu, ldgu, dgu + begin * lddgu,
-                         lddgu, act ? act + begin * width : nullptr,
-                         w.order ? w.order + begin : nullptr,
-                         w.weights ? w.weights + first : nullptr,
-                         w.dweights ? w.dweights + first : nullptr, end - begin, width});
+    isa.swiglu_backward(
+        {dy + begin * lddy, lddy, gu + begin * ldgu, ldgu, dgu + begin * lddgu, lddgu,
+         act ? act + begin * width : nullptr, w.order ? w.order + begin : nullptr,
+         w.weights ? w.weights + first : nullptr, w.dweights ? w.dweights + first : nullptr,
+         end - begin, width, function == Gate::kGelu});
   });
 }
 

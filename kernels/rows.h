@@ -12,17 +12,23 @@ namespace zeroth::kernels {
 // not null. ldx/ldy allow heads inside a row to be normalised as rows of their own.
 // With heads > 1 a row holds that many parts of `width` beside each other, each normalised on its
 // own with the same weight; inv_rms is [heads, m] then, its rows ldinv (0: m) apart.
+// plus_one: weights are stored as their distance from one (Gemma), y = .. * (weight + 1).
 void rms_norm(const float* x, int64_t ldx, const float* weight, float eps, float* y, int64_t ldy,
-              float* inv_rms, int64_t m, int64_t width, int64_t heads = 1, int64_t ldinv = 0);
+              float* inv_rms, int64_t m, int64_t width, int64_t heads = 1, int64_t ldinv = 0,
+              bool plus_one = false);
 // dx (=, or += when accumulate), dweight [width] += .
 void rms_norm_backward(const float* dy, int64_t lddy, const float* x, int64_t ldx,
                        const float* weight, const float* inv_rms, float* dx, int64_t lddx,
                        float* dweight, int64_t m, int64_t width, bool accumulate, int64_t heads = 1,
-                       RowParts parts = {});
+                       RowParts parts = {}, bool plus_one = false);
 // y = a + b (may alias either).
 void add(const float* a, const float* b, float* y, int64_t n);
-// y [m, width] = silu(gate) * up where row i of gu is [gate(width) | up(width)].
-void swiglu(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int64_t width);
+// What a gate goes through: x sigmoid(x), or x Phi(x) with the tanh form of Phi (Hendrycks and
+// Gimpel, "Gaussian Error Linear Units", 2016), which is x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)).
+enum class Gate { kSilu, kGelu };
+// y [m, width] = function(gate) * up where row i of gu is [gate(width) | up(width)].
+void swiglu(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int64_t width,
+            Gate function = Gate::kSilu);
 // The weight of row i is weights[order[i]] (order null: weights[i]), its gradient dweights there.
 template <class Where>
 struct RowWeightsIn {
@@ -37,7 +43,7 @@ using DeviceWeights = RowWeightsIn<OnDevice>;
 // keeping the outputs (Guo et al., "SonicMoE", 2025).
 void swiglu_backward(const float* dy, int64_t lddy, const float* gu, int64_t ldgu, float* dgu,
                      int64_t lddgu, int64_t m, int64_t width, float* act = nullptr,
-                     const RowWeights& w = {});
+                     const RowWeights& w = {}, Gate function = Gate::kSilu);
 // Rotates `heads` heads of `dim` at x + row * ldx + head * head_stride, in place, by cos/sin
 // [positions, dim / 2]. interleaved = false: pairs (i, i + dim/2) (Llama, Qwen); true: pairs (2i,
 // 2i + 1) (DeepSeek). inverse: backward.

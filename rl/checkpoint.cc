@@ -283,7 +283,7 @@ TrainingCheckpoint read_checkpoint(const fs::path& folder, int64_t named) {
              std::to_string(kFormat),
          "resume with the build that wrote the run");
   }
-  if (contract != kernels::contract_hash()) {
+  if (!kernels::goes_on_from(contract)) {
     const auto named = [](const std::string& hash) {
       return kernels::contract_name(hash) + " (" + hash.substr(0, 16) + ")";
     };

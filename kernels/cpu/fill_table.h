@@ -3,6 +3,7 @@
 
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/attention_backward.h"
+#include "kernels/cpu/gates.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/limits.h"
 #include "kernels/cpu/math.h"
@@ -37,6 +38,8 @@ inline constexpr Table make_table(const char* name) {
           .softmax = softmax,
           .sigmoid = sigmoid_row,
           .row_statistics = row_statistics,
+          .softcap = softcap,
+          .softcap_backward = softcap_backward,
           .row_exp = row_exp,
           .row_total = row_total,
           .row_find = row_find,

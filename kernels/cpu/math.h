@@ -40,6 +40,19 @@ ZEROTH_INLINE Vec sigmoid(Vec x) {
 // x / (1 + exp(-x)).
 ZEROTH_INLINE Vec silu(Vec x) { return div(x, add(splat(1.0f), exp(sub(splat(0.0f), x)))); }
 
+// x / (1 + exp(-u)), u = 2 sqrt(2/pi) (x + 0.044715 x^3): the tanh form of GELU.
+inline constexpr float kGeluLinear = 0x1.988454p+0f, kGeluCubic = 0x1.2444f2p-4f;
+ZEROTH_INLINE Vec gelu_inner(Vec x) {
+  return mul(fma(mul(x, x), splat(kGeluCubic), splat(kGeluLinear)), x);
+}
+ZEROTH_INLINE Vec gelu(Vec x) {
+  return div(x, add(splat(1.0f), exp(sub(splat(0.0f), gelu_inner(x)))));
+}
+// x du/dx.
+ZEROTH_INLINE Vec gelu_inner_slope(Vec x) {
+  return mul(fma(mul(x, x), splat(3 * kGeluCubic), splat(kGeluLinear)), x);
+}
+
 // Natural logarithm of a positive normal number, once per row: in double, without FMAs. x = 2^n m
 // with m in [sqrt(1/2), sqrt(2)); ln m = 2 atanh(s), s = (m - 1) / (m + 1), as the odd series to
 // s^19; log(1) = 0 exactly.

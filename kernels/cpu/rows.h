@@ -1,5 +1,4 @@
-// Operators on rows: normalisation, activation, rotation, softmax, the optimizer's elementwise
-// step.
+// Operators on rows: normalisation, rotation, softmax, the optimizer's elementwise step.
 #pragma once
 
 #include "kernels/cpu/math.h"
@@ -46,23 +45,38 @@ ZEROTH_INLINE float dot_row(const float* a, const float* b, int64_t n) {
 }
 inline float dot(const float* a, const float* b, int64_t n) { return dot_row(a, b, n); }
 
-inline void rms_norm(const float* x, int64_t ldx, const float* weight, float eps, float* y,
-                     int64_t ldy, float* inv_rms, int64_t m, int64_t width) {
+template <bool kPlusOne>
+ZEROTH_INLINE Vec load_norm(const float* weight, int lanes) {
+  const Vec w = load_part(weight, lanes);
+  if constexpr (kPlusOne) return add(w, splat(1.0f));
+  return w;
+}
+
+template <bool kPlusOne>
+inline void norm_rows(const float* x, int64_t ldx, const float* weight, float eps, float* y,
+                      int64_t ldy, float* inv_rms, int64_t m, int64_t width) {
   for (int64_t row = 0; row < m; ++row, x += ldx, y += ldy) {
     const float mean = dot_row(x, x, width) / static_cast<float>(width);
     const float inv = 1.0f / __builtin_sqrtf(mean + eps);
     if (inv_rms) inv_rms[row] = inv;
     const Vec scale = splat(inv);
     for_lanes(width, [&](int64_t i, int lanes) {
-      store_part(y + i, mul(mul(load_part(x + i, lanes), scale), load_part(weight + i, lanes)),
-                 lanes);
+      const Vec w = load_norm<kPlusOne>(weight + i, lanes);
+      store_part(y + i, mul(mul(load_part(x + i, lanes), scale), w), lanes);
     });
   }
 }
 
-inline void rms_norm_backward(const float* dy, int64_t lddy, const float* x, int64_t ldx,
-                              const float* weight, const float* inv_rms, float* dx, int64_t lddx,
-                              float* dweight, int64_t m, int64_t width, bool accumulate) {
+inline void rms_norm(const float* x, int64_t ldx, const float* weight, float eps, float* y,
+                     int64_t ldy, float* inv_rms, int64_t m, int64_t width, bool plus_one) {
+  const auto rows = plus_one ? norm_rows<true> : norm_rows<false>;
+  rows(x, ldx, weight, eps, y, ldy, inv_rms, m, width);
+}
+
+template <bool kPlusOne>
+inline void norm_rows_backward(const float* dy, int64_t lddy, const float* x, int64_t ldx,
+                               const float* weight, const float* inv_rms, float* dx, int64_t lddx,
+                               float* dweight, int64_t m, int64_t width, bool accumulate) {
   for (int64_t row = 0; row < m; ++row, dy += lddy, x += ldx, dx += lddx) {
     const float inv = inv_rms[row];
     const Vec scale = splat(inv);
@@ -71,17 +85,25 @@ inline void rms_norm_backward(const float* dy, int64_t lddy, const float* x, int
       const Vec g = load_part(dy + i, lanes), normal = mul(load_part(x + i, lanes), scale);
       const Vec gx = mul(g, normal);
       store_part(dweight + i, add(load_part(dweight + i, lanes), gx), lanes);
-      sum = fma(gx, load_part(weight + i, lanes), sum);
+      sum = fma(gx, load_norm<kPlusOne>(weight + i, lanes), sum);
     });
     const Vec mean = splat(sum_lanes(sum) / static_cast<float>(width));
     for_lanes(width, [&](int64_t i, int lanes) {
-      const Vec g = mul(load_part(dy + i, lanes), load_part(weight + i, lanes));
+      const Vec g = mul(load_part(dy + i, lanes), load_norm<kPlusOne>(weight + i, lanes));
       const Vec normal = mul(load_part(x + i, lanes), scale);
       Vec d = mul(fnma(normal, mean, g), scale);
       if (accumulate) d = add(load_part(dx + i, lanes), d);
       store_part(dx + i, d, lanes);
     });
   }
+}
+
+inline void rms_norm_backward(const float* dy, int64_t lddy, const float* x, int64_t ldx,
+                              const float* weight, const float* inv_rms, float* dx, int64_t lddx,
+                              float* dweight, int64_t m, int64_t width, bool accumulate,
+                              bool plus_one) {
+  const auto rows = plus_one ? norm_rows_backward<true> : norm_rows_backward<false>;
+  rows(dy, lddy, x, ldx, weight, inv_rms, dx, lddx, dweight, m, width, accumulate);
 }
 
 inline void add_rows(const float* a, const float* b, float* y, int64_t n) {
@@ -96,42 +118,6 @@ inline void axpy(float a, const float* x, float* y, int64_t n, bool accumulate) 
     const Vec start = accumulate ? load_part(y + i, lanes) : splat(0.0f);
     store_part(y + i, fma(scale, load_part(x + i, lanes), start), lanes);
   });
-}
-
-inline void swiglu(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int64_t width) {
-  for (int64_t row = 0; row < m; ++row, gu += ldgu, y += ldy)
-    for_lanes(width, [&](int64_t i, int lanes) {
-      store_part(y + i, mul(silu(load_part(gu + i, lanes)), load_part(gu + width + i, lanes)),
-                 lanes);
-    });
-}
-
-inline void swiglu_backward(const SwigluBackward& t) {
-  const Vec one = splat(1.0f);
-  for (int64_t row = 0; row < t.m; ++row) {
-    const float* dy = t.dy + row * t.lddy;
-    const float* gu = t.gu + row * t.ldgu;
-    float* dgu = t.dgu + row * t.lddgu;
-    const int64_t choice = t.order ? t.order[row] : row;
-    const Vec weight = t.weights ? splat(t.weights[choice]) : one;
-    Vec sum = splat(0.0f);
-    for_lanes(t.width, [&](int64_t i, int lanes) {
-      const Vec g = load_part(gu + i, lanes), u = load_part(gu + t.width + i, lanes);
-      const Vec raw = load_part(dy + i, lanes), d = mul(raw, weight);
-      const Vec below = add(one, exp(sub(splat(0.0f), g)));
-      const Vec s = div(one, below);
-      if (t.act) {
-        const Vec y = mul(div(g, below), u);
-        sum = add(sum, mul(y, raw));
-        store_part(t.act + row * t.width + i, mul(y, weight), lanes);
-      }
-      // d silu / dg = s (1 + g (1 - s)).
-      const Vec slope = mul(s, fma(g, sub(one, s), one));
-      store_part(dgu + i, mul(mul(d, u), slope), lanes);
-      store_part(dgu + t.width + i, mul(d, mul(g, s)), lanes);
-    });
-    if (t.dweights) t.dweights[choice] = sum_lanes(sum);
-  }
 }
 
 // (a, b) -> (a cos - b sin, b cos + a sin).

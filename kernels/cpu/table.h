@@ -34,6 +34,7 @@ struct SwigluBackward {
   const float* weights;
   float* dweights;
   int64_t m, width;
+  bool gelu;  // else silu
 };
 
 struct RowStatistics {
@@ -56,15 +57,17 @@ struct Table {
   void (*narrow)(const float* x, Bfloat16* y, int64_t n);
   // Rows.
   void (*rms_norm)(const float* x, int64_t ldx, const float* weight, float eps, float* y,
-                   int64_t ldy, float* inv_rms, int64_t m, int64_t width);
+                   int64_t ldy, float* inv_rms, int64_t m, int64_t width, bool plus_one);
   void (*rms_norm_backward)(const float* dy, int64_t lddy, const float* x, int64_t ldx,
                             const float* weight, const float* inv_rms, float* dx, int64_t lddx,
-                            float* dweight, int64_t m, int64_t width, bool accumulate);
+                            float* dweight, int64_t m, int64_t width, bool accumulate,
+                            bool plus_one);
   void (*add)(const float* a, const float* b, float* y, int64_t n);
   // y = (accumulate ? y : 0) + a * x.
   void (*axpy)(float a, const float* x, float* y, int64_t n, bool accumulate);
   float (*dot)(const float* a, const float* b, int64_t n);
-  void (*swiglu)(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int64_t width);
+  void (*swiglu)(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int64_t width,
+                 bool gelu);
   void (*swiglu_backward)(const SwigluBackward& rows);
   void (*rope)(float* x, int64_t ldx, int64_t head_stride, const int32_t* positions,
                const float* cos, const float* sin, int64_t m, int heads, int dim, bool interleaved,
@@ -78,6 +81,9 @@ struct Table {
   void (*softmax)(const float* x, float* y, int64_t n);
   void (*sigmoid)(const float* x, float* y, int64_t n);
   RowStatistics (*row_statistics)(const float* logits, int64_t n, float scale);
+  // x = cap tanh(x / cap); d *= that function's derivative, by the capped values.
+  void (*softcap)(float* x, int64_t n, float cap);
+  void (*softcap_backward)(const float* capped, float* d, int64_t n, float cap);
   // weights[i] = exp(scale * logits[i] - largest).
   void (*row_exp)(const float* logits, int64_t n, float scale, float largest, float* weights);
   double (*row_total)(const float* weights, int64_t n);

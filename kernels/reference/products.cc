@@ -130,10 +130,14 @@ namespace {
 
 using reference::Doubles;
 
-Doubles logits_of(const float* hidden, const PackedMatrix& w) {
+double capped(double logit, double cap) { return cap > 0 ? cap * std::tanh(logit / cap) : logit; }
+
+Doubles logits_of(const float* hidden, const PackedMatrix& w, double cap) {
   Doubles z(w.out());
-  for (int64_t j = 0; j < w.out(); ++j)
+  for (int64_t j = 0; j < w.out(); ++j) {
     for (int64_t k = 0; k < w.in(); ++k) z[j] += double{hidden[k]} * row(w, j)[k];
+    z[j] = capped(z[j], cap);
+  }
   return z;
 }
 
@@ -141,15 +145,17 @@ double positive(float temperature) { return temperature > 0 ? temperature : 1.0;
 
 }  // namespace
 
-void head_logits(const float* hidden, int64_t ld, const PackedMatrix& w, float* logits, int64_t m) {
+void head_logits(const float* hidden, int64_t ld, const PackedMatrix& w, float* logits, int64_t m,
+                 float cap) {
   multiply(hidden, ld, w, nullptr, logits, w.out(), m);
+  for (int64_t i = 0; i < m * w.out(); ++i) logits[i] = static_cast<float>(capped(logits[i], cap));
 }
 
 void head_logprobs(const float* hidden, int64_t ld, const PackedMatrix& w, const int32_t* target,
                    const float* temperature, std::span<const KeptSet> kept, float* logprob,
-                   float* entropy, float* lse, int64_t m) {
+                   float* entropy, float* lse, int64_t m, float cap) {
   for (int64_t i = 0; i < m; ++i) {
-    const Doubles z = logits_of(hidden + i * ld, w);
+    const Doubles z = logits_of(hidden + i * ld, w, cap);
     const double t = positive(temperature[i]);
     const reference::HeadRow row =
         reference::head(z, t, target[i], kept.empty() ? KeptSet() : kept[i]);
@@ -161,10 +167,10 @@ void head_logprobs(const float* hidden, int64_t ld, const PackedMatrix& w, const
 
 void head_sample(const float* hidden, int64_t ld, const PackedMatrix& w, const SampleParams* params,
                  const StreamKey* key, const uint32_t* position, int32_t* token, float* logprob,
-                 float* entropy, std::vector<int32_t>* kept_out, int64_t m) {
+                 float* entropy, std::vector<int32_t>* kept_out, int64_t m, float cap) {
   for (int64_t i = 0; i < m; ++i) {
     const SampleParams& p = params[i];
-    const Doubles z = logits_of(hidden + i * ld, w);
+    const Doubles z = logits_of(hidden + i * ld, w, cap);
     const double t = positive(p.temperature);
     std::vector<int32_t> ids(z.size());
     std::iota(ids.begin(), ids.end(), 0);
@@ -204,10 +210,10 @@ void head_sample(const float* hidden, int64_t ld, const PackedMatrix& w, const S
 void head_backward(const float* hidden, int64_t ld, const PackedMatrix& w, const int32_t* target,
                    const float* temperature, std::span<const KeptSet> kept, const float* dlogprob,
                    const float* dentropy, float* dhidden, int64_t lddh, float* dw, int64_t m,
-                   RowParts) {
+                   RowParts, float cap) {
   const int64_t width = w.in();
   for (int64_t i = 0; i < m; ++i) {
-    const Doubles z = logits_of(hidden + i * ld, w);
+    const Doubles z = logits_of(hidden + i * ld, w, cap);
     const double t = positive(temperature[i]), de = dentropy ? dentropy[i] : 0.0;
     std::vector<int32_t> ids(w.out());
     std::iota(ids.begin(), ids.end(), 0);
@@ -221,7 +227,8 @@ void head_backward(const float* hidden, int64_t ld, const PackedMatrix& w, const
     for (size_t j = 0; j < ids.size(); ++j) {
       const double own = ids[j] == target[i] ? 1 : 0;
       const double slope = p[j] > 0 ? -p[j] * (std::log(p[j]) + entropy) : 0;
-      dlogits[ids[j]] = static_cast<float>((dlogprob[i] * (own - p[j]) + de * slope) / t);
+      const double inside = cap > 0 ? 1 - z[ids[j]] / cap * (z[ids[j]] / cap) : 1;
+      dlogits[ids[j]] = static_cast<float>((dlogprob[i] * (own - p[j]) + de * slope) / t * inside);
     }
     plain::linear_backward_input(dlogits.data(), w.out(), w, dhidden + i * lddh, lddh, 1, false);
     if (dw) add_outer(dlogits.data(), w.out(), hidden + i * ld, ld, dw, width, 1, w.out(), width);

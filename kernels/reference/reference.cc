@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <numeric>
 
 namespace zeroth::kernels::reference {
@@ -47,12 +48,14 @@ Doubles rms_norm(std::span<const double> x, std::span<const double> weight, doub
   return y;
 }
 
-Doubles swiglu(std::span<const double> gu, int64_t m, int64_t width) {
+Doubles swiglu(std::span<const double> gu, int64_t m, int64_t width, Gate function) {
   Doubles y(m * width);
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < width; ++j) {
       const double g = gu[i * 2 * width + j];
-      y[i * width + j] = g / (1 + std::exp(-g)) * gu[i * 2 * width + width + j];
+      const double tanh = std::tanh(std::sqrt(2 / std::numbers::pi) * (g + 0.044715 * g * g * g));
+      const double gated = function == Gate::kGelu ? g / 2 * (1 + tanh) : g / (1 + std::exp(-g));
+      y[i * width + j] = gated * gu[i * 2 * width + width + j];
     }
   return y;
 }

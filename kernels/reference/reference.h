@@ -23,7 +23,7 @@ Doubles product(std::span<const double> a, std::span<const double> b, int64_t m,
 Doubles transpose(std::span<const double> a, int64_t rows, int64_t columns);
 Doubles rms_norm(std::span<const double> x, std::span<const double> weight, double eps, int64_t m,
                  int64_t width);
-Doubles swiglu(std::span<const double> gu, int64_t m, int64_t width);
+Doubles swiglu(std::span<const double> gu, int64_t m, int64_t width, Gate function = Gate::kSilu);
 Doubles rope(std::span<const double> x, std::span<const double> cos, std::span<const double> sin,
              int64_t heads, int64_t dim, bool interleaved);
 Doubles softmax(std::span<const double> x);

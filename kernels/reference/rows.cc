@@ -1,6 +1,7 @@
 // Rows, routing, assembly and the optimizer.
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <vector>
 
 #include "kernels/reference/plain.h"
@@ -13,11 +14,22 @@ using reference::Doubles;
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
+// A gate's function is x times the sigmoid of this; its slope.
+const double kLinear = 2 * std::sqrt(2 / std::numbers::pi), kCubic = 0.044715 * kLinear;
+double inner(Gate function, double x) {
+  return function == Gate::kSilu ? x : kLinear * x + kCubic * x * x * x;
+}
+double inner_slope(Gate function, double x) {
+  return function == Gate::kSilu ? 1 : kLinear + 3 * kCubic * x * x;
+}
+
 }  // namespace
 
 void rms_norm(const float* x, int64_t ldx, const float* weight, float eps, float* y, int64_t ldy,
-              float* inv_rms, int64_t m, int64_t width, int64_t heads, int64_t ldinv) {
+              float* inv_rms, int64_t m, int64_t width, int64_t heads, int64_t ldinv,
+              bool plus_one) {
   if (ldinv == 0) ldinv = m;
+  const double shift = plus_one ? 1 : 0;
   for (int64_t i = 0; i < m; ++i)
     for (int64_t h = 0; h < heads; ++h) {
       const float* from = x + i * ldx + h * width;
@@ -25,7 +37,7 @@ void rms_norm(const float* x, int64_t ldx, const float* weight, float eps, float
       for (int64_t j = 0; j < width; ++j) squares += double{from[j]} * from[j];
       const double inv = 1 / std::sqrt(squares / static_cast<double>(width) + eps);
       for (int64_t j = 0; j < width; ++j)
-        y[i * ldy + h * width + j] = static_cast<float>(from[j] * inv * weight[j]);
+        y[i * ldy + h * width + j] = static_cast<float>(from[j] * inv * (shift + weight[j]));
       if (inv_rms) inv_rms[h * ldinv + i] = static_cast<float>(inv);
     }
 }
@@ -33,8 +45,9 @@ void rms_norm(const float* x, int64_t ldx, const float* weight, float eps, float
 void rms_norm_backward(const float* dy, int64_t lddy, const float* x, int64_t ldx,
                        const float* weight, const float* inv_rms, float* dx, int64_t lddx,
                        float* dweight, int64_t m, int64_t width, bool accumulate, int64_t heads,
-                       RowParts) {
+                       RowParts, bool plus_one) {
   Doubles sum(dweight, dweight + width);
+  const double shift = plus_one ? 1 : 0;
   for (int64_t i = 0; i < m; ++i)
     for (int64_t h = 0; h < heads; ++h) {
       const double inv = inv_rms[h * m + i];
@@ -42,11 +55,11 @@ void rms_norm_backward(const float* dy, int64_t lddy, const float* x, int64_t ld
       const float* by = dy + i * lddy + h * width;
       float* to = dx + i * lddx + h * width;
       double mean = 0;
-      for (int64_t j = 0; j < width; ++j) mean += double{by[j]} * weight[j] * from[j];
+      for (int64_t j = 0; j < width; ++j) mean += by[j] * (shift + weight[j]) * from[j];
       mean /= static_cast<double>(width);
       for (int64_t j = 0; j < width; ++j) {
         sum[j] += by[j] * from[j] * inv;
-        const double d = inv * (double{by[j]} * weight[j] - from[j] * inv * inv * mean);
+        const double d = inv * (by[j] * (shift + weight[j]) - from[j] * inv * inv * mean);
         to[j] = static_cast<float>(accumulate ? to[j] + d : d);
       }
     }
@@ -57,29 +70,32 @@ void add(const float* a, const float* b, float* y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i] = a[i] + b[i];
 }
 
-void swiglu(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int64_t width) {
+void swiglu(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int64_t width,
+            Gate function) {
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < width; ++j) {
       const double gate = gu[i * ldgu + j], up = gu[i * ldgu + width + j];
-      y[i * ldy + j] = static_cast<float>(gate * sigmoid(gate) * up);
+      y[i * ldy + j] = static_cast<float>(gate * sigmoid(inner(function, gate)) * up);
     }
 }
 
 void swiglu_backward(const float* dy, int64_t lddy, const float* gu, int64_t ldgu, float* dgu,
-                     int64_t lddgu, int64_t m, int64_t width, float* act, const RowWeights& w) {
+                     int64_t lddgu, int64_t m, int64_t width, float* act, const RowWeights& w,
+                     Gate function) {
   for (int64_t i = 0; i < m; ++i) {
     const int64_t at = w.order ? w.order[i] : i;
     const double weight = w.weights ? w.weights[at] : 1.0;
-    double inner = 0;
+    double product = 0;
     for (int64_t j = 0; j < width; ++j) {
       const double gate = gu[i * ldgu + j], up = gu[i * ldgu + width + j], d = dy[i * lddy + j];
-      const double s = sigmoid(gate), y = gate * s * up;
-      inner += y * d;
-      dgu[i * lddgu + j] = static_cast<float>(weight * d * up * s * (1 + gate * (1 - s)));
+      const double s = sigmoid(inner(function, gate)), y = gate * s * up;
+      const double slope = s * (1 + gate * (1 - s) * inner_slope(function, gate));
+      product += y * d;
+      dgu[i * lddgu + j] = static_cast<float>(weight * d * up * slope);
       dgu[i * lddgu + width + j] = static_cast<float>(weight * d * gate * s);
       if (act) act[i * width + j] = static_cast<float>(weight * y);
     }
-    if (act && w.dweights) w.dweights[at] = static_cast<float>(inner);
+    if (act && w.dweights) w.dweights[at] = static_cast<float>(product);
   }
 }
 
@@ -251,6 +267,11 @@ void clamp_rows_backward(const float* clamped, int64_t ldx, float* dx, int64_t l
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < width; ++j)
       if (std::abs(clamped[i * ldx + j]) >= bound) dx[i * lddx + j] = 0;
+}
+
+void scale_rows(float* x, int64_t ldx, int64_t m, int64_t width, float factor) {
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t j = 0; j < width; ++j) x[i * ldx + j] *= factor;
 }
 
 void take_rows(const float* x, int64_t ldx, std::span<const int32_t> rows, float* out,

@@ -34,13 +34,15 @@ TEST_CASE("rows are taken, added to, cleared and clipped, and nothing beside the
     }
   }
   CHECK(same_bits(added, expected));
-  Values cleared = x, clipped = x, gradient(m * ld, 2.0f);
+  Values cleared = x, clipped = x, scaled = x, gradient(m * ld, 2.0f);
+  scale_rows(scaled.data(), ld, m, width, 1.7f);
   zero_rows(cleared.data(), ld, m, width);
   clamp_rows(clipped.data(), ld, m, width, 0.5f);
   clamp_rows_backward(clipped.data(), ld, gradient.data(), ld, m, width, 0.5f);
   for (int64_t i = 0; i < m * ld; ++i) {
     const bool inside = i % ld < width;
     CHECK(cleared[i] == (inside ? 0 : x[i]));
+    CHECK(scaled[i] == (inside ? x[i] * 1.7f : x[i]));
     CHECK(clipped[i] == (inside ? std::min(0.5f, std::max(-0.5f, x[i])) : x[i]));
     CHECK(gradient[i] == (inside && std::fabs(x[i]) >= 0.5f ? 0 : 2));
   }

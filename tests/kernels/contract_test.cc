@@ -23,7 +23,13 @@ TEST_CASE("the hash is that of the text") {
   CHECK(first == "zeroth numeric " + contract_name(contract_hash()));
   CHECK(contract_name("8debf19ed580cba6593494f3c0241b6ed400509216929d2a86ad41d381f24981") ==
         "contract 1");
+  CHECK(contract_name("826ffcb75f7f9f144c816679521eed04fdcbbe03e519bb224ea8e4b101b9c367") ==
+        "contract 2");
   CHECK(contract_name("x") == "an unknown contract");
+  CHECK(goes_on_from(contract_hash()));
+  CHECK(goes_on_from("826ffcb75f7f9f144c816679521eed04fdcbbe03e519bb224ea8e4b101b9c367"));
+  CHECK_FALSE(goes_on_from("8debf19ed580cba6593494f3c0241b6ed400509216929d2a86ad41d381f24981"));
+  CHECK_FALSE(goes_on_from("x"));
 }
 
 TEST_CASE("instruction sets: known names only, the portable one always") {

@@ -10,8 +10,14 @@
 namespace zeroth::kernels {
 namespace {
 
+reference::Doubles capped(reference::Doubles z, double cap) {
+  for (double& x : z) x = cap > 0 ? cap * std::tanh(x / cap) : x;
+  return z;
+}
+
 struct Scene {
   int64_t m, vocab, width;
+  float cap = 0;
   Values hidden, w;
   PackedMatrix packed;
   std::vector<StreamKey> keys;
@@ -30,7 +36,9 @@ struct Scene {
     }
   }
   reference::Doubles logits(int64_t row) const {
-    return reference::linear(std::span(hidden).subspan(row * width, width), w, {}, 1, vocab, width);
+    return capped(
+        reference::linear(std::span(hidden).subspan(row * width, width), w, {}, 1, vocab, width),
+        cap);
   }
 };
 
@@ -53,7 +61,7 @@ Drawn draw(const Scene& s, std::span<const int32_t> rows, const std::vector<Samp
     position.push_back(s.position[r]);
   }
   head_sample(hidden.data(), s.width, s.packed, p.data(), keys.data(), position.data(),
-              d.token.data(), d.logprob.data(), d.entropy.data(), d.kept.data(), m);
+              d.token.data(), d.logprob.data(), d.entropy.data(), d.kept.data(), m, s.cap);
   return d;
 }
 
@@ -83,14 +91,15 @@ Values numbers(const Drawn& d) {
 
 TEST_CASE("log-probs and entropies equal the reference and have the same bits everywhere") {
   for (int64_t vocab : {7, 64, 513}) {
-    const Scene s(20, vocab, 24);
+    Scene s(20, vocab, 24);
+    s.cap = vocab == 64 ? 2.5f : 0;
     Values temperature(s.m);
     for (int64_t i = 0; i < s.m; ++i)
       temperature[i] = i % 3 == 0 ? 1.0f : 0.5f + 0.1f * static_cast<float>(i);
     const Values y = everywhere([&] {
       Values out(3 * s.m);
       head_logprobs(s.hidden.data(), s.width, s.packed, s.target.data(), temperature.data(), {},
-                    out.data(), out.data() + s.m, out.data() + 2 * s.m, s.m);
+                    out.data(), out.data() + s.m, out.data() + 2 * s.m, s.m, s.cap);
       return out;
     });
     reference::Doubles logprob, entropy;
@@ -119,19 +128,44 @@ TEST_CASE("sampling: rows are pure, bits are the same everywhere") {
 
 TEST_CASE(
     "a recorded log-prob is the teacher-forced one, bit for bit, truncated sampling included") {
-  const Scene s(64, 300, 32);
-  const auto params = mixed_params(s.m);
-  const Drawn d = draw(s, all_rows(s), params);
-  Values temperature, logprob(s.m), entropy(s.m);
-  std::vector<KeptSet> kept;
-  for (int64_t i = 0; i < s.m; ++i) {
-    temperature.push_back(params[i].temperature);
-    kept.emplace_back(d.kept[i]);
+  for (const float cap : {0.0f, 6.0f}) {
+    Scene s(64, 300, 32);
+    s.cap = cap;
+    const auto params = mixed_params(s.m);
+    const Drawn d = draw(s, all_rows(s), params);
+    Values temperature, logprob(s.m), entropy(s.m);
+    std::vector<KeptSet> kept;
+    for (int64_t i = 0; i < s.m; ++i) {
+      temperature.push_back(params[i].temperature);
+      kept.emplace_back(d.kept[i]);
+    }
+    head_logprobs(s.hidden.data(), s.width, s.packed, d.token.data(), temperature.data(), kept,
+                  logprob.data(), entropy.data(), nullptr, s.m, cap);
+    CHECK(same_bits(logprob, d.logprob));
+    CHECK(same_bits(entropy, d.entropy));
   }
-  head_logprobs(s.hidden.data(), s.width, s.packed, d.token.data(), temperature.data(), kept,
-                logprob.data(), entropy.data(), nullptr, s.m);
-  CHECK(same_bits(logprob, d.logprob));
-  CHECK(same_bits(entropy, d.entropy));
+}
+
+TEST_CASE("capped logits: the plain ones through cap tanh(z / cap), everywhere the same bits") {
+  Scene s(5, 70, 12);
+  for (const float cap : {0.5f, 4.0f, 30.0f}) {
+    s.cap = cap;
+    const Values y = everywhere([&] {
+      Values out(s.m * s.vocab);
+      head_logits(s.hidden.data(), s.width, s.packed, out.data(), s.m, cap);
+      return out;
+    });
+    for (int64_t i = 0; i < s.m; ++i) {
+      CHECK(difference(std::span(y).subspan(i * s.vocab, s.vocab), s.logits(i)) < 1e-6);
+    }
+  }
+  for (const std::string& name : supported_isas()) {
+    const Restore restore;
+    set_isa(name);
+    Values far = {0, 1e6f, -1e6f, 1e30f};
+    table().softcap(far.data(), 4, 30);
+    CHECK(far == Values{0, 30, -30, 30});
+  }
 }
 
 TEST_CASE("truncation keeps what it says") {
@@ -241,27 +275,30 @@ TEST_CASE("gradients of the head agree with finite differences") {
     return ids;
   }();
   const std::vector<KeptSet> kept = {{}, some, {}};
-  for (bool truncated : {false, true}) {
+  for (const auto& [truncated, cap] :
+       {std::pair{false, 0.0f}, {true, 0.0f}, {false, 1.5f}, {true, 1.5f}}) {
     const std::span<const KeptSet> sets =
         truncated ? std::span<const KeptSet>(kept) : std::span<const KeptSet>();
-    const Values g = everywhere([&] {
+    const Values g = everywhere([&, cap = cap] {
       Values out(s.hidden.size() + s.w.size());
       head_backward(s.hidden.data(), s.width, s.packed, s.target.data(), temperature.data(), sets,
                     dlogprob.data(), dentropy.data(), out.data(), s.width,
-                    out.data() + s.hidden.size(), s.m);
+                    out.data() + s.hidden.size(), s.m, {}, cap);
       return out;
     });
     reference::Doubles x = doubles(s.hidden);
     const auto w = doubles(s.w);
     x.insert(x.end(), w.begin(), w.end());
     const auto expected = reference::gradient(
-        [&](const reference::Doubles& p) {
+        [&, truncated = truncated, cap = cap](const reference::Doubles& p) {
           double sum = 0;
           for (int64_t i = 0; i < s.m; ++i) {
-            const auto z = reference::product(
-                std::span(p).subspan(i * s.width, s.width),
-                reference::transpose(std::span(p).subspan(s.hidden.size()), s.vocab, s.width), 1,
-                s.width, s.vocab);
+            const auto z = capped(
+                reference::product(
+                    std::span(p).subspan(i * s.width, s.width),
+                    reference::transpose(std::span(p).subspan(s.hidden.size()), s.vocab, s.width),
+                    1, s.width, s.vocab),
+                cap);
             const auto row =
                 reference::head(z, temperature[i], s.target[i], truncated ? kept[i] : KeptSet());
             sum += dlogprob[i] * row.logprob + dentropy[i] * row.entropy;

@@ -64,38 +64,42 @@ TEST_CASE("rms_norm: reference, bits, row distances, gradients") {
     for (int64_t i = 0; i < m; ++i)
       dense.insert(dense.end(), x.begin() + i * ld, x.begin() + i * ld + width);
     const float eps = 1e-5f;
-    const Values y = everywhere([&] {
-      Values out(m * width + m);
-      rms_norm(x.data(), ld, w.data(), eps, out.data(), width, out.data() + m * width, m, width);
-      return out;
-    });
-    CHECK(difference(std::span(y).first(m * width),
-                     reference::rms_norm(doubles(dense), doubles(w), eps, m, width)) < 1e-6);
-    for (bool accumulate : {false, true}) {
-      const Values g = everywhere([&] {
-        Values out(m * width + width, 0.5f);
-        rms_norm_backward(dy.data(), width, x.data(), ld, w.data(), y.data() + m * width,
-                          out.data(), width, out.data() + m * width, m, width, accumulate);
-        return out;
-      });
-      if (m * width > 400) continue;  // finite differences are for the small ones
-      reference::Doubles start = doubles(dense);
-      const auto wd = doubles(w);
-      start.insert(start.end(), wd.begin(), wd.end());
-      auto expected = reference::gradient(
-          [&, m = m, width = width](const reference::Doubles& p) {
-            const std::span<const double> s(p);
-            const auto out =
-                reference::rms_norm(s.first(m * width), s.subspan(m * width), eps, m, width);
-            double sum = 0;
-            for (size_t i = 0; i < out.size(); ++i) sum += out[i] * dy[i];
-            return sum;
-          },
-          start);
-      for (int64_t i = 0; i < static_cast<int64_t>(expected.size()); ++i)
-        if (accumulate || i >= m * width) expected[i] += 0.5;
-      CHECK(difference(g, expected) < 1e-5);
-    }
+    for (const bool plus_one : {false, true})
+      for (bool accumulate : {false, true}) {
+        const Values y = everywhere([&] {
+          Values out(m * width + m);
+          rms_norm(x.data(), ld, w.data(), eps, out.data(), width, out.data() + m * width, m, width,
+                   1, 0, plus_one);
+          return out;
+        });
+        reference::Doubles factors = doubles(w);
+        for (double& f : factors) f += plus_one ? 1 : 0;
+        CHECK(difference(std::span(y).first(m * width),
+                         reference::rms_norm(doubles(dense), factors, eps, m, width)) < 1e-6);
+        const Values g = everywhere([&] {
+          Values out(m * width + width, 0.5f);
+          rms_norm_backward(dy.data(), width, x.data(), ld, w.data(), y.data() + m * width,
+                            out.data(), width, out.data() + m * width, m, width, accumulate, 1, {},
+                            plus_one);
+          return out;
+        });
+        if (m * width > 400) continue;  // finite differences are for the small ones
+        reference::Doubles start = doubles(dense);
+        start.insert(start.end(), factors.begin(), factors.end());
+        auto expected = reference::gradient(
+            [&, m = m, width = width](const reference::Doubles& p) {
+              const std::span<const double> s(p);
+              const auto out =
+                  reference::rms_norm(s.first(m * width), s.subspan(m * width), eps, m, width);
+              double sum = 0;
+              for (size_t i = 0; i < out.size(); ++i) sum += out[i] * dy[i];
+              return sum;
+            },
+            start);
+        for (int64_t i = 0; i < static_cast<int64_t>(expected.size()); ++i)
+          if (accumulate || i >= m * width) expected[i] += 0.5;
+        CHECK(difference(g, expected) < 1e-5);
+      }
   }
 }
 
@@ -128,18 +132,19 @@ TEST_CASE("a row of rms_norm, swiglu and rope does not depend on the other rows"
   }));
 }
 
-TEST_CASE("swiglu: reference, bits and gradients") {
+void check_gate(Gate function) {
   for (const auto& [m, width] : {std::pair<int64_t, int64_t>{3, 5}, {100, 256}}) {
     const Values gu = random_values(m * 2 * width, 1, 3), dy = random_values(m * width, 2);
     const Values y = everywhere([&] {
       Values out(m * width);
-      swiglu(gu.data(), 2 * width, out.data(), width, m, width);
+      swiglu(gu.data(), 2 * width, out.data(), width, m, width, function);
       return out;
     });
-    CHECK(difference(y, reference::swiglu(doubles(gu), m, width)) < 1e-6);
+    CHECK(difference(y, reference::swiglu(doubles(gu), m, width, function)) < 1e-6);
     const Values g = everywhere([&] {
       Values out(m * 2 * width);
-      swiglu_backward(dy.data(), width, gu.data(), 2 * width, out.data(), 2 * width, m, width);
+      swiglu_backward(dy.data(), width, gu.data(), 2 * width, out.data(), 2 * width, m, width,
+                      nullptr, {}, function);
       return out;
     });
     // With weights: of the rows in another order, it is the same as weighting dy, and what the
@@ -151,7 +156,7 @@ TEST_CASE("swiglu: reference, bits and gradients") {
     const Values with_weights = everywhere([&] {
       Values out(m * 2 * width);
       swiglu_backward(dy.data(), width, gu.data(), 2 * width, out.data(), 2 * width, m, width,
-                      act.data(), {order.data(), weights.data(), dweights.data()});
+                      act.data(), {order.data(), weights.data(), dweights.data()}, function);
       out.insert(out.end(), act.begin(), act.end());
       out.insert(out.end(), dweights.begin(), dweights.end());
       return out;
@@ -166,17 +171,34 @@ TEST_CASE("swiglu: reference, bits and gradients") {
       CHECK(dweights[order[i]] == doctest::Approx(inner).epsilon(1e-4));
     }
     swiglu_backward(weighted_dy.data(), width, gu.data(), 2 * width, expected.data(), 2 * width, m,
-                    width);
+                    width, nullptr, {}, function);
     CHECK(std::equal(expected.begin(), expected.end(), with_weights.begin()));
     if (m > 10) continue;
     CHECK(difference(g, reference::gradient(
                             [&, m = m, width = width](const reference::Doubles& p) {
-                              const auto out = reference::swiglu(p, m, width);
+                              const auto out = reference::swiglu(p, m, width, function);
                               double sum = 0;
                               for (size_t i = 0; i < out.size(); ++i) sum += out[i] * dy[i];
                               return sum;
                             },
                             doubles(gu))) < 1e-5);
+  }
+}
+
+TEST_CASE("swiglu and geglu: reference, bits and gradients") {
+  check_gate(Gate::kSilu);
+  check_gate(Gate::kGelu);
+}
+
+TEST_CASE("gates far from zero") {
+  for (const Gate function : {Gate::kSilu, Gate::kGelu}) {
+    const Values gu = {1e4f, -1e4f, 0, 3, 3, 3};  // gates, ups
+    Values y(3), d(6);
+    const Values ones(3, 1.0f);
+    swiglu(gu.data(), 6, y.data(), 3, 1, 3, function);
+    swiglu_backward(ones.data(), 3, gu.data(), 6, d.data(), 6, 1, 3, nullptr, {}, function);
+    CHECK(y == Values{3e4f, 0, 0});
+    CHECK(d == Values{3, 0, 1.5f, 1e4f, 0, 0});
   }
 }
 
