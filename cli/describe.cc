@@ -53,6 +53,20 @@ std::string attention_text(const PolicyConfig& c) {
             " key/value heads";
   }
   if (c.chunk_len > 0) text += ", in dual chunks of " + std::to_string(c.chunk_len);
+  const auto layers = [&c](auto count) {
+    return " in " + std::to_string(count) + " of " + std::to_string(c.layers) + " layers";
+  };
+  const auto windowed =
+      std::count_if(c.window.begin(), c.window.end(), [](int w) { return w > 0; });
+  if (windowed > 0) {
+    text += ", a window of " + std::to_string(*std::max_element(c.window.begin(), c.window.end())) +
+            layers(windowed);
+  }
+  if (!c.is_latent() && c.rope_dim() < c.head_dim) {
+    text += ", " + std::to_string(c.rope_dim()) + " values of a head rotated";
+  }
+  const auto unrotated = std::count(c.rotated.begin(), c.rotated.end(), 0);
+  if (unrotated > 0) text += ", none rotated" + layers(unrotated);
   return text;
 }
 

@@ -54,6 +54,28 @@ Family read_family(const ConfigReader& in, std::vector<std::string>& notes) {
          "use a model of one of the architectures " + known);
 }
 
+kernels::Gate read_gate(const ConfigReader& in, Family family) {
+  const bool gemma = family == Family::kGemma3;
+  const char* const key = gemma ? "hidden_activation" : "hidden_act";
+  const std::string name = in.text({key}, gemma ? "gelu_pytorch_tanh" : "silu");
+  if (name == "silu" || name == "swish") return kernels::Gate::kSilu;
+  if (name == "gelu_pytorch_tanh" || name == "gelu_new" || name == "gelu_fast") {
+    return kernels::Gate::kGelu;
+  }
+  in.bad(key, "is " + ConfigReader::shown(name), "silu and gelu_pytorch_tanh are supported");
+}
+
+void read_gemma3(const ConfigReader& in, PolicyConfig& c) {
+  c.query_scalar = in.real({"query_pre_attn_scalar"}, 256, 1e-6, 1e6);
+  c.logit_cap = static_cast<float>(in.real({"final_logit_softcapping"}, 0, 1e-3, 1e6));
+  if (in.has("attn_logit_softcapping")) {
+    c.notes.push_back("attn_logit_softcapping is not read, as in transformers and llama.cpp");
+  }
+  if (in.boolean("use_bidirectional_attention", false)) {
+    in.bad("use_bidirectional_attention", "is true", "only causal models generate text");
+  }
+}
+
 void read_quantization(const ConfigReader& top, PolicyConfig& c) {
   if (!top.has("quantization_config")) return;
   const ConfigReader in = top.object("quantization_config");
@@ -80,8 +102,8 @@ PolicyConfig PolicyConfig::from_json(const Json& json, const std::string& source
     fail_usage(source_name + " is not a JSON object", "give a Hugging Face config.json");
   }
   if (const auto part = language_part(json, source_name)) {
-    PolicyConfig c = from_json(part->config, source_name + ": language_config");
-    c.prefix = part->prefix;
+    PolicyConfig c = from_json(part->config, source_name + ": " + part->key);
+    c.names = part->names;
     return c;
   }
   const ConfigReader in(json, source_name);
@@ -94,7 +116,9 @@ PolicyConfig PolicyConfig::from_json(const Json& json, const std::string& source
   c.width = in.integer({"hidden_size"}, std::nullopt, 1, kMaxSize);
   c.layers = in.integer({"num_hidden_layers"}, std::nullopt, 1, kMaxLayers);
   c.heads = in.integer({"num_attention_heads"}, std::nullopt, 1, kMaxSize);
-  c.kv_heads = in.integer({"num_key_value_heads"}, c.heads, 1, kMaxSize);
+  const bool own_heads = facts.kv_heads == 0 || in.is_null("num_key_value_heads");
+  c.kv_heads =
+      in.integer({"num_key_value_heads"}, own_heads ? c.heads : facts.kv_heads, 1, kMaxSize);
   if (c.heads % c.kv_heads != 0) {
     in.bad("num_key_value_heads", "is " + std::to_string(c.kv_heads),
            "it must divide the " + std::to_string(c.heads) + " attention heads");
@@ -103,19 +127,17 @@ PolicyConfig PolicyConfig::from_json(const Json& json, const std::string& source
   c.max_position = in.integer({"max_position_embeddings"}, facts.context, 1, 1 << 30);
   c.norm_eps = static_cast<float>(in.real({"rms_norm_eps"}, facts.eps, 0, 1));
   c.initializer_range = in.real({"initializer_range"}, 0.02, 0, 100);
-  c.tied_embeddings = in.boolean("tie_word_embeddings", false);
+  c.tied_embeddings = in.boolean("tie_word_embeddings", facts.tied);
   c.mlp_bias = facts.mlp_bias && in.boolean("mlp_bias", false);
-  const std::string activation = in.text({"hidden_act"}, "silu");
-  if (activation != "silu" && activation != "swish") {
-    in.bad("hidden_act", "is '" + activation + "'", "only silu is supported");
-  }
+  c.gate = read_gate(in, c.family);
   read_attention(in, c);
   read_rope(in, c);
+  if (c.family == Family::kGemma3) read_gemma3(in, c);
   read_windows(in, c);
   read_dual_chunks(in, c);
   c.sparse.assign(c.layers, 0);
   if (facts.sparse) read_experts(in, c);
-  if (c.family == Family::kDeepseekV3) {
+  if (facts.extra_layers) {
     c.extra_layers = in.integer({"num_nextn_predict_layers", "num_mtp_layers"}, 1, 0, 64);
   }
   read_quantization(in, c);
@@ -133,7 +155,8 @@ int PolicyConfig::moe_layers() const {
 }
 
 float PolicyConfig::attention_scale() const {
-  return static_cast<float>(rope.softmax_scale / std::sqrt(static_cast<double>(k_dim())));
+  const double divisor = query_scalar > 0 ? query_scalar : k_dim();
+  return static_cast<float>(rope.softmax_scale / std::sqrt(divisor));
 }
 
 }  // namespace zeroth

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,7 @@
 
 namespace zeroth {
 
-enum class RopeType { kDefault, kLinear, kLlama3, kYarn };
+enum class RopeType { kDefault, kLinear, kLlama3, kYarn, kLongrope };
 
 // Rotary position embedding (Su et al., "RoFormer", 2021, equation 34) and its length extensions.
 struct RopeConfig {
@@ -22,12 +23,15 @@ struct RopeConfig {
   double theta = 10000;
   bool interleaved = false;          // pairs (2i, 2i + 1) (DeepSeek) instead of (i, i + dim/2)
   double factor = 1;                 // linear, llama3, yarn
-  double original_max_position = 0;  // llama3, yarn: length of pre-training
+  double original_max_position = 0;  // llama3, yarn, longrope: length of pre-training
   double low_freq_factor = 1, high_freq_factor = 4;  // llama3
   double beta_fast = 32, beta_slow = 1;  // yarn (Peng et al., "YaRN", 2023, section 3.2)
   bool truncate = true;                  // yarn: correction range in whole dimensions
-  double cos_sin_scale = 1;              // yarn: multiplies cos and sin
+  double cos_sin_scale = 1;              // yarn, longrope: multiplies cos and sin
   double softmax_scale = 1;              // yarn with mscale_all_dim: multiplies the attention scale
+  // longrope (Ding et al., "LongRoPE", 2024): divisor of every frequency below the original length,
+  // the only ones in use; and those that transformers takes beyond it.
+  std::vector<double> short_factors, long_factors;
 };
 
 // Multi-head latent attention (DeepSeek-V2, section 2.1). kv_rank == 0: standard attention.
@@ -39,6 +43,12 @@ struct LatentConfig {
   int v_dim = 0;
 };
 
+// Names in a file that begin so begin with `to` here, or are those of another modality.
+struct NamePrefix {
+  std::string from;
+  std::optional<std::string> to;
+};
+
 struct PolicyConfig : FamilyFeatures {
   Family family = Family::kLlama;
   int vocab_size = 0;
@@ -47,6 +57,7 @@ struct PolicyConfig : FamilyFeatures {
   int heads = 0;
   int kv_heads = 0;
   int head_dim = 0;      // standard attention only
+  int rotary_dim = 0;    // of a head: the first so many values are rotated
   int mlp_width = 0;     // of dense layers
   int max_position = 0;  // positions 0 .. max_position - 1 are valid
   float norm_eps = 1e-6f;
@@ -55,7 +66,13 @@ struct PolicyConfig : FamilyFeatures {
 
   bool qkv_bias = false, output_bias = false, mlp_bias = false;
   float clip_qkv = 0;  // 0: off
+  double query_scalar =
+      0;                // attention scores are divided by its root; 0: by that of a head's width
+  float logit_cap = 0;  // logits z become cap tanh(z / cap); 0: off
+  kernels::Gate gate = kernels::Gate::kSilu;  // of feed-forward blocks
   RopeConfig rope;
+  std::optional<RopeConfig> local_rope;  // of layers with a window, where it is another one
+  std::vector<char> rotated;             // [layers] 0: queries and keys know no position
   LatentConfig latent;
   // Dual chunk attention (policy/dual_chunk.h); chunk_len 0: off.
   int chunk_len = 0, chunk_size = 0;
@@ -69,9 +86,9 @@ struct PolicyConfig : FamilyFeatures {
   bool shared_gate = false;  // shared experts are scaled by a sigmoid gate (Qwen2-MoE)
   double aux_coef = 0;       // router_aux_loss_coef of the file: what pre-training used
 
-  int extra_layers = 0;  // multi-token prediction layers in the file, read by nobody here
-  int fp8_block = 0;     // block edge of float8 weights in the file; 0: no float8
-  std::string prefix;    // of tensor names in the file (model/multimodal.h); not written
+  int extra_layers = 0;           // multi-token prediction layers in the file, read by nobody here
+  int fp8_block = 0;              // block edge of float8 weights in the file; 0: no float8
+  std::vector<NamePrefix> names;  // of tensors in the file (model/multimodal.h); not written
   // What the file contradicts itself in, or leaves to the reader, and how it was taken: a sentence
   // each.
   std::vector<std::string> notes;
@@ -89,7 +106,7 @@ struct PolicyConfig : FamilyFeatures {
   int cache_heads() const { return is_latent() ? heads : kv_heads; }
   int k_dim() const { return is_latent() ? latent.nope_dim + latent.rope_dim : head_dim; }
   int v_dim() const { return is_latent() ? latent.v_dim : head_dim; }
-  int rope_dim() const { return is_latent() ? latent.rope_dim : head_dim; }
+  int rope_dim() const { return is_latent() ? latent.rope_dim : rotary_dim; }
   float attention_scale() const;
 };
 

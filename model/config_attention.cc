@@ -10,7 +10,7 @@ namespace {
 
 void read_plain_heads(const ConfigReader& in, PolicyConfig& c) {
   const FamilyFacts& facts = facts_of(c.family);
-  const bool biased = in.boolean("attention_bias", false);
+  const bool biased = in.boolean("attention_bias", facts.bias);
   switch (facts.biases) {
     case Biases::kByKey:
       c.qkv_bias = c.output_bias = biased;
@@ -23,7 +23,11 @@ void read_plain_heads(const ConfigReader& in, PolicyConfig& c) {
     case Biases::kQkvByKey:
       c.qkv_bias = in.boolean("qkv_bias", true);
       break;
+    case Biases::kQkvByAttention:
+      c.qkv_bias = biased;
+      break;
   }
+  if (facts.qk_norm_by_key && in.boolean("use_qk_norm", false)) c.qk_norm = QkNorm::kPerHead;
   const int default_head = facts.head_dim > 0 ? facts.head_dim : std::max(1, c.width / c.heads);
   c.head_dim = in.integer({"head_dim"}, default_head, 1, kMaxSize);
   if (c.family == Family::kOlmoe) {
@@ -82,6 +86,26 @@ int read_window(const ConfigReader& in, const FamilyFacts& facts) {
   return in.integer({"sliding_window"}, fallback, 0, 1 << 30);
 }
 
+// The layers that have a window where layer_types does not say.
+std::vector<char> default_sliding(const ConfigReader& in, const PolicyConfig& c, int window) {
+  const FamilyFacts& facts = facts_of(c.family);
+  std::vector<char> sliding(c.layers, 0);
+  if (facts.period > 0) {
+    const int period = c.family == Family::kGemma3
+                           ? in.integer({"sliding_window_pattern"}, facts.period, 1, kMaxLayers)
+                           : facts.period;
+    for (int l = 0; l < c.layers; ++l) sliding[l] = (l + 1) % period != 0;
+    return sliding;
+  }
+  const int first = in.integer({"max_window_layers"}, 28, 0, kMaxLayers);
+  for (int l = 0; l < c.layers && window > 0; ++l) {
+    sliding[l] = facts.no_rope_layers            ? !c.rotated[l]
+                 : c.family == Family::kQwen2Moe ? l % 2 == 0 && l < first
+                                                 : l >= first;
+  }
+  return sliding;
+}
+
 }  // namespace
 
 // DeepSeek-VL2's small models have plain heads.
@@ -96,15 +120,17 @@ void read_attention(const ConfigReader& in, PolicyConfig& c) {
 
 void read_windows(const ConfigReader& in, PolicyConfig& c) {
   c.window.assign(c.layers, 0);
-  const std::vector<char> types = read_layer_types(in, c.layers);
+  const bool by_layer = facts_of(c.family).window_by_layer;
   const int window = read_window(in, facts_of(c.family));
+  std::vector<char> types = read_layer_types(in, c.layers);
+  if (types.empty() && by_layer) types = default_sliding(in, c, window);
   const bool any = std::find(types.begin(), types.end(), 1) != types.end();
   if (any && window == 0) {
     in.bad("layer_types", "names sliding_attention, and no window is in use",
            "give sliding_window (with use_sliding_window where the family has it), or write "
            "full_attention");
   }
-  if (!facts_of(c.family).window_by_layer) {
+  if (!by_layer) {
     c.window.assign(c.layers, window);
     if (window > 0 && std::find(types.begin(), types.end(), 0) != types.end()) {
       c.notes.push_back("layer_types names full_attention beside sliding_window " +
@@ -113,13 +139,7 @@ void read_windows(const ConfigReader& in, PolicyConfig& c) {
     }
     return;
   }
-  const int first = in.integer({"max_window_layers"}, 28, 0, kMaxLayers);
-  for (int l = 0; l < c.layers; ++l) {
-    const bool sliding = !types.empty()                  ? types[l] != 0
-                         : c.family == Family::kQwen2Moe ? l % 2 == 0 && l < first
-                                                         : l >= first;
-    c.window[l] = sliding ? window : 0;
-  }
+  for (int l = 0; l < c.layers; ++l) c.window[l] = types[l] ? window : 0;
 }
 
 // Qwen2.5-1M: {"chunk_size", "local_size", "original_max_position_embeddings"}.
@@ -135,9 +155,13 @@ void read_dual_chunks(const ConfigReader& top, PolicyConfig& c) {
            "their difference must be a multiple of " + std::to_string(kernels::kPageTokens));
   }
   const bool windowed = std::any_of(c.window.begin(), c.window.end(), [](int w) { return w > 0; });
-  if (windowed || c.is_latent()) {
-    top.bad("dual_chunk_attention_config",
-            std::string("stands beside ") + (windowed ? "sliding windows" : "latent attention"),
+  const bool unrotated = std::find(c.rotated.begin(), c.rotated.end(), 0) != c.rotated.end();
+  const char* const other = windowed                                  ? "sliding windows"
+                            : c.is_latent()                           ? "latent attention"
+                            : unrotated || c.rope_dim() != c.head_dim ? "unrotated queries"
+                                                                      : nullptr;
+  if (other != nullptr) {
+    top.bad("dual_chunk_attention_config", std::string("stands beside ") + other,
             "remove one of them");
   }
 }

@@ -6,9 +6,15 @@
 namespace zeroth {
 namespace {
 
+// Families whose experts have DeepSeek's keys.
+bool as_deepseek(Family family) {
+  return family == Family::kDeepseekV2 || family == Family::kDeepseekV3 ||
+         family == Family::kGlm4Moe;
+}
+
 void read_sparse_layers(const ConfigReader& in, PolicyConfig& c) {
-  if (c.family == Family::kDeepseekV2 || c.family == Family::kDeepseekV3) {
-    const int fallback = c.family == Family::kDeepseekV2 ? 0 : 3;
+  if (as_deepseek(c.family)) {
+    const int fallback = c.family == Family::kDeepseekV2 ? 0 : c.family == Family::kGlm4Moe ? 1 : 3;
     const int dense = in.integer({"first_k_dense_replace"}, fallback, 0, kMaxLayers);
     if (in.integer({"moe_layer_freq"}, 1, 0, kMaxLayers) != 1) {
       in.bad("moe_layer_freq", "is not 1", "only 1 is known of published models");
@@ -51,10 +57,11 @@ void read_groups(const ConfigReader& in, kernels::RouterConfig& router) {
 }
 
 // DeepSeek-V3 chooses by biased sigmoid scores (noaux_tc); so does the largest DeepSeek-VL2, whose
-// architecture is V2's.
+// architecture is V2's. GLM-4-MoE has V3's router.
 void read_deepseek_router(const ConfigReader& in, PolicyConfig& c) {
   kernels::RouterConfig& router = c.router;
-  const bool v3 = c.family == Family::kDeepseekV3;
+  const bool v3 = c.family != Family::kDeepseekV2;
+  const double scale = c.family == Family::kDeepseekV3 ? 2.5 : 1;
   const std::string method = in.text({"topk_method"}, v3 ? "noaux_tc" : "greedy");
   const bool biased = method == "noaux_tc";
   const std::string wanted = biased ? "sigmoid" : "softmax";
@@ -63,7 +70,7 @@ void read_deepseek_router(const ConfigReader& in, PolicyConfig& c) {
     in.bad("scoring_func", "is '" + scoring + "'",
            "topk_method " + method + " scores by " + wanted);
   }
-  router.scale = static_cast<float>(in.real({"routed_scaling_factor"}, v3 ? 2.5 : 1, 0, 1e6));
+  router.scale = static_cast<float>(in.real({"routed_scaling_factor"}, scale, 0, 1e6));
   if (biased) {
     router.sigmoid = router.group_sum_top2 = c.selection_bias = true;
     router.normalize = in.boolean("norm_topk_prob", v3);
@@ -85,7 +92,7 @@ void read_deepseek_router(const ConfigReader& in, PolicyConfig& c) {
 }  // namespace
 
 void read_experts(const ConfigReader& in, PolicyConfig& c) {
-  const bool deepseek = c.family == Family::kDeepseekV2 || c.family == Family::kDeepseekV3;
+  const bool deepseek = as_deepseek(c.family);
   read_sparse_layers(in, c);
   if (c.moe_layers() == 0) return;
   c.router.experts =
@@ -103,7 +110,8 @@ void read_experts(const ConfigReader& in, PolicyConfig& c) {
   }
   if (deepseek) {
     c.router.normalize = false;
-    const int shared = in.integer({"n_shared_experts"}, 0, 0, 1024);
+    const int shared =
+        in.integer({"n_shared_experts"}, c.family == Family::kGlm4Moe ? 1 : 0, 0, 1024);
     if (int64_t{shared} * c.expert_width > kMaxSize) {
       in.bad("n_shared_experts", "is " + std::to_string(shared), "lower it");
     }

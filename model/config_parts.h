@@ -15,11 +15,11 @@ inline constexpr int kMaxVocab = 1 << 24;
 inline constexpr int kMaxLayers = 4096;
 inline constexpr int kMaxExperts = 4096;
 
-// model/config_rope.cc: rotary embedding, and the context where YaRN reaches further than the file
-// says. Behind attention, whose kind it asks for.
+// model/config_rope.cc: rotary embedding, who is rotated by what, and the context where a scaling
+// reaches further than the file says, or less far. Behind attention, whose kind it asks for.
 void read_rope(const ConfigReader& in, PolicyConfig& c);
 
-// model/config_attention.cc: head sizes, biases, latents; windows of the layers; dual chunks.
+// model/config_attention.cc: head sizes, biases, latents; windows of the layers (behind rotary embedding); dual chunks.
 void read_attention(const ConfigReader& in, PolicyConfig& c);
 void read_windows(const ConfigReader& in, PolicyConfig& c);
 void read_dual_chunks(const ConfigReader& in, PolicyConfig& c);  // behind windows

@@ -1,4 +1,4 @@
-// Rotary embedding and its scalings, as config.json names them.
+// Rotary embedding, its scalings and who is rotated, as config.json names them.
 #include <algorithm>
 #include <cmath>
 #include <optional>
@@ -7,6 +7,9 @@
 
 namespace zeroth {
 namespace {
+
+constexpr const char* kFull = "full_attention";
+constexpr const char* kSliding = "sliding_attention";
 
 // 0.1 mscale ln(scale) + 1 (YaRN, equation 22, with DeepSeek's mscale).
 double yarn_mscale(double scale, double mscale) {
@@ -28,6 +31,68 @@ void read_yarn(const ConfigReader& in, int max_position, RopeConfig& rope) {
   rope.cos_sin_scale = in.real({"attention_factor"}, derived, 1e-3, 1e3);
 }
 
+void read_llama3(const ConfigReader& in, int max_position, RopeConfig& rope) {
+  rope.factor = in.real({"factor"}, std::nullopt, 1, 1e6);
+  rope.low_freq_factor = in.real({"low_freq_factor"}, std::nullopt, 1e-6, 1e6);
+  rope.high_freq_factor = in.real({"high_freq_factor"}, std::nullopt, 1e-6, 1e6);
+  if (rope.high_freq_factor <= rope.low_freq_factor) {
+    in.bad("high_freq_factor", "is not above low_freq_factor", "llama3 scaling needs it larger");
+  }
+  rope.original_max_position = in.real({"original_max_position_embeddings"}, max_position, 1, 1e9);
+}
+
+// One divisor a pair of rotated values.
+std::vector<double> read_divisors(const ConfigReader& in, const char* key, int pairs) {
+  const Json* list = in.find({key});
+  const std::string fix = "list " + std::to_string(pairs) + " numbers above 0";
+  if (list == nullptr) in.bad(key, "is missing", fix);
+  if (!list->is_array() || list->size() != static_cast<size_t>(pairs)) {
+    in.bad(key, "is " + ConfigReader::shown(*list), fix);
+  }
+  std::vector<double> out;
+  for (const Json& value : *list) {
+    const double x = value.is_number() ? value.get<double>() : 0;
+    if (!(x >= 1e-6 && x <= 1e6)) in.bad(key, "holds " + ConfigReader::shown(value), fix);
+    out.push_back(static_cast<float>(x));  // as transformers has them
+  }
+  return out;
+}
+
+// Phi3Config takes the length from outside, 4096 when it is absent there.
+double read_original_length(const ConfigReader& top, const ConfigReader& in) {
+  const char* const key = "original_max_position_embeddings";
+  const double outer = top.real({key}, 4096, 2, 1e9);
+  const double inner = in.real({key}, outer, 2, 1e9);
+  if (inner != outer) {
+    in.bad(key, "is " + Json(inner).dump() + " and " + Json(outer).dump() + " outside",
+           "make them equal");
+  }
+  return outer;
+}
+
+// Beyond the length of pre-training transformers rotates a whole sequence by other frequencies, its
+// earlier tokens too, so a log-prob would depend on what follows. Here the context ends there,
+// unless both lists are one.
+void read_longrope(const ConfigReader& top, const ConfigReader& in, PolicyConfig& c,
+                   RopeConfig& rope) {
+  rope.original_max_position = read_original_length(top, in);
+  rope.short_factors = read_divisors(in, "short_factor", c.rotary_dim / 2);
+  rope.long_factors = read_divisors(in, "long_factor", c.rotary_dim / 2);
+  const double factor = in.real({"factor"}, c.max_position / rope.original_max_position, 1e-3, 1e6);
+  const double derived =
+      factor <= 1 ? 1 : std::sqrt(1 + std::log(factor) / std::log(rope.original_max_position));
+  rope.cos_sin_scale = in.real({"attention_factor"}, derived, 1e-3, 1e3);
+  if (rope.short_factors == rope.long_factors || rope.original_max_position >= c.max_position) {
+    return;
+  }
+  c.max_position = static_cast<int>(rope.original_max_position);
+  c.notes.push_back(
+      "longrope rotates all tokens of a sequence otherwise once it is longer than " +
+      std::to_string(c.max_position) +
+      ": the context ends there, so that no log-prob depends on what follows; to train beyond it, "
+      "write long_factor as short_factor too, which is then used at every length");
+}
+
 // `rope_parameters` (new) or `rope_scaling` (old), refused where both say something and not the
 // same: which one a program takes depends on its version.
 ConfigReader rope_object(const ConfigReader& top) {
@@ -47,7 +112,7 @@ ConfigReader rope_object(const ConfigReader& top) {
   return parameters;
 }
 
-std::string read_rope_type(const ConfigReader& in) {
+std::string read_rope_type(const ConfigReader& in, Family family) {
   for (const auto& [key, value] : in.items()) {
     if (value.is_object()) {
       in.bad(key, "is " + ConfigReader::shown(value),
@@ -58,40 +123,34 @@ std::string read_rope_type(const ConfigReader& in) {
     in.bad("type", "is null beside a factor",
            "name the scaling: linear, llama3 or yarn; or remove the object");
   }
-  return in.text({"rope_type", "type"}, "default");
+  std::string type = in.text({"rope_type", "type"}, "default");
+  if (family != Family::kPhi3) return type;
+  if (type == "su" || type == "yarn") type = "longrope";  // its older names there
+  if (type != "default" && type != "longrope") {
+    in.bad("rope_type", "is " + ConfigReader::shown(type), "Phi-3 has default and longrope");
+  }
+  return type;
 }
 
-double read_rope_theta(const ConfigReader& top, const ConfigReader& in, double fallback) {
-  const double outer = top.real({"rope_theta"}, fallback, 1, 1e12);
+// `outer_key` stands beside the object; null: no key does.
+double read_rope_theta(const ConfigReader& top, const ConfigReader& in, const char* outer_key,
+                       double fallback) {
+  const bool outside = outer_key != nullptr && top.has(outer_key);
+  const double outer = outside ? top.real({outer_key}, fallback, 1, 1e12) : fallback;
   const double theta = in.real({"rope_theta"}, outer, 1, 1e12);
-  if (top.has("rope_theta") && theta != outer) {
+  if (outside && theta != outer) {
     in.bad("rope_theta", "is " + Json(theta).dump() + " and " + Json(outer).dump() + " outside",
            "make them equal, or keep one");
   }
   return theta;
 }
 
-void read_llama3(const ConfigReader& in, int max_position, RopeConfig& rope) {
-  rope.factor = in.real({"factor"}, std::nullopt, 1, 1e6);
-  rope.low_freq_factor = in.real({"low_freq_factor"}, std::nullopt, 1e-6, 1e6);
-  rope.high_freq_factor = in.real({"high_freq_factor"}, std::nullopt, 1e-6, 1e6);
-  if (rope.high_freq_factor <= rope.low_freq_factor) {
-    in.bad("high_freq_factor", "is not above low_freq_factor", "llama3 scaling needs it larger");
-  }
-  rope.original_max_position = in.real({"original_max_position_embeddings"}, max_position, 1, 1e9);
-}
-
-RopeConfig read_scaling(const ConfigReader& top, PolicyConfig& c) {
+// Frequencies of one kind of layer, from its object of parameters.
+RopeConfig read_frequencies(const ConfigReader& top, const ConfigReader& in, PolicyConfig& c,
+                            const char* theta_key, double default_theta) {
   RopeConfig rope;
-  const ConfigReader in = rope_object(top);
-  const std::string type = read_rope_type(in);
-  rope.theta = read_rope_theta(top, in, facts_of(c.family).theta);
-  const double rotary =
-      in.real({"partial_rotary_factor"}, top.real({"partial_rotary_factor"}, 1, 0, 1), 0, 1);
-  if (rotary != 1) {
-    in.bad("partial_rotary_factor", "is " + Json(rotary).dump(),
-           "only whole heads are rotated in the supported families: use 1");
-  }
+  const std::string type = read_rope_type(in, c.family);
+  rope.theta = read_rope_theta(top, in, theta_key, default_theta);
   if (type == "default") {
     rope.type = RopeType::kDefault;
   } else if (type == "linear") {
@@ -108,6 +167,9 @@ RopeConfig read_scaling(const ConfigReader& top, PolicyConfig& c) {
           "attn_factor of the YaRN scaling is not read, as in transformers (which "
           "reads attention_factor); vLLM multiplies by it");
     }
+  } else if (type == "longrope" && c.family == Family::kPhi3) {
+    rope.type = RopeType::kLongrope;
+    read_longrope(top, in, c, rope);
   } else if (type == "dynamic" || type == "longrope") {
     in.bad("rope_type", "is '" + type + "'",
            "this scaling changes the rotation of earlier tokens as a sequence grows, so a log-prob "
@@ -124,6 +186,54 @@ RopeConfig read_scaling(const ConfigReader& top, PolicyConfig& c) {
   return rope;
 }
 
+// How much of a head is rotated.
+int read_rotary_dim(const ConfigReader& top, const ConfigReader& in, const PolicyConfig& c) {
+  const FamilyFacts& facts = facts_of(c.family);
+  const double part = in.real({"partial_rotary_factor"},
+                              top.real({"partial_rotary_factor"}, facts.rotary, 0, 1), 0, 1);
+  if (part != 1 && !facts.partial_rotary) {
+    in.bad("partial_rotary_factor", "is " + Json(part).dump(),
+           std::string("only whole heads are rotated in ") + facts.names.model_type + ": use 1");
+  }
+  const int dim = static_cast<int>(c.head_dim * part);
+  if (dim < 2 || dim % 2 != 0) {
+    in.bad("partial_rotary_factor",
+           "is " + Json(part).dump() + ", " + std::to_string(dim) + " of the " +
+               std::to_string(c.head_dim) + " values of a head",
+           "an even number of them is rotated, 2 at least");
+  }
+  return dim;
+}
+
+bool same_rotation(const RopeConfig& a, const RopeConfig& b) {
+  return a.type == RopeType::kDefault && b.type == RopeType::kDefault && a.theta == b.theta;
+}
+
+// Families whose layers with a window have frequencies of their own: rope_parameters holds a set for
+// each kind; the older rope_scaling and rope_theta are those of the layers that see all.
+void read_by_layer(const ConfigReader& top, PolicyConfig& c) {
+  const FamilyFacts& facts = facts_of(c.family);
+  const char* const local_key = c.family == Family::kGemma3 ? "rope_local_base_freq" : nullptr;
+  const ConfigReader all = top.object("rope_parameters");
+  const bool nested = all.has(kFull) || all.has(kSliding);
+  for (const auto& [key, value] : all.items()) {
+    if (key == kFull || key == kSliding || value.is_null()) continue;
+    top.bad("rope_parameters", "is " + all.shown_all() + " with '" + key + "' of no kind of layer",
+            std::string("write one set for ") + kFull + " and one for " + kSliding);
+  }
+  if (nested && top.has("rope_scaling")) {
+    top.bad("rope_scaling", "stands beside rope_parameters " + all.shown_all(), "keep one of them");
+  }
+  const ConfigReader full = nested ? all.object(kFull) : top.object("rope_scaling");
+  if (nested && !full.boolean("truncate", true)) {
+    full.bad("truncate", "is false", "transformers does not look for it here: remove it");
+  }
+  c.rope = read_frequencies(top, full, c, "rope_theta", facts.theta);
+  const RopeConfig local =
+      read_frequencies(top, all.object(kSliding), c, local_key, facts.local_theta);
+  if (!same_rotation(local, c.rope)) c.local_rope = local;
+}
+
 // YaRN reaches further than max_position_embeddings where that stays at the length of pre-training,
 // as the model cards of Qwen have it.
 void widen_context(PolicyConfig& c) {
@@ -137,13 +247,42 @@ void widen_context(PolicyConfig& c) {
   c.max_position = limit;
 }
 
+// SmolLM3: a 1 for each layer that rotates queries and keys, or the distance of those that do not.
+void read_rotated_layers(const ConfigReader& in, PolicyConfig& c) {
+  c.rotated.assign(c.layers, 1);
+  if (!facts_of(c.family).no_rope_layers) return;
+  const Json* list = in.find({"no_rope_layers"});
+  const int step = in.integer({"no_rope_layer_interval"}, 4, 1, 1 << 30);
+  for (int l = 0; l < c.layers && list == nullptr; ++l) c.rotated[l] = (l + 1) % step != 0;
+  if (list == nullptr) return;
+  if (!list->is_array() || list->size() < static_cast<size_t>(c.layers)) {
+    in.bad("no_rope_layers", "is " + ConfigReader::shown(*list),
+           "list a 1 for each layer with rotary positions, a 0 for each without");
+  }
+  for (int l = 0; l < c.layers; ++l) {
+    const Json& value = (*list)[l];
+    if (value != 0 && value != 1 && !value.is_boolean()) {
+      in.bad("no_rope_layers", "holds " + ConfigReader::shown(value), "write 0 or 1");
+    }
+    c.rotated[l] = value == 1 || value == true;
+  }
+}
+
 }  // namespace
 
 void read_rope(const ConfigReader& in, PolicyConfig& c) {
-  c.rope = read_scaling(in, c);
+  const ConfigReader object = rope_object(in);
+  c.rotary_dim = c.is_latent() ? c.head_dim : read_rotary_dim(in, object, c);
+  if (facts_of(c.family).local_theta > 0) {
+    read_by_layer(in, c);
+  } else {
+    c.rope = read_frequencies(in, object, c, "rope_theta", facts_of(c.family).theta);
+  }
   widen_context(c);
-  c.rope.interleaved =
-      c.is_latent() && (c.family == Family::kDeepseekV2 || in.boolean("rope_interleave", true));
+  c.rope.interleaved = c.is_latent()
+                           ? c.family == Family::kDeepseekV2 || in.boolean("rope_interleave", true)
+                           : facts_of(c.family).interleaved_rope;
+  read_rotated_layers(in, c);
 }
 
 }  // namespace zeroth

@@ -56,7 +56,10 @@ class Builder {
   GatedMlp mlp(const std::string& prefix, Role role, int64_t width, int64_t hidden, bool biased,
                const TensorNames& names = {}) {
     GatedMlp m;
-    m.gate_up = matrix(prefix, role, {{names.gate, width}, {names.up, width}}, hidden, biased);
+    m.gate_up =
+        names.gate_up != nullptr
+            ? matrix(prefix, role, {{names.gate_up, 2 * width}}, hidden, biased)
+            : matrix(prefix, role, {{names.gate, width}, {names.up, width}}, hidden, biased);
     m.down = matrix(prefix, role, {{names.down, hidden}}, width, biased);
     return m;
   }
@@ -70,8 +73,11 @@ class Builder {
 void add_standard_attention(const PolicyConfig& c, const std::string& prefix, Builder& b,
                             LayerLayout& l) {
   const int64_t q = int64_t{c.heads} * c.head_dim, kv = int64_t{c.kv_heads} * c.head_dim;
-  l.qkv = b.matrix(prefix, Role::kAttention, {{"q_proj", q}, {"k_proj", kv}, {"v_proj", kv}},
-                   c.width, c.qkv_bias);
+  const char* const fused = names_of(c.family).tensors.qkv;
+  l.qkv = fused != nullptr
+              ? b.matrix(prefix, Role::kAttention, {{fused, q + 2 * kv}}, c.width, c.qkv_bias)
+              : b.matrix(prefix, Role::kAttention, {{"q_proj", q}, {"k_proj", kv}, {"v_proj", kv}},
+                         c.width, c.qkv_bias);
   l.o = b.matrix(prefix, Role::kAttention, {{"o_proj", c.width}}, q, c.output_bias);
   if (c.qk_norm == QkNorm::kNone) return;
   const bool per_head = c.qk_norm == QkNorm::kPerHead;
@@ -132,18 +138,25 @@ Layout make_layout(const PolicyConfig& c) {
     const std::string prefix = "model.layers." + std::to_string(i) + ".";
     LayerLayout& l = layout.layers.emplace_back();
     b.begin_layer(i);
-    l.input_norm = b.norm(prefix + names.attention_norm, c.width);
+    const auto norm = [&](bool there, const char* name) {
+      return there ? b.norm(prefix + name, c.width) : -1;
+    };
+    l.input_norm = norm(c.norm_before, names.attention_norm);
     if (c.is_latent()) {
       add_latent_attention(c, prefix + "self_attn.", b, l);
     } else {
       add_standard_attention(c, prefix + "self_attn.", b, l);
     }
-    l.post_norm = b.norm(prefix + names.mlp_norm, c.width);
+    l.attention_out_norm = norm(c.norm_behind, names.attention_out_norm);
+    l.post_norm = norm(c.norm_before, names.mlp_norm);
     if (c.sparse[i]) {
       add_experts(c, prefix, b, l);
     } else {
-      l.mlp = b.mlp(prefix + "mlp.", Role::kMlp, c.mlp_width, c.width, c.mlp_bias);
+      TensorNames dense;  // those of experts are for experts alone
+      dense.gate_up = names.gate_up;
+      l.mlp = b.mlp(prefix + "mlp.", Role::kMlp, c.mlp_width, c.width, c.mlp_bias, dense);
     }
+    l.mlp_out_norm = norm(c.norm_behind, names.mlp_out_norm);
   }
   b.begin_layer(-1);
   layout.final_norm = b.norm("model.norm", c.width);

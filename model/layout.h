@@ -27,7 +27,8 @@ struct GatedMlp {
 };
 
 struct LayerLayout {
-  int64_t input_norm = -1, post_norm = -1;
+  int64_t input_norm = -1, post_norm = -1;             // in front of the halves; absent: none
+  int64_t attention_out_norm = -1, mlp_out_norm = -1;  // behind them
   Matrix o;
   // standard attention
   Matrix qkv;

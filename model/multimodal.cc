@@ -1,21 +1,52 @@
 #include "model/multimodal.h"
 
+#include <algorithm>
+
 #include "core/error.h"
-#include "model/config.h"
+#include "model/config_reader.h"
 
 namespace zeroth {
 namespace {
 
+// A kind of checkpoint. `model_type` and `architecture` are those of the whole, `text_types` those
+// that its text model may have ("": none is given), all of which are the family `text` here.
 struct Wrapper {
   const char* model_type;
   const char* architecture;
-  const char* prefix;
+  const char* key;  // of the text model's config
   Family text;
+  std::vector<std::string> text_types;
+  std::vector<NamePrefix> names;
+  Json defaults;      // of the text model's config class, where they are not those of `text`
+  bool flat = false;  // older files hold the text model's keys beside the others
+  double mrope = 0;   // the rotary theta where positions have three parts, of images
+  std::optional<bool> tied =
+      {};  // tie_word_embeddings of the whole, which decides; none: of the text
 };
-constexpr Wrapper kWrappers[] = {
-    {"multi_modality", "MultiModalityCausalLM", "language_model.", Family::kLlama},
-    {"deepseek_vl_v2", "DeepseekVLV2ForCausalLM", "language.", Family::kDeepseekV2},
-};
+
+const std::vector<Wrapper>& wrappers() {
+  static const std::vector<Wrapper> all = {
+      {.model_type = "multi_modality",
+       .architecture = "MultiModalityCausalLM",
+       .key = "language_config",
+       .text = Family::kLlama,
+       .text_types = {"", "llama"},
+       .names = {{"language_model.", ""}},
+       .defaults = {{"hidden_size", 4096},
+                    {"intermediate_size", 11008},
+                    {"num_hidden_layers", 32},
+                    {"num_attention_heads", 32},
+                    {"vocab_size", 32000}}},
+      {.model_type = "deepseek_vl_v2",
+       .architecture = "DeepseekVLV2ForCausalLM",
+       .key = "language_config",
+       .text = Family::kDeepseekV2,
+       .text_types = {"", "deepseek_v2"},
+       .names = {{"language.", ""}},
+       .defaults = Json::object()},
+  };
+  return all;
+}
 
 std::string text_of(const Json& config, const char* key) {
   const auto it = config.find(key);
@@ -24,36 +55,80 @@ std::string text_of(const Json& config, const char* key) {
   return value.is_string() ? value.get<std::string>() : "";
 }
 
-// What LlamaConfig of transformers has where a config.json says nothing.
-void fill_llama_defaults(Json& config) {
-  const Json defaults = {{"hidden_size", 4096},
-                         {"intermediate_size", 11008},
-                         {"num_hidden_layers", 32},
-                         {"num_attention_heads", 32},
-                         {"vocab_size", 32000}};
-  for (const auto& [key, value] : defaults.items()) {
-    if (!config.contains(key)) config[key] = value;
+// Positions of images and videos have three parts; those of text are equal in all of them, which
+// leaves the plain rotation.
+void drop_multimodal_rope(Json& config, double default_theta) {
+  bool theta = config.contains("rope_theta");
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    const auto it = config.find(key);
+    if (it == config.end() || !it->is_object()) continue;
+    it->erase("mrope_section");
+    it->erase("mrope_interleaved");
+    for (const char* type : {"rope_type", "type"}) {
+      if (it->value(type, Json()) == "mrope") (*it)[type] = "default";
+    }
+    theta = theta || it->contains("rope_theta");
   }
+  if (!theta) config["rope_theta"] = default_theta;
+}
+
+// What the text model takes from the whole, and from its config class.
+void complete(const Wrapper& wrapper, const Json& whole, Json& text) {
+  text["architectures"] = {names_of(wrapper.text).architecture};
+  text["model_type"] = names_of(wrapper.text).model_type;
+  for (const auto& [key, value] : wrapper.defaults.items()) {
+    if (!text.contains(key)) text[key] = value;
+  }
+  if (wrapper.mrope > 0) drop_multimodal_rope(text, wrapper.mrope);
+  const char* const tied = "tie_word_embeddings";
+  if (whole.contains(tied) || wrapper.tied) {
+    // Older files of Qwen2.5-VL say it of the text model alone.
+    const bool by_text = !wrapper.tied && text.value(tied, Json()) == true;
+    if (!by_text) text[tied] = whole.contains(tied) ? whole[tied] : Json(*wrapper.tied);
+  }
+  if (whole.contains("quantization_config")) {
+    text["quantization_config"] = whole["quantization_config"];
+  }
+  text.erase("vision_config");
 }
 
 }  // namespace
 
 std::optional<LanguagePart> language_part(const Json& config, const std::string& source) {
-  for (const Wrapper& wrapper : kWrappers) {
+  for (const Wrapper& wrapper : wrappers()) {
     if (text_of(config, "architectures") != wrapper.architecture &&
         text_of(config, "model_type") != wrapper.model_type) {
       continue;
     }
-    const auto language = config.find("language_config");
-    if (language == config.end() || !language->is_object()) {
-      fail_usage(source + ": 'language_config' is missing",
+    const auto language = config.find(wrapper.key);
+    const bool there = language != config.end() && language->is_object();
+    if (!there && !wrapper.flat) {
+      fail_usage(source + ": '" + wrapper.key + "' is missing",
                  std::string("a ") + wrapper.architecture + " holds its text model there");
     }
-    LanguagePart part{*language, wrapper.prefix};
-    part.config["architectures"] = {names_of(wrapper.text).architecture};
-    part.config["model_type"] = names_of(wrapper.text).model_type;
-    if (wrapper.text == Family::kLlama) fill_llama_defaults(part.config);
+    LanguagePart part{there ? *language : config, there ? wrapper.key : "text model",
+                      wrapper.names};
+    Json& text = part.config;
+    const std::string type = text_of(text, "model_type");
+    if (std::find(wrapper.text_types.begin(), wrapper.text_types.end(), type) ==
+        wrapper.text_types.end()) {
+      fail_usage(source + ": " + part.key + ": 'model_type' is " + ConfigReader::shown(type),
+                 std::string("of a ") + wrapper.architecture + " the text model " +
+                     to_string(wrapper.text) + " is read");
+    }
+    complete(wrapper, config, text);
     return part;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> text_name(const std::vector<NamePrefix>& names,
+                                     const std::string& tensor) {
+  if (names.empty()) return tensor;
+  for (const NamePrefix& prefix : names) {
+    if (!tensor.starts_with(prefix.from)) continue;
+    if (!prefix.to) return std::nullopt;
+    return *prefix.to + tensor.substr(prefix.from.size());
   }
   return std::nullopt;
 }

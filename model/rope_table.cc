@@ -61,6 +61,11 @@ std::vector<float> rope_frequencies(const RopeConfig& c, int dim) {
     case RopeType::kYarn:
       scale_yarn(c, dim, out);
       break;
+    case RopeType::kLongrope:
+      for (int i = 0; i < dim / 2; ++i) {
+        out[i] = static_cast<float>(1.0 / (c.short_factors[i] * std::pow(c.theta, 2.0 * i / dim)));
+      }
+      break;
   }
   return out;
 }

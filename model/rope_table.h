@@ -12,7 +12,7 @@ namespace zeroth {
 
 // Angular frequency of each pair [dim / 2], with the scaling of the config applied: llama3 as in
 // Llama 3.1's own code, yarn by equations 17 to 23 of Peng et al., "YaRN", 2023, linear by Chen et
-// al., "Position Interpolation", 2023.
+// al., "Position Interpolation", 2023, longrope by Ding et al., "LongRoPE", 2024, section 3.1.
 std::vector<float> rope_frequencies(const RopeConfig& config, int dim);
 
 // cos and sin of an angle >= 0 in radians, right to the last bits of float below 2^20. Own

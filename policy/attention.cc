@@ -52,18 +52,20 @@ At<float> prepare_qk(const Pass& pass, int layer, LayerState& state, At<float> i
     pass.ops.rms_norm(qkv + rows.begin * w.all + p.column, w.all, weight.data(), c.norm_eps,
                       qk + rows.begin * w.qk + p.column, w.qk,
                       inv ? inv + p.inv * m + rows.begin : At<float>(), rows.count, p.width,
-                      p.heads, m);
+                      p.heads, m, c.norm_plus_one);
   }
   if (c.clip_qkv > 0)
     pass.ops.clamp_rows(qk + rows.begin * w.qk, w.qk, rows.count, w.qk, c.clip_qkv);
   return qk;
 }
 
-void rotate(const Pass& pass, At<float> qk, int64_t ld, bool inverse, const Rows& rows) {
+void rotate(const Pass& pass, int layer, At<float> qk, int64_t ld, bool inverse, const Rows& rows) {
   const PolicyConfig& c = pass.config;
-  pass.ops.rope(qk + rows.begin * ld, ld, c.head_dim, pass.rope_positions + rows.begin,
-                pass.rope.cos, pass.rope.sin, rows.count, c.heads + c.kv_heads, c.head_dim,
-                c.rope.interleaved, inverse);
+  if (!c.rotated[layer]) return;
+  const RopeRows& table = pass.rope_of(layer);
+  pass.ops.rope(qk + rows.begin * ld, ld, c.head_dim, pass.rope_positions + rows.begin, table.cos,
+                table.sin, rows.count, c.heads + c.kv_heads, c.rope_dim(), c.rope.interleaved,
+                inverse);
 }
 
 // What attention_rows says, for the host.
@@ -179,7 +181,7 @@ void attention_forward(const Pass& pass, int layer, At<const float> normed, Laye
   At<float> v = qkv + w.qk;
   if (c.clip_qkv > 0)
     pass.ops.clamp_rows(v + rows.begin * w.all, w.all, rows.count, w.kv, c.clip_qkv);
-  rotate(pass, qk, ld, false, rows);
+  rotate(pass, layer, qk, ld, false, rows);
   if (pass.write_cache) {
     // In slices every row has one write, its own.
     const bool part = rows.count < m;
@@ -200,7 +202,7 @@ void attention_cache(const Pass& pass, int layer, LayerState& state) {
   const Widths w(pass.config);
   int64_t ld = 0;
   At<float> qk = prepare_qk(pass, layer, state, nullptr, &ld, pass.all());
-  if (pass.config.qk_norm != QkNorm::kNone) rotate(pass, qk, ld, false, pass.all());
+  if (pass.config.qk_norm != QkNorm::kNone) rotate(pass, layer, qk, ld, false, pass.all());
   pass.ops.kv_write(pass.cache.layer(layer), pass.device.writes, qk + w.q, ld,
                     state.qkv.data() + w.qk, w.all);
 }
@@ -215,12 +217,12 @@ void attention_backward(const Pass& pass, int layer, At<const float> normed, Lay
   const bool normed_qk = c.qk_norm != QkNorm::kNone;
   int64_t ld = 0;
   At<float> qk = prepare_qk(pass, layer, state, nullptr, &ld, pass.all());
-  if (normed_qk) rotate(pass, qk, ld, false, pass.all());
+  if (normed_qk) rotate(pass, layer, qk, ld, false, pass.all());
 
   At<float> dqkv = pass.scratch.dqkv.get(m * w.all);
   At<float> dqk = normed_qk ? pass.scratch.dqk.get(m * w.qk) : dqkv;
   attend_backward(pass, layer, qk, ld, state, dout, dqk, ld, dqk + w.q, ld, dqkv + w.qk, w.all);
-  rotate(pass, dqk, ld, true, pass.all());
+  rotate(pass, layer, dqk, ld, true, pass.all());
   if (c.clip_qkv > 0) {
     prepare_qk(pass, layer, state, nullptr, &ld, pass.all());  // before rotation
     pass.ops.clamp_rows_backward(qk, ld, dqk, ld, m, w.qk, c.clip_qkv);
@@ -235,7 +237,8 @@ void attention_backward(const Pass& pass, int layer, At<const float> normed, Lay
       At<float> dweight = pass.grads + (i == 0 ? layout.q_norm : layout.k_norm);
       pass.ops.rms_norm_backward(dqk + p.column, w.qk, state.qkv.data() + p.column, w.all,
                                  weight.data(), state.inv_qk.data() + p.inv * m, dqkv + p.column,
-                                 w.all, dweight, m, p.width, false, p.heads, pass.batch.parts);
+                                 w.all, dweight, m, p.width, false, p.heads, pass.batch.parts,
+                                 c.norm_plus_one);
     }
   }
   linear_backward(pass, layout.qkv, l.qkv, dqkv, w.all, normed, c.width, dnormed, c.width, false);

@@ -95,7 +95,12 @@ struct Pass {
   View<const int32_t> pages = {};  // of the batch, each once
   // forward only: parts of about equal size whose rows do not see each other's keys (slices_of)
   int64_t slices = 1;
+  const RopeRows* local_rope = nullptr;  // of layers with a window; null: `rope` is
 
+  // What a layer's queries and keys are rotated by.
+  const RopeRows& rope_of(int layer) const {
+    return local_rope != nullptr && config.window[layer] > 0 ? *local_rope : rope;
+  }
   Rows all() const { return {0, rows}; }
   Rows slice(int64_t i) const {
     const int64_t begin = rows * i / slices;
@@ -103,6 +108,8 @@ struct Pass {
   }
 };
 
+// What embeddings are multiplied by where the family scales them.
+float embedding_scale(const PolicyConfig& config);
 // Rows of the rotary table that a batch needs, and what its queries and keys are rotated by.
 int64_t positions_used(const PolicyConfig& config, const ForwardBatch& batch);
 At<const int32_t> rotation_of(const PolicyConfig& config, const ForwardBatch& batch,

@@ -27,7 +27,7 @@ void mlp_backward(const Pass& pass, const GatedMlp& mlp, const PublishedMlp& pub
   At<float> dgate_up = s.dgate_up.get(m * 2 * width);
   pass.ops.linear_backward_input(dout, hidden, published.down.weight, dact, width, m, false);
   pass.ops.swiglu_backward(dact, width, gate_up, 2 * width, dgate_up, 2 * width, m, width, act,
-                           {nullptr, row_weights, dweights});
+                           {nullptr, row_weights, dweights}, pass.config.gate);
   linear_backward(pass, mlp.down, published.down, dout, hidden, act, width, nullptr, 0, false);
   linear_backward(pass, mlp.gate_up, published.gate_up, dgate_up, 2 * width, normed, hidden,
                   dnormed, hidden, accumulate);
@@ -35,36 +35,47 @@ void mlp_backward(const Pass& pass, const GatedMlp& mlp, const PublishedMlp& pub
 
 namespace {
 
-// Around one half of a layer, x -> x + half(norm(x)) or x -> x + norm(half(x)): dx is the gradient of
-// the sum on entry and of x on return. backward(half_in, dout, dhalf_in) is that of the half alone.
+// A norm around a half of a layer; its weight is empty where the family has none there.
 struct HalfNorm {
   View<const float> weight;
   At<const float> inv;
-  At<float> dweight;
+  int64_t place;  // of the weight's gradient
 };
-template <class Backward>
-void half_backward(const Pass& pass, const HalfNorm& norm, At<const float> x,
-                   At<const float> half_out, At<float> dx, const Backward& backward) {
+
+void norm_backward(const Pass& pass, const HalfNorm& norm, At<const float> dy, At<const float> x,
+                   At<float> dx, bool accumulate) {
   const int64_t m = pass.rows, width = pass.config.width;
+  pass.ops.rms_norm_backward(dy, width, x, width, norm.weight.data(), norm.inv, dx, width,
+                             pass.grads + norm.place, m, width, accumulate, 1, pass.batch.parts,
+                             pass.config.norm_plus_one);
+}
+
+// Around one half of a layer, x -> x + behind(half(before(x))): dx is the gradient of the sum on
+// entry and of x on return; half_out is what the half gave. backward(half_in, dout, dhalf_in) is that
+// of the half alone.
+template <class Backward>
+void half_backward(const Pass& pass, const HalfNorm& before, const HalfNorm& behind,
+                   At<const float> x, At<const float> half_out, At<float> dx,
+                   const Backward& backward) {
+  const PolicyConfig& c = pass.config;
+  const int64_t m = pass.rows, width = c.width;
   At<float> dhalf_in = pass.scratch.dnormed.get(m * width);
-  const auto norm_backward = [&](At<const float> dy, At<const float> of, At<float> to,
-                                 bool accumulate) {
-    pass.ops.rms_norm_backward(dy, width, of, width, norm.weight.data(), norm.inv, to, width,
-                               norm.dweight, m, width, accumulate, 1, pass.batch.parts);
-  };
-  if (pass.config.norm_behind) {
-    At<float> dout = pass.scratch.out.get(m * width);
-    norm_backward(dx, half_out, dout, false);
+  At<float> dout = dx;
+  if (!behind.weight.empty()) {
+    dout = pass.scratch.out.get(m * width);
+    norm_backward(pass, behind, dx, half_out, dout, false);
+  }
+  if (before.weight.empty()) {
     backward(x, dout, dhalf_in);
     pass.ops.add(dx, dhalf_in, dx, m * width);
     return;
   }
   // Norms are cheap: recomputing them gives the same bits and saves two [m, width] a layer.
   At<float> normed = pass.scratch.normed.get(m * width);
-  pass.ops.rms_norm(x, width, norm.weight.data(), pass.config.norm_eps, normed, width, nullptr, m,
-                    width);
-  backward(normed, dx, dhalf_in);
-  norm_backward(dhalf_in, x, dx, true);
+  pass.ops.rms_norm(x, width, before.weight.data(), c.norm_eps, normed, width, nullptr, m, width, 1,
+                    0, c.norm_plus_one);
+  backward(normed, dout, dhalf_in);
+  norm_backward(pass, before, dhalf_in, x, dx, true);
 }
 
 }  // namespace
@@ -73,8 +84,9 @@ void layer_backward(const Pass& pass, int layer, At<const float> x_in, LayerStat
                     At<float> dx, const float* aux) {
   const PublishedLayer& l = pass.model.layers[layer];
   const LayerLayout& layout = pass.layout.layers[layer];
-  half_backward(pass, {l.post_norm, state.inv_post.data(), pass.grads + layout.post_norm},
-                state.x_mid.data(), state.mlp_out.data(), dx,
+  half_backward(pass, {l.post_norm, state.inv_post.data(), layout.post_norm},
+                {l.mlp_out_norm, state.inv_mlp_out.data(), layout.mlp_out_norm}, state.x_mid.data(),
+                state.mlp_out.data(), dx,
                 [&](At<const float> in, At<const float> dout, At<float> din) {
                   if (pass.config.sparse[layer]) {
                     moe_backward(pass, layer, in, state, dout, din, aux);
@@ -83,8 +95,9 @@ void layer_backward(const Pass& pass, int layer, At<const float> x_in, LayerStat
                                  nullptr, din, false);
                   }
                 });
-  half_backward(pass, {l.input_norm, state.inv_input.data(), pass.grads + layout.input_norm}, x_in,
-                state.attention_out.data(), dx,
+  half_backward(pass, {l.input_norm, state.inv_input.data(), layout.input_norm},
+                {l.attention_out_norm, state.inv_attention_out.data(), layout.attention_out_norm},
+                x_in, state.attention_out.data(), dx,
                 [&](At<const float> in, At<const float> dout, At<float> din) {
                   if (pass.config.is_latent()) {
                     latent_attention_backward(pass, layer, in, state, dout, din);

@@ -17,7 +17,7 @@ void mlp_forward(const Pass& pass, const PublishedMlp& mlp, At<const float> norm
   const int64_t m = pass.rows, hidden = pass.config.width, width = mlp.down.weight.in();
   mlp.gate_up(pass.ops, normed, hidden, gate_up, 2 * width, m);
   At<float> act = pass.scratch.act.get(m * width);
-  pass.ops.swiglu(gate_up, 2 * width, act, width, m, width);
+  pass.ops.swiglu(gate_up, 2 * width, act, width, m, width, pass.config.gate);
   mlp.down(pass.ops, act, width, out, hidden, m);
 }
 
@@ -55,30 +55,34 @@ void layer_forward(const Pass& pass, int layer, At<const float> x_in, LayerState
   const PolicyConfig& c = pass.config;
   const PublishedLayer& l = pass.model.layers[layer];
   const int64_t m = pass.rows, width = c.width;
-  const bool behind = c.norm_behind;
+  const bool before = c.norm_before, behind = c.norm_behind;
   At<float> normed = pass.scratch.normed.get(m * width);
   At<float> out = behind ? state.attention_out.get(m * width) : pass.scratch.out.get(m * width);
   At<float> x_mid = state.x_mid.get(m * width);
-  const At<float> inv_input = state.inv_input.get(m), inv_post = state.inv_post.get(m);
+  const auto inverses = [m](bool there, Floats& of) { return there ? of.get(m) : At<float>(); };
+  At<float> inv_input = inverses(before, state.inv_input);
+  At<float> inv_post = inverses(before, state.inv_post);
+  At<float> inv_attention_out = inverses(behind, state.inv_attention_out);
+  At<float> inv_mlp_out = inverses(behind, state.inv_mlp_out);
   const auto norm = [&](At<const float> x, const View<const float>& weight, At<float> inv,
                         const Rows& rows) {
     const int64_t at = rows.begin * width;
     pass.ops.rms_norm(x + at, width, weight.data(), c.norm_eps, normed + at, width,
-                      inv + rows.begin, rows.count, width);
+                      inv + rows.begin, rows.count, width, 1, 0, c.norm_plus_one);
   };
 
-  At<const float> half_in = behind ? x_in : At<const float>(normed);
   const auto attention_half = [&](const Rows& rows) {
     const int64_t at = rows.begin * width;
-    if (!behind) norm(x_in, l.input_norm, inv_input, rows);
+    const At<const float> half_in = before ? At<const float>(normed) : x_in;
+    if (before) norm(x_in, l.input_norm, inv_input, rows);
     if (c.is_latent()) {
       latent_attention_forward(pass, layer, half_in, state, out);
     } else {
       attention_forward(pass, layer, half_in, state, out, rows);
     }
-    if (behind) norm(out, l.input_norm, inv_input, rows);
+    if (behind) norm(out, l.attention_out_norm, inv_attention_out, rows);
     pass.ops.add(x_in + at, (behind ? normed : out) + at, x_mid + at, rows.count * width);
-    if (!behind) norm(x_mid, l.post_norm, inv_post, rows);
+    if (before) norm(x_mid, l.post_norm, inv_post, rows);
   };
   if (pass.slices == 1) {
     attention_half(pass.all());
@@ -88,16 +92,14 @@ void layer_forward(const Pass& pass, int layer, At<const float> x_in, LayerState
       for (int64_t i = begin; i < end; ++i) attention_half(pass.slice(i));
     });
   }
-  if (behind) {
-    half_in = x_mid;
-    out = state.mlp_out.get(m * width);
-  }
+  if (behind) out = state.mlp_out.get(m * width);
+  const At<const float> half_in = before ? normed : x_mid;
   if (c.sparse[layer]) {
     moe_forward(pass, layer, half_in, state, out);
   } else {
     mlp_forward(pass, l.mlp, half_in, state.gate_up.get(m * 2 * c.mlp_width), out);
   }
-  if (behind) norm(out, l.post_norm, inv_post, pass.all());
+  if (behind) norm(out, l.mlp_out_norm, inv_mlp_out, pass.all());
   pass.ops.add(x_mid, behind ? normed : out, x_out, m * width);
 }
 

@@ -15,6 +15,7 @@ namespace zeroth {
 struct LayerWidths {
   int64_t model = 0;              // hidden width
   int64_t half = 0;               // the same where a norm reads what a half gives
+  int64_t before = 0;             // 1 where a norm stands in front of a half
   int64_t qkv = 0, qk_norms = 0;  // standard attention
   int64_t q_latent = 0, kv_latent = 0, q_heads = 0;  // latent attention
   int64_t heads = 0, attended = 0;
@@ -25,6 +26,7 @@ struct LayerWidths {
   LayerWidths(const PolicyConfig& c, int layer)
       : model(c.width),
         half(c.norm_behind ? c.width : 0),
+        before(c.norm_before ? 1 : 0),
         heads(c.heads),
         attended(int64_t{c.heads} * c.v_dim()) {
     if (c.is_latent()) {
@@ -63,23 +65,24 @@ struct SavedField {
 };
 
 struct LayerState {
-  Floats inv_input, inv_post;         // [m] of the attention half's norm, of the other half's
-  Floats x_mid;                       // [m, width] after attention
-  Floats attention_out, mlp_out;      // [m, width] what the halves give to norms behind them
-  Floats qkv;                         // [m, q + 2 kv] rotated unless normed (then as projected)
-  Floats inv_qk;                      // [heads + kv_heads, m], or [2, m] for whole-width norms
-  Floats q_latent, kv_latent;         // [m, q_rank], [m, kv_rank + rope_dim]
-  Floats inv_latent;                  // [2, m]
-  Floats q;                           // [m, heads * k_dim] latent attention, rotated
-  Floats attention;                   // [m, heads * v_dim]
-  Floats lse;                         // [m, heads]
-  Floats gate_up;                     // [m or m * top_k, 2 * width of the MLP]
-  Floats scores, expert_weights;      // [m, experts], [m, top_k]
-  Ints expert_ids;                    // [m, top_k]
-  kernels::Array<int64_t> offsets;    // [experts + 1]
-  Ints order;                         // [m * top_k] choices sorted by expert
-  Floats shared_gate_up;              // [m, 2 * shared_width]
-  Floats shared_score, shared_scale;  // [m] sigmoid gate: score, weight
+  Floats inv_input, inv_post;  // [m] of the norms in front of attention, of the other half
+  Floats inv_attention_out, inv_mlp_out;  // [m] of the norms behind them
+  Floats x_mid;                           // [m, width] after attention
+  Floats attention_out, mlp_out;          // [m, width] what the halves give to norms behind them
+  Floats qkv;                             // [m, q + 2 kv] rotated unless normed (then as projected)
+  Floats inv_qk;                          // [heads + kv_heads, m], or [2, m] for whole-width norms
+  Floats q_latent, kv_latent;             // [m, q_rank], [m, kv_rank + rope_dim]
+  Floats inv_latent;                      // [2, m]
+  Floats q;                               // [m, heads * k_dim] latent attention, rotated
+  Floats attention;                       // [m, heads * v_dim]
+  Floats lse;                             // [m, heads]
+  Floats gate_up;                         // [m or m * top_k, 2 * width of the MLP]
+  Floats scores, expert_weights;          // [m, experts], [m, top_k]
+  Ints expert_ids;                        // [m, top_k]
+  kernels::Array<int64_t> offsets;        // [experts + 1]
+  Ints order;                             // [m * top_k] choices sorted by expert
+  Floats shared_gate_up;                  // [m, 2 * shared_width]
+  Floats shared_score, shared_scale;      // [m] sigmoid gate: score, weight
 
   // visit(SavedField, member) for every member. The order is that in which rows are stored.
   template <class Visit>
@@ -89,8 +92,10 @@ struct LayerState {
     visit(SavedField{"attention", w.attended, kRow, true}, attention);
     visit(SavedField{"attention_out", w.half, kRow, true}, attention_out);
     visit(SavedField{"mlp_out", w.half}, mlp_out);
-    visit(SavedField{"inv_input", w.model > 0 ? 1 : 0}, inv_input);
-    visit(SavedField{"inv_post", w.model > 0 ? 1 : 0}, inv_post);
+    visit(SavedField{"inv_input", w.before}, inv_input);
+    visit(SavedField{"inv_post", w.before}, inv_post);
+    visit(SavedField{"inv_attention_out", w.half > 0 ? 1 : 0}, inv_attention_out);
+    visit(SavedField{"inv_mlp_out", w.half > 0 ? 1 : 0}, inv_mlp_out);
     visit(SavedField{"lse", w.heads, kRow, true}, lse);
     visit(SavedField{"q_latent", w.q_latent, kRow, true}, q_latent);
     visit(SavedField{"kv_latent", w.kv_latent, kRow, true}, kv_latent);

@@ -39,7 +39,7 @@ void experts_forward(const Pass& pass, int layer, At<const float> normed, LayerS
   At<float> mlp_out = s.mlp_out.get(choices * c.width);
   pass.ops.gather_rows(normed, c.width, order, c.router.top_k, gathered, c.width);
   pass.ops.grouped_linear(gathered, c.width, offsets, l.expert_gate_up, gate_up, 2 * width);
-  pass.ops.swiglu(gate_up, 2 * width, act, width, choices, width);
+  pass.ops.swiglu(gate_up, 2 * width, act, width, choices, width, c.gate);
   pass.ops.grouped_linear(act, width, offsets, l.expert_down, mlp_out, c.width);
   pass.ops.combine(mlp_out, order, state.expert_weights.data(), c.router.top_k, out, c.width, m,
                    c.width);
@@ -107,7 +107,7 @@ void experts_backward(const Pass& pass, int layer, At<const float> normed, Layer
   pass.ops.gather_rows(dout, c.width, order, c.router.top_k, gathered, c.width);
   pass.ops.grouped_backward_input(gathered, c.width, offsets, l.expert_down, dact, width);
   pass.ops.swiglu_backward(dact, width, gate_up, 2 * width, dgate_up, 2 * width, choices, width,
-                           act, {order.data(), state.expert_weights.data(), dweights});
+                           act, {order.data(), state.expert_weights.data(), dweights}, c.gate);
   pass.ops.grouped_backward_weight(gathered, c.width, act, width, offsets, ddown_weight, c.width,
                                    width, parts);
 

@@ -147,7 +147,9 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
   s.page_list.assign(batch.page_table.begin(), batch.page_table.end());
   std::sort(s.page_list.begin(), s.page_list.end());
   s.page_list.erase(std::unique(s.page_list.begin(), s.page_list.end()), s.page_list.end());
-  const std::shared_ptr<const RopeRows> rope = a.rope_rows(positions_used(c, batch));
+  const int64_t positions = positions_used(c, batch);
+  const std::shared_ptr<const RopeRows> rope = a.rope_rows(positions);
+  const std::shared_ptr<const RopeRows> local_rope = a.local_rope_rows(positions);
   const DeviceBatch staged = s.batch.put(a.ops.device(), batch);
   const Pass pass{.ops = a.ops,
                   .config = c,
@@ -162,7 +164,8 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
                   .rope_positions = rotation_of(c, batch, staged, s),
                   .scratch = s,
                   .grads = grads.data(),
-                  .pages = s.pages.put(a.ops.device(), std::span(std::as_const(s.page_list)))};
+                  .pages = s.pages.put(a.ops.device(), std::span(std::as_const(s.page_list))),
+                  .local_rope = local_rope.get()};
 
   std::vector<float> aux;  // [parts, experts]
   if (!aux_coefs.empty() && c.is_moe()) {
@@ -179,7 +182,7 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
   const At<float> dx = s.dx.get(m * width);
   a.ops.rms_norm_backward(dhidden, width, kept.x[c.layers].data(), width, model.final_norm.data(),
                           kept.inv_final.data(), dx, width, grads.data() + a.layout.final_norm, m,
-                          width, false, 1, batch.parts);
+                          width, false, 1, batch.parts, c.norm_plus_one);
   const bool full = kept.mode == Activations::Mode::kFull;
   for (int l = c.layers - 1; l >= std::max(first, 0); --l) {
     LayerState& state = kept.layers[full ? l : 0];
@@ -188,6 +191,7 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
     layer_backward(pass, l, kept.x[l].data(), state, dx, aux.empty() ? nullptr : aux.data());
   }
   if (first >= 0) return;
+  if (c.scaled_embedding) a.ops.scale_rows(dx, width, m, width, embedding_scale(c));
   if (apart && model.tied) return apart->add(dx, batch.tokens, width, c.vocab_size);
   a.ops.embedding_backward(dx, staged.tokens.data(), grads.data() + a.layout.embedding, m, width,
                            c.vocab_size);
@@ -200,7 +204,8 @@ void Policy::logprobs_backward(At<const float> hidden, int64_t m, const int32_t*
   const int64_t width = config().width, head = impl_->architecture->layout.head.weight;
   const WeightsPtr weights = this->weights();
   operators().head_backward(hidden, width, weights->impl().model.head, target, temperature, kept,
-                            dlogprob, dentropy, dhidden, width, grads.data() + head, m, parts);
+                            dlogprob, dentropy, dhidden, width, grads.data() + head, m, parts,
+                            config().logit_cap);
 }
 
 void Policy::save(const std::filesystem::path& dir, const SaveOptions& options) const {

@@ -75,6 +75,8 @@ void visit_layer(Visitor& v, const PolicyConfig& c, const LayerLayout& from, Lay
   const bool per_head = c.qk_norm == QkNorm::kPerHead;
   v.vector(to.input_norm, from.input_norm, c.width);
   v.vector(to.post_norm, from.post_norm, c.width);
+  v.vector(to.attention_out_norm, from.attention_out_norm, c.width);
+  v.vector(to.mlp_out_norm, from.mlp_out_norm, c.width);
   v.vector(to.q_norm, from.q_norm, per_head ? c.head_dim : c.heads * c.head_dim);
   v.vector(to.k_norm, from.k_norm, per_head ? c.head_dim : c.kv_heads * c.head_dim);
   v.vector(to.q_latent_norm, from.q_latent_norm, c.latent.q_rank);

@@ -31,7 +31,8 @@ struct PublishedMlp {
 };
 
 struct PublishedLayer {
-  kernels::View<const float> input_norm, post_norm, q_norm, k_norm, q_latent_norm, kv_latent_norm;
+  kernels::View<const float> input_norm, post_norm, attention_out_norm, mlp_out_norm;
+  kernels::View<const float> q_norm, k_norm, q_latent_norm, kv_latent_norm;
   kernels::View<const float> selection_bias;
   Linear o, qkv, q_in, q_up, kv_in, kv_up, router, shared_gate;
   PublishedMlp mlp, shared;
@@ -70,6 +71,7 @@ struct Architecture {
   const kernels::Operators& ops;
   const Layout layout;
   const RopeTable rope;
+  const std::unique_ptr<const RopeTable> local_rope;  // null: config has none
 
   // Concurrent calls take one scratch each; a finished call leaves it for the next.
   std::unique_ptr<Scratch> take_scratch() const;
@@ -78,14 +80,18 @@ struct Architecture {
   // one. All are of one size.
   kernels::Array<char> take_block(int64_t bytes) const;
   void leave_block(kernels::Array<char> block) const;
-  // The rotary table, where operators find it.
+  // The rotary tables, where operators find them. The local one is null where config has none.
   std::shared_ptr<const RopeRows> rope_rows(int64_t positions) const;
+  std::shared_ptr<const RopeRows> local_rope_rows(int64_t positions) const;
 
  private:
+  std::shared_ptr<const RopeRows> staged(std::shared_ptr<const RopeTable::Rows> rows,
+                                         std::shared_ptr<const RopeRows>& last) const;
+
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Scratch>> scratches_;
   mutable kernels::Array<char> spare_;
-  mutable std::shared_ptr<const RopeRows> rope_rows_;
+  mutable std::shared_ptr<const RopeRows> rope_rows_, local_rope_rows_;
 };
 
 struct WeightsImpl {

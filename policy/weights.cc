@@ -192,7 +192,9 @@ void run(const WeightsImpl& impl, const ForwardBatch& batch, KvCache& cache, At<
   }
   ScratchLease lease(a);
   Scratch& scratch = *lease;
-  const std::shared_ptr<const RopeRows> rope = a.rope_rows(positions_used(c, batch));
+  const int64_t positions = positions_used(c, batch);
+  const std::shared_ptr<const RopeRows> rope = a.rope_rows(positions);
+  const std::shared_ptr<const RopeRows> local_rope = a.local_rope_rows(positions);
   const DeviceBatch staged = scratch.batch.put(a.ops.device(), batch);
   Pass pass{a.ops,
             c,
@@ -207,6 +209,7 @@ void run(const WeightsImpl& impl, const ForwardBatch& batch, KvCache& cache, At<
             rotation_of(c, batch, staged, scratch),
             scratch};
   pass.slices = slices_of(a.ops, c, batch, cache.pages());
+  pass.local_rope = local_rope.get();
   scratch.rerouted.assign(m, 0);
   scratch.reroutings = 0;
 
@@ -226,6 +229,7 @@ void run(const WeightsImpl& impl, const ForwardBatch& batch, KvCache& cache, At<
   };
   At<float> x = stream(0);
   a.ops.embedding(impl.model.embedding, width, staged.tokens.data(), x, m);
+  if (c.scaled_embedding) a.ops.scale_rows(x, width, m, width, embedding_scale(c));
   for (int l = 0, moe = 0; l < c.layers; ++l) {
     LayerState& state = !kept || l < first ? scratch.layer : kept->layers[full ? l : 0];
     const At<float> next = stream(l + 1);
@@ -239,10 +243,14 @@ void run(const WeightsImpl& impl, const ForwardBatch& batch, KvCache& cache, At<
   }
   if (stats) stats->change += change_of(c, batch, scratch);
   a.ops.rms_norm(x, width, impl.model.final_norm.data(), c.norm_eps, hidden, width,
-                 kept ? kept->inv_final.get(m) : At<float>(), m, width);
+                 kept ? kept->inv_final.get(m) : At<float>(), m, width, 1, 0, c.norm_plus_one);
 }
 
 }  // namespace
+
+float embedding_scale(const PolicyConfig& c) {
+  return static_cast<float>(std::sqrt(static_cast<double>(c.width)));
+}
 
 int64_t positions_used(const PolicyConfig& c, const ForwardBatch& batch) {
   int32_t last = 0;
@@ -273,6 +281,9 @@ Architecture::Architecture(const PolicyConfig& c, kernels::Element e, const kern
       ops(o),
       layout(make_layout(c)),
       rope(c.rope, c.rope_dim(), c.max_position),
+      local_rope(c.local_rope ? std::make_unique<const RopeTable>(*c.local_rope, c.rope_dim(),
+                                                                  c.max_position)
+                              : nullptr),
       spare_(o.device()) {}
 
 Architecture::~Architecture() = default;
@@ -304,11 +315,20 @@ void Architecture::leave_block(kernels::Array<char> block) const {
 }
 
 std::shared_ptr<const RopeRows> Architecture::rope_rows(int64_t positions) const {
-  const std::shared_ptr<const RopeTable::Rows> rows = rope.rows(positions);
+  return staged(rope.rows(positions), rope_rows_);
+}
+
+std::shared_ptr<const RopeRows> Architecture::local_rope_rows(int64_t positions) const {
+  return local_rope ? staged(local_rope->rows(positions), local_rope_rows_) : nullptr;
+}
+
+std::shared_ptr<const RopeRows> Architecture::staged(std::shared_ptr<const RopeTable::Rows> rows,
+                                                     std::shared_ptr<const RopeRows>& last) const {
   std::lock_guard lock(mutex_);
-  if (!rope_rows_ || rope_rows_->host != rows)
-    rope_rows_ = std::make_shared<const RopeRows>(ops.device(), rows);
-  return rope_rows_;
+  if (!last || last->host != rows) {
+    last = std::make_shared<const RopeRows>(ops.device(), std::move(rows));
+  }
+  return last;
 }
 
 Weights::Weights(std::unique_ptr<WeightsImpl> impl) : impl_(std::move(impl)) {}
@@ -356,18 +376,18 @@ void Weights::logprobs(At<const float> hidden, int64_t m, const int32_t* target,
                        const float* temperature, std::span<const kernels::KeptSet> kept,
                        float* logprob, float* entropy) const {
   operators().head_logprobs(hidden, config().width, impl_->model.head, target, temperature, kept,
-                            logprob, entropy, nullptr, m);
+                            logprob, entropy, nullptr, m, config().logit_cap);
 }
 
 void Weights::sample(At<const float> hidden, int64_t m, const kernels::SampleParams* params,
                      const StreamKey* keys, const uint32_t* position, int32_t* token,
                      float* logprob, float* entropy, std::vector<int32_t>* kept) const {
   operators().head_sample(hidden, config().width, impl_->model.head, params, keys, position, token,
-                          logprob, entropy, kept, m);
+                          logprob, entropy, kept, m, config().logit_cap);
 }
 
 void Weights::logits(At<const float> hidden, int64_t m, At<float> out) const {
-  operators().head_logits(hidden, config().width, impl_->model.head, out, m);
+  operators().head_logits(hidden, config().width, impl_->model.head, out, m, config().logit_cap);
 }
 
 }  // namespace zeroth

@@ -16,6 +16,7 @@
 #include "model/formats/peft.h"
 #include "model/formats/safetensors.h"
 #include "model/layout.h"
+#include "model/multimodal.h"
 
 namespace zeroth {
 namespace {
@@ -208,7 +209,7 @@ class Matcher {
     if (ends_with(name, ".rotary_emb.inv_freq")) return true;
     if (config_.tied_embeddings && name == kHead) return true;
     constexpr const char* kLayers = "model.layers.";
-    if (config_.family != Family::kDeepseekV3 || !name.starts_with(kLayers)) return false;
+    if (!facts_of(config_.family).extra_layers || !name.starts_with(kLayers)) return false;
     const int layer = std::atoi(name.c_str() + std::strlen(kLayers));
     return layer >= config_.layers && is_extra_layer(layer);
   }
@@ -261,13 +262,11 @@ struct Checkpoint::Impl {
       for (const TensorEntry& entry : file.tensors()) {
         ++report.dtypes[entry.dtype_name];
         place += entry.end - entry.begin + 1;
-        if (!entry.name.starts_with(config.prefix)) {
+        const std::optional<std::string> own = text_name(config.names, entry.name);
+        if (!own) {
           report.skipped.push_back(entry.name);
           other[entry.name] = name;
-        } else if (!stock
-                        .emplace(entry.name.substr(config.prefix.size()),
-                                 Stored{&file, &entry, place})
-                        .second) {
+        } else if (!stock.emplace(*own, Stored{&file, &entry, place}).second) {
           fail(where + ": tensor " + shown(entry.name) + " is in two files",
                "fetch the files again");
         }
@@ -283,9 +282,8 @@ struct Checkpoint::Impl {
     for (const auto& [tensor, name] : weight_map) {
       const auto elsewhere = other.find(tensor);
       if (elsewhere != other.end() && elsewhere->second == name) continue;
-      const bool ours = tensor.starts_with(config.prefix);
-      const std::string own = ours ? tensor.substr(config.prefix.size()) : "";
-      const auto it = ours ? stock.find(own) : stock.end();
+      const std::string own = text_name(config.names, tensor).value_or("");
+      const auto it = stock.find(own);
       if (it == stock.end() && config.tied_embeddings && (own == kHead || own == kEmbedding)) {
         continue;
       }
@@ -472,9 +470,9 @@ void initialize(const PolicyConfig& config, uint64_t seed, Parameters& parameter
     for (int64_t i = begin; i < end; ++i) {
       Rng rng(seed, static_cast<uint32_t>(i));
       const bool matrix = infos[i].shape.size() > 1;
-      const bool norm = infos[i].role == Role::kNorm;
+      const bool one = infos[i].role == Role::kNorm && !config.norm_plus_one;
       for (float& value : parameters.view(infos[i])) {
-        value = matrix ? static_cast<float>(config.initializer_range * rng.normal()) : norm;
+        value = matrix ? static_cast<float>(config.initializer_range * rng.normal()) : one;
       }
     }
   });

@@ -67,8 +67,8 @@ ModelValues load_values(const std::filesystem::path& path,
 void write_checkpoint(const std::filesystem::path& dir, const PolicyConfig& config,
                       const Parameters& parameters, const SaveOptions& options);
 
-// Matrices normal(0, initializer_range), norms one, the rest zero; tensor i draws from stream i of
-// the seed.
+// Matrices normal(0, initializer_range), norms multiply by one, the rest is zero; tensor i draws from
+// stream i of the seed.
 void initialize(const PolicyConfig& config, uint64_t seed, Parameters& parameters);
 
 }  // namespace zeroth

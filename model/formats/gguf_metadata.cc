@@ -1,7 +1,7 @@
 // The metadata that tells llama.cpp what a model is (keys of gguf-py, constants.py), and what
 // llama.cpp has no words for.
+#include <algorithm>
 #include <cmath>
-#include <numbers>
 
 #include "core/error.h"
 #include "model/formats/gguf_model.h"
@@ -16,6 +16,13 @@ namespace {
   fail(std::string("a ") + to_string(config.family) + " model with " + what +
            " cannot be written as GGUF",
        "llama.cpp would refuse it or compute something else; keep it as a Hugging Face directory");
+}
+
+bool near(double x, double y) { return std::abs(x - y) <= 2e-6 * std::abs(x); }
+
+// Of layers with a window.
+const RopeConfig& local_rope(const PolicyConfig& c) {
+  return c.local_rope ? *c.local_rope : c.rope;
 }
 
 // Real numbers are stored as float32; what is compared later must be what is stored.
@@ -45,9 +52,11 @@ class Metadata {
       number("attention.head_count_kv", c.kv_heads);
       number("attention.key_length", c.head_dim);
       number("attention.value_length", c.head_dim);
-      number("rope.dimension_count", c.head_dim);
+      number("rope.dimension_count", c.rope_dim());
     }
     if (c.is_moe()) add_experts();
+    if (gguf_architecture_of(c.family).period > 0) add_windows();
+    if (facts_of(c.family).extra_layers && !c.is_latent()) number("nextn_predict_layers", 0);
     return std::move(values_);
   }
 
@@ -57,6 +66,13 @@ class Metadata {
   }
   void real(const std::string& key, double value) {
     values_[prefix_ + "." + key] = as_stored(value);
+  }
+
+  void add_windows() {
+    const PolicyConfig& c = config_;
+    const int window = *std::max_element(c.window.begin(), c.window.end());
+    if (window > 0) number("attention.sliding_window", window);
+    if (c.family == Family::kGemma3) real("rope.freq_base_swa", local_rope(c).theta);
   }
 
   void add_rope() {
@@ -70,6 +86,10 @@ class Metadata {
       number("rope.scaling.original_context_length", std::llround(rope.original_max_position));
       real("rope.scaling.low_freq_factor", rope.low_freq_factor);
       real("rope.scaling.high_freq_factor", rope.high_freq_factor);
+    }
+    if (rope.type == RopeType::kLongrope) {
+      number("rope.scaling.original_context_length", std::llround(rope.original_max_position));
+      real("rope.scaling.attn_factor", rope.cos_sin_scale);
     }
     if (rope.type != RopeType::kYarn) return;
     values_[prefix_ + ".rope.scaling.type"] = std::string("yarn");
@@ -104,7 +124,7 @@ class Metadata {
       number("expert_feed_forward_length", c.expert_width);
     }
     if (c.shared_gate) number("expert_shared_feed_forward_length", c.shared_width);
-    if (!c.is_latent()) return;
+    if (!c.is_latent() && c.family != Family::kGlm4Moe) return;
     number("leading_dense_block_count", c.layers - c.moe_layers());
     number("expert_shared_count", c.shared_width / c.expert_width);
     real("expert_weights_scale", c.router.scale);
@@ -121,9 +141,26 @@ class Metadata {
   std::map<std::string, GgufValue> values_;
 };
 
+// What llama.cpp takes for granted where some layers have a window.
+void refuse_other_windows(const PolicyConfig& c, int period) {
+  for (int l = 0; l < c.layers; ++l) {
+    const bool windowed = c.window[l] > 0;
+    if (windowed != ((l + 1) % period != 0)) {
+      cannot(c, "windows on other layers than all but every " + std::to_string(period) + "th");
+    }
+  }
+  const RopeConfig& local = local_rope(c);
+  const double theta = c.family == Family::kGemma3 ? 1e4 : c.rope.theta;
+  if (local.type != RopeType::kDefault || local.theta != theta) {
+    cannot(c, "such a rotation of layers with a window");
+  }
+}
+
 // What our reader understands and llama.cpp does not.
 void refuse_what_llama_cpp_ignores(const PolicyConfig& c) {
   const GgufArchitecture& loader = gguf_architecture_of(c.family);
+  if (loader.period > 0) refuse_other_windows(c, loader.period);
+  if (c.logit_cap > 0) cannot(c, "final_logit_softcapping");
   if (c.clip_qkv > 0) cannot(c, "clip_qkv");
   if (c.rope.type == RopeType::kLlama3 && std::string(loader.gguf) != "llama")
     cannot(c, "llama3 rotary scaling");
@@ -144,13 +181,25 @@ void refuse_what_llama_cpp_ignores(const PolicyConfig& c) {
   const bool deepseek = std::string(loader.gguf) == "deepseek2";
   if (deepseek && !c.is_latent()) cannot(c, "plain attention heads (use_mla false)");
   const bool grouped = c.router.groups > c.router.top_groups;
+  if (grouped && c.family == Family::kGlm4Moe) cannot(c, "groups of experts");
   if (grouped && !c.router.group_sum_top2) cannot(c, "groups of experts scored by their best one");
   if (c.is_latent() && c.qkv_bias) cannot(c, "biases of latent attention");
 }
 
+std::string rope_difference(const RopeConfig& p, const RopeConfig& q) {
+  if (p.interleaved != q.interleaved) return "rope_interleave false";
+  if (p.type != q.type || !near(p.theta, q.theta) || !near(p.factor, q.factor) ||
+      !near(p.cos_sin_scale, q.cos_sin_scale) || !near(p.softmax_scale, q.softmax_scale) ||
+      p.truncate != q.truncate || p.original_max_position != q.original_max_position ||
+      !near(p.beta_fast, q.beta_fast) || !near(p.beta_slow, q.beta_slow) ||
+      p.short_factors != q.short_factors || p.long_factors != q.long_factors) {
+    return "this rotary scaling";
+  }
+  return "";
+}
+
 // The first feature that a reader of the metadata would see otherwise; empty when all agree.
 std::string difference(const PolicyConfig& a, const PolicyConfig& b) {
-  const auto near = [](double x, double y) { return std::abs(x - y) <= 2e-6 * std::abs(x); };
   const auto window = [](const PolicyConfig& c, int l) {
     return c.window[l] < c.max_position ? c.window[l] : 0;
   };
@@ -162,14 +211,12 @@ std::string difference(const PolicyConfig& a, const PolicyConfig& b) {
   if (a.qkv_bias != b.qkv_bias || a.output_bias != b.output_bias) return "attention biases";
   if (a.mlp_bias != b.mlp_bias) return "mlp_bias";
   if (a.qk_norm != b.qk_norm) return "query and key norms";
-  const RopeConfig &p = a.rope, &q = b.rope;
-  if (p.interleaved != q.interleaved) return "rope_interleave false";
-  if (p.type != q.type || !near(p.theta, q.theta) || !near(p.factor, q.factor) ||
-      !near(p.cos_sin_scale, q.cos_sin_scale) || !near(p.softmax_scale, q.softmax_scale) ||
-      p.truncate != q.truncate || p.original_max_position != q.original_max_position ||
-      !near(p.beta_fast, q.beta_fast) || !near(p.beta_slow, q.beta_slow)) {
-    return "this rotary scaling";
-  }
+  if (a.rope_dim() != b.rope_dim()) return "partial_rotary_factor";
+  if (a.rotated != b.rotated) return "these layers without rotary positions";
+  if (a.gate != b.gate) return "this activation function";
+  if (!near(a.attention_scale(), b.attention_scale())) return "query_pre_attn_scalar";
+  const std::string rope = rope_difference(a.rope, b.rope);
+  if (!rope.empty()) return rope;
   if (a.moe_layers() == 0) return "";
   const kernels::RouterConfig &r = a.router, &s = b.router;
   if (r.normalize != s.normalize) return r.normalize ? "norm_topk_prob" : "norm_topk_prob false";
@@ -184,14 +231,20 @@ std::string difference(const PolicyConfig& a, const PolicyConfig& b) {
 
 }  // namespace
 
-std::vector<float> gguf_rope_divisors(const PolicyConfig& config) {
+GgufRopeDivisors gguf_rope_divisors(const PolicyConfig& config) {
+  if (config.rope.type == RopeType::kLongrope) {
+    const auto floats = [](const std::vector<double>& of) {
+      return std::vector<float>(of.begin(), of.end());
+    };
+    return {{}, floats(config.rope.short_factors), floats(config.rope.long_factors)};
+  }
   if (config.rope.type != RopeType::kLlama3) return {};
   RopeConfig plain = config.rope;
   plain.type = RopeType::kDefault;
   const std::vector<float> from = rope_frequencies(plain, config.rope_dim());
   std::vector<float> out = rope_frequencies(config.rope, config.rope_dim());
   for (size_t i = 0; i < out.size(); ++i) out[i] = from[i] / out[i];
-  return out;
+  return {std::move(out), {}, {}};
 }
 
 std::map<std::string, GgufValue> gguf_metadata(const PolicyConfig& config) {
@@ -203,6 +256,7 @@ std::map<std::string, GgufValue> gguf_metadata(const PolicyConfig& config) {
   contents.tensors["token_embd.weight"].shape = {config.vocab_size, config.width};
   if (!config.tied_embeddings) contents.tensors["output.weight"];
   if (config.qkv_bias) contents.tensors["blk.0.attn_q.bias"];
+  if (config.qk_norm == QkNorm::kPerHead) contents.tensors["blk.0.attn_q_norm.weight"];
   if (config.mlp_bias) contents.tensors["blk.0.ffn_gate.bias"];
   const Json read = gguf_config(contents, gguf_rope_divisors(config));
   const std::string what = difference(config, PolicyConfig::from_json(read, "GGUF"));

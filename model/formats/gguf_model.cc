@@ -13,6 +13,8 @@
 namespace zeroth {
 namespace {
 
+constexpr int64_t kMaxLayers = 4096;
+
 // Metadata under the architecture's own prefix.
 class Keys {
  public:
@@ -77,7 +79,8 @@ Json llama3_scaling(const GgufContents& gguf, const Keys& keys, std::span<const 
 
 Json rope_scaling(const GgufContents& gguf, const Keys& keys) {
   const std::string type = keys.text("rope.scaling.type", "none");
-  if (type == "none") return nullptr;
+  const bool by_tensors = type == "longrope" && gguf.text("general.architecture") == "phi3";
+  if (type == "none" || by_tensors) return nullptr;
   const double factor = keys.real("rope.scaling.factor", 1);
   if (type == "linear") return {{"rope_type", "linear"}, {"factor", factor}};
   if (type != "yarn") {
@@ -128,6 +131,79 @@ void add_experts(const GgufContents& gguf, const Keys& keys, const std::string& 
   }
 }
 
+// Phi-3's frequencies are stored as two divisors each, with what cos and sin are multiplied by.
+Json longrope_scaling(const Keys& keys, const GgufRopeDivisors& divisors) {
+  if (divisors.short_factors.empty() && divisors.long_factors.empty()) return nullptr;
+  return {{"rope_type", "longrope"},
+          {"short_factor", divisors.short_factors},
+          {"long_factor", divisors.long_factors},
+          {"attention_factor", keys.real("rope.scaling.attn_factor", 1)}};
+}
+
+// As a part of a head, so that its product with the head's width is the whole number again.
+void add_rotary_part(const Keys& keys, int64_t head_dim, Json& config) {
+  const int64_t dim = keys.number("rope.dimension_count", head_dim);
+  double part = static_cast<double>(dim) / static_cast<double>(head_dim);
+  while (static_cast<int64_t>(static_cast<double>(head_dim) * part) < dim && part < 1)
+    part = std::nextafter(part, 2);
+  config["partial_rotary_factor"] = part;
+}
+
+// Every so many-th layer sees all, or a list says it of each.
+void add_windows(const GgufContents& gguf, const Keys& keys, int64_t period, Json& config) {
+  const int64_t window = keys.number("attention.sliding_window", 0);
+  const std::string pattern = keys.name("attention.sliding_window_pattern");
+  const bool list =
+      gguf.has(pattern) && std::holds_alternative<std::vector<double>>(gguf.metadata.at(pattern));
+  const int64_t step = list ? 0 : gguf.number(pattern, period);
+  const auto layers = config["num_hidden_layers"].get<int64_t>();
+  if (list && static_cast<int64_t>(gguf.numbers(pattern).size()) != layers) {
+    fail(gguf.source + ": " + pattern + " is no list of " + std::to_string(layers) + " layers",
+         "fetch the file again");
+  }
+  Json types = Json::array();
+  for (int64_t l = 0; l < std::min<int64_t>(layers, kMaxLayers); ++l) {
+    const bool sliding =
+        list ? gguf.numbers(pattern)[static_cast<size_t>(l)] != 0 : step > 0 && (l + 1) % step != 0;
+    types.push_back(window > 0 && sliding ? "sliding_attention" : "full_attention");
+  }
+  config["layer_types"] = types;
+  config["sliding_window"] = window > 0 ? Json(window) : Json();
+}
+
+void add_gemma3(const GgufContents& gguf, const Keys& keys, Json& config) {
+  add_windows(gguf, keys, 6, config);
+  config.erase("hidden_act");
+  config["hidden_activation"] = "gelu_pytorch_tanh";
+  config["rope_local_base_freq"] = keys.real("rope.freq_base_swa", 10000);
+  // llama.cpp knows the largest model by its layers.
+  const bool largest = config["num_hidden_layers"] == 62;
+  config["query_pre_attn_scalar"] =
+      largest
+          ? Json(config["hidden_size"].get<double>() / config["num_attention_heads"].get<double>())
+          : config["head_dim"];
+  const double cap = keys.real("final_logit_softcapping", 0);
+  if (cap > 0) config["final_logit_softcapping"] = cap;
+}
+
+void add_glm4_moe(const GgufContents& gguf, const Keys& keys, Json& config) {
+  if (keys.number("expert_gating_func", 2) == 1) {
+    fail(gguf.source + ": " + keys.name("expert_gating_func") + " is softmax",
+         "GLM-4-MoE scores by sigmoid");
+  }
+  const int64_t extra = keys.number("nextn_predict_layers", 0);
+  config["num_hidden_layers"] = keys.number("block_count") - extra;
+  config["num_nextn_predict_layers"] = extra;
+  config["use_qk_norm"] = gguf.tensors.contains("blk.0.attn_q_norm.weight");
+  config["n_routed_experts"] = keys.number("expert_count");
+  config["num_experts_per_tok"] = keys.number("expert_used_count");
+  config["n_shared_experts"] = keys.number("expert_shared_count", 1);
+  config["moe_intermediate_size"] = keys.number("expert_feed_forward_length");
+  config["first_k_dense_replace"] = keys.number("leading_dense_block_count", 0);
+  config["routed_scaling_factor"] = keys.real("expert_weights_scale", 1);
+  config["norm_topk_prob"] = keys.flag("expert_weights_norm", false);
+}
+
 void add_deepseek(const GgufContents& gguf, const Keys& keys, Json& config) {
   const int64_t rope = keys.number("rope.dimension_count");
   // Files of 2025 on store the latents as key and value, and the heads under names of their own.
@@ -159,7 +235,7 @@ void add_deepseek(const GgufContents& gguf, const Keys& keys, Json& config) {
   config["topk_method"] = sigmoid ? "noaux_tc" : groups > 1 ? "group_limited_greedy" : "greedy";
 }
 
-Json config_of(const GgufContents& gguf, std::span<const float> rope_freqs) {
+Json config_of(const GgufContents& gguf, const GgufRopeDivisors& divisors) {
   const GgufArchitecture& architecture = gguf_architecture(gguf);
   const Keys keys(gguf);
   const auto embedding = gguf.tensors.find("token_embd.weight");
@@ -187,10 +263,15 @@ Json config_of(const GgufContents& gguf, std::span<const float> rope_freqs) {
   config["model_type"] = names_of(architecture.family).model_type;
   config["architectures"] = {names_of(architecture.family).architecture};
   const std::string type = architecture.gguf;
+  const bool biased = gguf.tensors.contains("blk.0.attn_q.bias");
   if (type == "llama") {
-    config["attention_bias"] = gguf.tensors.contains("blk.0.attn_q.bias");
+    config["attention_bias"] = biased;
     config["mlp_bias"] = gguf.tensors.contains("blk.0.ffn_gate.bias");
   }
+  if (type == "glm4" || type == "glm4moe") config["attention_bias"] = biased;
+  if (facts_of(architecture.family).partial_rotary) add_rotary_part(keys, head_dim, config);
+  if (architecture.family == Family::kOlmo3) add_windows(gguf, keys, 4, config);
+  if (type == "gemma3") add_gemma3(gguf, keys, config);
   if (config["intermediate_size"] == 0) {
     config["intermediate_size"] = keys.number("expert_feed_forward_length");
   }
@@ -199,12 +280,19 @@ Json config_of(const GgufContents& gguf, std::span<const float> rope_freqs) {
   }
   if (type == "deepseek2") {
     add_deepseek(gguf, keys, config);
+  } else if (type == "glm4moe") {
+    add_glm4_moe(gguf, keys, config);
   } else {
     add_experts(gguf, keys, type, config);
   }
   Json scaling = rope_scaling(gguf, keys);
   if (scaling.is_null()) {
-    scaling = llama3_scaling(gguf, keys, rope_freqs, static_cast<int>(head_dim), theta);
+    scaling = llama3_scaling(gguf, keys, divisors.llama3, static_cast<int>(head_dim), theta);
+  }
+  if (scaling.is_null() && type == "phi3") {
+    scaling = longrope_scaling(keys, divisors);
+    config["original_max_position_embeddings"] = keys.number(
+        "rope.scaling.original_context_length", config["max_position_embeddings"].get<int64_t>());
   }
   if (!scaling.is_null()) config["rope_scaling"] = scaling;
   return config;
@@ -227,22 +315,25 @@ bool is_gguf(const std::filesystem::path& path) {
   return std::string_view(magic, sizeof magic) == "GGUF";
 }
 
-Json gguf_config(const GgufContents& contents, std::span<const float> rope_freqs) {
-  return config_of(contents, rope_freqs);
+Json gguf_config(const GgufContents& contents, const GgufRopeDivisors& divisors) {
+  return config_of(contents, divisors);
 }
 
 Json gguf_config(const GgufFile& file) {
-  const auto it = file.contents().tensors.find("rope_freqs.weight");
-  std::vector<float> rope_freqs;
-  if (it != file.contents().tensors.end()) {
+  const auto read = [&file](const std::string& name) {
+    std::vector<float> out;
+    const auto it = file.contents().tensors.find(name);
+    if (it == file.contents().tensors.end()) return out;
     constexpr int64_t kMaxHeadDim = 1 << 20;
     if (it->second.count > kMaxHeadDim) {
-      fail(file.contents().source + ": rope_freqs.weight is no vector of frequencies");
+      fail(file.contents().source + ": " + name + " is no vector of frequencies");
     }
-    rope_freqs.resize(static_cast<size_t>(it->second.count));
-    file.read(it->second, 0, it->second.count, rope_freqs.data());
-  }
-  return gguf_config(file.contents(), rope_freqs);
+    out.resize(static_cast<size_t>(it->second.count));
+    file.read(it->second, 0, it->second.count, out.data());
+    return out;
+  };
+  return gguf_config(file.contents(), {read("rope_freqs.weight"), read("rope_factors_short.weight"),
+                                       read("rope_factors_long.weight")});
 }
 
 }  // namespace zeroth

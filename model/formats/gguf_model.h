@@ -17,13 +17,16 @@ bool has_gguf_name(const std::filesystem::path& path);
 // True for a path that names a GGUF file: by its name or by its first bytes.
 bool is_gguf(const std::filesystem::path& path);
 
-// A Hugging Face config.json for the model. Architectures: llama (Llama, Mistral, Mixtral), qwen2,
-// qwen3, qwen2moe, qwen3moe, olmoe, deepseek2 (V2 and V3). Throws Error naming the file and the key
-// that is missing or cannot be expressed.
+// A Hugging Face config.json for the model. Architectures: those of model/formats/gguf_names.cc.
+// Throws Error naming the file and the key that is missing or cannot be expressed.
 Json gguf_config(const GgufFile& file);
-// The same from metadata and tensor shapes; `rope_freqs` is tensor rope_freqs.weight (may be
-// empty).
-Json gguf_config(const GgufContents& contents, std::span<const float> rope_freqs);
+// Divisors of rotary frequencies that stand in tensors; empty: the file has none.
+struct GgufRopeDivisors {
+  std::vector<float> llama3;                       // rope_freqs.weight
+  std::vector<float> short_factors, long_factors;  // rope_factors_short.weight, .._long.weight
+};
+// The same from metadata and tensor shapes.
+Json gguf_config(const GgufContents& contents, const GgufRopeDivisors& divisors);
 
 // Opens a file; missing, unexpected and misshapen tensors are Errors with the tensor's name.
 OpenModel open_gguf(const std::filesystem::path& path);

@@ -28,12 +28,16 @@ constexpr GgufArchitecture kArchitectures[] = {
      .square = true,
      .kv_head_each = true,
      .own_head = true},
-    {.family = Family::kOlmo2,
-     .gguf = "olmo2",
-     .square = true,
-     .own_head = true,
-     .attention_norm = "post_attention_norm",
-     .mlp_norm = "post_ffw_norm"},
+    {.family = Family::kOlmo2, .gguf = "olmo2", .square = true, .own_head = true},
+    {.family = Family::kOlmo3, .gguf = "olmo2", .square = true, .own_head = true, .period = 4},
+    {.family = Family::kSmolLm3, .gguf = "smollm3", .interleaved = true},
+    {.family = Family::kPhi3, .gguf = "phi3", .square = true},
+    {.family = Family::kGlm4, .gguf = "glm4"},
+    {.family = Family::kGlm4Moe,
+     .gguf = "glm4moe",
+     .experts = true,
+     .mlp_norm = "post_attention_norm"},
+    {.family = Family::kGemma3, .gguf = "gemma3", .period = 6},
     {.family = Family::kDeepseekV2, .gguf = "deepseek2"},
     {.family = Family::kDeepseekV3, .gguf = "deepseek2"},
 };
@@ -47,6 +51,7 @@ constexpr Rename kLayerNames[] = {
     {"self_attn.q_proj", "attn_q"},
     {"self_attn.k_proj", "attn_k"},
     {"self_attn.v_proj", "attn_v"},
+    {"self_attn.qkv_proj", "attn_qkv"},
     {"self_attn.o_proj", "attn_output"},
     {"self_attn.q_norm", "attn_q_norm"},
     {"self_attn.k_norm", "attn_k_norm"},
@@ -58,6 +63,7 @@ constexpr Rename kLayerNames[] = {
     {"self_attn.kv_b_proj", "attn_kv_b"},
     {"mlp.gate_proj", "ffn_gate"},
     {"mlp.up_proj", "ffn_up"},
+    {"mlp.gate_up_proj", "ffn_up"},
     {"mlp.down_proj", "ffn_down"},
     {"mlp.shared_expert_gate", "ffn_gate_inp_shexp"},
     {"mlp.shared_expert.gate_proj", "ffn_gate_shexp"},
@@ -109,8 +115,12 @@ GgufName expert_name(const TensorNames& names, const std::string& block, const s
 const char* layer_name(Family family, const std::string& part) {
   const TensorNames& names = names_of(family).tensors;
   const GgufArchitecture& architecture = gguf_architecture_of(family);
-  if (part == names.attention_norm) return architecture.attention_norm;
-  if (part == names.mlp_norm) return architecture.mlp_norm;
+  // A norm behind a half may have the name that one in front has elsewhere.
+  const auto is = [&part](const char* name) { return name != nullptr && part == name; };
+  if (is(names.attention_out_norm)) return architecture.attention_out_norm;
+  if (is(names.mlp_out_norm)) return architecture.mlp_out_norm;
+  if (is(names.attention_norm)) return architecture.attention_norm;
+  if (is(names.mlp_norm)) return architecture.mlp_norm;
   if (part == std::string(names.experts) + ".gate") return "ffn_gate_inp";
   for (const Rename& row : kLayerNames) {
     if (part == row.hugging_face) return row.gguf;
@@ -137,8 +147,7 @@ const GgufArchitecture& gguf_architecture(const GgufContents& contents) {
   }
   if (plain->family == Family::kOlmo2 &&
       contents.number(name + ".attention.sliding_window", 0) > 0) {
-    fail(contents.source + ": general.architecture is \"olmo2\" with a sliding window",
-         "that is OLMo 3, which is not implemented; use an OLMo 2 model");
+    return gguf_architecture_of(Family::kOlmo3);
   }
   return *plain;
 }

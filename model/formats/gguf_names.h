@@ -21,8 +21,10 @@ struct GgufArchitecture {
   bool kv_head_each = false;  // as many key/value heads as heads
   bool own_head = false;      // output.weight is there, tied or not
   bool interleaved = false;   // query and key rows of a head: (i, i + dim/2) become neighbours
-  const char* attention_norm = "attn_norm";  // TensorNames::attention_norm, mlp_norm
-  const char* mlp_norm = "ffn_norm";
+  int period = 0;             // with a window: every so many-th layer has none
+  // TensorNames of the same names.
+  const char *attention_norm = "attn_norm", *mlp_norm = "ffn_norm";
+  const char *attention_out_norm = "post_attention_norm", *mlp_out_norm = "post_ffw_norm";
 };
 // What a file's metadata name. Throws Error naming the source for what is not known.
 const GgufArchitecture& gguf_architecture(const GgufContents& contents);

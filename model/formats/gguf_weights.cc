@@ -36,7 +36,8 @@ class GgufWeights : public WeightSource {
         config_(PolicyConfig::from_json(gguf_config(file_), path.string())),
         infos_(make_layout(config_).infos) {
     interleaved_ = gguf_architecture(gguf_).interleaved;
-    std::set<std::string> used{"rope_freqs.weight"};
+    std::set<std::string> used{"rope_freqs.weight", "rope_factors_short.weight",
+                               "rope_factors_long.weight"};
     for (const ParameterInfo& info : infos_) places_.push_back(locate(info, used));
     for (const auto& [name, tensor] : gguf_.tensors) {
       if (used.contains(name) || of_extra_layer(name)) continue;
@@ -56,6 +57,9 @@ class GgufWeights : public WeightSource {
       read_pairs(place, info, first / (info.count / info.shape[0]), out);
     } else {
       file_.read(*place.tensor, place.first + first, static_cast<int64_t>(out.size()), out.data());
+    }
+    if (config_.norm_plus_one && info.role == Role::kNorm) {
+      for (float& value : out) value -= 1;  // llama.cpp keeps what norms multiply by
     }
     const size_t bad = first_not_finite(out);
     if (bad == out.size()) return;

@@ -92,16 +92,21 @@ class TensorList {
   }
 
   std::vector<Tensor> make() {
-    const std::vector<float> divisors = gguf_rope_divisors(config_);
-    if (!divisors.empty()) {
-      add("rope_freqs.weight", {static_cast<int64_t>(divisors.size())}, GgmlType::kF32,
-          [divisors](float* out) { std::copy(divisors.begin(), divisors.end(), out); });
-    }
+    const GgufRopeDivisors divisors = gguf_rope_divisors(config_);
+    add_divisors("rope_freqs.weight", divisors.llama3);
+    add_divisors("rope_factors_short.weight", divisors.short_factors);
+    add_divisors("rope_factors_long.weight", divisors.long_factors);
     for (const ParameterInfo& info : parameters_.infos()) add_parameter(info);
     return std::move(tensors_);
   }
 
  private:
+  void add_divisors(const std::string& name, const std::vector<float>& values) {
+    if (values.empty()) return;
+    add(name, {static_cast<int64_t>(values.size())}, GgmlType::kF32,
+        [values](float* out) { std::copy(values.begin(), values.end(), out); });
+  }
+
   void add(const std::string& name, std::vector<int64_t> shape, GgmlType type, Fill fill) {
     GgufTensor info;
     info.name = name;
@@ -126,10 +131,11 @@ class TensorList {
     const bool router = info.role == Role::kRouter;
     const bool narrow = shape.size() > 1 && !router;
     const bool pairs = interleaved_ && name.query_or_key;
+    const float shift = config_.norm_plus_one && info.role == Role::kNorm ? 1 : 0;
     add(name.tensor, std::move(shape), narrow ? type_ : GgmlType::kF32,
-        [this, values, pairs, &info](float* out) {
+        [this, values, pairs, shift, &info](float* out) {
           if (pairs) return interleave(info, values, out);
-          std::copy(values.begin(), values.end(), out);
+          for (const float value : values) *out++ = value + shift;
         });
   }
 

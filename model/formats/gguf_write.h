@@ -9,6 +9,7 @@
 
 #include "model/config.h"
 #include "model/formats/gguf.h"
+#include "model/formats/gguf_model.h"
 #include "model/parameters.h"
 #include "text/tokenizer.h"
 
@@ -35,8 +36,8 @@ std::string write_gguf(const std::filesystem::path& path, const PolicyConfig& co
 
 // Metadata of a model without its tokenizer. Throws Error as above.
 std::map<std::string, GgufValue> gguf_metadata(const PolicyConfig& config);
-// rope_freqs.weight: Llama 3's divisor of every frequency; empty for other scalings.
-std::vector<float> gguf_rope_divisors(const PolicyConfig& config);
+// Those of a model's scaling that are stored in tensors.
+GgufRopeDivisors gguf_rope_divisors(const PolicyConfig& config);
 // Adds tokenizer.* for a vocabulary of `vocab_size` tokens; ids without a token become unused ones.
 // Returns a note as above.
 std::string add_gguf_tokenizer(const Tokenizer& tokenizer, int vocab_size,

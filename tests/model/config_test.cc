@@ -324,3 +324,99 @@ TEST_CASE("parameter counts") {
   const ParameterCounts moe = count_parameters(parse(read("qwen3_moe")));
   CHECK(moe.total - moe.active == 128 * 64 + 2 * 6 * 3 * 32 * 64);
 }
+
+TEST_CASE("longrope: divisors of the length of pre-training, which ends the context") {
+  Json json = read("phi3");
+  json["original_max_position_embeddings"] = 128;
+  json["rope_parameters"] = {{"type", "su"},
+                             {"rope_theta", 10000.0},
+                             {"short_factor", {1.0, 1.1, 1.3, 2.0}},
+                             {"long_factor", {1.0, 1.5, 3.0, 7.5}}};
+  const PolicyConfig c = parse(json);
+  CHECK(c.rope.type == RopeType::kLongrope);
+  CHECK(c.max_position == 128);
+  REQUIRE(c.notes.size() == 1);
+  CHECK(contains(c.notes[0], "short_factor"));
+  CHECK(c.rope.cos_sin_scale == doctest::Approx(std::sqrt(1 + std::log(4.0) / std::log(128.0))));
+  const std::vector<float> f = rope_frequencies(c.rope, c.rope_dim());
+  REQUIRE(f.size() == 4);
+  CHECK(f[0] == 1.0f);
+  CHECK(f[2] == doctest::Approx(std::pow(10000.0, -0.5) / 1.3));
+  CHECK(f[3] == doctest::Approx(std::pow(10000.0, -0.75) / 2));
+  json["rope_parameters"]["attention_factor"] = 1.25;
+  CHECK(parse(json).rope.cos_sin_scale == 1.25);
+  json["rope_parameters"]["short_factor"] = json["rope_parameters"]["long_factor"];
+  CHECK(parse(json).max_position == 512);
+  CHECK(parse(json).notes.empty());
+  CHECK(rope_frequencies(parse(json).rope, 8)[3] ==
+        doctest::Approx(std::pow(10000.0, -0.75) / 7.5));
+}
+
+TEST_CASE("layers with a window have frequencies of their own") {
+  Json json = read("gemma3_text");
+  PolicyConfig c = parse(json);
+  CHECK(c.rope.theta == 1e6);
+  REQUIRE(c.local_rope);
+  CHECK(c.local_rope->theta == 1e4);
+  CHECK(c.window == std::vector<int>{8, 8, 0});
+  json["rope_parameters"]["sliding_attention"]["rope_theta"] = 1e6;
+  CHECK_FALSE(parse(json).local_rope);
+  json.erase("rope_parameters");  // as files of 2025 have it
+  json["rope_local_base_freq"] = 5000.0;
+  json["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 8.0}};
+  json.erase("layer_types");
+  json["sliding_window_pattern"] = 2;
+  c = parse(json);
+  CHECK(c.rope.type == RopeType::kLinear);
+  CHECK(c.rope.theta == 1e6);
+  CHECK(c.local_rope->type == RopeType::kDefault);
+  CHECK(c.local_rope->theta == 5000);
+  CHECK(c.window == std::vector<int>{8, 0, 8});
+  Json olmo = read("olmo3");
+  CHECK_FALSE(parse(olmo).local_rope);
+  olmo["rope_parameters"] = nullptr;
+  olmo["rope_theta"] = 5e5;
+  olmo["rope_scaling"] = {{"rope_type", "yarn"},
+                          {"factor", 8.0},
+                          {"original_max_position_embeddings", 64},
+                          {"attention_factor", 1.2}};
+  CHECK(parse(olmo).rope.type == RopeType::kYarn);
+  CHECK(parse(olmo).local_rope->type == RopeType::kDefault);
+  CHECK(parse(olmo).local_rope->theta == 5e5);
+}
+
+TEST_CASE("scores, logits and heads as their keys say") {
+  Json json = read("gemma3_text");
+  CHECK(parse(json).attention_scale() == doctest::Approx(1 / std::sqrt(10.0)));
+  CHECK(parse(json).gate == kernels::Gate::kGelu);
+  CHECK(parse(json).tied_embeddings);
+  json["final_logit_softcapping"] = 30.0;
+  CHECK(parse(json).logit_cap == 30);
+  json["attn_logit_softcapping"] = 50.0;
+  CHECK(contains(parse(json).notes.at(0), "attn_logit_softcapping"));
+  Json glm = read("glm4");
+  CHECK(parse(glm).rope_dim() == 4);
+  CHECK(parse(glm).rope.interleaved);
+  CHECK(parse(glm).qkv_bias);
+  CHECK_FALSE(parse(glm).output_bias);
+  glm["rope_parameters"].erase("partial_rotary_factor");
+  CHECK(parse(glm).rope_dim() == 4);
+  glm["partial_rotary_factor"] = 0.75;
+  CHECK(parse(glm).rope_dim() == 6);
+  Json smol = read("smollm3");
+  CHECK(parse(smol).rotated == std::vector<char>{1, 0, 1, 0});
+  smol["no_rope_layers"] = nullptr;
+  smol.erase("no_rope_layer_interval");
+  CHECK(parse(smol).rotated == std::vector<char>{1, 1, 1, 0});
+  smol["use_sliding_window"] = true;
+  smol["sliding_window"] = 4;
+  smol["layer_types"] = nullptr;
+  CHECK(parse(smol).window == std::vector<int>{0, 0, 0, 4});
+  Json moe = read("glm4_moe");
+  CHECK(parse(moe).sparse == std::vector<char>{0, 1});
+  CHECK(parse(moe).router.normalize);
+  CHECK(parse(moe).router.scale == 1);
+  CHECK(parse(moe).qk_norm == QkNorm::kNone);
+  moe["use_qk_norm"] = true;
+  CHECK(parse(moe).qk_norm == QkNorm::kPerHead);
+}

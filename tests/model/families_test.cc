@@ -25,7 +25,10 @@ std::string features(const PolicyConfig& c) {
       {"rope", {static_cast<int>(p.type), p.theta, p.interleaved, p.factor, p.softmax_scale}},
       {"scale", {c.norm_eps, c.initializer_range, c.clip_qkv, c.attention_scale()}},
       {"flags", {c.tied_embeddings, c.qkv_bias, c.output_bias, c.mlp_bias, c.shared_gate}},
-      {"norms", static_cast<int>(c.qk_norm)},
+      {"norms", {static_cast<int>(c.qk_norm), c.norm_before, c.norm_behind, c.norm_plus_one}},
+      {"local",
+       {c.local_rope ? c.local_rope->theta : 0, std::string(c.rotated.begin(), c.rotated.end())}},
+      {"gate", {static_cast<int>(c.gate), c.logit_cap, c.scaled_embedding}},
       {"experts", {r.experts, r.top_k, r.normalize, r.sigmoid, r.scale, r.groups, r.top_groups}},
       {"widths", {c.expert_width, c.shared_width, std::string(c.sparse.begin(), c.sparse.end())}},
       {"extra", {c.extra_layers, c.selection_bias, c.aux_coef, c.latent.kv_rank, c.latent.q_rank}}};
@@ -34,7 +37,12 @@ std::string features(const PolicyConfig& c) {
 
 void erase(Json& json, const std::string& key) {
   json.erase(key);
-  if (key == "rope_theta") json["rope_parameters"].erase(key);
+  if (key != "rope_theta" && key != "partial_rotary_factor") return;
+  Json& rope = json["rope_parameters"];
+  rope.erase(key);
+  for (auto& of_layers : rope) {
+    if (of_layers.is_object()) of_layers.erase(key);
+  }
 }
 
 }  // namespace

@@ -21,7 +21,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Largest difference between the weights of two models of one family.
+// Largest difference between the weights of two models of one family; of norms, between what they
+// multiply by, which is what the file holds.
 double weight_gap(const ModelValues& a, const ModelValues& b) {
   REQUIRE(a.parameters.infos().size() == b.parameters.infos().size());
   double gap = 0;
@@ -29,7 +30,10 @@ double weight_gap(const ModelValues& a, const ModelValues& b) {
     const auto x = a.parameters.view(info);
     const auto y = b.parameters.view(b.parameters.info(info.name));
     REQUIRE(x.size() == y.size());
-    for (size_t i = 0; i < x.size(); ++i) gap = std::max<double>(gap, std::abs(x[i] - y[i]));
+    const float shift = a.config.norm_plus_one && info.role == Role::kNorm ? 1 : 0;
+    for (size_t i = 0; i < x.size(); ++i) {
+      gap = std::max<double>(gap, std::abs((x[i] + shift) - (y[i] + shift)));
+    }
   }
   return gap;
 }
@@ -68,13 +72,35 @@ TEST_SUITE("gguf write") {
       const ModelValues weights = load_values(model);
       const fs::path path = dir.path() / (family + ".gguf");
       write_gguf(path, weights.config, weights.parameters, nullptr, {});
-      CHECK(weight_gap(weights, load_values(path)) == 0);
-      check_rows(*open_model(path).source, weights.parameters);
+      const ModelValues back = load_values(path);
+      CHECK(weight_gap(weights, back) == 0);
+      check_rows(*open_model(path).source, back.parameters);
       const auto tokens = fixture_sequences(family).front();
       CHECK(same_bits(hidden_of(*Policy::load(model), tokens),
                       hidden_of(*Policy::load(path), tokens)));
       CHECK(!fs::exists(path.string() + ".partial"));
     }
+  }
+
+  TEST_CASE("windows: by a step, or layer by layer") {
+    const Json changes = {{"layer_types", {"sliding_attention", "sliding_attention"}},
+                          {"num_hidden_layers", 2},
+                          {"query_pre_attn_scalar", 12}};
+    const PolicyConfig config =
+        PolicyConfig::from_json(changed_config("gemma3_text", changes), "gemma3");
+    GgufContents contents;
+    contents.metadata = gguf_metadata(config);
+    contents.tensors["token_embd.weight"].shape = {config.vocab_size, config.width};
+    const auto windows = [&](const GgufValue& pattern) {
+      contents.metadata["gemma3.attention.sliding_window_pattern"] = pattern;
+      return PolicyConfig::from_json(gguf_config(contents, {}), "gguf").window;
+    };
+    CHECK(PolicyConfig::from_json(gguf_config(contents, {}), "gguf").window ==
+          std::vector<int>{8, 8});
+    CHECK(windows(uint64_t{2}) == std::vector<int>{8, 0});
+    CHECK(windows(uint64_t{1}) == std::vector<int>{0, 0});
+    CHECK(windows(std::vector<double>{0, 1}) == std::vector<int>{0, 8});
+    CHECK(contains(error_of([&] { windows(std::vector<double>{0, 1, 1}); }), "no list of 2"));
   }
 
   TEST_CASE("narrow types round matrices and leave vectors and routers alone") {
