@@ -24,6 +24,16 @@ struct Wrapper {
       {};  // tie_word_embeddings of the whole, which decides; none: of the text
 };
 
+// Named by older and by newer versions of transformers.
+const std::vector<NamePrefix> kLlavaNames = {{"language_model.model.", "model."},
+                                             {"language_model.lm_head.", "lm_head."},
+                                             {"model.language_model.", "model."},
+                                             {"lm_head.", "lm_head."}};
+const std::vector<NamePrefix> kQwenNames = {{"model.language_model.", "model."},
+                                            {"model.visual.", std::nullopt},
+                                            {"model.", "model."},
+                                            {"lm_head.", "lm_head."}};
+
 const std::vector<Wrapper>& wrappers() {
   static const std::vector<Wrapper> all = {
       {.model_type = "multi_modality",
@@ -44,6 +54,48 @@ const std::vector<Wrapper>& wrappers() {
        .text_types = {"", "deepseek_v2"},
        .names = {{"language.", ""}},
        .defaults = Json::object()},
+      {.model_type = "gemma3",
+       .architecture = "Gemma3ForConditionalGeneration",
+       .key = "text_config",
+       .text = Family::kGemma3,
+       .text_types = {"", "gemma3_text"},
+       .names = kLlavaNames,
+       .defaults = {{"vocab_size", 262208},
+                    {"hidden_size", 2304},
+                    {"intermediate_size", 9216},
+                    {"num_hidden_layers", 26},
+                    {"num_attention_heads", 8},
+                    {"num_key_value_heads", 4},
+                    {"head_dim", 256}},
+       .tied = true},
+      {.model_type = "mistral3",
+       .architecture = "Mistral3ForConditionalGeneration",
+       .key = "text_config",
+       .text = Family::kMistral,
+       .text_types = {"", "mistral"},
+       .names = kLlavaNames,
+       .defaults = {{"num_key_value_heads", 8}},
+       .tied = true},
+      {.model_type = "qwen2_5_vl",
+       .architecture = "Qwen2_5_VLForConditionalGeneration",
+       .key = "text_config",
+       .text = Family::kQwen2,
+       .text_types = {"", "qwen2_5_vl_text", "qwen2_5_vl"},
+       .names = kQwenNames,
+       .defaults = {{"num_key_value_heads", 8}, {"rms_norm_eps", 1e-5}, {"max_window_layers", 80}},
+       .flat = true,
+       .mrope = 1e6},
+      {.model_type = "qwen3_vl",
+       .architecture = "Qwen3VLForConditionalGeneration",
+       .key = "text_config",
+       .text = Family::kQwen3,
+       .text_types = {"", "qwen3_vl_text"},
+       .names = kQwenNames,
+       .defaults = {{"num_key_value_heads", 32},
+                    {"head_dim", 128},
+                    {"max_position_embeddings", 128000}},
+       .mrope = 5e5,
+       .tied = false},
   };
   return all;
 }

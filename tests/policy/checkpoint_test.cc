@@ -220,6 +220,107 @@ TEST_CASE("the text model of a multimodal checkpoint is read, everything else is
   CHECK(contains(error_of([&] { PolicyConfig::from_json(bare, "c"); }), "language_config"));
 }
 
+namespace {
+
+struct TextPart {
+  const char *family, *text_type, *type, *architecture, *older, *tower;
+};
+constexpr TextPart kTextParts[] = {
+    {"gemma3_text", "gemma3_text", "gemma3", "Gemma3ForConditionalGeneration", "language_model.",
+     "vision_tower."},
+    {"mistral", "mistral", "mistral3", "Mistral3ForConditionalGeneration", "language_model.",
+     "vision_tower."},
+    {"qwen2", "qwen2_5_vl_text", "qwen2_5_vl", "Qwen2_5_VLForConditionalGeneration", "", "visual."},
+    {"qwen3", "qwen3_vl_text", "qwen3_vl", "Qwen3VLForConditionalGeneration", "", "visual."}};
+
+// The whole's config.json around the fixture's.
+Json whole_config(const TextPart& part, bool flat) {
+  Json text = read_json_file(fixture(part.family) / "config.json");
+  text.erase("architectures");
+  text["model_type"] = part.text_type;
+  const bool tied = text["tie_word_embeddings"];
+  if (std::string(part.type).starts_with("qwen")) {
+    text["rope_parameters"]["mrope_section"] = {2, 1, 1};
+    text["rope_parameters"]["rope_type"] = flat ? "mrope" : "default";
+  }
+  Json whole = {{"text_config", text}, {"tie_word_embeddings", tied}};
+  if (flat) whole = text;
+  whole["architectures"] = {part.architecture};
+  whole["model_type"] = part.type;
+  whole["vision_config"] = {{"hidden_size", 7}};
+  return whole;
+}
+
+}  // namespace
+
+TEST_CASE("text parts of conditional checkpoints, by older and newer names of tensors") {
+  for (const TextPart& part : kTextParts) {
+    CAPTURE(part.type);
+    const std::unique_ptr<Policy> policy = Policy::load(fixture(part.family));
+    const std::vector<TokenId> tokens = fixture_sequences(part.family)[0];
+    for (const bool older : {true, false}) {
+      CAPTURE(older);
+      const TempDir dir, saved;
+      Tensors tensors(*policy);
+      for (std::string& name : tensors.names) {
+        const bool head = !name.starts_with("model.");
+        if (older) name = part.older + name;
+        if (!older && !head) name = "model.language_model." + name.substr(6);
+      }
+      const std::string tower = (older ? "" : "model.") + std::string(part.tower) + "a.weight";
+      tensors.add(tower, {1}, {1});
+      tensors.write(dir.path() / "model.safetensors");
+      const bool flat = older && std::string(part.type) == "qwen2_5_vl";
+      write_file_atomic(dir.path() / "config.json", whole_config(part, flat).dump());
+      const auto loaded = Policy::load(dir.path());
+      CHECK(same_weights(*policy, *loaded));
+      CHECK(same_bits(hidden_of(*policy, tokens), hidden_of(*loaded, tokens)));
+      const PolicyConfig config = PolicyConfig::from_file(dir.path() / "config.json");
+      CHECK(Checkpoint(dir.path(), config).report().skipped == std::vector<std::string>{tower});
+      loaded->save(saved.path());
+      CHECK(same_bits(hidden_of(*policy, tokens), hidden_of(*Policy::load(saved.path()), tokens)));
+    }
+  }
+}
+
+TEST_CASE("text parts: what their config classes fill in, what is refused") {
+  const auto parse = [](const Json& json) { return PolicyConfig::from_json(json, "c"); };
+  Json gemma = {{"model_type", "gemma3"},
+                {"architectures", {"Gemma3ForConditionalGeneration"}},
+                {"text_config",
+                 {{"hidden_size", 2560},
+                  {"intermediate_size", 10240},
+                  {"num_hidden_layers", 34},
+                  {"rope_scaling", {{"factor", 8.0}, {"rope_type", "linear"}}},
+                  {"sliding_window", 1024}}}};
+  const PolicyConfig c = parse(gemma);
+  CHECK(c.vocab_size == 262208);
+  CHECK(c.heads == 8);
+  CHECK(c.kv_heads == 4);
+  CHECK(c.head_dim == 256);
+  CHECK(c.tied_embeddings);
+  CHECK(c.rope.factor == 8);
+  CHECK(c.local_rope->theta == 1e4);
+  CHECK(c.local_rope->type == RopeType::kDefault);
+  CHECK(c.window[4] == 1024);
+  CHECK(c.window[5] == 0);
+  gemma["tie_word_embeddings"] = false;
+  CHECK_FALSE(parse(gemma).tied_embeddings);
+  gemma["text_config"]["model_type"] = "gemma2";
+  CHECK(contains(error_of([&] { parse(gemma); }), "gemma2"));
+  Json mistral = whole_config(kTextParts[1], false);
+  mistral["text_config"]["model_type"] = "ministral3";
+  CHECK(contains(error_of([&] { parse(mistral); }), "ministral3"));
+  mistral.erase("text_config");
+  CHECK(contains(error_of([&] { parse(mistral); }), "text_config"));
+  Json qwen = whole_config(kTextParts[2], true);
+  qwen["rope_parameters"].erase("rope_theta");
+  CHECK(parse(qwen).rope.theta == 1e6);
+  qwen = whole_config(kTextParts[3], false);
+  qwen["text_config"]["rope_parameters"].erase("rope_theta");
+  CHECK(parse(qwen).rope.theta == 5e5);
+}
+
 TEST_CASE("DeepSeek-VL2: plain heads, and biased sigmoid scores under V2's name") {
   const auto plain =
       variant("v2 without latents", "deepseek_v2",
