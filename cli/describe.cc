@@ -67,6 +67,7 @@ std::string attention_text(const PolicyConfig& c) {
   }
   const auto unrotated = std::count(c.rotated.begin(), c.rotated.end(), 0);
   if (unrotated > 0) text += ", none rotated" + layers(unrotated);
+  if (c.sinks) text += ", attention sinks";
   return text;
 }
 

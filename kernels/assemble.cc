@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "core/parallel.h"
+#include "kernels/cpu/table.h"
+#include "kernels/scratch.h"
 
 namespace zeroth::kernels {
 namespace {
@@ -150,6 +153,34 @@ void merge_attention(const float* part_out, const float* part_lse, std::span<con
     for (int64_t j = 0; j < dim; ++j) y[j] = keep * y[j] + take * x[j];
     total = static_cast<float>(common);
   });
+}
+
+void add_sinks(const float* sinks, float* out, int64_t ldout, float* lse, int64_t m, int64_t heads,
+               int64_t dim) {
+  const Table& isa = table();
+  for_rows(m, 16,
+           [&](int64_t i) { isa.add_sinks(sinks, out + i * ldout, lse + i * heads, heads, dim); });
+}
+
+void add_sinks_backward(const float* sinks, const float* out, int64_t ldout, const float* lse,
+                        const float* dout, int64_t lddout, float* dsinks, int64_t m, int64_t heads,
+                        int64_t dim, RowParts parts) {
+  const Table& isa = table();
+  float* const d = thread_scratch(Slot::kOperator, (m + 1) * heads);
+  for_rows(m, 16, [&](int64_t i) {
+    isa.sink_gradients(sinks, out + i * ldout, dout + i * lddout, lse + i * heads, d + i * heads,
+                       heads, dim);
+  });
+  std::vector<RowChunk> chunks;
+  cut_chunks(0, m, parts, kReductionChunk, chunks);
+  float* const sums = d + m * heads;
+  for (const RowChunk& chunk : chunks) {
+    clear(sums, heads);
+    for (int64_t row = chunk.begin; row < chunk.end; ++row) {
+      isa.add(sums, d + row * heads, sums, heads);
+    }
+    isa.add(dsinks, sums, dsinks, heads);
+  }
 }
 
 void balance_backward(const RouterConfig& router, const float* scores, const float* aux,

@@ -54,6 +54,17 @@ void collapse_latent(const LatentHeads& w, const float* dk, const float* dv, flo
 void merge_attention(const float* part_out, const float* part_lse, std::span<const int32_t> rows,
                      int64_t heads, int64_t dim, float* out, float* lse);
 
+// Attention sinks (gpt-oss; after Xiao et al., "Efficient Streaming Language Models with Attention
+// Sinks", 2024): one more logit sinks[h] in the softmax of head h, with a value of zero. out [m,
+// heads * dim] and lse [m, heads] are those without it before, those with it behind.
+void add_sinks(const float* sinks, float* out, int64_t ldout, float* lse, int64_t m, int64_t heads,
+               int64_t dim);
+// dsinks [heads] +=, by what add_sinks left and the gradient of that out. attention_backward takes
+// the same out and lse.
+void add_sinks_backward(const float* sinks, const float* out, int64_t ldout, const float* lse,
+                        const float* dout, int64_t lddout, float* dsinks, int64_t m, int64_t heads,
+                        int64_t dim, RowParts parts = {});
+
 // dlogits [m, E] += gradient of sum_e aux[e] * share_e, where the share of an expert is its softmax
 // probability, or its sigmoid score over the sum of all.
 void balance_backward(const RouterConfig& router, const float* scores, const float* aux,

@@ -22,6 +22,7 @@ sigmoid: 1 / (1 + exp(0-x)); silu: x / (1 + exp(0-x))
 rms_norm: mean = dot(x, x) / width; inv = 1 / sqrt(mean + eps); y = (x * inv) * weight; plus one: y = (x * inv) * (weight + 1)
 swiglu: silu(gate) * up
 geglu: gelu(gate) * up; gelu: x / (1 + exp(0-u)), u = fma(x * x, 0x1.2444f2p-4, 0x1.988454p+0) * x
+clamped swiglu: g = min(gate, limit), u = min(max(up, 0-limit), limit); (g / (1 + exp(0-(g * alpha)))) * (u + 1)
 scale: x * factor
 softcap: fma(2 cap, sigmoid(x * (2 / cap)), 0-cap), of logits before the head
 rope: a' = fma(-b, sin, a * cos); b' = fma(a, sin, b * cos)
@@ -29,9 +30,11 @@ softmax: largest; e = exp(x - largest); lane sums over vectors ascending; tree; 
 attention score: scale * (chain over k_dim ascending from +0 of fma(q[d], k[d], acc))
 attention softmax: pages of 16 positions, lane = position mod 16; largest over visible positions; e = exp(score - largest), +0 where invisible; lane sums over pages ascending; tree; lse = largest + log(sum)
 attention value: leaves of 256 positions, leaf j of positions 256 j to 256 j + 255: chain over its visible positions ascending from +0 of fma(e, v, acc); the first leaf that has any, then leaves that have any added ascending; then * (1 / sum)
+attention sink: share = sigmoid(lse - sink); out * share; lse = larger + log(1 + exp(smaller - larger)) of lse and sink
 router scores: softmax or sigmoid of the logits; selection by score + bias, ties to the lowest index; group score is the best or the sum of the two best biased scores; ids ascending
 router weights: score, divided by the sum of the chosen scores in ascending id order (+ 0x1.79ca1p-67 for sigmoid) when normalised; times scale
 experts: stable by row; combine = chain over slots ascending from +0 of fma(weight, y, acc)
+expert bias: y + bias of the expert, before combine
 head: z = logit * (1 / temperature); largest; d = z - largest; e = exp(d); vector j of the row goes to accumulators j mod 4: sum of e, chain of fma(e, d, acc); (a0+a1)+(a2+a3); trees; lse = largest + log(sum); entropy = log(sum) - moment / sum; logprob = z - lse
 truncation: top-k by logit, ties to the lowest id; then top-p of the rest's mass, most likely first; then min-p of p_max; kept logits in ascending id order take the place of the row
 sampling: weights exp(z - largest); blocks of 64 ids, lane sums over vectors ascending, tree, added in binary64; first block, then first id in it, whose cumulative weight exceeds uniform * total

@@ -222,4 +222,50 @@ void combine(const float* y, std::span<const int32_t> order, const float* weight
   });
 }
 
+void add_group_bias(float* y, int64_t ldy, std::span<const int64_t> offsets, const float* bias,
+                    int64_t width) {
+  const Table& isa = table();
+  for (size_t e = 0; e + 1 < offsets.size(); ++e) {
+    const float* const of_group = bias + static_cast<int64_t>(e) * width;
+    parallel_for(offsets[e + 1] - offsets[e], rows_at_least(width),
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t i = offsets[e] + begin; i < offsets[e] + end; ++i)
+                     isa.add(y + i * ldy, of_group, y + i * ldy, width);
+                 });
+  }
+}
+
+void group_bias_backward(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
+                         const float* bias, float* dbias, int64_t width, const RowWeights& w,
+                         RowParts parts) {
+  const Table& isa = table();
+  const auto groups = static_cast<int64_t>(offsets.size()) - 1;
+  const int64_t rows = groups > 0 ? offsets[groups] : 0;
+  const auto choice = [&](int64_t row) { return w.order ? int64_t{w.order[row]} : row; };
+  parallel_for(groups, 1, [&](int64_t begin, int64_t end) {
+    std::vector<RowChunk> chunks;
+    std::vector<float> sums(width);
+    for (int64_t e = begin; e < end; ++e) {
+      chunks.clear();
+      cut_chunks(offsets[e], offsets[e + 1], parts, kReductionChunk, chunks);
+      for (const RowChunk& chunk : chunks) {
+        std::fill(sums.begin(), sums.end(), 0.0f);
+        for (int64_t row = chunk.begin; row < chunk.end; ++row) {
+          const float weight = w.weights ? w.weights[choice(row)] : 1.0f;
+          isa.axpy(weight, dy + row * lddy, sums.data(), width, true);
+        }
+        isa.add(dbias + e * width, sums.data(), dbias + e * width, width);
+      }
+    }
+  });
+  if (!w.dweights) return;
+  parallel_for(rows, rows_at_least(width), [&](int64_t begin, int64_t end) {
+    auto e = std::upper_bound(offsets.begin(), offsets.end(), begin) - offsets.begin() - 1;
+    for (int64_t row = begin; row < end; ++row) {
+      while (offsets[e + 1] <= row) ++e;
+      w.dweights[choice(row)] += isa.dot(dy + row * lddy, bias + e * width, width);
+    }
+  });
+}
+
 }  // namespace zeroth::kernels

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "kernels/parts.h"
+#include "kernels/rows.h"
 
 namespace zeroth::kernels {
 
@@ -44,6 +45,16 @@ void gather_rows(const float* x, int64_t ldx, std::span<const int32_t> order, in
                  int64_t width);
 void gather_rows_backward(const float* dout, std::span<const int32_t> order, int top_k, float* dx,
                           int64_t lddx, int64_t m, int64_t width, bool accumulate);
+// y [rows, width] += the bias of a row's group: rows offsets[e] .. offsets[e + 1] get bias[e] of
+// bias [groups, width].
+void add_group_bias(float* y, int64_t ldy, std::span<const int64_t> offsets, const float* bias,
+                    int64_t width);
+// dbias [groups, width] += sums over the rows of a group of weight * dy; with dweights, they += <dy,
+// bias of the group>. Weights and their order are those of swiglu_backward; `parts` those of
+// grouped_backward_weight.
+void group_bias_backward(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
+                         const float* bias, float* dbias, int64_t width, const RowWeights& w = {},
+                         RowParts parts = {});
 // out[row] = sum over slots ascending of weights[row, slot] * y[place of that choice].
 void combine(const float* y, std::span<const int32_t> order, const float* weights, int top_k,
              float* out, int64_t ldout, int64_t m, int64_t width);

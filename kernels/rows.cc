@@ -88,8 +88,7 @@ void swiglu(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int
             Gate function) {
   const Table& isa = table();
   parallel_for(m, rows_at_least(4 * width), [&](int64_t begin, int64_t end) {
-    isa.swiglu(gu + begin * ldgu, ldgu, y + begin * ldy, ldy, end - begin, width,
-               function == Gate::kGelu);
+    isa.swiglu(gu + begin * ldgu, ldgu, y + begin * ldy, ldy, end - begin, width, function);
   });
 }
 
@@ -99,11 +98,11 @@ void swiglu_backward(const float* dy, int64_t lddy, const float* gu, int64_t ldg
   const Table& isa = table();
   parallel_for(m, rows_at_least(6 * width), [&](int64_t begin, int64_t end) {
     const int64_t first = w.order ? 0 : begin;
-    isa.swiglu_backward(
-        {dy + begin * lddy, lddy, gu + begin * ldgu, ldgu, dgu + begin * lddgu, lddgu,
-         act ? act + begin * width : nullptr, w.order ? w.order + begin : nullptr,
-         w.weights ? w.weights + first : nullptr, w.dweights ? w.dweights + first : nullptr,
-         end - begin, width, function == Gate::kGelu});
+    isa.swiglu_backward({dy + begin * lddy, lddy, gu + begin * ldgu, ldgu, dgu + begin * lddgu,
+                         lddgu, act ? act + begin * width : nullptr,
+                         w.order ? w.order + begin : nullptr,
+                         w.weights ? w.weights + first : nullptr,
+                         w.dweights ? w.dweights + first : nullptr, end - begin, width, function});
   });
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "kernels/gate.h"
 #include "kernels/matmul.h"
 
 namespace zeroth::kernels {
@@ -23,10 +24,7 @@ void rms_norm_backward(const float* dy, int64_t lddy, const float* x, int64_t ld
                        RowParts parts = {}, bool plus_one = false);
 // y = a + b (may alias either).
 void add(const float* a, const float* b, float* y, int64_t n);
-// What a gate goes through: x sigmoid(x), or x Phi(x) with the tanh form of Phi (Hendrycks and
-// Gimpel, "Gaussian Error Linear Units", 2016), which is x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)).
-enum class Gate { kSilu, kGelu };
-// y [m, width] = function(gate) * up where row i of gu is [gate(width) | up(width)].
+// y [m, width] = function(gate) * up (kernels/gate.h) where row i of gu is [gate(width) | up(width)].
 void swiglu(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int64_t width,
             Gate function = Gate::kSilu);
 // The weight of row i is weights[order[i]] (order null: weights[i]), its gradient dweights there.

@@ -55,6 +55,11 @@ Family read_family(const ConfigReader& in, std::vector<std::string>& notes) {
 }
 
 kernels::Gate read_gate(const ConfigReader& in, Family family) {
+  if (family == Family::kGptOss) {  // its class does not look at hidden_act
+    return {kernels::Gate::kClamped,
+            static_cast<float>(in.real({"swiglu_alpha"}, 1.702, 1e-3, 1e3)),
+            static_cast<float>(in.real({"swiglu_limit"}, 7, 1e-3, 1e6))};
+  }
   const bool gemma = family == Family::kGemma3;
   const char* const key = gemma ? "hidden_activation" : "hidden_act";
   const std::string name = in.text({key}, gemma ? "gelu_pytorch_tanh" : "silu");
@@ -80,9 +85,12 @@ void read_quantization(const ConfigReader& top, PolicyConfig& c) {
   if (!top.has("quantization_config")) return;
   const ConfigReader in = top.object("quantization_config");
   const std::string method = in.text({"quant_method"}, "");
+  c.mxfp4 = method == "mxfp4" && names_of(c.family).tensors.stacked_experts;
+  if (c.mxfp4) return;
   if (method != "fp8") {
     in.bad("quant_method", "is '" + method + "'",
-           "only block-scaled fp8 is read: convert the checkpoint to bfloat16 or float32");
+           "only block-scaled fp8 is read, and mxfp4 of gpt-oss: convert the checkpoint to "
+           "bfloat16 or float32");
   }
   c.fp8_block = 128;
   const Json* block = in.find({"weight_block_size"});

@@ -88,6 +88,7 @@ struct PolicyConfig : FamilyFeatures {
 
   int extra_layers = 0;           // multi-token prediction layers in the file, read by nobody here
   int fp8_block = 0;              // block edge of float8 weights in the file; 0: no float8
+  bool mxfp4 = false;             // experts may be MXFP4 in the file
   std::vector<NamePrefix> names;  // of tensors in the file (model/multimodal.h); not written
   // What the file contradicts itself in, or leaves to the reader, and how it was taken: a sentence
   // each.

@@ -159,6 +159,7 @@ void read_dual_chunks(const ConfigReader& top, PolicyConfig& c) {
   const char* const other = windowed                                  ? "sliding windows"
                             : c.is_latent()                           ? "latent attention"
                             : unrotated || c.rope_dim() != c.head_dim ? "unrotated queries"
+                            : c.sinks                                 ? "attention sinks"
                                                                       : nullptr;
   if (other != nullptr) {
     top.bad("dual_chunk_attention_config", std::string("stands beside ") + other,

@@ -92,18 +92,22 @@ void read_deepseek_router(const ConfigReader& in, PolicyConfig& c) {
 }  // namespace
 
 void read_experts(const ConfigReader& in, PolicyConfig& c) {
-  const bool deepseek = as_deepseek(c.family);
+  const bool deepseek = as_deepseek(c.family), gpt_oss = c.family == Family::kGptOss;
+  // What GptOssConfig says of an absent key; elsewhere it has to be there.
+  const auto absent = [&](int value) { return gpt_oss ? std::optional<int>(value) : std::nullopt; };
   read_sparse_layers(in, c);
   if (c.moe_layers() == 0) return;
   c.router.experts =
       deepseek ? in.integer({"n_routed_experts", "num_local_experts", "num_experts"}, std::nullopt,
                             1, kMaxExperts)
-               : in.integer({"num_local_experts", "num_experts"}, std::nullopt, 1, kMaxExperts);
-  c.router.top_k = in.integer({"num_experts_per_tok"}, std::nullopt, 1, c.router.experts);
-  const bool own_width = c.family != Family::kMixtral && c.family != Family::kOlmoe;
+               : in.integer({"num_local_experts", "num_experts"}, absent(128), 1, kMaxExperts);
+  c.router.top_k = in.integer({"num_experts_per_tok"}, absent(4), 1, c.router.experts);
+  const bool own_width = c.family != Family::kMixtral && c.family != Family::kOlmoe && !gpt_oss;
   c.expert_width =
       own_width ? in.integer({"moe_intermediate_size"}, std::nullopt, 1, kMaxSize) : c.mlp_width;
-  c.router.normalize = c.family == Family::kMixtral || in.boolean("norm_topk_prob", false);
+  // Softmax over the chosen logits is that over all, divided by the chosen ones' sum.
+  c.router.normalize =
+      c.family == Family::kMixtral || gpt_oss || in.boolean("norm_topk_prob", false);
   if (c.family == Family::kQwen2Moe) {
     c.shared_width = in.integer({"shared_expert_intermediate_size"}, std::nullopt, 1, kMaxSize);
     c.shared_gate = true;

@@ -271,7 +271,15 @@ void read_rotated_layers(const ConfigReader& in, PolicyConfig& c) {
 }  // namespace
 
 void read_rope(const ConfigReader& in, PolicyConfig& c) {
-  const ConfigReader object = rope_object(in);
+  // GptOssConfig's, where the file says nothing.
+  static const Json gpt_oss = {{"rope_type", "yarn"},
+                               {"factor", 32},
+                               {"truncate", false},
+                               {"original_max_position_embeddings", 4096}};
+  const bool said = in.has("rope_parameters") || in.has("rope_scaling");
+  const ConfigReader object = c.family == Family::kGptOss && !said
+                                  ? ConfigReader(gpt_oss, "rope_parameters of GptOssConfig")
+                                  : rope_object(in);
   c.rotary_dim = c.is_latent() ? c.head_dim : read_rotary_dim(in, object, c);
   if (facts_of(c.family).local_theta > 0) {
     read_by_layer(in, c);

@@ -22,6 +22,7 @@ enum class Family {
   kGlm4,
   kGlm4Moe,
   kGemma3,
+  kGptOss,
   kDeepseekV2,
   kDeepseekV3
 };
@@ -33,7 +34,8 @@ struct TensorNames {
   const char *attention_out_norm = nullptr, *mlp_out_norm = nullptr;
   // Projections that are one tensor in the file; else three, and two.
   const char *qkv = nullptr, *gate_up = nullptr;
-  const char* experts = "mlp";                                           // router and experts
+  const char *experts = "mlp", *router = "gate";  // what holds router and experts
+  bool stacked_experts = false;                   // model/formats/stacked_experts.h
   const char *gate = "gate_proj", *up = "up_proj", *down = "down_proj";  // of an expert
 };
 
@@ -53,6 +55,8 @@ struct FamilyFeatures {
   bool norm_before = true, norm_behind = false;
   bool norm_plus_one = false;     // weights of norms are stored as their distance from one
   bool scaled_embedding = false;  // embeddings are multiplied by sqrt(hidden_size)
+  bool sinks = false;             // a learnt logit more in the softmax of every head
+  bool expert_bias = false;       // routers and experts have biases
 };
 
 // Of attention. kByKey: attention_bias; kQkvByKey: qkv_bias; kQkvByAttention: attention_bias, and

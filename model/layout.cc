@@ -25,7 +25,7 @@ class Builder {
     info.role = role;
     info.layer = layer_;
     info.trainable = role != Role::kSelectionBias;
-    info.decay = shape.size() > 1;
+    info.decay = shape.size() > 1 && role != Role::kBias;
     info.shape = std::move(shape);
     info.glued = glued;
     end_ = place(info, end_);
@@ -79,6 +79,7 @@ void add_standard_attention(const PolicyConfig& c, const std::string& prefix, Bu
               : b.matrix(prefix, Role::kAttention, {{"q_proj", q}, {"k_proj", kv}, {"v_proj", kv}},
                          c.width, c.qkv_bias);
   l.o = b.matrix(prefix, Role::kAttention, {{"o_proj", c.width}}, q, c.output_bias);
+  if (c.sinks) l.sinks = b.add(prefix + "sinks", Role::kBias, {c.heads});
   if (c.qk_norm == QkNorm::kNone) return;
   const bool per_head = c.qk_norm == QkNorm::kPerHead;
   l.q_norm = b.norm(prefix + "q_norm", per_head ? c.head_dim : q);
@@ -108,7 +109,8 @@ void add_latent_attention(const PolicyConfig& c, const std::string& prefix, Buil
 void add_experts(const PolicyConfig& c, const std::string& layer, Builder& b, LayerLayout& l) {
   const TensorNames& names = names_of(c.family).tensors;
   const std::string block = layer + names.experts + ".";
-  l.router = b.matrix(block, Role::kRouter, {{"gate", c.router.experts}}, c.width);
+  l.router =
+      b.matrix(block, Role::kRouter, {{names.router, c.router.experts}}, c.width, c.expert_bias);
   if (c.selection_bias) {
     l.selection_bias =
         b.add(block + "gate.e_score_correction_bias", Role::kSelectionBias, {c.router.experts});
@@ -116,6 +118,12 @@ void add_experts(const PolicyConfig& c, const std::string& layer, Builder& b, La
   for (int e = 0; e < c.router.experts; ++e) {
     const std::string expert = block + "experts." + std::to_string(e) + ".";
     l.experts.push_back(b.mlp(expert, Role::kExpert, c.expert_width, c.width, false, names));
+  }
+  if (c.expert_bias) {
+    l.expert_gate_up_bias = b.add(block + "experts.gate_up_proj_bias", Role::kBias,
+                                  {c.router.experts, 2 * int64_t{c.expert_width}});
+    l.expert_down_bias =
+        b.add(block + "experts.down_proj_bias", Role::kBias, {c.router.experts, c.width});
   }
   if (c.shared_width > 0) {
     // DeepSeek names its shared experts in the plural; mlp_bias reaches them because they are plain
@@ -176,7 +184,8 @@ ParameterCounts count_parameters(const PolicyConfig& config) {
   n.active = n.total;
   for (const LayerLayout& l : layout.layers) {
     if (l.experts.empty()) continue;
-    const int64_t expert = int64_t{3} * config.expert_width * config.width;
+    const int64_t biases = config.expert_bias ? 2 * config.expert_width + config.width : 0;
+    const int64_t expert = int64_t{3} * config.expert_width * config.width + biases;
     n.active -= expert * (config.router.experts - config.router.top_k);
   }
   if (!config.tied_embeddings) n.active -= n.embedding;

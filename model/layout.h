@@ -33,6 +33,7 @@ struct LayerLayout {
   // standard attention
   Matrix qkv;
   int64_t q_norm = -1, k_norm = -1;
+  int64_t sinks = -1;  // [heads]
   // latent attention; q_in gives whole queries, or their latents when q_up is present
   Matrix q_in, q_up, kv_in, kv_up;
   int64_t q_latent_norm = -1, kv_latent_norm = -1;
@@ -42,6 +43,7 @@ struct LayerLayout {
   Matrix router;
   int64_t selection_bias = -1;
   std::vector<GatedMlp> experts;
+  int64_t expert_gate_up_bias = -1, expert_down_bias = -1;  // [experts, 2 width], [experts, hidden]
   GatedMlp shared;
   Matrix shared_gate;
 };

@@ -132,8 +132,11 @@ void attend(const Pass& pass, int layer, At<const float> q, int64_t ldq, LayerSt
     pass.ops.attention(q, ldq, pass.cache.layer(layer), attention_rows(pass, layer, rows),
                        c.attention_scale(), c.heads, attended, width, lse);
   }
-  pass.model.layers[layer].o(pass.ops, attended, width, out + rows.begin * c.width, c.width,
-                             rows.count);
+  const PublishedLayer& l = pass.model.layers[layer];
+  if (c.sinks) {
+    pass.ops.add_sinks(l.sinks.data(), attended, width, lse, rows.count, c.heads, c.v_dim());
+  }
+  l.o(pass.ops, attended, width, out + rows.begin * c.width, c.width, rows.count);
 }
 
 void attend_backward(const Pass& pass, int layer, At<const float> q, int64_t ldq, LayerState& state,
@@ -145,6 +148,12 @@ void attend_backward(const Pass& pass, int layer, At<const float> q, int64_t ldq
   At<float> dattention = s.dattention.get(m * width);
   linear_backward(pass, pass.layout.layers[layer].o, pass.model.layers[layer].o, dout, c.width,
                   state.attention.data(), width, dattention, width, false);
+  if (c.sinks) {
+    pass.ops.add_sinks_backward(pass.model.layers[layer].sinks.data(), state.attention.data(),
+                                width, state.lse.data(), dattention, width,
+                                pass.grads + pass.layout.layers[layer].sinks, m, c.heads, c.v_dim(),
+                                pass.batch.parts);
+  }
 
   const DevicePages cache = pass.cache.layer(layer);
   DevicePages dcache = cache;

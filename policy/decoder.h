@@ -115,15 +115,6 @@ int64_t positions_used(const PolicyConfig& config, const ForwardBatch& batch);
 At<const int32_t> rotation_of(const PolicyConfig& config, const ForwardBatch& batch,
                               const DeviceBatch& staged, Scratch& scratch);
 
-// f(part, first row, end of its rows) for every part of a batch.
-template <class F>
-void for_parts(const ForwardBatch& batch, const F& f) {
-  const auto m = static_cast<int64_t>(batch.tokens.size());
-  const auto n = static_cast<int64_t>(batch.parts.size());
-  if (n == 0) return f(int64_t{0}, int64_t{0}, m);
-  for (int64_t p = 0; p < n; ++p) f(p, batch.parts[p], p + 1 < n ? batch.parts[p + 1] : m);
-}
-
 // How many slices forward may cut the rows of a batch into: more than one in decoding, when no row
 // attends to what another one of the same batch writes, and there are rows enough for all threads.
 int64_t slices_of(const kernels::Operators& ops, const PolicyConfig& config,

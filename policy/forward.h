@@ -97,4 +97,13 @@ struct RouterStats {
   RoutingChange change;
 };
 
+// f(part, first row, end of its rows) for every part of a batch.
+template <class F>
+void for_parts(const ForwardBatch& batch, const F& f) {
+  const auto m = static_cast<int64_t>(batch.tokens.size());
+  const auto n = static_cast<int64_t>(batch.parts.size());
+  if (n == 0) return f(int64_t{0}, int64_t{0}, m);
+  for (int64_t p = 0; p < n; ++p) f(p, batch.parts[p], p + 1 < n ? batch.parts[p + 1] : m);
+}
+
 }  // namespace zeroth

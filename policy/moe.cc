@@ -39,8 +39,14 @@ void experts_forward(const Pass& pass, int layer, At<const float> normed, LayerS
   At<float> mlp_out = s.mlp_out.get(choices * c.width);
   pass.ops.gather_rows(normed, c.width, order, c.router.top_k, gathered, c.width);
   pass.ops.grouped_linear(gathered, c.width, offsets, l.expert_gate_up, gate_up, 2 * width);
+  if (c.expert_bias) {
+    pass.ops.add_group_bias(gate_up, 2 * width, offsets, l.expert_gate_up_bias.data(), 2 * width);
+  }
   pass.ops.swiglu(gate_up, 2 * width, act, width, choices, width, c.gate);
   pass.ops.grouped_linear(act, width, offsets, l.expert_down, mlp_out, c.width);
+  if (c.expert_bias) {
+    pass.ops.add_group_bias(mlp_out, c.width, offsets, l.expert_down_bias.data(), c.width);
+  }
   pass.ops.combine(mlp_out, order, state.expert_weights.data(), c.router.top_k, out, c.width, m,
                    c.width);
 }
@@ -110,6 +116,14 @@ void experts_backward(const Pass& pass, int layer, At<const float> normed, Layer
                            act, {order.data(), state.expert_weights.data(), dweights}, c.gate);
   pass.ops.grouped_backward_weight(gathered, c.width, act, width, offsets, ddown_weight, c.width,
                                    width, parts);
+
+  if (c.expert_bias) {
+    pass.ops.group_bias_backward(gathered, c.width, offsets, l.expert_down_bias.data(),
+                                 pass.grads + layout.expert_down_bias, c.width,
+                                 {order.data(), state.expert_weights.data(), dweights}, parts);
+    pass.ops.group_bias_backward(dgate_up, 2 * width, offsets, l.expert_gate_up_bias.data(),
+                                 pass.grads + layout.expert_gate_up_bias, 2 * width, {}, parts);
+  }
 
   pass.ops.gather_rows(normed, c.width, order, c.router.top_k, gathered, c.width);
   pass.ops.grouped_backward_weight(dgate_up, 2 * width, gathered, c.width, offsets, dgate_up_weight,

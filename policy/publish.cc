@@ -81,7 +81,11 @@ void visit_layer(Visitor& v, const PolicyConfig& c, const LayerLayout& from, Lay
   v.vector(to.k_norm, from.k_norm, per_head ? c.head_dim : c.kv_heads * c.head_dim);
   v.vector(to.q_latent_norm, from.q_latent_norm, c.latent.q_rank);
   v.vector(to.kv_latent_norm, from.kv_latent_norm, c.latent.kv_rank);
+  v.vector(to.sinks, from.sinks, c.heads);
   v.vector(to.selection_bias, from.selection_bias, c.router.experts);
+  v.vector(to.expert_gate_up_bias, from.expert_gate_up_bias,
+           2 * int64_t{c.router.experts} * c.expert_width);
+  v.vector(to.expert_down_bias, from.expert_down_bias, int64_t{c.router.experts} * c.width);
   const auto linear = [&](auto& matrix, const Matrix& place) {
     if (!place.present()) return;
     v.matrix(matrix.weight, place);

@@ -33,7 +33,7 @@ struct PublishedMlp {
 struct PublishedLayer {
   kernels::View<const float> input_norm, post_norm, attention_out_norm, mlp_out_norm;
   kernels::View<const float> q_norm, k_norm, q_latent_norm, kv_latent_norm;
-  kernels::View<const float> selection_bias;
+  kernels::View<const float> sinks, selection_bias, expert_gate_up_bias, expert_down_bias;
   Linear o, qkv, q_in, q_up, kv_in, kv_up, router, shared_gate;
   PublishedMlp mlp, shared;
   std::vector<PublishedMlp> experts;

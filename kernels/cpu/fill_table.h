@@ -9,6 +9,7 @@
 #include "kernels/cpu/math.h"
 #include "kernels/cpu/pack.h"
 #include "kernels/cpu/rows.h"
+#include "kernels/cpu/sinks.h"
 #include "kernels/cpu/table.h"
 #include "kernels/cpu/vec.h"
 
@@ -35,6 +36,8 @@ inline constexpr Table make_table(const char* name) {
           .attention = attention,
           .attention_backward = attention_backward,
           .transpose = transpose,
+          .add_sinks = add_sinks,
+          .sink_gradients = sink_gradients,
           .softmax = softmax,
           .sigmoid = sigmoid_row,
           .row_statistics = row_statistics,

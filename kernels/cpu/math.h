@@ -37,16 +37,10 @@ ZEROTH_INLINE Vec sigmoid(Vec x) {
   return div(one, add(one, exp(sub(splat(0.0f), x))));
 }
 
-// x / (1 + exp(-x)).
-ZEROTH_INLINE Vec silu(Vec x) { return div(x, add(splat(1.0f), exp(sub(splat(0.0f), x)))); }
-
-// x / (1 + exp(-u)), u = 2 sqrt(2/pi) (x + 0.044715 x^3): the tanh form of GELU.
+// The tanh form of GELU is x / (1 + exp(-u)), u = 2 sqrt(2/pi) (x + 0.044715 x^3).
 inline constexpr float kGeluLinear = 0x1.988454p+0f, kGeluCubic = 0x1.2444f2p-4f;
 ZEROTH_INLINE Vec gelu_inner(Vec x) {
   return mul(fma(mul(x, x), splat(kGeluCubic), splat(kGeluLinear)), x);
-}
-ZEROTH_INLINE Vec gelu(Vec x) {
-  return div(x, add(splat(1.0f), exp(sub(splat(0.0f), gelu_inner(x)))));
 }
 // x du/dx.
 ZEROTH_INLINE Vec gelu_inner_slope(Vec x) {

@@ -7,6 +7,7 @@
 
 #include "kernels/cpu/attention_args.h"
 #include "kernels/cpu/gemm_args.h"
+#include "kernels/gate.h"
 
 namespace zeroth::kernels {
 
@@ -34,7 +35,7 @@ struct SwigluBackward {
   const float* weights;
   float* dweights;
   int64_t m, width;
-  bool gelu;  // else silu
+  Gate gate;
 };
 
 struct RowStatistics {
@@ -67,7 +68,7 @@ struct Table {
   void (*axpy)(float a, const float* x, float* y, int64_t n, bool accumulate);
   float (*dot)(const float* a, const float* b, int64_t n);
   void (*swiglu)(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int64_t width,
-                 bool gelu);
+                 const Gate& gate);
   void (*swiglu_backward)(const SwigluBackward& rows);
   void (*rope)(float* x, int64_t ldx, int64_t head_stride, const int32_t* positions,
                const float* cos, const float* sin, int64_t m, int heads, int dim, bool interleaved,
@@ -77,6 +78,10 @@ struct Table {
   void (*attention_backward)(const AttentionBackwardTile& tile);
   void (*transpose)(const float* in, int64_t ld_in, int rows, int columns, float* out,
                     int64_t ld_out);
+  // kernels/cpu/sinks.h.
+  void (*add_sinks)(const float* sinks, float* out, float* lse, int64_t heads, int64_t dim);
+  void (*sink_gradients)(const float* sinks, const float* out, const float* dout, const float* lse,
+                         float* d, int64_t heads, int64_t dim);
   // Softmax family on one row. scale multiplies the logits first.
   void (*softmax)(const float* x, float* y, int64_t n);
   void (*sigmoid)(const float* x, float* y, int64_t n);

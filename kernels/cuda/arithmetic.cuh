@@ -93,7 +93,13 @@ ZEROTH_DEVICE float exp_bounded(float x) {
 ZEROTH_DEVICE float exp(float x) { return exp_bounded(smaller(88.8f, x)); }
 ZEROTH_DEVICE float one_plus_exp_minus(float x) { return add(1.0f, exp(sub(0.0f, x))); }
 ZEROTH_DEVICE float sigmoid(float x) { return div(1.0f, one_plus_exp_minus(x)); }
-ZEROTH_DEVICE float silu(float x) { return div(x, one_plus_exp_minus(x)); }
+// The tanh form of GELU is x / (1 + exp(-u)) of this u; and x du/dx.
+ZEROTH_DEVICE float gelu_inner(float x) {
+  return mul(fma(mul(x, x), 0x1.2444f2p-4f, 0x1.988454p+0f), x);
+}
+ZEROTH_DEVICE float gelu_inner_slope(float x) {
+  return mul(fma(mul(x, x), 3 * 0x1.2444f2p-4f, 0x1.988454p+0f), x);
+}
 
 // Of a positive normal float, once per row; how: kernels/cpu/math.h.
 ZEROTH_DEVICE float log(float x) {
@@ -143,6 +149,19 @@ ZEROTH_DEVICE float sum_chains(float low, float high) {
   low = add(low, __shfl_xor_sync(kAllLanes, low, 16));
   high = add(high, __shfl_xor_sync(kAllLanes, high, 16));
   return sum_lanes(add(low, high));
+}
+
+// <a, b> in a row's order (kernels/cpu/rows.h: dot_row), for every lane of the warp that calls it.
+ZEROTH_DEVICE float warp_dot(const float* a, const float* b, int64_t n) {
+  float low = 0.0f, high = 0.0f;
+  const int64_t lane = threadIdx.x % kWarp, padded = (n + kLanes - 1) / kLanes * kLanes;
+  for (int64_t e = lane; e < padded; e += 64) {
+    low = fma(e < n ? a[e] : 0.0f, e < n ? b[e] : 0.0f, low);
+  }
+  for (int64_t e = lane + kWarp; e < padded; e += 64) {
+    high = fma(e < n ? a[e] : 0.0f, e < n ? b[e] : 0.0f, high);
+  }
+  return __shfl_sync(kAllLanes, sum_chains(low, high), 0);
 }
 
 ZEROTH_DEVICE int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }

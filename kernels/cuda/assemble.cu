@@ -41,6 +41,14 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 __global__ void __launch_bounds__(kThreads)
+    scale_rows_kernel(float* x, int64_t ldx, int64_t m, int64_t width, float factor) {
+  const int64_t i = element();
+  if (i >= m * width) return;
+  float* const at = x + i / width * ldx + i % width;
+  *at = mul(*at, factor);
+}
+
+__global__ void __launch_bounds__(kThreads)
     take_rows_kernel(const float* x, int64_t ldx, const int32_t* rows, int64_t count, float* out,
                      int64_t ldout, int64_t width) {
   const int64_t i = element();
@@ -128,6 +136,33 @@ __global__ void __launch_bounds__(64)
   if (threadIdx.x == 0) *total = static_cast<float>(common);
 }
 
+// A block has a head of a row.
+__global__ void __launch_bounds__(64)
+    add_sinks_kernel(const float* sinks, float* out, int64_t ldout, float* lse, int64_t heads,
+                     int64_t dim) {
+  const int64_t row = blockIdx.x / heads, head = blockIdx.x % heads;
+  float* const total = lse + row * heads + head;
+  const float own = *total, sink = sinks[head], share = sigmoid(sub(own, sink));
+  float* const y = out + row * ldout + head * dim;
+  for (int64_t j = threadIdx.x; j < dim; j += 64) y[j] = mul(y[j], share);
+  __syncthreads();  // all have read the sum
+  const float top = larger(own, sink), low = smaller(own, sink);
+  if (threadIdx.x == 0) *total = add(top, log(add(1.0f, exp(sub(low, top)))));
+}
+
+// A warp has a head of a row: partial [m, heads] = -(share of the sink) <dout, out>.
+__global__ void __launch_bounds__(kWarp)
+    sink_gradients_kernel(const float* sinks, const float* out, int64_t ldout, const float* lse,
+                          const float* dout, int64_t lddout, float* partial, int64_t heads,
+                          int64_t dim) {
+  const int64_t row = blockIdx.x / heads, head = blockIdx.x % heads;
+  const float inner =
+      warp_dot(dout + row * lddout + head * dim, out + row * ldout + head * dim, dim);
+  if (threadIdx.x != 0) return;
+  const float share = exp(sub(sinks[head], lse[row * heads + head]));
+  partial[row * heads + head] = sub(0.0f, mul(share, inner));
+}
+
 // Where component d of a token's keys, or of its values, lies in its page.
 ZEROTH_DEVICE int64_t key_at(const KvPages& cache, int64_t slot, int64_t d) {
   const int64_t page = int64_t{cache.kv_heads} * cache.k_dim * kPageTokens;
@@ -205,6 +240,10 @@ void clamp_rows_backward(Stream stream, const float* clamped, int64_t ldx, float
          m, width, bound);
 }
 
+void scale_rows(Stream stream, float* x, int64_t ldx, int64_t m, int64_t width, float factor) {
+  launch(stream, scale_rows_kernel, blocks(m * width), kThreads, 0, x, ldx, m, width, factor);
+}
+
 void take_rows(Stream stream, const float* x, int64_t ldx, const int32_t* rows, int64_t count,
                float* out, int64_t ldout, int64_t width) {
   launch(stream, take_rows_kernel, blocks(count * width), kThreads, 0, x, ldx, rows, count, out,
@@ -234,6 +273,19 @@ void merge_attention(Stream stream, const float* part_out, const float* part_lse
                      float* lse) {
   launch(stream, merge_attention_kernel, {count * heads}, 64, 0, part_out, part_lse, rows, heads,
          dim, out, lse);
+}
+
+void add_sinks(Stream stream, const float* sinks, float* out, int64_t ldout, float* lse, int64_t m,
+               int64_t heads, int64_t dim) {
+  launch(stream, add_sinks_kernel, {m * heads}, 64, 0, sinks, out, ldout, lse, heads, dim);
+}
+
+void add_sinks_backward(Stream stream, const float* sinks, const float* out, int64_t ldout,
+                        const float* lse, const float* dout, int64_t lddout, float* dsinks,
+                        int64_t heads, int64_t dim, const RowBounds& parts, float* partial) {
+  launch(stream, sink_gradients_kernel, {parts.rows * heads}, kWarp, 0, sinks, out, ldout, lse,
+         dout, lddout, partial, heads, dim);
+  add_column_sums(stream, partial, heads, dsinks, heads, parts);
 }
 
 void kv_write(Stream stream, const KvPages& cache, const KvWrite* writes, int64_t count,

@@ -1,11 +1,13 @@
 #include "kernels/cuda/experts.h"
 
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/slots.cuh"
 
 namespace zeroth::kernels::cuda {
 namespace {
 
 constexpr int kSortThreads = 256;
+constexpr int kChunkRows = 256;  // rows that a bias's gradient adds up before it is rounded
 constexpr float kTiny = 1e-20f;  // added to the chosen scores' sum by sigmoid routers
 
 // The better of two candidates: the larger value, NaN counting as the smallest; equal ones by the
@@ -272,6 +274,63 @@ __global__ void __launch_bounds__(kThreads)
   dlogits[i] = add(dlogits[i], mul(mul(sub(aux[e], mean), score[e]), slope));
 }
 
+// The group that a row lies in, or count: in none.
+ZEROTH_DEVICE int64_t group_of(const RowBounds& groups, int64_t row) {
+  int64_t low = 0, high = groups.count;  // the last group that begins at or before the row
+  while (high - low > 1) {
+    const int64_t middle = (low + high) / 2;
+    if (groups.at[middle] <= row) {
+      low = middle;
+    } else {
+      high = middle;
+    }
+  }
+  return row < groups.at[low + 1] ? low : groups.count;
+}
+
+__global__ void __launch_bounds__(kThreads)
+    add_group_bias_kernel(float* y, int64_t ldy, const RowBounds groups, const float* bias,
+                          int64_t width) {
+  const int64_t i = element(), row = i / width;
+  if (row >= groups.rows) return;
+  const int64_t group = group_of(groups, row);
+  if (group == groups.count) return;
+  float* const at = y + row * ldy + i % width;
+  *at = add(*at, bias[group * width + i % width]);
+}
+
+// A thread has a column of a group.
+__global__ void __launch_bounds__(128)
+    group_bias_kernel(const GroupBiasGradient t, const RowBounds groups, const RowBounds parts) {
+  const int64_t column = static_cast<int64_t>(blockIdx.x) * 128 + threadIdx.x;
+  if (column >= t.width) return;
+  const int64_t group = blockIdx.y;
+  const int end = static_cast<int>(groups.at[group + 1]);
+  float* const to = t.dbias + group * t.width + column;
+  float total = *to;
+  for (int at = static_cast<int>(groups.at[group]); at < end;) {
+    const int last = at + chunk_rows(parts, at, end, kChunkRows);
+    float sum = 0.0f;
+    for (; at < last; ++at) {
+      const float weight = t.weights ? t.weights[t.order ? t.order[at] : at] : 1.0f;
+      sum = fma(weight, t.dy[at * t.lddy + column], sum);
+    }
+    total = add(total, sum);
+  }
+  *to = total;
+}
+
+// A warp has a row.
+__global__ void __launch_bounds__(kWarp)
+    group_bias_weight_kernel(const GroupBiasGradient t, const RowBounds groups) {
+  const int64_t row = blockIdx.x, group = group_of(groups, row);
+  if (group == groups.count) return;  // the whole warp
+  const float inner = warp_dot(t.dy + row * t.lddy, t.bias + group * t.width, t.width);
+  if (threadIdx.x != 0) return;
+  float* const to = t.dweights + (t.order ? t.order[row] : row);
+  *to = add(*to, inner);
+}
+
 }  // namespace
 
 void route(Stream stream, const float* logits, const float* bias, const RouterConfig& config,
@@ -306,6 +365,21 @@ void gather_rows_backward(Stream stream, const float* dout, const int32_t* place
                           float* dx, int64_t lddx, int64_t m, int64_t width, bool accumulate) {
   launch(stream, combine_kernel, blocks(m * width), kThreads, 0, dout, place,
          static_cast<const float*>(nullptr), top_k, dx, lddx, m, width, accumulate);
+}
+
+void add_group_bias(Stream stream, float* y, int64_t ldy, const RowBounds& groups,
+                    const float* bias, int64_t width) {
+  launch(stream, add_group_bias_kernel, blocks(groups.rows * width), kThreads, 0, y, ldy, groups,
+         bias, width);
+}
+
+void group_bias_backward(Stream stream, const GroupBiasGradient& rows, const RowBounds& groups,
+                         const RowBounds& parts) {
+  launch(stream, group_bias_kernel, {(rows.width + 127) / 128, groups.count}, 128, 0, rows, groups,
+         parts);
+  if (rows.dweights) {
+    launch(stream, group_bias_weight_kernel, {groups.rows}, kWarp, 0, rows, groups);
+  }
 }
 
 void combine(Stream stream, const float* y, const int32_t* place, const float* weights, int top_k,

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/stream.h"
+#include "kernels/cuda/products.h"
 #include "kernels/moe.h"
 
 namespace zeroth::kernels::cuda {
@@ -23,6 +23,23 @@ void gather_rows(Stream stream, const float* x, int64_t ldx, const int32_t* orde
                  int top_k, float* out, int64_t width);
 void gather_rows_backward(Stream stream, const float* dout, const int32_t* place, int top_k,
                           float* dx, int64_t lddx, int64_t m, int64_t width, bool accumulate);
+// y += the biases of the groups' rows; bias [groups, width].
+void add_group_bias(Stream stream, float* y, int64_t ldy, const RowBounds& groups,
+                    const float* bias, int64_t width);
+// kernels/moe.h's group_bias_backward; order, weights and dweights may be null. parts: of the rows of
+// all groups, none of two groups.
+struct GroupBiasGradient {
+  const float* dy = nullptr;
+  int64_t lddy = 0;
+  const float* bias = nullptr;
+  float* dbias = nullptr;
+  int64_t width = 0;
+  const int32_t* order = nullptr;
+  const float* weights = nullptr;
+  float* dweights = nullptr;
+};
+void group_bias_backward(Stream stream, const GroupBiasGradient& rows, const RowBounds& groups,
+                         const RowBounds& parts);
 void combine(Stream stream, const float* y, const int32_t* place, const float* weights, int top_k,
              float* out, int64_t ldout, int64_t m, int64_t width);
 // dlogits += the gradient of sum_e aux[e] * share_e.

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/truncation.cuh"
 
 namespace zeroth::kernels::cuda {
@@ -93,6 +94,14 @@ __global__ void __launch_bounds__(kHeadThreads)
   if (entropy) entropy[i] = n.entropy;
 }
 
+__global__ void __launch_bounds__(kThreads) softcap_kernel(const LogitRows rows) {
+  const int64_t i = element();
+  if (i >= rows.m * rows.vocab) return;
+  float* const z = rows.logits + i / rows.vocab * rows.ld + i % rows.vocab;
+  const float by = div(2.0f, rows.cap), twice = mul(2.0f, rows.cap);
+  *z = fma(twice, sigmoid(mul(*z, by)), -rows.cap);
+}
+
 // Whether the id is one of the row's.
 ZEROTH_DEVICE bool holds(const LogitRow& row, int id) {
   if (!row.ids) return true;
@@ -126,11 +135,19 @@ __global__ void __launch_bounds__(kHeadThreads)
       gradient = mul(mul(sub(0.0f, exp(log_p)), g), row.scale);
     }
     if (id == target[i]) gradient = add(gradient, mul(dl, row.scale));
+    if (rows.cap > 0) {  // times 1 - tanh^2
+      const float t = mul(logits[id], div(1.0f, rows.cap));
+      gradient = mul(gradient, fma(-t, t, 1.0f));
+    }
     logits[id] = gradient;
   }
 }
 
 }  // namespace
+
+void softcap(Stream stream, const LogitRows& rows) {
+  launch(stream, softcap_kernel, blocks(rows.m * rows.vocab), kThreads, 0, rows);
+}
 
 void head_logprobs(Stream stream, const LogitRows& rows, const int32_t* target,
                    const float* temperature, const KeptRows& kept, float* logprob, float* entropy,

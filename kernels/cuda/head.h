@@ -14,7 +14,10 @@ namespace zeroth::kernels::cuda {
 struct LogitRows {
   float* logits = nullptr;
   int64_t ld = 0, vocab = 0, m = 0;
+  float cap = 0;  // above 0: softcap was called, and head_gradient goes through it
 };
+// Every logit z becomes cap tanh(z / cap), with rows.cap > 0.
+void softcap(Stream stream, const LogitRows& rows);
 // Ids in ascending order that take the place of the vocabulary: count[row] of them (0: the whole of
 // it) at ids + row * ld. ids null: no row has any.
 struct KeptRows {

@@ -157,6 +157,11 @@ void grouped_backward_input(Stream stream, const float* dy, int64_t lddy, const 
   start_product<PanelRowsOperand>(stream, p, w.element);
 }
 
+void add_column_sums(Stream stream, const float* x, int64_t ldx, float* sums, int64_t width,
+                     const RowBounds& parts) {
+  launch(stream, bias_gradient_kernel, {tiles(width, 128)}, 128, 0, x, ldx, sums, width, parts);
+}
+
 void linear_backward_weight(Stream stream, const float* dy, int64_t lddy, const float* x,
                             int64_t ldx, float* dw, int64_t lddw, float* dbias, int64_t out,
                             int64_t in, const RowBounds& parts) {
@@ -168,7 +173,7 @@ void linear_backward_weight(Stream stream, const float* dy, int64_t lddy, const 
   p.parts = parts;
   gradient(stream, p, 1);
   if (!dbias) return;
-  launch(stream, bias_gradient_kernel, {tiles(out, 128)}, 128, 0, dy, lddy, dbias, out, parts);
+  add_column_sums(stream, dy, lddy, dbias, out, parts);
 }
 
 void grouped_backward_weight(Stream stream, const float* dy, int64_t lddy, const float* x,

@@ -54,6 +54,9 @@ void grouped_backward_input(Stream stream, const float* dy, int64_t lddy, const 
 void linear_backward_weight(Stream stream, const float* dy, int64_t lddy, const float* x,
                             int64_t ldx, float* dw, int64_t lddw, float* dbias, int64_t out,
                             int64_t in, const RowBounds& parts);
+// sums [width] += column sums of x, chunk by chunk as above.
+void add_column_sums(Stream stream, const float* x, int64_t ldx, float* sums, int64_t width,
+                     const RowBounds& parts);
 // dw[g] [out, in]: an array of the device of one pointer a group.
 void grouped_backward_weight(Stream stream, const float* dy, int64_t lddy, const float* x,
                              int64_t ldx, const RowBounds& groups, const RowBounds& parts,

@@ -11,33 +11,28 @@ namespace {
 constexpr int kRowWarps = 4;     // of a block, where a warp has a row
 constexpr int kChunkRows = 256;  // rows that a weight's gradient adds up before it is rounded
 
+ZEROTH_DEVICE float norm_weight(float weight, bool plus_one) {
+  return plus_one ? add(weight, 1.0f) : weight;
+}
+
 // A warp has a row. Chain i % 64 of a row has element i; absent lanes of the last vector are
 // multiplied as +0.
 __global__ void __launch_bounds__(kRowWarps* kWarp)
     rms_norm_kernel(const float* x, int64_t ldx, const float* weight, float eps, float* y,
                     int64_t ldy, float* inv_rms, int64_t m, int64_t width, int64_t heads,
-                    int64_t ldinv) {
+                    int64_t ldinv, bool plus_one) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kRowWarps + threadIdx.x / kWarp;
   if (i >= m * heads) return;  // whole warps
   const int64_t row = i / heads, head = i % heads;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const float* const from = x + row * ldx + head * width;
-  const int64_t padded = round_up(width, kLanes);
-  float low = 0.0f, high = 0.0f;
-  for (int64_t e = lane; e < padded; e += 64) {
-    const float v = e < width ? from[e] : 0.0f;
-    low = fma(v, v, low);
-  }
-  for (int64_t e = lane + kWarp; e < padded; e += 64) {
-    const float v = e < width ? from[e] : 0.0f;
-    high = fma(v, v, high);
-  }
-  const float total = __shfl_sync(kAllLanes, sum_chains(low, high), 0);
-  const float mean = div(total, static_cast<float>(width));
+  const float mean = div(warp_dot(from, from, width), static_cast<float>(width));
   const float inv = div(1.0f, root(add(mean, eps)));
   if (inv_rms && lane == 0) inv_rms[head * ldinv + row] = inv;
   float* const to = y + row * ldy + head * width;
-  for (int64_t e = lane; e < width; e += kWarp) to[e] = mul(mul(from[e], inv), weight[e]);
+  for (int64_t e = lane; e < width; e += kWarp) {
+    to[e] = mul(mul(from[e], inv), norm_weight(weight[e], plus_one));
+  }
 }
 
 struct NormGradient {
@@ -48,7 +43,7 @@ struct NormGradient {
   const float *weight, *inv_rms;
   float* dx;
   int64_t lddx, m, width, heads;
-  bool accumulate;
+  bool accumulate, plus_one;
 };
 
 // Half a warp has a row: lane i % 16.
@@ -66,12 +61,12 @@ __global__ void __launch_bounds__(128) rms_norm_input_kernel(const NormGradient 
   for (int64_t e = lane; e < padded; e += kLanes) {
     const bool there = e < t.width;
     const float gx = mul(there ? dy[e] : 0.0f, mul(there ? x[e] : 0.0f, inv));
-    sum = fma(gx, there ? t.weight[e] : 0.0f, sum);
+    sum = fma(gx, norm_weight(there ? t.weight[e] : 0.0f, t.plus_one), sum);
   }
   const float mean = div(sum_lanes(sum), static_cast<float>(t.width));
   if (!live) return;
   for (int64_t e = lane; e < t.width; e += kLanes) {
-    const float g = mul(dy[e], t.weight[e]), normal = mul(x[e], inv);
+    const float g = mul(dy[e], norm_weight(t.weight[e], t.plus_one)), normal = mul(x[e], inv);
     const float d = mul(fma(-normal, mean, g), inv);
     dx[e] = t.accumulate ? add(dx[e], d) : d;
   }
@@ -111,12 +106,31 @@ __global__ void __launch_bounds__(128)
   dweight[e] = sum;
 }
 
+// A gate and its partner, clamped where the kind does that, and whose sigmoid the gate takes.
+ZEROTH_DEVICE float gated(const Gate& gate, float g) {
+  return gate.kind == Gate::kClamped ? smaller(gate.limit, g) : g;
+}
+ZEROTH_DEVICE float partner(const Gate& gate, float u) {
+  return gate.kind == Gate::kClamped ? add(smaller(gate.limit, larger(-gate.limit, u)), 1.0f) : u;
+}
+ZEROTH_DEVICE float inner(const Gate& gate, float g) {
+  return gate.kind == Gate::kGelu      ? gelu_inner(g)
+         : gate.kind == Gate::kClamped ? mul(g, gate.alpha)
+                                       : g;
+}
+// g times the slope of inner().
+ZEROTH_DEVICE float inner_slope(const Gate& gate, float g) {
+  return gate.kind == Gate::kGelu ? gelu_inner_slope(g) : inner(gate, g);
+}
+
 __global__ void __launch_bounds__(kThreads)
-    swiglu_kernel(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int64_t width) {
+    swiglu_kernel(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int64_t width,
+                  const Gate gate) {
   const int64_t i = element();
   if (i >= m * width) return;
   const float* const from = gu + i / width * ldgu + i % width;
-  y[i / width * ldy + i % width] = mul(silu(from[0]), from[width]);
+  const float g = gated(gate, from[0]), u = partner(gate, from[width]);
+  y[i / width * ldy + i % width] = mul(div(g, one_plus_exp_minus(inner(gate, g))), u);
 }
 
 // Half a warp has a row: lane i % 16.
@@ -133,9 +147,10 @@ __global__ void __launch_bounds__(128) swiglu_backward_kernel(const SwigluGradie
   const int64_t padded = live ? round_up(t.width, kLanes) : 0;
   for (int64_t e = lane; e < padded; e += kLanes) {
     const bool there = e < t.width;
-    const float g = there ? gu[e] : 0.0f, u = there ? gu[t.width + e] : 0.0f;
+    const float own = there ? gu[e] : 0.0f, beside = there ? gu[t.width + e] : 0.0f;
+    const float g = gated(t.gate, own), u = partner(t.gate, beside);
     const float raw = there ? dy[e] : 0.0f, d = mul(raw, weight);
-    const float below = one_plus_exp_minus(g);
+    const float below = one_plus_exp_minus(inner(t.gate, g));
     const float s = div(1.0f, below);
     if (t.act) {
       const float y = mul(div(g, below), u);
@@ -143,9 +158,11 @@ __global__ void __launch_bounds__(128) swiglu_backward_kernel(const SwigluGradie
       if (there) t.act[row * t.width + e] = mul(y, weight);
     }
     if (!there) continue;
-    const float slope = mul(s, fma(g, sub(1.0f, s), 1.0f));
-    dgu[e] = mul(mul(d, u), slope);
-    dgu[t.width + e] = mul(d, mul(g, s));
+    const float slope = mul(s, fma(inner_slope(t.gate, g), sub(1.0f, s), 1.0f));
+    const bool clamps = t.gate.kind == Gate::kClamped;  // what was clamped passes no gradient
+    const float limit = t.gate.limit;
+    dgu[e] = clamps && own > limit ? 0.0f : mul(mul(d, u), slope);
+    dgu[t.width + e] = clamps && (beside > limit || beside < -limit) ? 0.0f : mul(d, mul(g, s));
   }
   sum = sum_lanes(sum);
   if (live && lane == 0 && t.dweights) t.dweights[choice] = sum;
@@ -281,9 +298,10 @@ int64_t pieces(int64_t n, int64_t size) { return (n + size - 1) / size; }
 }  // namespace
 
 void rms_norm(Stream stream, const float* x, int64_t ldx, const float* weight, float eps, float* y,
-              int64_t ldy, float* inv_rms, int64_t m, int64_t width, int64_t heads, int64_t ldinv) {
+              int64_t ldy, float* inv_rms, int64_t m, int64_t width, int64_t heads, int64_t ldinv,
+              bool plus_one) {
   launch(stream, rms_norm_kernel, {pieces(m * heads, kRowWarps)}, kRowWarps * kWarp, 0, x, ldx,
-         weight, eps, y, ldy, inv_rms, m, width, heads, ldinv == 0 ? m : ldinv);
+         weight, eps, y, ldy, inv_rms, m, width, heads, ldinv == 0 ? m : ldinv, plus_one);
 }
 
 int64_t rms_norm_partial(int64_t width, int64_t heads, const RowBounds& parts) {
@@ -293,8 +311,9 @@ int64_t rms_norm_partial(int64_t width, int64_t heads, const RowBounds& parts) {
 void rms_norm_backward(Stream stream, const float* dy, int64_t lddy, const float* x, int64_t ldx,
                        const float* weight, const float* inv_rms, float* dx, int64_t lddx,
                        float* dweight, int64_t m, int64_t width, bool accumulate, int64_t heads,
-                       const RowBounds& parts, float* partial) {
-  const NormGradient t{dy, lddy, x, ldx, weight, inv_rms, dx, lddx, m, width, heads, accumulate};
+                       const RowBounds& parts, float* partial, bool plus_one) {
+  const NormGradient t{dy,   lddy, x,     ldx,   weight,     inv_rms, dx,
+                       lddx, m,    width, heads, accumulate, plus_one};
   const int64_t chunks = slots_of(parts, kChunkRows);
   // The weight first: dx may lie where dy does.
   launch(stream, rms_norm_weight_kernel, {pieces(width, 128), chunks, heads}, 128, 0, t, parts,
@@ -309,8 +328,8 @@ void add(Stream stream, const float* a, const float* b, float* y, int64_t n) {
 }
 
 void swiglu(Stream stream, const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m,
-            int64_t width) {
-  launch(stream, swiglu_kernel, blocks(m * width), kThreads, 0, gu, ldgu, y, ldy, m, width);
+            int64_t width, const Gate& gate) {
+  launch(stream, swiglu_kernel, blocks(m * width), kThreads, 0, gu, ldgu, y, ldy, m, width, gate);
 }
 
 void swiglu_backward(Stream stream, const SwigluGradient& rows) {

@@ -5,21 +5,23 @@
 #include <cstdint>
 
 #include "kernels/cuda/products.h"
+#include "kernels/gate.h"
 
 namespace zeroth::kernels::cuda {
 
 // Each of `heads` parts of `width` of a row is normalised by itself; inv_rms [heads, ldinv].
 void rms_norm(Stream stream, const float* x, int64_t ldx, const float* weight, float eps, float* y,
-              int64_t ldy, float* inv_rms, int64_t m, int64_t width, int64_t heads, int64_t ldinv);
+              int64_t ldy, float* inv_rms, int64_t m, int64_t width, int64_t heads, int64_t ldinv,
+              bool plus_one = false);
 // partial: rms_norm_partial() floats. dx =, or += when accumulate; dweight +=.
 int64_t rms_norm_partial(int64_t width, int64_t heads, const RowBounds& parts);
 void rms_norm_backward(Stream stream, const float* dy, int64_t lddy, const float* x, int64_t ldx,
                        const float* weight, const float* inv_rms, float* dx, int64_t lddx,
                        float* dweight, int64_t m, int64_t width, bool accumulate, int64_t heads,
-                       const RowBounds& parts, float* partial);
+                       const RowBounds& parts, float* partial, bool plus_one = false);
 void add(Stream stream, const float* a, const float* b, float* y, int64_t n);
 void swiglu(Stream stream, const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m,
-            int64_t width);
+            int64_t width, const Gate& gate = {});
 // kernels/rows.h's swiglu_backward; act, order, weights and dweights may be null.
 struct SwigluGradient {
   const float* dy = nullptr;
@@ -33,6 +35,7 @@ struct SwigluGradient {
   const float* weights = nullptr;
   float* dweights = nullptr;
   int64_t m = 0, width = 0;
+  Gate gate = {};
 };
 void swiglu_backward(Stream stream, const SwigluGradient& rows);
 void rope(Stream stream, float* x, int64_t ldx, int64_t head_stride, const int32_t* positions,

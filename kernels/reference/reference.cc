@@ -53,9 +53,14 @@ Doubles swiglu(std::span<const double> gu, int64_t m, int64_t width, Gate functi
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < width; ++j) {
       const double g = gu[i * 2 * width + j];
+      const double u = gu[i * 2 * width + width + j];
       const double tanh = std::tanh(std::sqrt(2 / std::numbers::pi) * (g + 0.044715 * g * g * g));
-      const double gated = function == Gate::kGelu ? g / 2 * (1 + tanh) : g / (1 + std::exp(-g));
-      y[i * width + j] = gated * gu[i * 2 * width + width + j];
+      const double limit = function.limit, least = std::min(g, limit);
+      y[i * width + j] = function.kind == Gate::kGelu ? g / 2 * (1 + tanh) * u
+                         : function.kind == Gate::kSilu
+                             ? g / (1 + std::exp(-g)) * u
+                             : least / (1 + std::exp(-function.alpha * least)) *
+                                   (std::clamp(u, -limit, limit) + 1);
     }
   return y;
 }

@@ -14,14 +14,27 @@ using reference::Doubles;
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
-// A gate's function is x times the sigmoid of this; its slope.
+// A gate's function is x times the sigmoid of this, for x and up as clamped; its slope.
 const double kLinear = 2 * std::sqrt(2 / std::numbers::pi), kCubic = 0.044715 * kLinear;
-double inner(Gate function, double x) {
-  return function == Gate::kSilu ? x : kLinear * x + kCubic * x * x * x;
+double inner(const Gate& function, double x) {
+  return function.kind == Gate::kGelu ? kLinear * x + kCubic * x * x * x : function.alpha * x;
 }
-double inner_slope(Gate function, double x) {
-  return function == Gate::kSilu ? 1 : kLinear + 3 * kCubic * x * x;
+double inner_slope(const Gate& function, double x) {
+  return function.kind == Gate::kGelu ? kLinear + 3 * kCubic * x * x : function.alpha;
 }
+struct GateRow {
+  double gate, up;            // as they are multiplied
+  bool gate_moves, up_moves;  // not clamped
+  GateRow(const Gate& function, double g, double u)
+      : gate(g), up(u), gate_moves(true), up_moves(true) {
+    if (function.kind != Gate::kClamped) return;
+    const double limit = function.limit;
+    gate_moves = g <= limit;
+    up_moves = std::abs(u) <= limit;
+    gate = std::min(g, limit);
+    up = std::clamp(u, -limit, limit) + 1;
+  }
+};
 
 }  // namespace
 
@@ -74,8 +87,8 @@ void swiglu(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int
             Gate function) {
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < width; ++j) {
-      const double gate = gu[i * ldgu + j], up = gu[i * ldgu + width + j];
-      y[i * ldy + j] = static_cast<float>(gate * sigmoid(inner(function, gate)) * up);
+      const GateRow of(function, gu[i * ldgu + j], gu[i * ldgu + width + j]);
+      y[i * ldy + j] = static_cast<float>(of.gate * sigmoid(inner(function, of.gate)) * of.up);
     }
 }
 
@@ -87,12 +100,13 @@ void swiglu_backward(const float* dy, int64_t lddy, const float* gu, int64_t ldg
     const double weight = w.weights ? w.weights[at] : 1.0;
     double product = 0;
     for (int64_t j = 0; j < width; ++j) {
-      const double gate = gu[i * ldgu + j], up = gu[i * ldgu + width + j], d = dy[i * lddy + j];
+      const GateRow of(function, gu[i * ldgu + j], gu[i * ldgu + width + j]);
+      const double gate = of.gate, up = of.up, d = dy[i * lddy + j];
       const double s = sigmoid(inner(function, gate)), y = gate * s * up;
       const double slope = s * (1 + gate * (1 - s) * inner_slope(function, gate));
       product += y * d;
-      dgu[i * lddgu + j] = static_cast<float>(weight * d * up * slope);
-      dgu[i * lddgu + width + j] = static_cast<float>(weight * d * gate * s);
+      dgu[i * lddgu + j] = of.gate_moves ? static_cast<float>(weight * d * up * slope) : 0.0f;
+      dgu[i * lddgu + width + j] = of.up_moves ? static_cast<float>(weight * d * gate * s) : 0.0f;
       if (act) act[i * width + j] = static_cast<float>(weight * y);
     }
     if (act && w.dweights) w.dweights[at] = static_cast<float>(product);
@@ -213,6 +227,60 @@ void combine(const float* y, std::span<const int32_t> order, const float* weight
     for (size_t i = 0; i < order.size(); ++i)
       sum[order[i] / top_k] += double{weights[order[i]]} * y[static_cast<int64_t>(i) * width + j];
     for (int64_t i = 0; i < m; ++i) out[i * ldout + j] = static_cast<float>(sum[i]);
+  }
+}
+
+void add_sinks(const float* sinks, float* out, int64_t ldout, float* lse, int64_t m, int64_t heads,
+               int64_t dim) {
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t h = 0; h < heads; ++h) {
+      const double own = lse[i * heads + h], sink = sinks[h], top = std::max(own, sink);
+      const double all = top + std::log(std::exp(own - top) + std::exp(sink - top));
+      float* y = out + i * ldout + h * dim;
+      for (int64_t j = 0; j < dim; ++j) y[j] = static_cast<float>(y[j] * std::exp(own - all));
+      lse[i * heads + h] = static_cast<float>(all);
+    }
+}
+
+void add_sinks_backward(const float* sinks, const float* out, int64_t ldout, const float* lse,
+                        const float* dout, int64_t lddout, float* dsinks, int64_t m, int64_t heads,
+                        int64_t dim, RowParts) {
+  for (int64_t h = 0; h < heads; ++h) {
+    double sum = dsinks[h];
+    for (int64_t i = 0; i < m; ++i) {
+      double inner = 0;
+      for (int64_t j = 0; j < dim; ++j)
+        inner += double{dout[i * lddout + h * dim + j]} * out[i * ldout + h * dim + j];
+      sum -= std::exp(double{sinks[h]} - lse[i * heads + h]) * inner;
+    }
+    dsinks[h] = static_cast<float>(sum);
+  }
+}
+
+void add_group_bias(float* y, int64_t ldy, std::span<const int64_t> offsets, const float* bias,
+                    int64_t width) {
+  for (size_t e = 0; e + 1 < offsets.size(); ++e)
+    for (int64_t i = offsets[e]; i < offsets[e + 1]; ++i)
+      for (int64_t j = 0; j < width; ++j)
+        y[i * ldy + j] += bias[static_cast<int64_t>(e) * width + j];
+}
+
+void group_bias_backward(const float* dy, int64_t lddy, std::span<const int64_t> offsets,
+                         const float* bias, float* dbias, int64_t width, const RowWeights& w,
+                         RowParts) {
+  for (size_t e = 0; e + 1 < offsets.size(); ++e) {
+    const int64_t at = static_cast<int64_t>(e) * width;
+    Doubles sum(dbias + at, dbias + at + width);
+    for (int64_t i = offsets[e]; i < offsets[e + 1]; ++i) {
+      const int64_t choice = w.order ? w.order[i] : i;
+      double inner = 0;
+      for (int64_t j = 0; j < width; ++j) {
+        sum[j] += (w.weights ? w.weights[choice] : 1.0) * dy[i * lddy + j];
+        inner += double{dy[i * lddy + j]} * bias[at + j];
+      }
+      if (w.dweights) w.dweights[choice] += static_cast<float>(inner);
+    }
+    std::copy(sum.begin(), sum.end(), dbias + at);
   }
 }
 

@@ -8,21 +8,17 @@
 #include <unordered_set>
 
 #include "core/error.h"
-#include "core/files.h"
-#include "core/parallel.h"
-#include "core/rng.h"
 #include "model/formats/gguf_model.h"
 #include "model/formats/model_folder.h"
 #include "model/formats/peft.h"
 #include "model/formats/safetensors.h"
+#include "model/formats/stacked_experts.h"
 #include "model/layout.h"
 #include "model/multimodal.h"
 
 namespace zeroth {
 namespace {
 
-constexpr const char* kSingle = "model.safetensors";
-constexpr const char* kIndex = "model.safetensors.index.json";
 constexpr const char* kEmbedding = "model.embed_tokens.weight";
 constexpr const char* kHead = "lm_head.weight";
 
@@ -37,7 +33,10 @@ using Stock = std::unordered_map<std::string, Stored>;
 struct Source {
   Stored stored;
   int64_t first = 0;  // value index within the stored tensor
-  Stored scale;       // float8 only
+  Stored scale;       // float8 and MXFP4 only
+  // Of a stacked tensor (model/formats/stacked_experts.h).
+  enum class Form { kRun, kStacked, kMxfp4, kInterleaved } form = Form::kRun;
+  StackedExpert expert;
 };
 
 std::string shape_text(const std::vector<int64_t>& shape) {
@@ -102,12 +101,17 @@ class Matcher {
       if (source.stored.entry->shape != info.shape) {
         fail_shape(source.stored.entry->name, source.stored.entry->shape, info.shape);
       }
-    } else if (!match_fused(info, source)) {
+      if (stacked_ && info.role == Role::kBias && info.shape.size() == 2 &&
+          info.shape[1] == 2 * int64_t{config_.expert_width} &&
+          info.name.ends_with("gate_up_proj_bias")) {
+        source.form = Source::Form::kInterleaved;
+      }
+    } else if (stacked_ ? !match_stacked(info, source) : !match_fused(info, source)) {
       ++missing_;
       if (first_missing_.empty()) first_missing_ = info.name;
       return source;
     }
-    check_type(info, source);
+    if (source.form != Source::Form::kMxfp4) check_type(info, source);
     return source;
   }
 
@@ -154,6 +158,41 @@ class Matcher {
       fail_shape(fused.name, source.stored.entry->shape, wanted);
     }
     source.first = (fused.expert * fused.parts + fused.part) * info.count;
+    return true;
+  }
+  bool match_stacked(const ParameterInfo& info, Source& source) {
+    StackedExpert& of = source.expert;
+    if (!stacked_name(info.name, of)) return false;
+    const int64_t experts = config_.router.experts, rows = of.parts * info.shape[0];
+    if (take(of.name, source.stored)) {
+      source.form = Source::Form::kStacked;
+      const std::vector<int64_t> wanted = {experts, info.shape[1], rows};
+      if (source.stored.entry->shape != wanted) {
+        fail_shape(of.name, source.stored.entry->shape, wanted);
+      }
+      return true;
+    }
+    if (!config_.mxfp4 || !take(of.name + "_blocks", source.stored)) return false;
+    source.form = Source::Form::kMxfp4;
+    if (!take(of.name + "_scales", source.scale)) {
+      fail(where_ + " lacks tensor " + shown(of.name + "_scales"),
+           "MXFP4 blocks need their scales");
+    }
+    const std::vector<int64_t> scales = {experts, rows, info.shape[1] / kMxfp4Block};
+    std::vector<int64_t> blocks = scales;
+    blocks.push_back(kMxfp4Block / 2);
+    if (info.shape[1] % kMxfp4Block != 0 || source.stored.entry->shape != blocks) {
+      fail_shape(of.name + "_blocks", source.stored.entry->shape, blocks);
+    }
+    if (source.scale.entry->shape != scales) {
+      fail_shape(of.name + "_scales", source.scale.entry->shape, scales);
+    }
+    for (const Stored* part : {&source.stored, &source.scale}) {
+      if (part->entry->dtype_name == "U8") continue;
+      fail(where_ + ": tensor " + shown(part->entry->name) + " is stored as " +
+               part->entry->dtype_name,
+           "MXFP4 blocks and scales must be U8");
+    }
     return true;
   }
   void check_type(const ParameterInfo& info, Source& source) {
@@ -215,6 +254,7 @@ class Matcher {
   }
 
   const PolicyConfig& config_;
+  const bool stacked_ = names_of(config_.family).tensors.stacked_experts;
   const std::string where_;
   const Stock& stock_;
   const bool bare_names_;
@@ -367,8 +407,24 @@ void Checkpoint::read(size_t i, int64_t first, std::span<float> out) const {
   const Source& source = impl_->sources[i];
   const ParameterInfo& info = impl_->infos[i];
   const SafetensorsFile& file = *source.stored.file;
-  file.read(*source.stored.entry, source.first + first, out);
-  if (source.scale.entry && !out.empty()) {
+  const TensorEntry& entry = *source.stored.entry;
+  switch (source.form) {
+    case Source::Form::kRun:
+      file.read(entry, source.first + first, out);
+      break;
+    case Source::Form::kStacked:
+      read_stacked(file, entry, source.expert, info, first, out);
+      break;
+    case Source::Form::kInterleaved:
+      read_interleaved(file, entry, info, first, out);
+      break;
+    case Source::Form::kMxfp4:
+      read_mxfp4({&file, &entry}, {source.scale.file, source.scale.entry}, source.expert, info,
+                 first, out);
+      break;
+  }
+  const bool float8 = entry.dtype == DType::kF8E4M3;
+  if (float8 && source.scale.entry && !out.empty()) {
     apply_block_scales(source, info, impl_->config.fp8_block, first / info.shape[1], out);
   }
   const size_t bad = first_not_finite(out);
@@ -404,78 +460,6 @@ ModelValues load_values(const std::filesystem::path& path, const std::filesystem
   ModelValues weights{model.config, Parameters(make_layout(model.config).infos)};
   read_all(*model.source, weights.parameters);
   return weights;
-}
-
-namespace {
-
-std::string shard_name(size_t i, size_t n) {
-  if (n == 1) return kSingle;
-  const auto padded = [](size_t value) {
-    const std::string digits = std::to_string(value);
-    return std::string(5 - std::min<size_t>(5, digits.size()), '0') + digits;
-  };
-  return "model-" + padded(i + 1) + "-of-" + padded(n) + ".safetensors";
-}
-
-// config.json as it was read, except for what the new files change.
-Json saved_config(const PolicyConfig& config, bool bfloat16) {
-  Json json = config.source;
-  const bool old_style = json.contains("torch_dtype") && !json.contains("dtype");
-  json[old_style ? "torch_dtype" : "dtype"] = bfloat16 ? "bfloat16" : "float32";
-  json.erase("quantization_config");
-  json.erase("auto_map");  // names Python files that are not copied
-  const FamilyNames& names = names_of(config.family);
-  json["model_type"] = names.model_type;  // the reader may have known it by its class
-  json["architectures"] = {names.architecture};
-  return json;
-}
-
-}  // namespace
-
-void write_checkpoint(const std::filesystem::path& dir, const PolicyConfig& config,
-                      const Parameters& parameters, const SaveOptions& options) {
-  std::vector<std::vector<TensorToWrite>> shards(1);
-  uint64_t shard_bytes = 0, total_bytes = 0;
-  for (const ParameterInfo& info : parameters.infos()) {
-    const TensorToWrite tensor{info.name, info.shape, parameters.view(info),
-                               options.bfloat16 && !info.exact()};
-    if (shard_bytes > 0 && shard_bytes + tensor.bytes() > options.shard_bytes) {
-      shards.emplace_back();
-      shard_bytes = 0;
-    }
-    shards.back().push_back(tensor);
-    shard_bytes += tensor.bytes();
-    total_bytes += tensor.bytes();
-  }
-  nlohmann::json weight_map = nlohmann::json::object();  // sorted: an ordered one is quadratic
-  for (size_t i = 0; i < shards.size(); ++i) {
-    const std::string name = shard_name(i, shards.size());
-    write_safetensors(dir / name, shards[i]);
-    for (const TensorToWrite& tensor : shards[i]) weight_map[tensor.name] = name;
-  }
-  if (shards.size() > 1) {
-    const nlohmann::json index = {{"metadata", {{"total_size", total_bytes}}},
-                                  {"weight_map", weight_map}};
-    write_file_atomic(dir / kIndex, index.dump(2) + "\n");
-    std::filesystem::remove(dir / kSingle);  // an older one would be read instead
-  } else {
-    std::filesystem::remove(dir / kIndex);
-  }
-  write_file_atomic(dir / "config.json", saved_config(config, options.bfloat16).dump(2) + "\n");
-}
-
-void initialize(const PolicyConfig& config, uint64_t seed, Parameters& parameters) {
-  const std::vector<ParameterInfo>& infos = parameters.infos();
-  parallel_for(static_cast<int64_t>(infos.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      Rng rng(seed, static_cast<uint32_t>(i));
-      const bool matrix = infos[i].shape.size() > 1;
-      const bool one = infos[i].role == Role::kNorm && !config.norm_plus_one;
-      for (float& value : parameters.view(infos[i])) {
-        value = matrix ? static_cast<float>(config.initializer_range * rng.normal()) : one;
-      }
-    }
-  });
 }
 
 }  // namespace zeroth

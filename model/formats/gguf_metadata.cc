@@ -149,6 +149,7 @@ void refuse_other_windows(const PolicyConfig& c, int period) {
       cannot(c, "windows on other layers than all but every " + std::to_string(period) + "th");
     }
   }
+  if (facts_of(c.family).local_theta == 0) return;
   const RopeConfig& local = local_rope(c);
   const double theta = c.family == Family::kGemma3 ? 1e4 : c.rope.theta;
   if (local.type != RopeType::kDefault || local.theta != theta) {
@@ -162,6 +163,9 @@ void refuse_what_llama_cpp_ignores(const PolicyConfig& c) {
   if (loader.period > 0) refuse_other_windows(c, loader.period);
   if (c.logit_cap > 0) cannot(c, "final_logit_softcapping");
   if (c.clip_qkv > 0) cannot(c, "clip_qkv");
+  if (c.sinks && !c.qkv_bias) cannot(c, "no attention biases");
+  if (c.sinks && !c.rope.truncate)
+    cannot(c, "YaRN whose range is not in whole dimensions (truncate false)");
   if (c.rope.type == RopeType::kLlama3 && std::string(loader.gguf) != "llama")
     cannot(c, "llama3 rotary scaling");
   if (c.is_latent() && !c.is_moe()) cannot(c, "latent attention and no experts");

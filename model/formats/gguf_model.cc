@@ -108,7 +108,7 @@ void add_experts(const GgufContents& gguf, const Keys& keys, const std::string& 
   const int64_t experts = keys.number("expert_count", 0);
   if (experts == 0) return;
   config["num_experts_per_tok"] = keys.number("expert_used_count");
-  if (type == "llama") {
+  if (type == "llama" || type == "gpt-oss") {
     config["num_local_experts"] = experts;
     return;
   }
@@ -268,9 +268,11 @@ Json config_of(const GgufContents& gguf, const GgufRopeDivisors& divisors) {
     config["attention_bias"] = biased;
     config["mlp_bias"] = gguf.tensors.contains("blk.0.ffn_gate.bias");
   }
-  if (type == "glm4" || type == "glm4moe") config["attention_bias"] = biased;
+  if (type == "glm4" || type == "glm4moe" || type == "gpt-oss") config["attention_bias"] = biased;
   if (facts_of(architecture.family).partial_rotary) add_rotary_part(keys, head_dim, config);
-  if (architecture.family == Family::kOlmo3) add_windows(gguf, keys, 4, config);
+  if (architecture.family == Family::kOlmo3 || architecture.family == Family::kGptOss) {
+    add_windows(gguf, keys, architecture.period, config);
+  }
   if (type == "gemma3") add_gemma3(gguf, keys, config);
   if (config["intermediate_size"] == 0) {
     config["intermediate_size"] = keys.number("expert_feed_forward_length");
@@ -289,6 +291,8 @@ Json config_of(const GgufContents& gguf, const GgufRopeDivisors& divisors) {
   if (scaling.is_null()) {
     scaling = llama3_scaling(gguf, keys, divisors.llama3, static_cast<int>(head_dim), theta);
   }
+  // An absent scaling means YaRN to GptOssConfig.
+  if (scaling.is_null() && type == "gpt-oss") scaling = {{"rope_type", "default"}};
   if (scaling.is_null() && type == "phi3") {
     scaling = longrope_scaling(keys, divisors);
     config["original_max_position_embeddings"] = keys.number(

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <iterator>
+#include <utility>
 
 #include "core/error.h"
 
@@ -38,6 +39,12 @@ constexpr GgufArchitecture kArchitectures[] = {
      .experts = true,
      .mlp_norm = "post_attention_norm"},
     {.family = Family::kGemma3, .gguf = "gemma3", .period = 6},
+    {.family = Family::kGptOss,
+     .gguf = "gpt-oss",
+     .experts = true,
+     .own_head = true,
+     .period = 2,
+     .mlp_norm = "post_attention_norm"},
     {.family = Family::kDeepseekV2, .gguf = "deepseek2"},
     {.family = Family::kDeepseekV3, .gguf = "deepseek2"},
 };
@@ -95,6 +102,12 @@ bool split_layer(const std::string& name, std::string& block, std::string& rest)
   return true;
 }
 
+GgufName named(std::string tensor) {
+  GgufName out;
+  out.tensor = std::move(tensor);
+  return out;
+}
+
 // `name` is "7.up_proj".
 GgufName expert_name(const TensorNames& names, const std::string& block, const std::string& name,
                      const std::string& kind) {
@@ -121,7 +134,7 @@ const char* layer_name(Family family, const std::string& part) {
   if (is(names.mlp_out_norm)) return architecture.mlp_out_norm;
   if (is(names.attention_norm)) return architecture.attention_norm;
   if (is(names.mlp_norm)) return architecture.mlp_norm;
-  if (part == std::string(names.experts) + ".gate") return "ffn_gate_inp";
+  if (part == std::string(names.experts) + "." + names.router) return "ffn_gate_inp";
   for (const Rename& row : kLayerNames) {
     if (part == row.hugging_face) return row.gguf;
   }
@@ -161,13 +174,20 @@ const GgufArchitecture& gguf_architecture_of(Family family) {
 }
 
 GgufName gguf_name(Family family, const std::string& name) {
-  if (name == "model.embed_tokens.weight") return {"token_embd.weight", -1, "", false};
-  if (name == "model.norm.weight") return {"output_norm.weight", -1, "", false};
-  if (name == "lm_head.weight") return {"output.weight", -1, "", false};
+  if (name == "model.embed_tokens.weight") return named("token_embd.weight");
+  if (name == "model.norm.weight") return named("output_norm.weight");
+  if (name == "lm_head.weight") return named("output.weight");
   std::string block, rest;
   if (!split_layer(name, block, rest)) return {};
   if (rest.ends_with("gate.e_score_correction_bias")) {
-    return {block + "exp_probs_b.bias", -1, "", false};
+    return named(block + "exp_probs_b.bias");
+  }
+  if (rest == "self_attn.sinks") return named(block + "attn_sinks.weight");
+  if (rest.ends_with(".experts.down_proj_bias")) return named(block + "ffn_down_exps.bias");
+  if (rest.ends_with(".experts.gate_up_proj_bias")) {
+    GgufName out = named(block + "ffn_gate_exps.bias");
+    out.beside = block + "ffn_up_exps.bias";
+    return out;
   }
   const size_t last = rest.rfind('.');
   if (last == std::string::npos) return {};
@@ -180,7 +200,9 @@ GgufName gguf_name(Family family, const std::string& name) {
   const char* inside = layer_name(family, part);
   if (inside == nullptr) return {};
   const bool query_or_key = part == "self_attn.q_proj" || part == "self_attn.k_proj";
-  return {block + inside + kind, -1, "", query_or_key};
+  GgufName out = named(block + inside + kind);
+  out.query_or_key = query_or_key;
+  return out;
 }
 
 bool gguf_latent_names(const std::string& name, GgufLatentNames& names) {

@@ -37,6 +37,7 @@ struct GgufName {
   int64_t expert = -1;        // >= 0: a slice of the tensor of all experts ([experts, out, in])
   std::string lone_tensor;    // the expert's own tensor in files of 2023
   bool query_or_key = false;  // see GgufArchitecture::interleaved
+  std::string beside;         // biases of up, where those of gate and up are one parameter
 };
 GgufName gguf_name(Family family, const std::string& hugging_face_name);
 

@@ -15,6 +15,7 @@ namespace {
 struct Place {
   const GgufTensor* tensor = nullptr;
   const GgufTensor* values = nullptr;  // latent heads: `tensor` holds the keys, this the values
+  const GgufTensor* beside = nullptr;  // biases of gate and up: `tensor` holds gate's, this up's
   int64_t first = 0;                   // value index in the tensor
   bool rope_pairs = false;             // rows of a head in interleaved order
 };
@@ -53,6 +54,8 @@ class GgufWeights : public WeightSource {
     const ParameterInfo& info = infos_[i];
     if (place.values != nullptr) {
       read_latent_heads(place, first / config_.latent.kv_rank, out);
+    } else if (place.beside != nullptr) {
+      read_side_by_side(place, info.shape[1] / 2, first, out);
     } else if (place.rope_pairs) {
       read_pairs(place, info, first / (info.count / info.shape[0]), out);
     } else {
@@ -89,7 +92,13 @@ class GgufWeights : public WeightSource {
     Place place = latent_heads(info, used);
     if (place.tensor == nullptr) {
       const GgufName name = gguf_name(config_.family, info.name);
-      if (name.expert >= 0) {
+      if (!name.beside.empty()) {
+        ParameterInfo half = info;
+        half.shape[1] /= 2;
+        place = whole(half, name.tensor, used);
+        place.beside = whole(half, name.beside, used).tensor;
+        if (place.beside == nullptr) place.tensor = nullptr;
+      } else if (name.expert >= 0) {
         place = expert(info, name, used);
       } else if (!name.tensor.empty()) {
         place = whole(info, name.tensor, used);
@@ -110,7 +119,7 @@ class GgufWeights : public WeightSource {
     std::vector<int64_t> shape = info.shape;
     shape.insert(shape.begin(), config_.router.experts);
     check_shape(*all, shape);
-    return {all, nullptr, name.expert * info.count};
+    return {all, nullptr, nullptr, name.expert * info.count};
   }
 
   Place whole(const ParameterInfo& info, const std::string& name,
@@ -166,6 +175,18 @@ class GgufWeights : public WeightSource {
       const int64_t row = first_row + r, at = row % dim;
       const int64_t from = row - at + at % (dim / 2) * 2 + at / (dim / 2) - begin;
       std::copy_n(heads.begin() + from * columns, columns, out.begin() + r * columns);
+    }
+  }
+
+  // Values from `first` on of [experts, width of gate | width of up].
+  void read_side_by_side(const Place& place, int64_t width, int64_t first,
+                         std::span<float> out) const {
+    for (size_t i = 0; i < out.size();) {
+      const int64_t at = first + static_cast<int64_t>(i), half = at / width, j = at % width;
+      const int64_t n = std::min(width - j, static_cast<int64_t>(out.size() - i));
+      file_.read(half % 2 == 0 ? *place.tensor : *place.beside, half / 2 * width + j, n,
+                 out.data() + i);
+      i += static_cast<size_t>(n);
     }
   }
 

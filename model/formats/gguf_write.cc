@@ -126,10 +126,11 @@ class TensorList {
     if (name.tensor.empty()) fail("llama.cpp has no place for the parameter \"" + info.name + "\"");
     if (name.expert >= 0) return add_expert(info, name);
     const std::span<const float> values = parameters_.view(info);
+    if (!name.beside.empty()) return add_side_by_side(info, values, name);
     std::vector<int64_t> shape = info.shape;
     if (shape.size() == 2 && shape[0] == 1) shape.erase(shape.begin());  // a gate is a vector
-    const bool router = info.role == Role::kRouter;
-    const bool narrow = shape.size() > 1 && !router;
+    const bool exact = info.role == Role::kRouter || info.role == Role::kBias;
+    const bool narrow = shape.size() > 1 && !exact;
     const bool pairs = interleaved_ && name.query_or_key;
     const float shift = config_.norm_plus_one && info.role == Role::kNorm ? 1 : 0;
     add(name.tensor, std::move(shape), narrow ? type_ : GgmlType::kF32,
@@ -146,6 +147,20 @@ class TensorList {
       const int64_t place = row % dim, half = place / (dim / 2), i = place % (dim / 2);
       const int64_t to = row - place + 2 * i + half;
       std::copy_n(in.begin() + row * columns, columns, out + to * columns);
+    }
+  }
+
+  // Biases [experts, width of gate | width of up] are two tensors.
+  void add_side_by_side(const ParameterInfo& info, std::span<const float> values,
+                        const GgufName& name) {
+    const int64_t experts = info.shape[0], width = info.shape[1] / 2;
+    for (const int64_t half : {0, 1}) {
+      add(half == 0 ? name.tensor : name.beside, {experts, width}, GgmlType::kF32,
+          [values, experts, width, half](float* out) {
+            for (int64_t e = 0; e < experts; ++e) {
+              out = std::copy_n(values.data() + (2 * e + half) * width, width, out);
+            }
+          });
     }
   }
 

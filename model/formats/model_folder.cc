@@ -14,8 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kSingle = "model.safetensors";
-constexpr const char* kIndex = "model.safetensors.index.json";
 constexpr uint64_t kMaxIndex = uint64_t{256} << 20;
 
 // The names in a folder, sorted; at most so many are looked at.
@@ -60,8 +58,9 @@ std::pair<std::string, std::string> other_contents(const fs::path& dir) {
           ".save_pretrained(DIR2)");
     }
     if (name.ends_with(".safetensors")) {
-      say(name + " and no " + kIndex,
-          "rename a single file to " + std::string(kSingle) + ", or fetch the index of the shards");
+      say(name + " and no " + kWeightsIndex, "rename a single file to " +
+                                                 std::string(kWeightsFile) +
+                                                 ", or fetch the index of the shards");
     }
   }
   return out;
@@ -130,30 +129,31 @@ WeightFiles find_weight_files(const fs::path& dir, std::vector<std::string>& not
         "adapter_config.json lies beside the weights: the adapter is not applied, the "
         "weights are read as they are");
   }
-  const bool indexed = fs::exists(dir / kIndex);
-  if (fs::exists(dir / kSingle)) {
-    out.files = {kSingle};
+  const bool indexed = fs::exists(dir / kWeightsIndex);
+  if (fs::exists(dir / kWeightsFile)) {
+    out.files = {kWeightsFile};
     if (!indexed) return out;
-    const std::set<std::string> listed = files_of(read_index(dir / kIndex));
-    if (!listed.empty() && listed != std::set<std::string>{kSingle}) {
-      notes.push_back(std::string(kIndex) + " names other files, such as " + *listed.begin() +
-                      ": " + kSingle + " beside it is read, as transformers does");
+    const std::set<std::string> listed = files_of(read_index(dir / kWeightsIndex));
+    if (!listed.empty() && listed != std::set<std::string>{kWeightsFile}) {
+      notes.push_back(std::string(kWeightsIndex) + " names other files, such as " +
+                      *listed.begin() + ": " + kWeightsFile +
+                      " beside it is read, as transformers does");
     }
     return out;
   }
   if (indexed) {
-    out.weight_map = read_index(dir / kIndex);
+    out.weight_map = read_index(dir / kWeightsIndex);
     const std::set<std::string> names = files_of(out.weight_map);
     out.files.assign(names.begin(), names.end());
     return out;
   }
   const auto [what, fix] = other_contents(dir);
   if (!what.empty()) {
-    fail("no " + std::string(kSingle) + " or " + kIndex + " in " + dir.string() + "; it holds " +
-             what,
+    fail("no " + std::string(kWeightsFile) + " or " + kWeightsIndex + " in " + dir.string() +
+             "; it holds " + what,
          fix);
   }
-  fail("no " + std::string(kSingle) + " or " + kIndex + " in " + dir.string(),
+  fail("no " + std::string(kWeightsFile) + " or " + kWeightsIndex + " in " + dir.string(),
        "give a Hugging Face model directory with safetensors weights");
 }
 

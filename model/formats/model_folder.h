@@ -8,6 +8,10 @@
 
 namespace zeroth {
 
+// Files of a Hugging Face directory: all weights, or what names the shards.
+inline constexpr const char* kWeightsFile = "model.safetensors";
+inline constexpr const char* kWeightsIndex = "model.safetensors.index.json";
+
 // Throws Error that says what to do when `path` is neither a GGUF file nor a folder with a
 // config.json: a name on the Hugging Face hub, the root of its cache, an adapter, weights in another
 // format, a Git LFS pointer.

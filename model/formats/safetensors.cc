@@ -302,6 +302,11 @@ void SafetensorsFile::read(const TensorEntry& tensor, int64_t first, std::span<f
   }
 }
 
+void SafetensorsFile::read_bytes(const TensorEntry& tensor, int64_t first,
+                                 std::span<std::byte> out) const {
+  file_.read(data_ + tensor.begin + static_cast<uint64_t>(first), out);
+}
+
 void widen(DType dtype, const std::byte* in, int64_t count, float* out) {
   switch (dtype) {
     case DType::kF32:

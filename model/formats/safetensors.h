@@ -44,6 +44,8 @@ class SafetensorsFile {
   const std::vector<TensorEntry>& tensors() const { return tensors_; }
   // Widens values [first, first + out.size()) of a tensor, which must have as many; see widen().
   void read(const TensorEntry& tensor, int64_t first, std::span<float> out) const;
+  // Bytes [first, first + out.size()) of a tensor of any type, as they are stored.
+  void read_bytes(const TensorEntry& tensor, int64_t first, std::span<std::byte> out) const;
 
  private:
   std::filesystem::path path_;

@@ -72,6 +72,116 @@ TEST_CASE("pages of a cache are cleared and copied") {
   CHECK(same_bits(page(v, cache.v_page(), 2), page(before_v, cache.v_page(), 1)));
 }
 
+// Attention of one head whose keys have these scores, and one more logit without a value.
+reference::Doubles with_sink(std::span<const double> scores, std::span<const double> values,
+                             double sink) {
+  reference::Doubles logits(scores.begin(), scores.end());
+  logits.push_back(sink);
+  const reference::Doubles p = reference::softmax(logits);
+  const size_t dim = values.size() / scores.size();
+  reference::Doubles out(dim);
+  for (size_t t = 0; t < scores.size(); ++t)
+    for (size_t j = 0; j < dim; ++j) out[j] += p[t] * values[t * dim + j];
+  return out;
+}
+
+TEST_CASE("attention sinks: one more logit of the softmax, its gradient, bits") {
+  const int64_t m = 300, heads = 3, dim = 5, keys = 4, ld = heads * dim + 2;
+  const Values scores = random_values(m * heads * keys, 1, 2), sinks = {1.5f, -40.0f, 60.0f};
+  const Values values = random_values(m * heads * keys * dim, 2), dout = random_values(m * ld, 3);
+  Values out(m * ld), lse(m * heads);
+  reference::Doubles expected(m * ld), slope(heads);
+  for (int64_t i = 0; i < m * heads; ++i) {
+    const int64_t at = i / heads * ld + i % heads * dim;
+    const reference::Doubles s = doubles(std::span(scores).subspan(i * keys, keys));
+    const reference::Doubles v = doubles(std::span(values).subspan(i * keys * dim, keys * dim));
+    const reference::Doubles plain = with_sink(s, v, -1e9),
+                             sunk = with_sink(s, v, sinks[i % heads]);
+    const double step = 1e-5;
+    const reference::Doubles above = with_sink(s, v, sinks[i % heads] + step),
+                             below = with_sink(s, v, sinks[i % heads] - step);
+    double sum = 0;
+    for (const double x : s) sum += std::exp(x);
+    lse[i] = static_cast<float>(std::log(sum));
+    for (int64_t j = 0; j < dim; ++j) {
+      out[at + j] = static_cast<float>(plain[j]);
+      expected[at + j] = sunk[j];
+      slope[i % heads] += dout[at + j] * (above[j] - below[j]) / (2 * step);
+    }
+  }
+  const Values lse_before = lse;
+  const Values all = everywhere([&] {
+    Values y = out, l = lse_before;
+    add_sinks(sinks.data(), y.data(), ld, l.data(), m, heads, dim);
+    y.insert(y.end(), l.begin(), l.end());
+    return y;
+  });
+  const std::span<const float> y = std::span(all).first(m * ld), l = std::span(all).subspan(m * ld);
+  CHECK(difference(y, expected) < 1e-6);
+  for (int64_t i = 0; i < m * heads; ++i) {
+    const double a = lse_before[i], b = sinks[i % heads], top = std::max(a, b);
+    CHECK(l[i] == doctest::Approx(top + std::log(std::exp(a - top) + std::exp(b - top))));
+  }
+  const auto gradient = [&](RowParts parts, Values start) {
+    add_sinks_backward(sinks.data(), y.data(), ld, l.data(), dout.data(), ld, start.data(), m,
+                       heads, dim, parts);
+    return start;
+  };
+  const Values whole = everywhere([&] { return gradient({}, Values(heads)); });
+  CHECK(difference(whole, slope) < 1e-4);
+  // A part adds what it adds alone.
+  const std::vector<int64_t> parts{0, 7, 7, 290};
+  Values by_part(heads);
+  for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, 7}, {7, 290}, {290, m}}) {
+    add_sinks_backward(sinks.data(), y.data() + begin * ld, ld, l.data() + begin * heads,
+                       dout.data() + begin * ld, ld, by_part.data(), end - begin, heads, dim);
+  }
+  CHECK(same_bits(gradient(parts, Values(heads)), by_part));
+}
+
+TEST_CASE("biases of experts reach their rows, and get their gradients") {
+  const std::vector<int64_t> offsets{0, 4, 4, 300};
+  const int64_t m = 300, width = 37, ld = width + 2, groups = 3;
+  const Values x = random_values(m * ld, 1), dy = random_values(m * ld, 2);
+  const Values bias = random_values(groups * width, 3), weights = random_values(m, 4);
+  const std::vector<int32_t> order = shuffled(m, 5);
+  const Values y = everywhere([&] {
+    Values out = x;
+    add_group_bias(out.data(), ld, offsets, bias.data(), width);
+    return out;
+  });
+  const Values g = everywhere([&] {
+    Values out(groups * width, 0.5f), dweights(m, 2.0f);
+    group_bias_backward(dy.data(), ld, offsets, bias.data(), out.data(), width,
+                        {order.data(), weights.data(), dweights.data()});
+    out.insert(out.end(), dweights.begin(), dweights.end());
+    return out;
+  });
+  reference::Doubles expected(groups * width, 0.5), dweights(m, 2.0);
+  for (int64_t i = 0; i < m; ++i) {
+    const int64_t e = i < 4 ? 0 : 2;
+    for (int64_t j = 0; j < ld; ++j) {
+      CHECK(y[i * ld + j] == (j < width ? x[i * ld + j] + bias[e * width + j] : x[i * ld + j]));
+      if (j >= width) continue;
+      expected[e * width + j] += double{weights[order[i]]} * dy[i * ld + j];
+      dweights[order[i]] += double{dy[i * ld + j]} * bias[e * width + j];
+    }
+  }
+  expected.insert(expected.end(), dweights.begin(), dweights.end());
+  CHECK(difference(g, expected) < 1e-5);
+  // Parts: those of a group one after the other, each as if it were alone.
+  const std::vector<int64_t> begins{0, 2, 4, 4, 4, 200};
+  Values by_parts(groups * width), alone(groups * width);
+  group_bias_backward(dy.data(), ld, offsets, bias.data(), by_parts.data(), width, {}, begins);
+  for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, 2}, {2, 4}, {4, 200}, {200, m}}) {
+    const int64_t e = begin < 4 ? 0 : 2;
+    const std::vector<int64_t> one{0, end - begin};
+    group_bias_backward(dy.data() + begin * ld, ld, one, bias.data() + e * width,
+                        alone.data() + e * width, width);
+  }
+  CHECK(same_bits(by_parts, alone));
+}
+
 TEST_CASE("latent heads: collapse is the transpose of expand") {
   const LatentHeads w{3, 4, 2, 5};
   const int64_t m = 70, ldr = 9, kv_width = w.heads * (w.nope + w.v);

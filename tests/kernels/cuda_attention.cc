@@ -238,6 +238,32 @@ TEST_CASE("the cache's pages are written, cleared, copied and summed as by the C
   }
 }
 
+TEST_CASE("attention sinks and their gradients have the CPU's bits, parts included") {
+  for (const int64_t dim : {1, 16, 70}) {
+    for (const int64_t heads : {1, 5, 18}) {
+      CAPTURE(dim);
+      CAPTURE(heads);
+      const int64_t m = 13, ld = heads * dim + 3;
+      const Values sinks = random_values(heads, 1, 3), dout = random_values(m * ld, 2);
+      Values out = random_values(m * ld, 3), lse = random_values(m * heads, 4, 3);
+      const Array<float> asinks(sinks), aout(out), alse(lse), adout(dout);
+      add_sinks(sinks.data(), out.data(), ld, lse.data(), m, heads, dim);
+      cuda::add_sinks(nullptr, asinks.data(), aout.data(), ld, alse.data(), m, heads, dim);
+      check_same(aout, out, "add_sinks");
+      check_same(alse, lse, "lse");
+      const std::vector<int64_t> parts{0, 4, 4, 9};
+      const DeviceBounds bounds({0, 4, 4, 9, m});
+      Values dsinks = random_values(heads, 5);
+      const Array<float> adsinks(dsinks), partial(m * heads);
+      add_sinks_backward(sinks.data(), out.data(), ld, lse.data(), dout.data(), ld, dsinks.data(),
+                         m, heads, dim, parts);
+      cuda::add_sinks_backward(nullptr, asinks.data(), aout.data(), ld, alse.data(), adout.data(),
+                               ld, adsinks.data(), heads, dim, bounds.bounds(), partial.data());
+      check_same(adsinks, dsinks, "dsinks");
+    }
+  }
+}
+
 TEST_CASE("rows are cleared, clipped, taken and added as by the CPU") {
   for (const int64_t width : {1, 16, 37}) {
     const int64_t m = 11, ld = width + 3;
@@ -250,6 +276,9 @@ TEST_CASE("rows are cleared, clipped, taken and added as by the CPU") {
     clamp_rows_backward(x.data(), ld, dx.data(), ld, m, width, 0.7f);
     cuda::clamp_rows_backward(nullptr, ax.data(), ld, adx.data(), ld, m, width, 0.7f);
     check_same(adx, dx, "clamp_rows_backward");
+    scale_rows(x.data(), ld, m, width, 1.3f);
+    cuda::scale_rows(nullptr, ax.data(), ld, m, width, 1.3f);
+    check_same(ax, x, "scale_rows");
     const std::vector<int32_t> rows = {10, 0, 3, 7, 2, 9};
     const Array<int32_t> arows(rows);
     Values out = unwritten(6 * ld);

@@ -104,7 +104,7 @@ std::vector<std::vector<int32_t>> some_kept(const Scene& s) {
   return kept;
 }
 
-TEST_CASE("log-probs, entropies and gradients have the CPU's bits, kept sets included") {
+void check_log_probs(float cap) {
   for (const Size& size : kSizes) {
     const Scene s(size.m, size.vocab, 8, 1);
     for (const bool with_kept : {false, true}) {
@@ -120,16 +120,23 @@ TEST_CASE("log-probs, entropies and gradients have the CPU's bits, kept sets inc
       }
       Values logprob(s.m), entropy(s.m), lse(s.m);
       head_logprobs(s.hidden.data(), s.width, s.weights.packed, s.target.data(),
-                    s.temperature.data(), kept, logprob.data(), entropy.data(), lse.data(), s.m);
+                    s.temperature.data(), kept, logprob.data(), entropy.data(), lse.data(), s.m,
+                    cap);
       const Array<float> hidden(s.hidden), logits(s.m * s.vocab), temperature(s.temperature);
       const Array<int32_t> target(s.target), aids(ids), acount(count);
       const Array<float> alogprob(s.m), aentropy(s.m), alse(s.m);
-      const cuda::LogitRows rows{logits.data(), s.vocab, s.vocab, s.m};
+      const cuda::LogitRows rows{logits.data(), s.vocab, s.vocab, s.m, cap};
       cuda::KeptRows akept;
       if (with_kept) akept = {aids.data(), acount.data(), s.vocab};
       cuda::linear(nullptr, hidden.data(), s.width, s.weights.weights(), nullptr, logits.data(),
                    s.vocab, s.m);
       check_same(logits, s.logits, "logits");
+      if (cap > 0) {
+        Values capped(s.m * s.vocab);
+        head_logits(s.hidden.data(), s.width, s.weights.packed, capped.data(), s.m, cap);
+        cuda::softcap(nullptr, rows);
+        check_same(logits, capped, "capped logits");
+      }
       cuda::head_logprobs(nullptr, rows, target.data(), temperature.data(), akept, alogprob.data(),
                           aentropy.data(), alse.data());
       check_same(alogprob, logprob, "logprob");
@@ -141,7 +148,7 @@ TEST_CASE("log-probs, entropies and gradients have the CPU's bits, kept sets inc
       const Array<float> adw(dw);
       head_backward(s.hidden.data(), s.width, s.weights.packed, s.target.data(),
                     s.temperature.data(), kept, dlogprob.data(), dentropy.data(), dhidden.data(),
-                    s.width, dw.data(), s.m);
+                    s.width, dw.data(), s.m, {}, cap);
       const Array<float> adlogprob(dlogprob), adentropy(dentropy), adhidden(s.m * s.width);
       cuda::head_gradient(nullptr, rows, target.data(), temperature.data(), akept, adlogprob.data(),
                           adentropy.data());
@@ -154,6 +161,10 @@ TEST_CASE("log-probs, entropies and gradients have the CPU's bits, kept sets inc
       check_same(adw, dw, "dw");
     }
   }
+}
+
+TEST_CASE("log-probs, entropies and gradients have the CPU's bits, kept sets and caps included") {
+  for (const float cap : {0.0f, 1.5f}) check_log_probs(cap);
 }
 
 }  // namespace

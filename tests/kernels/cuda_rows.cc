@@ -30,12 +30,14 @@ TEST_CASE("rms_norm and its gradients give the CPU's bits: heads, strides, parts
         CAPTURE(m);
         CAPTURE(heads);
         const int64_t ld = heads * width + 3, ldinv = m + 2;
+        const bool plus_one = (width + m) % 2 == 0;
         const Values x = random_values(m * ld, 1), w = random_values(width, 2);
         Values y = x, inv = unwritten(heads * ldinv);
-        rms_norm(y.data(), ld, w.data(), 1e-6f, y.data(), ld, inv.data(), m, width, heads, ldinv);
+        rms_norm(y.data(), ld, w.data(), 1e-6f, y.data(), ld, inv.data(), m, width, heads, ldinv,
+                 plus_one);
         const Array<float> ax(x), aw(w), ainv(heads * ldinv);
         cuda::rms_norm(nullptr, ax.data(), ld, aw.data(), 1e-6f, ax.data(), ld, ainv.data(), m,
-                       width, heads, ldinv);
+                       width, heads, ldinv, plus_one);
         check_same(ax, y, "rms_norm");
         check_same(ainv, inv, "inv_rms");
 
@@ -53,10 +55,10 @@ TEST_CASE("rms_norm and its gradients give the CPU's bits: heads, strides, parts
           Values dx = start, dw = random_values(width, 5);
           const Array<float> adx(dx), adw(dw);
           rms_norm_backward(dy.data(), ld, x.data(), ld, w.data(), scales.data(), dx.data(), ld,
-                            dw.data(), m, width, accumulate, heads, parts);
+                            dw.data(), m, width, accumulate, heads, parts, plus_one);
           cuda::rms_norm_backward(nullptr, ady.data(), ld, bx.data(), ld, aw.data(), scale.data(),
                                   adx.data(), ld, adw.data(), m, width, accumulate, heads,
-                                  cut.bounds(), partial.data());
+                                  cut.bounds(), partial.data(), plus_one);
           check_same(adx, dx, "dx");
           check_same(adw, dw, "dweight");
         }
@@ -65,7 +67,7 @@ TEST_CASE("rms_norm and its gradients give the CPU's bits: heads, strides, parts
   }
 }
 
-TEST_CASE("swiglu and its gradient give the CPU's bits, with and without weights") {
+void check_gates(const Gate& gate) {
   for (const int64_t width : kWidths) {
     for (const int64_t m : kHeights) {
       CAPTURE(width);
@@ -73,9 +75,9 @@ TEST_CASE("swiglu and its gradient give the CPU's bits, with and without weights
       const int64_t ldgu = 2 * width + 1, ld = width + 2;
       const Values gu = random_values(m * ldgu, 1, 4), dy = random_values(m * ld, 2);
       Values y = unwritten(m * ld);
-      swiglu(gu.data(), ldgu, y.data(), ld, m, width);
+      swiglu(gu.data(), ldgu, y.data(), ld, m, width, gate);
       const Array<float> agu(gu), ay(m * ld), ady(dy);
-      cuda::swiglu(nullptr, agu.data(), ldgu, ay.data(), ld, m, width);
+      cuda::swiglu(nullptr, agu.data(), ldgu, ay.data(), ld, m, width, gate);
       check_same(ay, y, "swiglu");
 
       const std::vector<int32_t> order = shuffled(static_cast<int>(m), 3);
@@ -87,7 +89,7 @@ TEST_CASE("swiglu and its gradient give the CPU's bits, with and without weights
         const Array<float> adgu(m * ldgu), aact(m * width), adweights(m);
         cuda::SwigluGradient t;
         t.dy = ady.data(), t.lddy = ld, t.gu = agu.data(), t.ldgu = ldgu;
-        t.dgu = adgu.data(), t.lddgu = ldgu, t.m = m, t.width = width;
+        t.dgu = adgu.data(), t.lddgu = ldgu, t.m = m, t.width = width, t.gate = gate;
         RowWeights w;
         if (kind > 0) {
           t.act = aact.data(), t.weights = aweights.data(), t.dweights = adweights.data();
@@ -98,13 +100,19 @@ TEST_CASE("swiglu and its gradient give the CPU's bits, with and without weights
           w.order = order.data();
         }
         swiglu_backward(dy.data(), ld, gu.data(), ldgu, dgu.data(), ldgu, m, width,
-                        kind > 0 ? act.data() : nullptr, w);
+                        kind > 0 ? act.data() : nullptr, w, gate);
         cuda::swiglu_backward(nullptr, t);
         check_same(adgu, dgu, "dgu");
         check_same(aact, act, "act");
         check_same(adweights, dweights, "dweights");
       }
     }
+  }
+}
+
+TEST_CASE("gates and their gradients give the CPU's bits, with and without weights") {
+  for (const Gate& gate : {Gate(), Gate(Gate::kGelu), Gate(Gate::kClamped, 1.7f, 2.5f)}) {
+    check_gates(gate);
   }
 }
 
@@ -331,6 +339,47 @@ TEST_CASE("routing and its gradients give the CPU's choices and bits, ties inclu
         cuda::balance_backward(nullptr, c, ascores.data(), aaux.data(), adlogits.data(), m);
         check_same(adlogits, dlogits, "balance_backward");
       }
+    }
+  }
+}
+
+TEST_CASE(
+    "biases of experts and their gradients give the CPU's bits, parts and empty ones included") {
+  const std::vector<int64_t> offsets{0, 7, 7, 290, 300}, begins{0, 3, 7, 7, 7, 20, 290, 290};
+  const int64_t m = 300;
+  for (const int64_t width : kWidths) {
+    CAPTURE(width);
+    const int64_t ld = width + 3, groups = 4;
+    const Values bias = random_values(groups * width, 1), dy = random_values(m * ld, 2);
+    Values y = random_values(m * ld, 3);
+    const Array<float> ay(y), abias(bias), ady(dy);
+    const DeviceBounds bounds(offsets, m + 5);
+    add_group_bias(y.data(), ld, offsets, bias.data(), width);
+    // More rows than the groups have: what the host knows is a bound.
+    cuda::add_group_bias(nullptr, ay.data(), ld, bounds.bounds(), abias.data(), width);
+    check_same(ay, y, "add_group_bias");
+    const std::vector<int32_t> order = shuffled(static_cast<int>(m), 4);
+    const Values weights = random_values(m, 5);
+    const Array<int32_t> aorder(order);
+    const Array<float> aweights(weights);
+    for (const bool weighted : {false, true}) {
+      Values dbias = random_values(groups * width, 6), dweights = random_values(m, 7);
+      const Array<float> adbias(dbias), adweights(dweights);
+      RowWeights w;
+      cuda::GroupBiasGradient t;
+      t.dy = ady.data(), t.lddy = ld, t.bias = abias.data(), t.dbias = adbias.data();
+      t.width = width;
+      if (weighted) {
+        w = {order.data(), weights.data(), dweights.data()};
+        t.order = aorder.data(), t.weights = aweights.data(), t.dweights = adweights.data();
+      }
+      group_bias_backward(dy.data(), ld, offsets, bias.data(), dbias.data(), width, w, begins);
+      std::vector<int64_t> cuts = begins;
+      cuts.push_back(m);
+      const DeviceBounds parts(cuts), of_groups(offsets);
+      cuda::group_bias_backward(nullptr, t, of_groups.bounds(), parts.bounds());
+      check_same(adbias, dbias, "dbias");
+      check_same(adweights, dweights, "dweights");
     }
   }
 }

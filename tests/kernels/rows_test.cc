@@ -188,6 +188,7 @@ void check_gate(Gate function) {
 TEST_CASE("swiglu and geglu: reference, bits and gradients") {
   check_gate(Gate::kSilu);
   check_gate(Gate::kGelu);
+  check_gate({Gate::kClamped, 1.7f, 2.5f});
 }
 
 TEST_CASE("gates far from zero") {

@@ -45,7 +45,7 @@ inline NamedModel variant(const std::string& name, const std::string& family, co
   Rng rng(11, 0);
   Parameters& parameters = policy->parameters();
   for (const ParameterInfo& info : parameters.infos()) {
-    if (info.shape.size() > 1) continue;
+    if (info.shape.size() > 1 && info.role != Role::kBias) continue;
     for (float& w : parameters.view(info)) w += static_cast<float>(0.2 * rng.normal());
   }
   policy->publish(0);
