@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
+#include "kernels/adamw_constants.h"
 #include "kernels/cpu/table.h"
 #include "kernels/norm_chunk.h"
 #include "kernels/ops.h"
@@ -34,20 +35,23 @@ double sum_squares(const float* x, int64_t n) {
   return sum;
 }
 
-void adamw(float* w, const float* grad, float* m, float* v, int64_t n, const AdamWStep& step) {
+AdamWConstants constants_of(const AdamWStep& step) {
   if (step.step < 1) fail("AdamW step " + std::to_string(step.step), "steps count from 1");
   const double correction1 = 1 - power(step.beta1, step.step),
                correction2 = 1 - power(step.beta2, step.step);
-  const AdamWConstants constants = {
-      step.grad_scale,
-      step.beta1,
-      static_cast<float>(1 - static_cast<double>(step.beta1)),
-      step.beta2,
-      static_cast<float>(1 - static_cast<double>(step.beta2)),
-      step.eps,
-      static_cast<float>(step.lr / correction1),
-      static_cast<float>(1 / std::sqrt(correction2)),
-      static_cast<float>(1 - static_cast<double>(step.lr) * step.weight_decay)};
+  return {step.grad_scale,
+          step.beta1,
+          static_cast<float>(1 - static_cast<double>(step.beta1)),
+          step.beta2,
+          static_cast<float>(1 - static_cast<double>(step.beta2)),
+          step.eps,
+          static_cast<float>(step.lr / correction1),
+          static_cast<float>(1 / std::sqrt(correction2)),
+          static_cast<float>(1 - static_cast<double>(step.lr) * step.weight_decay)};
+}
+
+void adamw(float* w, const float* grad, float* m, float* v, int64_t n, const AdamWStep& step) {
+  const AdamWConstants constants = constants_of(step);
   const Table& isa = table();
   parallel_for(n, 16'384, [&](int64_t begin, int64_t end) {
     isa.adamw(w + begin, grad + begin, m + begin, v + begin, end - begin, constants);

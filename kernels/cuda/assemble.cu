@@ -22,6 +22,11 @@ __global__ void __launch_bounds__(kThreads) copy_kernel(const float* from, float
   if (i < n) to[i] = from[i];
 }
 
+__global__ void __launch_bounds__(kThreads) count_up_kernel(int32_t* ids, int64_t m, int32_t step) {
+  const int64_t i = element();
+  if (i < m) ids[i] = static_cast<int32_t>(i) * step;
+}
+
 __global__ void __launch_bounds__(kThreads)
     clamp_rows_kernel(float* x, int64_t ldx, int64_t m, int64_t width, float bound) {
   const int64_t i = element();
@@ -190,15 +195,19 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// A block has a row; it looks through all writes for its own and adds them in order.
+// A block has a write. That of a row's first one adds all of the row in order.
 __global__ void __launch_bounds__(128)
     kv_write_backward_kernel(const KvPages dcache, const KvWrite* writes, int64_t count, float* dk,
                              int64_t lddk, float* dv, int64_t lddv) {
-  const int64_t row = blockIdx.x;
+  const int64_t first = blockIdx.x, row = writes[first].row;
   const int64_t keys = int64_t{dcache.kv_heads} * dcache.k_dim;
   const int64_t width = keys + int64_t{dcache.kv_heads} * dcache.v_dim;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  for (int64_t base = 0; base < count; base += kWarp) {
+  for (int64_t base = 0; base < first; base += kWarp) {
+    const bool equal = base + lane < first && writes[base + lane].row == row;
+    if (__ballot_sync(kAllLanes, equal) != 0) return;  // whole blocks: all warps see the same
+  }
+  for (int64_t base = first; base < count; base += kWarp) {
     const bool own = base + lane < count && writes[base + lane].row == row;
     for (uint32_t found = __ballot_sync(kAllLanes, own); found != 0; found &= found - 1) {
       const int64_t slot = writes[base + __ffs(found) - 1].slot;
@@ -228,6 +237,14 @@ void copy_page(Stream stream, const KvPages& cache, int32_t from, int32_t to) {
   const int64_t k = cache.k_page(), v = cache.v_page();
   launch(stream, copy_kernel, blocks(k), kThreads, 0, cache.k + from * k, cache.k + to * k, k);
   launch(stream, copy_kernel, blocks(v), kThreads, 0, cache.v + from * v, cache.v + to * v, v);
+}
+
+void copy(Stream stream, const float* x, float* y, int64_t n) {
+  launch(stream, copy_kernel, blocks(n), kThreads, 0, x, y, n);
+}
+
+void count_up(Stream stream, int32_t* ids, int64_t m, int32_t step) {
+  launch(stream, count_up_kernel, blocks(m), kThreads, 0, ids, m, step);
 }
 
 void clamp_rows(Stream stream, float* x, int64_t ldx, int64_t m, int64_t width, float bound) {
@@ -296,8 +313,8 @@ void kv_write(Stream stream, const KvPages& cache, const KvWrite* writes, int64_
 }
 
 void kv_write_backward(Stream stream, const KvPages& dcache, const KvWrite* writes, int64_t count,
-                       int64_t rows, float* dk, int64_t lddk, float* dv, int64_t lddv) {
-  launch(stream, kv_write_backward_kernel, {rows}, 128, 0, dcache, writes, count, dk, lddk, dv,
+                       float* dk, int64_t lddk, float* dv, int64_t lddv) {
+  launch(stream, kv_write_backward_kernel, {count}, 128, 0, dcache, writes, count, dk, lddk, dv,
          lddv);
 }
 

@@ -14,6 +14,8 @@ namespace zeroth::kernels::cuda {
 void zero_rows(Stream stream, float* x, int64_t ldx, int64_t m, int64_t width);
 void zero_pages(Stream stream, const KvPages& cache, const int32_t* pages, int64_t count);
 void copy_page(Stream stream, const KvPages& cache, int32_t from, int32_t to);
+void copy(Stream stream, const float* x, float* y, int64_t n);
+void count_up(Stream stream, int32_t* ids, int64_t m, int32_t step);
 void clamp_rows(Stream stream, float* x, int64_t ldx, int64_t m, int64_t width, float bound);
 void clamp_rows_backward(Stream stream, const float* clamped, int64_t ldx, float* dx, int64_t lddx,
                          int64_t m, int64_t width, float bound);
@@ -38,8 +40,7 @@ void add_sinks_backward(Stream stream, const float* sinks, const float* out, int
 
 void kv_write(Stream stream, const KvPages& cache, const KvWrite* writes, int64_t count,
               const float* k, int64_t ldk, const float* v, int64_t ldv);
-// rows: more than the number of every row that `writes` names.
 void kv_write_backward(Stream stream, const KvPages& dcache, const KvWrite* writes, int64_t count,
-                       int64_t rows, float* dk, int64_t lddk, float* dv, int64_t lddv);
+                       float* dk, int64_t lddk, float* dv, int64_t lddv);
 
 }  // namespace zeroth::kernels::cuda

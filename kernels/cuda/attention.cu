@@ -20,7 +20,7 @@ struct AttentionArgs {
   const float* q;
   int64_t ldq;
   KvPages cache;
-  DeviceRows rows;
+  PagedRows rows;
   float scale;
   int heads, per_kv;
   float* out;
@@ -204,12 +204,42 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_kernel(const Atte
   }
 }
 
+// One block. Exact whatever the order.
+__global__ void __launch_bounds__(kAttentionThreads)
+    survey_kernel(const int32_t* sequence, const int32_t* position, int64_t count,
+                  int64_t* survey) {
+  ZEROTH_SHARED(int, shared);  // [warps][2]
+  int longest = 0, joined = 0;
+  for (int64_t i = threadIdx.x; i < count; i += kAttentionThreads) {
+    if (position[i] + 1 > longest) longest = position[i] + 1;
+    if (i > 0 && sequence[i] == sequence[i - 1]) ++joined;
+  }
+  for (int step = kWarp / 2; step > 0; step /= 2) {
+    const int other = __shfl_xor_sync(kAllLanes, longest, step);
+    if (other > longest) longest = other;
+    joined += __shfl_xor_sync(kAllLanes, joined, step);
+  }
+  const int t = static_cast<int>(threadIdx.x);
+  if (t % kWarp == 0) {
+    shared[t / kWarp * 2] = longest;
+    shared[t / kWarp * 2 + 1] = joined;
+  }
+  __syncthreads();
+  if (t != 0) return;
+  for (int w = 1; w < kAttentionThreads / kWarp; ++w) {
+    if (shared[w * 2] > longest) longest = shared[w * 2];
+    joined += shared[w * 2 + 1];
+  }
+  survey[0] = longest;
+  survey[1] = joined;
+}
+
 // How a launch is cut: the vectors of a block, and where its scores lie.
 struct Plan {
   int vectors, rows_of_block, heads_of_block;
   int64_t positions, shared_floats;
   bool in_shared;
-  Plan(const KvPages& cache, const DeviceRows& rows, int per_kv) {
+  Plan(const KvPages& cache, const PagedRows& rows, int per_kv) {
     vectors = 1;
     while (vectors < 8 && vectors < per_kv * (rows.in_runs ? 8 : 1)) vectors *= 2;
     heads_of_block = std::min(per_kv, vectors);
@@ -245,15 +275,21 @@ int checked_per_kv(const KvPages& cache, int heads) {
   return heads / cache.kv_heads;
 }
 
-int64_t attention_workspace(const KvPages& cache, const DeviceRows& rows, int heads) {
+void survey_rows(Stream stream, const int32_t* sequence, const int32_t* position, int64_t count,
+                 int64_t* survey) {
+  launch(stream, survey_kernel, {1}, kAttentionThreads, kAttentionThreads / kWarp * 2 * sizeof(int),
+         sequence, position, count, survey);
+}
+
+int64_t attention_workspace(const KvPages& cache, const PagedRows& rows, int heads) {
   const int per_kv = checked_per_kv(cache, heads);
   const Plan plan(cache, rows, per_kv);
   return plan.scores(cache, per_kv) * pieces_of(rows.count, plan.rows_of_block);
 }
 
 void attention(Stream stream, const float* q, int64_t ldq, const KvPages& cache,
-               const DeviceRows& rows, float scale, int heads, float* out, int64_t ldout,
-               float* lse, const Workspace& workspace) {
+               const PagedRows& rows, float scale, int heads, float* out, int64_t ldout, float* lse,
+               const Workspace& workspace) {
   const int per_kv = checked_per_kv(cache, heads);
   const Plan plan(cache, rows, per_kv);
   int64_t at_once = pieces_of(rows.count, plan.rows_of_block);  // blocks of rows in a launch
@@ -270,7 +306,7 @@ void attention(Stream stream, const float* q, int64_t ldq, const KvPages& cache,
                       : plan.vectors == 4 ? attention_kernel<4>
                                           : attention_kernel<8>;
   for (int64_t row = 0; row < rows.count; row += at_once * plan.rows_of_block) {
-    DeviceRows part = rows;
+    PagedRows part = rows;
     part.sequence += row;
     part.position += row;
     part.count = std::min(rows.count - row, at_once * plan.rows_of_block);

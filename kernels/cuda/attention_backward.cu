@@ -16,7 +16,7 @@ struct BackwardArgs {
   const float* q;
   int64_t ldq;
   KvPages cache;
-  DeviceRows rows;
+  PagedRows rows;
   float scale;
   int heads, per_kv, kv;
   const float* out;
@@ -156,19 +156,19 @@ __global__ void __launch_bounds__(kAttentionThreads) queries_kernel(const Backwa
 }
 
 // Floats of the workspace that a row takes.
-int64_t floats_of_row(const KvPages& cache, const DeviceRows& rows, int heads) {
+int64_t floats_of_row(const KvPages& cache, const PagedRows& rows, int heads) {
   return 2 * int64_t{checked_per_kv(cache, heads)} * whole_pages(rows.longest);
 }
 
 }  // namespace
 
-int64_t attention_backward_workspace(const KvPages& cache, const DeviceRows& rows, int heads) {
+int64_t attention_backward_workspace(const KvPages& cache, const PagedRows& rows, int heads) {
   const int64_t one = floats_of_row(cache, rows, heads);
   return std::max(one, std::min(one * rows.count, kMostWorkspace));
 }
 
 void attention_backward(Stream stream, const float* q, int64_t ldq, const KvPages& cache,
-                        const DeviceRows& rows, float scale, int heads, const float* out,
+                        const PagedRows& rows, float scale, int heads, const float* out,
                         int64_t ldout, const float* lse, const float* dout, int64_t lddout,
                         float* dq, int64_t lddq, const KvPages& dcache,
                         const Workspace& workspace) {
@@ -184,7 +184,7 @@ void attention_backward(Stream stream, const float* q, int64_t ldq, const KvPage
   const int64_t at_once = std::min(rows.count, workspace.floats / one);
   const int64_t elements = int64_t{cache.k_dim + cache.v_dim} * kPageTokens;
   for (int64_t row = 0; row < rows.count; row += at_once) {
-    DeviceRows part = rows;
+    PagedRows part = rows;
     part.sequence += row;
     part.position += row;
     part.count = std::min(rows.count - row, at_once);

@@ -152,6 +152,23 @@ __global__ void __launch_bounds__(kWarp)
   weigh(mine, c, s, ids + row * c.top_k, weights + row * c.top_k, lane);
 }
 
+// A thread has a row: its sum is short.
+__global__ void __launch_bounds__(kThreads)
+    weigh_choices_kernel(const float* scores, const int32_t* ids, const RouterConfig c,
+                         float* weights, int64_t m) {
+  const int64_t row = element();
+  if (row >= m) return;
+  const float* const s = scores + row * c.experts;
+  const int32_t* const id = ids + row * c.top_k;
+  float sum = 0.0f;
+  for (int i = 0; i < c.top_k; ++i) sum = add(sum, s[id[i]]);
+  if (c.sigmoid) sum = add(sum, kTiny);
+  for (int i = 0; i < c.top_k; ++i) {
+    const float score = s[id[i]];
+    weights[row * c.top_k + i] = mul(c.normalize ? div(score, sum) : score, c.scale);
+  }
+}
+
 // A thread has a logit; the sums of its row are short.
 __global__ void __launch_bounds__(kThreads)
     route_backward_kernel(const float* dweights, const int32_t* ids, const float* scores,
@@ -229,6 +246,26 @@ __global__ void __launch_bounds__(kThreads)
     places_kernel(const int32_t* order, int64_t n, int32_t* place) {
   const int64_t i = element();
   if (i < n) place[order[i]] = static_cast<int32_t>(i);
+}
+
+// A thread has a part of an expert: the first of its choices, which ascend, that is not of a row
+// before the part.
+__global__ void __launch_bounds__(kThreads)
+    choice_parts_kernel(const int64_t* offsets, int experts, const int32_t* order, int top_k,
+                        const int64_t* parts, int64_t count, int64_t* begins) {
+  const int64_t i = element();
+  if (i >= experts * count) return;
+  const int64_t first = parts[i % count] * top_k;
+  int64_t low = offsets[i / count], high = offsets[i / count + 1];
+  while (low < high) {
+    const int64_t middle = (low + high) / 2;
+    if (order[middle] < first) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  begins[i] = low;
 }
 
 __global__ void __launch_bounds__(kThreads)
@@ -339,6 +376,11 @@ void route(Stream stream, const float* logits, const float* bias, const RouterCo
          weights, scores);
 }
 
+void weigh_choices(Stream stream, const float* scores, const int32_t* ids,
+                   const RouterConfig& config, float* weights, int64_t m) {
+  launch(stream, weigh_choices_kernel, blocks(m), kThreads, 0, scores, ids, config, weights, m);
+}
+
 void route_backward(Stream stream, const float* dweights, const int32_t* ids, const float* scores,
                     const RouterConfig& config, float* dlogits, int64_t m) {
   launch(stream, route_backward_kernel, blocks(m * config.experts), kThreads, 0, dweights, ids,
@@ -353,6 +395,12 @@ void expert_sort(Stream stream, const int32_t* ids, int64_t m, int top_k, int ex
 
 void places_of(Stream stream, const int32_t* order, int64_t choices, int32_t* place) {
   launch(stream, places_kernel, blocks(choices), kThreads, 0, order, choices, place);
+}
+
+void choice_parts(Stream stream, const int64_t* offsets, int experts, const int32_t* order,
+                  int top_k, const int64_t* parts, int64_t count, int64_t* begins) {
+  launch(stream, choice_parts_kernel, blocks(experts * count), kThreads, 0, offsets, experts, order,
+         top_k, parts, count, begins);
 }
 
 void gather_rows(Stream stream, const float* x, int64_t ldx, const int32_t* order, int64_t choices,

@@ -12,6 +12,9 @@ namespace zeroth::kernels::cuda {
 
 void route(Stream stream, const float* logits, const float* bias, const RouterConfig& config,
            int32_t* ids, float* weights, float* scores, int64_t m);
+// Weights of choices that were made elsewhere.
+void weigh_choices(Stream stream, const float* scores, const int32_t* ids,
+                   const RouterConfig& config, float* weights, int64_t m);
 void route_backward(Stream stream, const float* dweights, const int32_t* ids, const float* scores,
                     const RouterConfig& config, float* dlogits, int64_t m);
 // offsets [experts + 1] and order [m * top_k], stable; place[choice]: where in `order` it stands.
@@ -19,6 +22,9 @@ void expert_sort(Stream stream, const int32_t* ids, int64_t m, int top_k, int ex
                  int64_t* offsets, int32_t* order, int32_t* place);
 // place[order[i]] = i, for an order that came from elsewhere.
 void places_of(Stream stream, const int32_t* order, int64_t choices, int32_t* place);
+// begins [experts][parts]: where the rows of a part begin among an expert's sorted choices.
+void choice_parts(Stream stream, const int64_t* offsets, int experts, const int32_t* order,
+                  int top_k, const int64_t* parts, int64_t count, int64_t* begins);
 void gather_rows(Stream stream, const float* x, int64_t ldx, const int32_t* order, int64_t choices,
                  int top_k, float* out, int64_t width);
 void gather_rows_backward(Stream stream, const float* dout, const int32_t* place, int top_k,

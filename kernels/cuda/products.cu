@@ -63,9 +63,8 @@ void start_product(Stream stream, const ProductArgs& p, Element element) {
 
 // Forward: where tiles are few and there is room, every leaf is a block of its own.
 void forward(Stream stream, ProductArgs p, Element element, const Workspace& workspace) {
-  const int64_t leaves = tiles(p.k, kLeaf);
-  const int64_t blocks = tiles(p.m, 16) * tiles(p.n, kColumns);
-  const bool apart = leaves > 1 && blocks < kManyBlocks && workspace.floats >= leaves * p.m * p.n;
+  const int64_t leaves = tiles(p.k, kLeaf), wanted = linear_workspace(p.m, p.n, p.k);
+  const bool apart = wanted > 0 && workspace.floats >= wanted;
   if (apart) p.leaves = workspace.at;
   start_product<PanelOperand>(stream, p, element);
   if (!apart) return;
@@ -112,6 +111,11 @@ void gradient(Stream stream, const ProductArgs& p, int64_t groups) {
 }
 
 }  // namespace
+
+int64_t linear_workspace(int64_t m, int64_t out, int64_t in) {
+  const int64_t leaves = tiles(in, kLeaf), blocks = tiles(m, 16) * tiles(out, kColumns);
+  return leaves > 1 && blocks < kManyBlocks ? leaves * m * out : 0;
+}
 
 void linear(Stream stream, const float* x, int64_t ldx, const Weights& w, const float* bias,
             float* y, int64_t ldy, int64_t m, const Workspace& workspace) {

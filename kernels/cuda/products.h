@@ -37,6 +37,9 @@ struct Workspace {
   int64_t floats = 0;
 };
 
+// Floats of it that linear() can use for m rows, and grouped_linear() for as many in all.
+int64_t linear_workspace(int64_t m, int64_t out, int64_t in);
+
 // y [m, out] = x [m, in] W^T (+ bias [out]).
 void linear(Stream stream, const float* x, int64_t ldx, const Weights& w, const float* bias,
             float* y, int64_t ldy, int64_t m, const Workspace& workspace = {});

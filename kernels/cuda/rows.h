@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/table.h"
 #include "kernels/cuda/products.h"
 #include "kernels/gate.h"
 
@@ -62,11 +63,6 @@ void pack_rows(Stream stream, const Weights& w, void* panels, int64_t first, int
 void unpack_rows(Stream stream, const Weights& w, int64_t first, int64_t rows, float* to);
 
 // --- optimizer
-// What kernels/optimizer.cc works out from an AdamWStep, once for all values.
-struct AdamWConstants {
-  float grad_scale, beta1, one_minus_beta1, beta2, one_minus_beta2, eps;
-  float step_size, inverse_root_correction2, decay;
-};
 void adamw(Stream stream, float* w, const float* grad, float* m, float* v, int64_t n,
            const AdamWConstants& constants);
 // *sum = the sum of squares in double; partial: (n + 65,535) / 65,536 doubles.

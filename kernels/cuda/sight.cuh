@@ -12,7 +12,7 @@ inline constexpr int kAttentionThreads = 128;
 struct Sight {
   int first, last;
 };
-ZEROTH_DEVICE Sight sight_of(const DeviceRows& rows, int64_t row) {
+ZEROTH_DEVICE Sight sight_of(const PagedRows& rows, int64_t row) {
   const int last = rows.position[row];
   const int first = rows.window > 0 ? last - rows.window + 1 : 0;
   return {first > 0 ? first : 0, last};

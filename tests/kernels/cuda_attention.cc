@@ -88,7 +88,7 @@ struct DeviceScene {
   Array<float> k, v;
   Array<int32_t> sequence, position, table, begin;
   KvPages cache;
-  cuda::DeviceRows rows;
+  cuda::PagedRows rows;
 
   DeviceScene(const Scene& s, bool in_runs)
       : k(s.cache_k),
@@ -222,7 +222,7 @@ TEST_CASE("the cache's pages are written, cleared, copied and summed as by the C
     Values dk = from_k, dv = from_v;
     const Array<float> adk(dk), adv(dv);
     kv_write_backward(cache, writes, dk.data(), ldk, dv.data(), ldv);
-    cuda::kv_write_backward(nullptr, device, awrites.data(), awrites.size(), rows, adk.data(), ldk,
+    cuda::kv_write_backward(nullptr, device, awrites.data(), awrites.size(), adk.data(), ldk,
                             adv.data(), ldv);
     check_same(adk, dk, "dk");
     check_same(adv, dv, "dv");

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "cuda_test.h"
+#include "kernels/adamw_constants.h"
 #include "kernels/cuda/experts.h"
 #include "kernels/cuda/rows.h"
 
@@ -244,19 +245,8 @@ TEST_CASE("the optimizer gives the CPU's bits") {
     step.weight_decay = 0.1f;
     step.grad_scale = 0.7f;
     step.step = 1;
-    const double c1 = 1 - static_cast<double>(step.beta1), c2 = 1 - static_cast<double>(step.beta2);
-    const cuda::AdamWConstants c{
-        step.grad_scale,
-        step.beta1,
-        static_cast<float>(c1),
-        step.beta2,
-        static_cast<float>(c2),
-        step.eps,
-        static_cast<float>(step.lr / c1),
-        static_cast<float>(1 / std::sqrt(c2)),
-        static_cast<float>(1 - static_cast<double>(step.lr) * step.weight_decay)};
     adamw(w.data(), g.data(), m.data(), v.data(), n, step);
-    cuda::adamw(nullptr, aw.data(), ag.data(), am.data(), av.data(), n, c);
+    cuda::adamw(nullptr, aw.data(), ag.data(), am.data(), av.data(), n, constants_of(step));
     check_same(aw, w, "w");
     check_same(am, m, "m");
     check_same(av, v, "v");
@@ -326,6 +316,16 @@ TEST_CASE("routing and its gradients give the CPU's choices and bits, ties inclu
         check_same(aids, ids, "ids");
         check_same(aweights, weights, "weights");
         check_same(ascores, scores, "scores");
+
+        // The choices of other rows, weighed by this row's scores.
+        std::vector<int32_t> others(ids.begin() + (m - 1) * c.top_k, ids.end());
+        others.insert(others.end(), ids.begin(), ids.end() - c.top_k);
+        Values weighed(m * c.top_k);
+        weigh_choices(scores.data(), others.data(), c, weighed.data(), m);
+        const Array<int32_t> aothers(others);
+        const Array<float> aweighed(m * c.top_k);
+        cuda::weigh_choices(nullptr, ascores.data(), aothers.data(), c, aweighed.data(), m);
+        check_same(aweighed, weighed, "weigh_choices");
 
         const Values dweights = random_values(m * c.top_k, 3), aux = random_values(c.experts, 4);
         Values dlogits(m * c.experts);
