@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "kernels/cpu/table.h"
+#include "kernels/head_rows.h"
 #include "kernels/packed_matrix.h"
 #include "kernels/scratch.h"
 
@@ -164,14 +165,22 @@ int64_t draw(const float* logits, int64_t n, float scale, const RowStatistics& r
 
 }  // namespace
 
+int64_t head_chunk_rows(int64_t vocab) {
+  return std::min<int64_t>(kReductionChunk, tile_rows(vocab));
+}
+
+void check_head_row(KeptSet ids, int32_t target, int64_t vocab, int64_t row) {
+  check_target(target, vocab, row);
+  if (!ids.empty()) check_kept(ids, target, vocab, row);
+}
+
 void head_logprobs(const float* hidden, int64_t ld, const PackedMatrix& w, const int32_t* target,
                    const float* temperature, std::span<const KeptSet> kept, float* logprob,
                    float* entropy, float* lse, int64_t m, float cap) {
   const int64_t vocab = w.out();
   for_tiles(hidden, ld, w, cap, m, [&](int64_t i, const float* logits) {
     const KeptSet ids = kept.empty() ? KeptSet() : kept[i];
-    check_target(target[i], vocab, i);
-    if (!ids.empty()) check_kept(ids, target[i], vocab, i);
+    check_head_row(ids, target[i], vocab, i);
     const float scale = inverse(temperature[i]);
     const RowStatistics row = statistics_of(logits, vocab, ids, scale);
     logprob[i] = logprob_of(logits[target[i]], scale, row);
@@ -213,7 +222,7 @@ void head_backward(const float* hidden, int64_t ld, const PackedMatrix& w, const
   const int64_t vocab = w.out(), width = w.in(), rows = tile_rows(vocab);
   const auto row = [&](int64_t i, float* logits) {
     const KeptSet ids = kept.empty() ? KeptSet() : kept[i];
-    check_target(target[i], vocab, i);
+    check_head_row(ids, target[i], vocab, i);
     const float scale = inverse(temperature[i]), de = dentropy ? dentropy[i] : 0.0f;
     float* capped = cap > 0 ? thread_scratch(Slot::kRows, vocab) : nullptr;
     if (capped) std::copy_n(logits, vocab, capped);
@@ -221,7 +230,6 @@ void head_backward(const float* hidden, int64_t ld, const PackedMatrix& w, const
       const RowStatistics row = table().row_statistics(logits, vocab, scale);
       table().row_gradient(logits, vocab, scale, row, dlogprob[i], de);
     } else {
-      check_kept(ids, target[i], vocab, i);
       const int64_t n = static_cast<int64_t>(ids.size());
       float* some = collect(logits, ids);
       const RowStatistics row = table().row_statistics(some, n, scale);
@@ -234,7 +242,7 @@ void head_backward(const float* hidden, int64_t ld, const PackedMatrix& w, const
   };
   // A tile holds whole chunks, as many as fit.
   std::vector<RowChunk> chunks;
-  cut_chunks(0, m, parts, std::min<int64_t>(kReductionChunk, rows), chunks);
+  cut_chunks(0, m, parts, head_chunk_rows(vocab), chunks);
   std::vector<int64_t> begins;  // of the tile's chunks, in the tile
   for (size_t i = 0; i < chunks.size();) {
     const int64_t begin = chunks[i].begin;

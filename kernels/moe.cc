@@ -7,6 +7,7 @@
 #include "core/parallel.h"
 #include "kernels/cpu/table.h"
 #include "kernels/ops.h"
+#include "kernels/router_check.h"
 
 namespace zeroth::kernels {
 namespace {
@@ -16,16 +17,6 @@ constexpr float kNothing = -std::numeric_limits<float>::infinity();
 
 int64_t rows_at_least(int64_t floats_per_row) {
   return std::max<int64_t>(1, kSmall / std::max<int64_t>(1, floats_per_row));
-}
-
-void check(const RouterConfig& c) {
-  if (c.experts < 1 || c.top_k < 1 || c.top_k > c.experts || c.groups < 1 ||
-      c.experts % c.groups != 0 || c.top_groups < 1 || c.top_groups > c.groups ||
-      c.top_k > c.experts / c.groups * c.top_groups) {
-    fail("router with experts=" + std::to_string(c.experts) + " top_k=" + std::to_string(c.top_k) +
-             " groups=" + std::to_string(c.groups) + " top_groups=" + std::to_string(c.top_groups),
-         "top_k must fit in the chosen groups, and groups must divide experts");
-  }
 }
 
 // Index of the largest entry that is not taken; ties go to the lowest index. NaN counts as the
@@ -96,9 +87,19 @@ void route_row(const float* scores, const float* bias, const RouterConfig& c, in
 
 }  // namespace
 
+void check_router(const RouterConfig& c) {
+  if (c.experts < 1 || c.top_k < 1 || c.top_k > c.experts || c.groups < 1 ||
+      c.experts % c.groups != 0 || c.top_groups < 1 || c.top_groups > c.groups ||
+      c.top_k > c.experts / c.groups * c.top_groups) {
+    fail("router with experts=" + std::to_string(c.experts) + " top_k=" + std::to_string(c.top_k) +
+             " groups=" + std::to_string(c.groups) + " top_groups=" + std::to_string(c.top_groups),
+         "top_k must fit in the chosen groups, and groups must divide experts");
+  }
+}
+
 void route(const float* logits, const float* bias, const RouterConfig& config, int32_t* ids,
            float* weights, float* scores, int64_t m) {
-  check(config);
+  check_router(config);
   const Table& isa = table();
   const int64_t e = config.experts, k = config.top_k;
   parallel_for(m, rows_at_least(16 * e), [&](int64_t begin, int64_t end) {
@@ -116,7 +117,7 @@ void route(const float* logits, const float* bias, const RouterConfig& config, i
 
 void weigh_choices(const float* scores, const int32_t* ids, const RouterConfig& config,
                    float* weights, int64_t m) {
-  check(config);
+  check_router(config);
   const int64_t e = config.experts, k = config.top_k;
   parallel_for(m, rows_at_least(8 * k), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row)
@@ -127,7 +128,7 @@ void weigh_choices(const float* scores, const int32_t* ids, const RouterConfig& 
 void route_backward(const float* dweights, const int32_t* ids, const float* weights,
                     const float* scores, const RouterConfig& config, float* dlogits, int64_t m) {
   (void)weights;
-  check(config);
+  check_router(config);
   const int64_t e = config.experts, k = config.top_k;
   parallel_for(m, rows_at_least(8 * e), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {

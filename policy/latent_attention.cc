@@ -77,6 +77,7 @@ void latent_attention_forward(const Pass& pass, int layer, At<const float> norme
                       inv, m, w.q_rank);
     l.q_up(pass.ops, latent_normed, w.q_rank, q, w.q_all, m);
   } else {
+    pass.ops.zero_rows(inv, m, 1, m);  // kept with the rest of a row
     l.q_in(pass.ops, normed, c.width, q, w.q_all, m);
   }
   rotate(pass, q + w.nope, w.q_all, w.k, c.heads, false);

@@ -12,6 +12,7 @@
 #include "core/error.h"
 #else
 #include "kernels/cuda/fibers/cuda.h"
+#include "kernels/cuda/fibers/runtime.h"
 #endif
 
 #include "kernels/cuda/stream.h"
@@ -65,8 +66,13 @@ void launch(Stream stream, void (*kernel)(P...), Grid grid, int threads, size_t 
          "report this with the name of the GPU and its driver's version");
   }
 #else
-  (void)stream;
-  fibers::launch(kernel, {x, y, z}, static_cast<unsigned>(threads), shared_bytes, a...);
+  auto work =
+      fibers::launch_of(kernel, {x, y, z}, static_cast<unsigned>(threads), shared_bytes, a...);
+  if (stream) {
+    fibers::enqueue(stream, std::move(work));
+  } else {
+    work();
+  }
 #endif
 }
 

@@ -5,6 +5,7 @@
 #include "kernels/cuda/assemble.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/experts.h"
+#include "kernels/cuda/limits.h"
 #include "kernels/cuda/saved_rows.h"
 
 namespace zeroth::kernels {
@@ -178,6 +179,18 @@ TEST_CASE("numbers are copied and counted up") {
     check_same(aids, ids, "count_up");
     check_same(azeros, zeros, "count_up");
   }
+}
+
+TEST_CASE("the loops that limits are measured with compute and read all of it") {
+  const int64_t blocks = 3, threads = blocks * cuda::kLimitThreads, n = 5000;
+  const Array<float> out(threads), sums(threads);
+  cuda::fma_loop(nullptr, blocks, 50, out.data());  // every chain ends at 2
+  check_same(out, Values(threads, 2.0f * cuda::kFmaChains), "fma_loop");
+  const Array<float> ones(Values(n, 1.0f));
+  cuda::read_loop(nullptr, blocks, ones.data(), n, sums.data());
+  check_quiet();
+  const Values got = sums.host();
+  CHECK(std::accumulate(got.begin(), got.end(), 0.0) == n);
 }
 
 }  // namespace

@@ -61,6 +61,9 @@ struct Block {
 };
 Block& block();
 
+// Whether the calling thread is at the block; others of the process do not concern its kernel.
+extern constinit thread_local bool runs_block;
+
 // Notes the fault and ends the launch: does not return to a fiber.
 [[noreturn]] void raise_in_kernel(Kind kind, const std::string& what);
 void note(Kind kind, const std::string& what);
@@ -71,6 +74,22 @@ enum class Access { kRead, kWrite, kAtomic };
 void touch(const void* at, size_t bytes, Access access);
 // A target that is under way must not be touched.
 void set_pending(const void* at, size_t bytes, bool pending);
+// Faults wait to be taken.
+bool faulty();
+inline constexpr size_t kArenaBytes = size_t{256} << 20;  // of the device
+// Of the arena, not yet any array's; never given back.
+void* reserve(size_t bytes);
+// A reserved part becomes an array of unwritten values, or what nobody may touch.
+void set_allocated(void* at, size_t bytes, bool allocated);
+// Whether a copy may read there, or write; notes what is wrong with it.
+bool check_copy(const void* at, size_t bytes, bool reads);
+// From now on the host can touch the device's memory only while an OpenMemory lives: who follows an
+// address dies.
+void hide_memory();
+struct OpenMemory {
+  OpenMemory();
+  ~OpenMemory();
+};
 char* shared_arena();
 void reset_shared(size_t bytes);
 char* stack_arena();  // kMostThreads stacks

@@ -225,6 +225,8 @@ const char* name_of(Kind kind) {
 }
 
 Block& block() { return current; }
+constinit thread_local bool runs_block = false;
+bool faulty() { return !found.empty(); }
 
 void note(Kind kind, const std::string& what) {
   found.push_back({kind, what});
@@ -259,6 +261,8 @@ void run(Index3 grid, unsigned threads, size_t shared_bytes, const void* argumen
   current.parameters = static_cast<const char*>(arguments);
   current.parameter_bytes = bytes;
   entry_of_launch = entry;
+  const OpenMemory open;
+  runs_block = true;
   Shuffle shuffle{current.launch};
   for (const unsigned number : in_order(order, grid.x * grid.y * grid.z, shuffle)) {
     current.number = number;
@@ -267,6 +271,7 @@ void run(Index3 grid, unsigned threads, size_t shared_bytes, const void* argumen
     if (current.failed) break;
   }
   current.running = nullptr;
+  runs_block = false;
 }
 
 // --- what a thread asks for

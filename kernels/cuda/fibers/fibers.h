@@ -3,7 +3,8 @@
 // thread that called. Kernels are compiled by g++ with -fsanitize=thread, but linked with the
 // functions of watch.cc instead of ThreadSanitizer: they see each load and store of a kernel.
 //
-// For the tests of one thread; nothing here may be called by several.
+// For the tests of one thread; nothing here may be called by several. (The runtime's stand-in,
+// runtime.h, may: one thread at a time runs kernels then.)
 #pragma once
 
 #include <cstddef>
@@ -53,17 +54,25 @@ void set_orders_in_turn();
 void run(Index3 grid, unsigned threads, size_t shared_bytes, const void* arguments, size_t bytes,
          void (*entry)(const void* arguments));
 
+// A launch with these arguments, as they are now.
 template <class... P, class... A>
-void launch(void (*kernel)(P...), Index3 grid, unsigned threads, size_t shared_bytes,
-            const A&... a) {
+auto launch_of(void (*kernel)(P...), Index3 grid, unsigned threads, size_t shared_bytes,
+               const A&... a) {
   struct Call {
     void (*kernel)(P...);
     std::tuple<P...> arguments;
   } const call{kernel, {static_cast<P>(a)...}};
-  run(grid, threads, shared_bytes, &call, sizeof(call), [](const void* c) {
-    const Call& made = *static_cast<const Call*>(c);
-    std::apply(made.kernel, made.arguments);
-  });
+  return [call, grid, threads, shared_bytes] {
+    run(grid, threads, shared_bytes, &call, sizeof(call), [](const void* c) {
+      const Call& made = *static_cast<const Call*>(c);
+      std::apply(made.kernel, made.arguments);
+    });
+  };
+}
+template <class... P, class... A>
+void launch(void (*kernel)(P...), Index3 grid, unsigned threads, size_t shared_bytes,
+            const A&... a) {
+  launch_of(kernel, grid, threads, shared_bytes, a...)();
 }
 
 // Memory of the device. Its floats are unwritten until the host or a kernel writes them. `offset`

@@ -15,7 +15,7 @@
 namespace zeroth::fibers {
 namespace {
 
-constexpr size_t kArenaBytes = size_t{64} << 20, kWordBytes = 4, kGuard = 512;
+constexpr size_t kWordBytes = 4, kGuard = 512;
 constexpr uint64_t kMostAccesses = 400'000'000;  // of a launch: then it does not end
 
 // When and by whom a word was touched. launch 0: never.
@@ -235,6 +235,7 @@ void* allocate(size_t bytes, size_t offset) {
     std::abort();
   }
   live[at] = bytes;
+  const OpenMemory open;
   std::memset(at, 0xff, bytes);
   if (bytes > 0) for_words(device(), at, bytes, [](Word& w, uint8_t bits) { w.allocated |= bits; });
   return at;
@@ -245,6 +246,65 @@ void release(void* memory) {
   if (at == live.end()) return;
   device().clear(memory, at->second);
   live.erase(at);
+}
+
+void* reserve(size_t bytes) {
+  const size_t begin = (next_free + kGuard - 1) / kGuard * kGuard;
+  next_free = begin + bytes + kGuard;
+  if (next_free > kArenaBytes) {
+    std::fprintf(stderr, "fibers: the device has %zu bytes\n", kArenaBytes);
+    std::abort();
+  }
+  live[device().memory + begin] = 0;
+  return device().memory + begin;
+}
+
+void set_allocated(void* at, size_t bytes, bool allocated) {
+  if (bytes == 0) return;
+  device().clear(at, bytes);
+  if (!allocated) return;
+  const OpenMemory open;
+  std::memset(at, 0xff, bytes);
+  for_words(device(), at, bytes, [](Word& w, uint8_t bits) { w.allocated = bits; });
+}
+
+bool check_copy(const void* at, size_t bytes, bool reads) {
+  if (!device().holds(reinterpret_cast<uintptr_t>(at))) {
+    note(Kind::kHostMemory, "a copy between the host and what is no memory of the device");
+    return false;
+  }
+  bool allocated = true, written = true;
+  if (bytes > 0) {
+    for_words(device(), at, bytes, [&](const Word& w, uint8_t bits) {
+      allocated &= (w.allocated & bits) == bits;
+      written &= (w.written & bits) == bits;
+    });
+  }
+  if (!allocated) note(Kind::kOutOfBounds, "a copy outside of every array of the device");
+  if (allocated && reads && !written) note(Kind::kUnwritten, "a copy of what nobody wrote");
+  return allocated && (written || !reads);
+}
+
+namespace {
+bool hidden = false;
+int opened = 0;
+void allow(int access) {
+  if (mprotect(device().memory, kArenaBytes, access) == 0) return;
+  std::perror("fibers: mprotect");
+  std::abort();
+}
+}  // namespace
+
+void hide_memory() {
+  if (hidden) return;
+  hidden = true;
+  if (opened == 0) allow(PROT_NONE);
+}
+OpenMemory::OpenMemory() {
+  if (opened++ == 0 && hidden) allow(PROT_READ | PROT_WRITE);
+}
+OpenMemory::~OpenMemory() {
+  if (--opened == 0 && hidden) allow(PROT_NONE);
 }
 
 void mark_written(const void* memory, size_t bytes) {
@@ -260,6 +320,7 @@ using zeroth::fibers::Access;
 
 namespace {
 void seen(const void* at, size_t bytes, Access access) {
+  if (!zeroth::fibers::runs_block) return;
   zeroth::fibers::Block& b = zeroth::fibers::block();
   if (!b.running || b.inside) return;
   b.inside = true;

@@ -1,0 +1,27 @@
+# Whole models by the back end of a GPU (kernels/cuda/gpu_operators.h) against the CPU: over fibers
+# everywhere (tests/kernels/tests.cmake), and on a GPU where nvcc is there and there is one.
+function(zeroth_gpu_test name)
+  cmake_parse_arguments(ARG "" "" "LIBRARIES;DEFINITIONS;SOURCES" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/cuda/*_test.cc)
+  add_executable(${name} ${sources} ${ARG_SOURCES})
+  zeroth_compile_options(${name})
+  target_compile_definitions(${name} PRIVATE ${ARG_DEFINITIONS})
+  target_compile_options(${name} PRIVATE -O1 -Wno-missing-field-initializers)
+  target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} zeroth_rl doctest::doctest)
+  foreach(source IN LISTS sources)
+    get_filename_component(stem ${source} NAME_WE)
+    add_test(NAME cuda/${name}/${stem} COMMAND ${name} --source-file=*/${stem}.cc
+             WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+    set_tests_properties(cuda/${name}/${stem} PROPERTIES TIMEOUT 900 LABELS unit SKIP_RETURN_CODE 77)
+  endforeach()
+endfunction()
+
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT ZEROTH_SANITIZE AND NOT ZEROTH_TSAN AND NOT ZEROTH_FUZZ)
+  zeroth_gpu_test(test_cuda_models LIBRARIES cuda_fibers SOURCES ${PROJECT_SOURCE_DIR}/tests/main.cc)
+endif()
+if(ZEROTH_CUDA)
+  find_package(CUDAToolkit REQUIRED)
+  zeroth_gpu_test(test_cuda_models_device DEFINITIONS ZEROTH_ON_DEVICE LIBRARIES zeroth_cuda CUDA::cudart_static
+                  SOURCES ${PROJECT_SOURCE_DIR}/tests/kernels/device_main.cc)
+  set_target_properties(test_cuda_models_device PROPERTIES LINKER_LANGUAGE CXX)
+endif()
