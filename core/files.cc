@@ -6,10 +6,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <utility>
 
 #include "core/error.h"
@@ -179,15 +181,50 @@ FolderLock::~FolderLock() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-void for_each_line(const std::filesystem::path& path,
-                   const std::function<void(std::string_view, int64_t)>& line, size_t max_line) {
-  // gzread passes plain files through, so one reader serves both.
-  if (std::filesystem::is_directory(path))
-    fail("cannot read " + path.string() + ": it is a folder", "name a file");
+namespace {
+
+// Cuts text that comes in pieces into lines.
+class LineCutter {
+ public:
+  LineCutter(const std::filesystem::path& path,
+             const std::function<void(std::string_view, int64_t)>& line, size_t max_line)
+      : path_(path), line_(line), max_line_(max_line) {}
+
+  void add(std::string_view rest) {
+    while (!rest.empty()) {
+      const size_t end = rest.find('\n');
+      pending_.append(rest.substr(0, end));
+      if (pending_.size() > max_line_) {
+        fail(path_.string() + ":" + std::to_string(number_ + 1) + ": line is longer than " +
+                 std::to_string(max_line_) + " bytes",
+             "is it a text file with one record a line?");
+      }
+      if (end == std::string_view::npos) break;
+      line_(pending_, ++number_);
+      pending_.clear();
+      rest.remove_prefix(end + 1);
+    }
+  }
+  void finish() {
+    if (!pending_.empty()) line_(pending_, ++number_);
+  }
+
+ private:
+  const std::filesystem::path& path_;
+  const std::function<void(std::string_view, int64_t)>& line_;
+  const size_t max_line_;
+  std::string pending_;
+  int64_t number_ = 0;
+};
+
+[[noreturn]] void fail_cut_short(const std::filesystem::path& path) {
+  fail("cannot read " + path.string() + ": it ends too early", "is the file cut short?");
+}
+
+// gzread passes plain files through, so one reader serves both.
+void read_gzip_or_plain(const std::filesystem::path& path, LineCutter& lines) {
   std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "rb"), gzclose);
   if (!file) fail_errno("open", path);
-  std::string pending;
-  int64_t number = 0;
   char buffer[1 << 16];
   for (;;) {
     const int n = gzread(file.get(), buffer, sizeof(buffer));
@@ -197,27 +234,62 @@ void for_each_line(const std::filesystem::path& path,
            "is the file damaged or cut short?");
     }
     if (n == 0) break;
-    std::string_view rest(buffer, static_cast<size_t>(n));
-    while (!rest.empty()) {
-      const size_t end = rest.find('\n');
-      pending.append(rest.substr(0, end));
-      if (pending.size() > max_line) {
-        fail(path.string() + ":" + std::to_string(number + 1) + ": line is longer than " +
-                 std::to_string(max_line) + " bytes",
-             "is it a text file with one record a line?");
-      }
-      if (end == std::string_view::npos) break;
-      line(pending, ++number);
-      pending.clear();
-      rest.remove_prefix(end + 1);
-    }
+    lines.add({buffer, static_cast<size_t>(n)});
   }
   int code = Z_OK;
   gzerror(file.get(), &code);
-  if (code != Z_OK && code != Z_STREAM_END) {
-    fail("cannot read " + path.string() + ": it ends too early", "is the file cut short?");
+  if (code != Z_OK && code != Z_STREAM_END) fail_cut_short(path);
+}
+
+bool begins_as_zstd(int fd) {
+  unsigned char magic[4] = {};
+  return ::pread(fd, magic, sizeof magic, 0) == sizeof magic &&
+         (magic[0] | magic[1] << 8 | magic[2] << 16 | uint32_t{magic[3]} << 24) == ZSTD_MAGICNUMBER;
+}
+
+void read_zstd(const std::filesystem::path& path, int fd, LineCutter& lines) {
+  std::unique_ptr<ZSTD_DStream, size_t (*)(ZSTD_DStream*)> stream(ZSTD_createDStream(),
+                                                                  ZSTD_freeDStream);
+  if (!stream) throw std::bad_alloc();
+  std::string packed(ZSTD_DStreamInSize(), '\0'), text(ZSTD_DStreamOutSize(), '\0');
+  size_t wanted = 0;  // 0 between two frames
+  for (;;) {
+    const ssize_t n = ::read(fd, packed.data(), packed.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail_errno("read", path);
+    if (n == 0) break;
+    ZSTD_inBuffer in{packed.data(), static_cast<size_t>(n), 0};
+    for (bool full = true; in.pos < in.size || full;) {
+      ZSTD_outBuffer out{text.data(), text.size(), 0};
+      const size_t before = in.pos;
+      wanted = ZSTD_decompressStream(stream.get(), &out, &in);
+      if (ZSTD_isError(wanted)) {
+        fail("cannot read " + path.string() + ": " + ZSTD_getErrorName(wanted),
+             "is the file damaged? Windows above 128 MiB (zstd --long=28 and more) are not read");
+      }
+      lines.add({text.data(), out.pos});
+      full = out.pos == out.size;  // then the decoder holds more
+      if (in.pos == before && out.pos == 0) break;
+    }
   }
-  if (!pending.empty()) line(pending, ++number);
+  if (wanted != 0) fail_cut_short(path);
+}
+
+}  // namespace
+
+void for_each_line(const std::filesystem::path& path,
+                   const std::function<void(std::string_view, int64_t)>& line, size_t max_line) {
+  if (std::filesystem::is_directory(path))
+    fail("cannot read " + path.string() + ": it is a folder", "name a file");
+  LineCutter lines(path, line, max_line);
+  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (file.fd < 0) fail_errno("open", path);
+  if (begins_as_zstd(file.fd)) {
+    read_zstd(path, file.fd, lines);
+  } else {
+    read_gzip_or_plain(path, lines);
+  }
+  lines.finish();
 }
 
 }  // namespace zeroth

@@ -1,4 +1,4 @@
-target_link_libraries(${target} PRIVATE PkgConfig::ZLIB)
+target_link_libraries(${target} PRIVATE PkgConfig::ZLIB PkgConfig::ZSTD)
 execute_process(COMMAND git -C ${PROJECT_SOURCE_DIR} rev-parse --short=12 HEAD
                 OUTPUT_VARIABLE git_revision OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
 if(NOT git_revision)

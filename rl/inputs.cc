@@ -5,6 +5,7 @@
 #include <set>
 
 #include "core/sha256.h"
+#include "tasks/row_files.h"
 
 namespace zeroth {
 namespace {
@@ -37,10 +38,25 @@ void add_text(const std::string& text, std::set<std::string>& files) {
   }
 }
 
+// The files of a data set that is named as a folder or by a pattern.
+void add_rows(const std::string& text, std::set<std::string>& files) {
+  std::error_code error;
+  for (const std::string& file : row_files_if_any(text)) {
+    if (!is_system_path(file) && fs::is_regular_file(file, error)) files.insert(file);
+  }
+}
+
+bool names_rows(const std::string& key) {
+  return key == "path" || key == "data" || key == "held_out_path" || key == "held_out_data";
+}
+
 void walk(const Json& json, std::set<std::string>& files) {
   if (json.is_string()) add_text(json.get<std::string>(), files);
   if (!json.is_structured()) return;
-  for (const Json& value : json) walk(value, files);
+  for (const auto& [key, value] : json.items()) {
+    if (value.is_string() && names_rows(key)) add_rows(value.get<std::string>(), files);
+    walk(value, files);
+  }
 }
 
 std::string brief(const Json& file) {

@@ -6,6 +6,8 @@
 #include "core/files.h"
 #include "core/json_lines.h"
 #include "core/regular_file.h"
+#include "tasks/parquet_rows.h"
+#include "tasks/row_files.h"
 
 namespace zeroth {
 namespace {
@@ -93,10 +95,14 @@ std::string with_exact_numbers(std::string_view json) {
 
 namespace {
 
-// The texts of the rows in order, each with its place.
-void for_each_text(const std::string& path,
-                   const std::function<void(std::string_view, const std::string&)>& row) {
+// The texts of a file's rows in order, each with its place.
+void for_each_text_of(const std::string& path,
+                      const std::function<void(std::string_view, const std::string&)>& row) {
   require_regular_file(path);
+  if (path.ends_with(".parquet")) {
+    for_each_parquet_row(path, row);
+    return;
+  }
   if (!is_array_file(path)) {
     for_each_line(path, [&](std::string_view line, int64_t number) {
       if (!trimmed(line).empty()) row(line, path + ":" + std::to_string(number));
@@ -111,6 +117,11 @@ void for_each_text(const std::string& path,
   const std::vector<std::string_view> texts = elements(text);
   for (size_t i = 0; i < std::min(rows, texts.size()); ++i)
     row(texts[i], path + "[" + std::to_string(i) + "]");
+}
+
+void for_each_text(const std::string& path,
+                   const std::function<void(std::string_view, const std::string&)>& row) {
+  for (const std::string& file : row_files(path)) for_each_text_of(file, row);
 }
 
 Json checked_row(std::string_view text, const std::string& place) {

@@ -1,4 +1,5 @@
-// Rows of a data file: JSON Lines (.gz too), or one JSON array of objects.
+// Rows of data files: JSON Lines or one JSON array of objects (either also compressed by gzip or
+// zstd), or Parquet. A path is a file, a pattern or a folder: tasks/row_files.h.
 #pragma once
 
 #include <functional>

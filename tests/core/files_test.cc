@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #include <csignal>
 #include <fstream>
@@ -117,6 +118,37 @@ TEST_CASE("lines come with their numbers, from plain and gzip files alike") {
   write_file_atomic(scratch.path / "cut.gz", cut);
   CHECK(message([&] {
           for_each_line(scratch.path / "cut.gz", [](std::string_view, int64_t) {});
+        }) != "");
+}
+
+TEST_CASE("lines of zstd files: several frames, lines over many blocks, what is cut short") {
+  Scratch scratch;
+  std::string text;
+  for (int i = 0; i < 40000; ++i) text += "line " + std::to_string(i * 7919) + "\n";
+  text += std::string(300000, 'x');
+  const auto frame = [](std::string_view part) {
+    std::string out(ZSTD_compressBound(part.size()), '\0');
+    out.resize(ZSTD_compress(out.data(), out.size(), part.data(), part.size(), 3));
+    return out;
+  };
+  const std::string packed = frame(std::string_view(text).substr(0, 100001)) +
+                             frame(std::string_view(text).substr(100001));
+  write_file_atomic(scratch.path / "rows.jsonl.zst", packed);
+  std::string read;
+  for_each_line(scratch.path / "rows.jsonl.zst", [&](std::string_view line, int64_t number) {
+    read.append(line).append(number <= 40000 ? "\n" : "");
+  });
+  CHECK(read == text);
+  write_file_atomic(scratch.path / "cut.zst", packed.substr(0, packed.size() - 9));
+  CHECK(message([&] {
+          for_each_line(scratch.path / "cut.zst", [](std::string_view, int64_t) {});
+        }).find("ends too early") != std::string::npos);
+  std::string damaged = packed;
+  damaged[damaged.size() / 2] ^= 0x55;
+  damaged[20] ^= 0x55;
+  write_file_atomic(scratch.path / "damaged.zst", damaged);
+  CHECK(message([&] {
+          for_each_line(scratch.path / "damaged.zst", [](std::string_view, int64_t) {});
         }) != "");
 }
 

@@ -1,0 +1,168 @@
+// The Parquet module: rows of a file as JSON objects, read by Apache Arrow (cmake/ZerothParquet.cmake).
+#include "parquet/parquet_module.h"
+
+#include <arrow/api.h>
+#include <arrow/io/file.h>
+#include <parquet/arrow/reader.h>
+
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace {
+
+// Keeps the order of the file's columns.
+using Json = nlohmann::ordered_json;
+
+template <class Array>
+std::string text_of(const arrow::Array& values, int64_t row) {
+  return std::string(static_cast<const Array&>(values).GetView(row));
+}
+
+template <class Array>
+auto number_of(const arrow::Array& values, int64_t row) {
+  return static_cast<const Array&>(values).Value(row);
+}
+
+Json value_of(const arrow::Array& values, int64_t row);
+
+Json list_of(const arrow::Array& items, int64_t begin, int64_t end) {
+  Json list = Json::array();
+  for (int64_t i = begin; i < end; ++i) list.push_back(value_of(items, i));
+  return list;
+}
+
+template <class Array>
+Json elements_of(const arrow::Array& values, int64_t row) {
+  const auto& lists = static_cast<const Array&>(values);
+  return list_of(*lists.values(), lists.value_offset(row), lists.value_offset(row + 1));
+}
+
+Json fields_of(const arrow::Array& values, int64_t row) {
+  const auto& structs = static_cast<const arrow::StructArray&>(values);
+  Json object = Json::object();
+  for (int i = 0; i < structs.num_fields(); ++i)
+    object[structs.type()->field(i)->name()] = value_of(*structs.field(i), row);
+  return object;
+}
+
+// Pairs of a map: an object where the keys are texts, else a list of [key, value].
+Json map_of(const arrow::Array& values, int64_t row) {
+  const auto& maps = static_cast<const arrow::MapArray&>(values);
+  const bool texts = maps.keys()->type_id() == arrow::Type::STRING;
+  Json out = texts ? Json::object() : Json::array();
+  for (int64_t i = maps.value_offset(row); i < maps.value_offset(row + 1); ++i) {
+    Json key = value_of(*maps.keys(), i), value = value_of(*maps.items(), i);
+    if (texts) {
+      out[key.get<std::string>()] = std::move(value);
+    } else {
+      out.push_back(Json::array({std::move(key), std::move(value)}));
+    }
+  }
+  return out;
+}
+
+Json finite(double value) { return std::isfinite(value) ? Json(value) : Json(); }
+
+Json value_of(const arrow::Array& values, int64_t row) {
+  if (values.IsNull(row)) return nullptr;
+  using arrow::Type;
+  switch (values.type_id()) {
+    case Type::BOOL:
+      return number_of<arrow::BooleanArray>(values, row);
+    case Type::INT8:
+      return number_of<arrow::Int8Array>(values, row);
+    case Type::INT16:
+      return number_of<arrow::Int16Array>(values, row);
+    case Type::INT32:
+      return number_of<arrow::Int32Array>(values, row);
+    case Type::INT64:
+      return number_of<arrow::Int64Array>(values, row);
+    case Type::UINT8:
+      return number_of<arrow::UInt8Array>(values, row);
+    case Type::UINT16:
+      return number_of<arrow::UInt16Array>(values, row);
+    case Type::UINT32:
+      return number_of<arrow::UInt32Array>(values, row);
+    case Type::UINT64:
+      return number_of<arrow::UInt64Array>(values, row);
+    case Type::FLOAT:
+      return finite(number_of<arrow::FloatArray>(values, row));
+    case Type::DOUBLE:
+      return finite(number_of<arrow::DoubleArray>(values, row));
+    case Type::STRING:
+      return text_of<arrow::StringArray>(values, row);
+    case Type::LARGE_STRING:
+      return text_of<arrow::LargeStringArray>(values, row);
+    case Type::BINARY:
+      return text_of<arrow::BinaryArray>(values, row);
+    case Type::LARGE_BINARY:
+      return text_of<arrow::LargeBinaryArray>(values, row);
+    case Type::LIST:
+      return elements_of<arrow::ListArray>(values, row);
+    case Type::LARGE_LIST:
+      return elements_of<arrow::LargeListArray>(values, row);
+    case Type::FIXED_SIZE_LIST:
+      return elements_of<arrow::FixedSizeListArray>(values, row);
+    case Type::STRUCT:
+      return fields_of(values, row);
+    case Type::MAP:
+      return map_of(values, row);
+    case Type::NA:
+      return nullptr;
+    case Type::DICTIONARY: {
+      const auto& coded = static_cast<const arrow::DictionaryArray&>(values);
+      return value_of(*coded.dictionary(), coded.GetValueIndex(row));
+    }
+    default: {  // dates, times, decimals: as Arrow writes them
+      const auto scalar = values.GetScalar(row);
+      if (!scalar.ok()) throw std::runtime_error(scalar.status().ToString());
+      return (*scalar)->ToString();
+    }
+  }
+}
+
+void check(const arrow::Status& status) {
+  if (!status.ok()) throw std::runtime_error(status.ToString());
+}
+
+template <class T>
+T take(arrow::Result<T> result) {
+  check(result.status());
+  return std::move(result).ValueUnsafe();
+}
+
+void read_rows(const char* path, zeroth_parquet_row_fn row, void* self) {
+  auto file = take(arrow::io::ReadableFile::Open(path));
+  auto reader = take(parquet::arrow::OpenFile(file, arrow::default_memory_pool()));
+  reader->set_batch_size(4096);
+  auto batches = take(reader->GetRecordBatchReader());
+  const auto names = batches->schema()->field_names();
+  for (;;) {
+    std::shared_ptr<arrow::RecordBatch> batch;
+    check(batches->ReadNext(&batch));
+    if (!batch) return;
+    for (int64_t i = 0; i < batch->num_rows(); ++i) {
+      Json object = Json::object();
+      for (int column = 0; column < batch->num_columns(); ++column)
+        object[names[static_cast<size_t>(column)]] = value_of(*batch->column(column), i);
+      const std::string text = object.dump(-1, ' ', false, Json::error_handler_t::replace);
+      if (row(self, text.data(), text.size()) != 0) return;
+    }
+  }
+}
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) int zeroth_parquet_rows_v1(
+    const char* path, zeroth_parquet_row_fn row, void* self, char* error, size_t error_size) {
+  try {
+    read_rows(path, row, self);
+    return 0;
+  } catch (const std::exception& failure) {
+    std::snprintf(error, error_size, "%s", failure.what());
+    return 1;
+  }
+}
