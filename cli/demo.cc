@@ -3,11 +3,11 @@
 #include <chrono>
 #include <cstdio>
 #include <ctime>
-#include <filesystem>
 #include <optional>
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/shipped.h"
 #include "cli/usage.h"
 #include "core/error.h"
 #include "rl/evaluate.h"
@@ -15,8 +15,6 @@
 
 namespace zeroth {
 namespace {
-
-namespace fs = std::filesystem;
 
 struct DemoOptions {
   std::string out;
@@ -37,16 +35,6 @@ struct DemoOptions {
     v("set", set, "override a field of the config, a.b=value; may be repeated", Repeated{});
   }
 };
-
-// Shipped files are named from the project's root; the binary stands one folder below it.
-std::string find_shipped(const std::string& path) {
-  if (fs::exists(path)) return path;
-  std::error_code error;
-  const fs::path beside =
-      fs::read_symlink("/proc/self/exe", error).parent_path().parent_path() / path;
-  if (!error && fs::exists(beside)) return beside.string();
-  fail("cannot find " + path, "run from the project's root folder");
-}
 
 std::string stamped_folder() {
   char stamp[32];

@@ -5,6 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/shipped.h"
 #include "cli/usage.h"
 #include "core/error.h"
 
@@ -40,7 +41,8 @@ int run_doctor(const Args& args) {
                "zeroth doctor CONFIG.json, as for zeroth train");
   }
   const std::atomic<bool>& stop = stop_on_interrupt();
-  const RunConfig config = read_run_config(files[0], options.set);
+  RunConfig config = read_run_config(find_shipped(files[0]), options.set);
+  config.model = find_shipped(config.model);
   const Diagnosis diagnosis = diagnose(config, options.groups, options.whole_step, &stop,
                                        [] { end_interrupted("zeroth: interrupted"); });
   if (options.json) {

@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/preset.h"
 #include "cli/task_samples.h"
 #include "cli/usage.h"
 #include "core/config.h"
@@ -16,6 +17,7 @@ namespace {
 
 struct EvalCommand {
   TaskSamples what;
+  PresetFlags preset;
   OverlongConfig overlong;
   ShapingConfig shaping;
   std::string save;
@@ -23,6 +25,7 @@ struct EvalCommand {
   EvalCommand() { what.task = "countdown"; }
   template <class V>
   void fields(V& v) {
+    preset.fields(v);
     what.fields(v);
     v("overlong", overlong, "part of the reward, as in a run's config");
     v("shaping", shaping, "parts of the reward, as in a run's config");
@@ -51,8 +54,16 @@ Json row_of(const Group& group, const Sample& sample) {
 int run_eval(const Args& args) {
   EvalCommand command;
   if (asks_for_help(args))
-    return print_usage("zeroth eval --model DIR --task NAME[:k=v,..] [options]", command);
+    return print_usage(
+        "zeroth eval --model DIR --task NAME[:k=v,..] [options]\n       zeroth eval --model DIR "
+        "--preset NAME --data FILE [options]",
+        command);
+  const PresetFlags preset = PresetFlags::in(args);
+  if (preset.given()) apply_preset(preset, command.what);  // what other flags say goes before it
+  const std::string task = command.what.task;
   const Args rest = parse_flags(command, args, "eval");
+  if (preset.given() && command.what.task != task)
+    fail_usage("--preset and --task both name a task", "give one of them");
   if (!rest.empty())
     fail_usage("zeroth eval: unexpected argument \"" + rest[0] + "\"", "see zeroth eval --help");
   if (command.what.model.empty()) fail_usage("zeroth eval: no model", "give --model DIR");

@@ -4,6 +4,7 @@
 #include <exception>
 
 #include "cli/commands.h"
+#include "cli/features.h"
 #include "cli/interrupt.h"
 #include "core/config.h"
 #include "core/interrupted.h"
@@ -69,8 +70,9 @@ int dispatch(const Args& args) {
     return args.empty() ? static_cast<int>(ExitCode::kUsage) : 0;
   }
   if (args[0] == "--version" || args[0] == "version") {
-    std::printf("zeroth %s (git %s), kernels %s, numeric contract %s\n", version_string().c_str(),
-                git_revision().c_str(), kernels::isa().c_str(), kernels::contract_hash().c_str());
+    std::printf("zeroth %s (git %s), kernels %s, numeric contract %s\n%s\n",
+                version_string().c_str(), git_revision().c_str(), kernels::isa().c_str(),
+                kernels::contract_hash().c_str(), features().c_str());
     return 0;
   }
   std::vector<std::string> names;

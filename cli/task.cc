@@ -5,6 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "cli/preset.h"
 #include "cli/task_notes.h"
 #include "cli/usage.h"
 #include "core/config.h"
@@ -30,7 +31,9 @@ void print_parts() {
       "       zeroth task serve FILE.so           JSON lines in and out for a shared library; "
       "tries "
       "it by hand\n"
-      "TASK is NAME or NAME:key=value,.. (for example 'process:command=python3 mine.py')\n\n");
+      "TASK is NAME or NAME:key=value,.. (for example 'process:command=python3 mine.py'), or a "
+      "public benchmark\nas published: --preset NAME --data FILE (zeroth eval --help names "
+      "them)\n\n");
 }
 
 int list(const Args& args) {
@@ -71,6 +74,28 @@ struct SampleOptions {
 Args with_long_n(const Args& args) {
   Args out = args;
   std::replace(out.begin(), out.end(), std::string("-n"), std::string("--n"));
+  return out;
+}
+
+// --preset NAME --data FILE as the TASK that they mean.
+Args with_preset(const Args& args, const std::string& part) {
+  const PresetFlags preset = PresetFlags::in(args);
+  if (!preset.given()) return args;
+  TaskSamples what;
+  apply_preset(preset, what);
+  Args out;
+  for (size_t i = 0; i < args.size(); ++i) {
+    const auto is = [&](const char* flag) {
+      return args[i] == flag || args[i].starts_with(std::string(flag) + "=");
+    };
+    if (!is("--preset") && !is("--data") && !is("--template")) {
+      out.push_back(args[i]);
+    } else if (args[i].find('=') == std::string::npos) {
+      ++i;  // its value
+    }
+  }
+  if (part == "check") out.emplace_back("--evaluation");
+  out.push_back(what.task);
   return out;
 }
 
@@ -115,10 +140,12 @@ int sample(const Args& args) {
 
 struct CheckOptions {
   int n = 200;
+  bool evaluation = false;
   bool json = false;
   template <class V>
   void fields(V& v) {
     v("n", n, "problems of each split", Range{1, 1e6});
+    v("evaluation", evaluation, "for evaluation only: it needs no training problem");
     v("json", json, "print one JSON object");
   }
 };
@@ -127,7 +154,7 @@ int check(const Args& args) {
   CheckOptions options;
   if (asks_for_help(args)) return print_usage("zeroth task check TASK[:key=value,..]", options);
   const auto task = only_task(parse_flags(options, with_long_n(args), "task check"), "check");
-  const TaskCheck result = check_task(*task, options.n);
+  const TaskCheck result = check_task(*task, options.n, options.evaluation);
   if (options.json) {
     print_json(result.to_json());
   } else {
@@ -172,7 +199,8 @@ int run_task(const Args& args) {
     print_parts();
     return args.empty() ? static_cast<int>(ExitCode::kUsage) : 0;
   }
-  const Args rest(args.begin() + 1, args.end());
+  Args rest(args.begin() + 1, args.end());
+  if (args[0] == "sample" || args[0] == "check") rest = with_preset(rest, args[0]);
   if ((args[0] == "list" || args[0] == "serve") && asks_for_help(rest)) {
     print_parts();
     return 0;

@@ -7,6 +7,7 @@
 
 #include "cli/interrupt.h"
 #include "cli/output.h"
+#include "cli/shipped.h"
 #include "cli/task_notes.h"
 #include "model/formats/gguf_model.h"
 #include "policy/adapted.h"
@@ -20,12 +21,13 @@ namespace zeroth {
 EvalReport sample_task(const TaskSamples& what, const Rubric& rubric,
                        const std::function<void(const Group&)>& on_group) {
   const std::atomic<bool>& stop = stop_on_interrupt();
-  const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(what.model);
+  const std::string model = find_shipped(what.model);
+  const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(model);
   const TaskSpec spec = parse_task_spec(what.task);
   const std::unique_ptr<Task> task =
       make_task(spec.name, with_chat_template(spec.options, *tokenizer, what.prompt.date));
   print_task_notes(*task);
-  const WeightsPtr weights = load_adapted_weights(what.model, what.adapter, what.publish.element());
+  const WeightsPtr weights = load_adapted_weights(model, what.adapter, what.publish.element());
   print_notes(weights->config().notes);
   EngineConfig engine_config;
   engine_config.max_batch = what.batch;

@@ -5,6 +5,7 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/rank_facts.h"
+#include "cli/shipped.h"
 #include "cli/start_plugins.h"
 #include "cli/task_notes.h"
 #include "cli/usage.h"
@@ -106,7 +107,11 @@ RunConfig wanted_config(const TrainOptions& options, const std::vector<std::stri
   }
   std::vector<std::string> overrides = options.set;
   overrides.insert(overrides.end(), options.change.begin(), options.change.end());
-  if (!files.empty()) return read_run_config(files[0], overrides);
+  if (!files.empty()) {
+    RunConfig config = read_run_config(find_shipped(files[0]), overrides);
+    config.model = find_shipped(config.model);
+    return config;
+  }
   if (options.resume.empty()) {
     fail_usage("zeroth train needs a config",
                "zeroth train CONFIG.json, for example configs/smoke.json");

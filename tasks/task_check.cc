@@ -40,7 +40,8 @@ struct GraderBroken : std::runtime_error {
 
 class Checker {
  public:
-  Checker(const Task& task, int n) : task_(task), n_(n) {}
+  Checker(const Task& task, int n, bool evaluation_only)
+      : task_(task), n_(n), evaluation_only_(evaluation_only) {}
 
   TaskCheck run() {
     for (const std::string& note : task_.notes()) warn("data", note);
@@ -134,7 +135,7 @@ class Checker {
     std::string fault;
     for (const Split split : {Split::kTrain, Split::kHeldOut}) {
       const int64_t count = std::min<int64_t>(n_, task_.size(split));
-      if (count == 0)
+      if (count == 0 && (split == Split::kHeldOut || !evaluation_only_))
         fault = split == Split::kTrain ? "no training problem" : "no held-out problem";
       for (int64_t i = 0; i < count; ++i) {
         const Problem problem = task_.problem(split, i);
@@ -310,6 +311,7 @@ class Checker {
 
   const Task& task_;
   int n_;
+  const bool evaluation_only_;
   TaskCheck out_;
   std::vector<Example> examples_[2];
   int64_t rights_ = 0, missed_ = 0, wrongs_ = 0, fooled_ = 0, grades_ = 0;
@@ -322,7 +324,9 @@ class Checker {
 
 }  // namespace
 
-TaskCheck check_task(const Task& task, int n) { return Checker(task, n).run(); }
+TaskCheck check_task(const Task& task, int n, bool evaluation_only) {
+  return Checker(task, n, evaluation_only).run();
+}
 
 bool TaskCheck::passed() const {
   return std::all_of(lines.begin(), lines.end(), [](const Line& line) { return line.passed; });

@@ -36,6 +36,7 @@ struct TaskCheck {
 // what the task notes about its data (grader chosen, rows left out), answers that stand in their
 // prompts, problems whose tests are all weak. A grader that gives no verdict three times in a row
 // is reported with its fault, and not asked again. Blocks; takes as long as the grader does.
-TaskCheck check_task(const Task& task, int n);
+// A task that is only evaluated needs no training problem.
+TaskCheck check_task(const Task& task, int n, bool evaluation_only = false);
 
 }  // namespace zeroth

@@ -103,7 +103,7 @@ void CodeTask::read() {
     });
   };
   if (!options_.held_out_path.empty()) take(options_.held_out_path, true);
-  take(options_.path, false);
+  if (options_.path != options_.held_out_path) take(options_.path, false);
   std::vector<LoadedTests> loaded = load_code_tests(texts, *pool_);
   std::set<std::string> reserved;
   for (size_t i = 0; i < sources.size(); ++i) {

@@ -88,7 +88,8 @@ class DataTask::Reader {
   Rows read_all() {
     std::vector<Row> held_out;
     if (!options_.held_out_path.empty()) held_out = read(options_.held_out_path);
-    std::vector<Row> rows = read(options_.path);
+    std::vector<Row> rows;
+    if (options_.path != options_.held_out_path) rows = read(options_.path);
     choose_grader({&held_out, &rows});
     check_golds(held_out);
     check_golds(rows);

@@ -44,6 +44,8 @@ RULES = [
     (r"for a in \$\(seq 20\)", {}, ""),
     # Training.
     (r"zeroth train configs/sums", {"train": "train --set model=models/base"}, SHORT_RUN + " --set trainer.freeze=[]"),
+    (r"zeroth train configs/presets", {"model=DIR": "model=models/base", "path=FILE": "path=tests/data/presets/gsm8k.jsonl", "RUN": "{new}"},
+     SHORT_RUN + " --set evaluation.max_tokens=16 --set task.options.held_out_every=2"),
     (r"zeroth train --resume", {"RUN": "{run}"}, ""),
     (r"zeroth train CONFIG.json --resume", {"CONFIG.json": "small.json", "RUN": "{run}"}, ""),
     (r"zeroth train", {"CONFIG.json": "configs/countdown.json", "CONFIG": "configs/countdown.json", "=S": "=1",
@@ -67,6 +69,8 @@ RULES = [
     (r"zeroth doctor", {"CONFIG.json": "configs/countdown.json"}, SHORT_RUN + " --groups 2"),
     (r"zeroth demo", {"--seed S": "--seed 1", "RUN": "{new}"}, "--steps 1 --eval-problems 8"),
     # Evaluation and sampling.
+    (r"zeroth eval .*--preset", {"DIR": "models/base", "preset NAME": "preset gsm8k", "data FILE": "data tests/data/presets/gsm8k.jsonl"},
+     "--n 2 --max-tokens 16"),
     (r"zeroth eval", {"RUN/": "{run}/", "DIR": "models/base", "NAME[:k=v,..]": "countdown", "--n N": "--n 4",
                       "samples K": "samples 2"}, "--n 4 --max-tokens 16"),
     (r"zeroth sample", {"DIR": "models/base", "TEXT": "1+1="}, "--max-tokens 8"),
@@ -104,6 +108,7 @@ RULES = [
     (r"zeroth task list", {"NAME": "countdown"}, ""),
     (r"zeroth task sample", {"NAME:key=value,..": "countdown:count=3"}, ""),
     (r"zeroth task check http", {"8000": "{port}"}, ""),
+    (r"zeroth task check --preset", {"FILE": "tests/data/presets/humaneval.jsonl"}, "-n 2"),
     (r"zeroth task check", {"NAME": "countdown"}, "-n 8"),
     (r"zeroth task new sums", {}, ""),
     (r"zeroth task new", {}, ""),
