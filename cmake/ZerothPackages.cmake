@@ -5,8 +5,8 @@ set(CPACK_PACKAGE_VENDOR "Zeroth")
 set(CPACK_PACKAGE_CONTACT "The Zeroth authors <zeroth@localhost>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "trains reasoning from a base checkpoint by reinforcement learning")
 set(CPACK_PACKAGE_DESCRIPTION "R1-Zero style: a rollout engine samples groups of traces from a policy, rule-based checkers
- grade them, and GRPO moves the policy by group-relative advantages. With small base checkpoints,
- configs and an inspector of runs. Runs on CPUs; one binary.")
+grade them, and GRPO moves the policy by group-relative advantages. With small base checkpoints,
+configs and an inspector of runs. Runs on CPUs; one binary.")
 set(CPACK_RESOURCE_FILE_LICENSE ${PROJECT_SOURCE_DIR}/LICENSE)
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
