@@ -81,7 +81,8 @@ void read_longrope(const ConfigReader& top, const ConfigReader& in, PolicyConfig
   const double factor = in.real({"factor"}, c.max_position / rope.original_max_position, 1e-3, 1e6);
   const double derived =
       factor <= 1 ? 1 : std::sqrt(1 + std::log(factor) / std::log(rope.original_max_position));
-  rope.cos_sin_scale = in.real({"attention_factor"}, derived, 1e-3, 1e3);
+  // As a float, which is what transformers multiplies by and a GGUF file holds.
+  rope.cos_sin_scale = static_cast<float>(in.real({"attention_factor"}, derived, 1e-3, 1e3));
   if (rope.short_factors == rope.long_factors || rope.original_max_position >= c.max_position) {
     return;
   }

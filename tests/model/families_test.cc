@@ -28,7 +28,9 @@ std::string features(const PolicyConfig& c) {
       {"norms", {static_cast<int>(c.qk_norm), c.norm_before, c.norm_behind, c.norm_plus_one}},
       {"local",
        {c.local_rope ? c.local_rope->theta : 0, std::string(c.rotated.begin(), c.rotated.end())}},
-      {"gate", {static_cast<int>(c.gate.kind), c.gate.alpha, c.gate.limit, c.logit_cap, c.scaled_embedding}},
+      {"gate",
+       {static_cast<int>(c.gate.kind), c.gate.alpha, c.gate.limit, c.logit_cap,
+        c.scaled_embedding}},
       {"experts", {r.experts, r.top_k, r.normalize, r.sigmoid, r.scale, r.groups, r.top_groups}},
       {"widths", {c.expert_width, c.shared_width, std::string(c.sparse.begin(), c.sparse.end())}},
       {"extra", {c.extra_layers, c.selection_bias, c.aux_coef, c.latent.kv_rank, c.latent.q_rank}}};
