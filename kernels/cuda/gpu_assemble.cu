@@ -71,6 +71,12 @@ void GpuOperators::clamp_rows_backward(At<const float> clamped, int64_t ldx, At<
                             bound);
 }
 
+void GpuOperators::scale_rows(At<float> x, int64_t ldx, int64_t m, int64_t width,
+                              float factor) const {
+  Call call(device_);
+  cuda::scale_rows(call.stream(), x.address(), ldx, m, width, factor);
+}
+
 void GpuOperators::take_rows(At<const float> x, int64_t ldx, View<const int32_t> rows,
                              At<float> out, int64_t ldout, int64_t width) const {
   Call call(device_);
@@ -107,6 +113,24 @@ void GpuOperators::merge_attention(At<const float> part_out, At<const float> par
   cuda::merge_attention(call.stream(), part_out.address(), part_lse.address(),
                         rows.data().address(), count_of(rows), heads, dim, out.address(),
                         lse.address());
+}
+
+void GpuOperators::add_sinks(At<const float> sinks, At<float> out, int64_t ldout, At<float> lse,
+                             int64_t m, int64_t heads, int64_t dim) const {
+  Call call(device_);
+  cuda::add_sinks(call.stream(), sinks.address(), out.address(), ldout, lse.address(), m, heads,
+                  dim);
+}
+
+void GpuOperators::add_sinks_backward(At<const float> sinks, At<const float> out, int64_t ldout,
+                                      At<const float> lse, At<const float> dout, int64_t lddout,
+                                      At<float> dsinks, int64_t m, int64_t heads, int64_t dim,
+                                      RowParts parts) const {
+  if (m == 0) return;
+  Call call(device_);
+  cuda::add_sinks_backward(call.stream(), sinks.address(), out.address(), ldout, lse.address(),
+                           dout.address(), lddout, dsinks.address(), heads, dim,
+                           call.parts(parts, m), call.space<float>(m * heads));
 }
 
 // --- kernels/saved_rows.h

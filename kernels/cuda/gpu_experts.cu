@@ -79,6 +79,30 @@ void GpuOperators::gather_rows_backward(At<const float> dout, View<const int32_t
                              lddx, m, width, accumulate);
 }
 
+void GpuOperators::add_group_bias(At<float> y, int64_t ldy, View<const int64_t> offsets,
+                                  At<const float> bias, int64_t width) const {
+  if (offsets.size() < 2) return;
+  Call call(device_);
+  cuda::add_group_bias(call.stream(), y.address(), ldy, call.groups(offsets), bias.address(),
+                       width);
+}
+
+void GpuOperators::group_bias_backward(At<const float> dy, int64_t lddy,
+                                       View<const int64_t> offsets, At<const float> bias,
+                                       At<float> dbias, int64_t width, const DeviceWeights& w,
+                                       View<const int64_t> parts) const {
+  if (offsets.size() < 2) return;
+  Call call(device_);
+  GroupBiasGradient t;
+  t.dy = dy.address(), t.lddy = lddy;
+  t.bias = bias.address(), t.dbias = dbias.address(), t.width = width;
+  t.order = w.order.address(), t.weights = w.weights.address(), t.dweights = w.dweights.address();
+  const RowBounds groups = call.groups(offsets);
+  RowBounds begins = groups;  // as in grouped_backward_weight
+  if (!parts.empty()) begins = {parts.data().address(), static_cast<int64_t>(parts.size()), 0};
+  cuda::group_bias_backward(call.stream(), t, groups, begins);
+}
+
 void GpuOperators::combine(At<const float> y, View<const int32_t> order, At<const float> weights,
                            int top_k, At<float> out, int64_t ldout, int64_t m,
                            int64_t width) const {

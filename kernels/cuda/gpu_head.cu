@@ -16,8 +16,9 @@ int64_t rows_at_a_time(int64_t vocab, int64_t tile_floats) {
 // Tiles of logits in one piece of memory.
 class Tiles {
  public:
-  Tiles(Call& call, At<const float> hidden, int64_t ld, const PackedMatrix& w, int64_t rows)
-      : call_(call), hidden_(hidden), ld_(ld), w_(w), ldl_((w.out() + 15) / 16 * 16) {
+  Tiles(Call& call, At<const float> hidden, int64_t ld, const PackedMatrix& w, int64_t rows,
+        float cap)
+      : call_(call), hidden_(hidden), ld_(ld), w_(w), ldl_((w.out() + 15) / 16 * 16), cap_(cap) {
     logits_ = call.space<float>(rows * ldl_);
     space_ = call.product_space(rows, w.out(), w.in());
   }
@@ -25,7 +26,9 @@ class Tiles {
   LogitRows compute(int64_t begin, int64_t count) {
     linear(call_.stream(), hidden_.address() + begin * ld_, ld_, weights_of(w_), nullptr, logits_,
            ldl_, count, space_);
-    return {logits_, ldl_, w_.out(), count};
+    const LogitRows rows{logits_, ldl_, w_.out(), count, cap_};
+    if (cap_ > 0) softcap(call_.stream(), rows);
+    return rows;
   }
 
  private:
@@ -34,6 +37,7 @@ class Tiles {
   const int64_t ld_;
   const PackedMatrix& w_;
   const int64_t ldl_;
+  const float cap_;
   float* logits_ = nullptr;
   Workspace space_;
 };
@@ -73,12 +77,12 @@ struct Targets {
 void GpuOperators::head_logprobs(At<const float> hidden, int64_t ld, const PackedMatrix& w,
                                  const int32_t* target, const float* temperature,
                                  std::span<const KeptSet> kept, float* logprob, float* entropy,
-                                 float* lse, int64_t m) const {
+                                 float* lse, int64_t m, float cap) const {
   if (m == 0) return;
   Call call(device_);
   const Targets targets(call, target, temperature, kept, w.out(), m);
   const int64_t rows = std::min(m, rows_at_a_time(w.out(), tile_floats_));
-  Tiles tiles(call, hidden, ld, w, rows);
+  Tiles tiles(call, hidden, ld, w, rows, cap);
   float* const logprobs = call.space<float>(m);
   float* const entropies = entropy ? call.space<float>(m) : nullptr;
   float* const sums = lse ? call.space<float>(m) : nullptr;
@@ -97,13 +101,14 @@ void GpuOperators::head_logprobs(At<const float> hidden, int64_t ld, const Packe
 void GpuOperators::head_sample(At<const float> hidden, int64_t ld, const PackedMatrix& w,
                                const SampleParams* params, const StreamKey* key,
                                const uint32_t* position, int32_t* token, float* logprob,
-                               float* entropy, std::vector<int32_t>* kept_out, int64_t m) const {
+                               float* entropy, std::vector<int32_t>* kept_out, int64_t m,
+                               float cap) const {
   if (m == 0) return;
   Call call(device_);
   const int64_t vocab = w.out(), rows = std::min(m, rows_at_a_time(vocab, tile_floats_));
   const bool truncates = std::any_of(
       params, params + m, [](const SampleParams& p) { return p.truncated() && p.temperature > 0; });
-  Tiles tiles(call, hidden, ld, w, rows);
+  Tiles tiles(call, hidden, ld, w, rows, cap);
   const SampleParams* const p = call.stage(params, m);
   const StreamKey* const keys = call.stage(key, m);
   const uint32_t* const positions = call.stage(position, m);
@@ -140,7 +145,7 @@ void GpuOperators::head_backward(At<const float> hidden, int64_t ld, const Packe
                                  const int32_t* target, const float* temperature,
                                  std::span<const KeptSet> kept, const float* dlogprob,
                                  const float* dentropy, At<float> dhidden, int64_t lddh,
-                                 At<float> dw, int64_t m, RowParts parts) const {
+                                 At<float> dw, int64_t m, RowParts parts, float cap) const {
   if (m == 0) return;
   Call call(device_);
   const int64_t vocab = w.out(), width = w.in();
@@ -152,7 +157,7 @@ void GpuOperators::head_backward(At<const float> hidden, int64_t ld, const Packe
   const int64_t rows = std::min(m, std::max(chunk, rows_at_a_time(vocab, tile_floats_)));
   std::vector<RowChunk> chunks;
   cut_chunks(0, m, parts, chunk, chunks);
-  Tiles tiles(call, hidden, ld, w, rows);
+  Tiles tiles(call, hidden, ld, w, rows, cap);
   for (size_t i = 0; i < chunks.size();) {
     const int64_t begin = chunks[i].begin;
     std::vector<int64_t> begins;  // of the tile's chunks, in the tile
@@ -174,10 +179,12 @@ void GpuOperators::head_backward(At<const float> hidden, int64_t ld, const Packe
 }
 
 void GpuOperators::head_logits(At<const float> hidden, int64_t ld, const PackedMatrix& w,
-                               At<float> logits, int64_t m) const {
+                               At<float> logits, int64_t m, float cap) const {
+  if (m == 0) return;
   Call call(device_);
   cuda::linear(call.stream(), hidden.address(), ld, weights_of(w), nullptr, logits.address(),
                w.out(), m, call.product_space(m, w.out(), w.in()));
+  if (cap > 0) softcap(call.stream(), {logits.address(), w.out(), w.out(), m, cap});
 }
 
 }  // namespace zeroth::kernels::cuda

@@ -99,24 +99,24 @@ void GpuOperators::grouped_backward_weight(At<const float> dy, int64_t lddy, At<
 
 void GpuOperators::rms_norm(At<const float> x, int64_t ldx, At<const float> weight, float eps,
                             At<float> y, int64_t ldy, At<float> inv_rms, int64_t m, int64_t width,
-                            int64_t heads, int64_t ldinv) const {
+                            int64_t heads, int64_t ldinv, bool plus_one) const {
   Call call(device_);
   cuda::rms_norm(call.stream(), x.address(), ldx, weight.address(), eps, y.address(), ldy,
-                 inv_rms.address(), m, width, heads, ldinv);
+                 inv_rms.address(), m, width, heads, ldinv, plus_one);
 }
 
 void GpuOperators::rms_norm_backward(At<const float> dy, int64_t lddy, At<const float> x,
                                      int64_t ldx, At<const float> weight, At<const float> inv_rms,
                                      At<float> dx, int64_t lddx, At<float> dweight, int64_t m,
-                                     int64_t width, bool accumulate, int64_t heads,
-                                     RowParts parts) const {
+                                     int64_t width, bool accumulate, int64_t heads, RowParts parts,
+                                     bool plus_one) const {
   if (m == 0) return;
   Call call(device_);
   const RowBounds bounds = call.parts(parts, m);
   float* const partial = call.space<float>(rms_norm_partial(width, heads, bounds));
   cuda::rms_norm_backward(call.stream(), dy.address(), lddy, x.address(), ldx, weight.address(),
                           inv_rms.address(), dx.address(), lddx, dweight.address(), m, width,
-                          accumulate, heads, bounds, partial);
+                          accumulate, heads, bounds, partial, plus_one);
 }
 
 void GpuOperators::add(At<const float> a, At<const float> b, At<float> y, int64_t n) const {
@@ -125,14 +125,15 @@ void GpuOperators::add(At<const float> a, At<const float> b, At<float> y, int64_
 }
 
 void GpuOperators::swiglu(At<const float> gu, int64_t ldgu, At<float> y, int64_t ldy, int64_t m,
-                          int64_t width) const {
+                          int64_t width, Gate function) const {
   Call call(device_);
-  cuda::swiglu(call.stream(), gu.address(), ldgu, y.address(), ldy, m, width);
+  cuda::swiglu(call.stream(), gu.address(), ldgu, y.address(), ldy, m, width, function);
 }
 
 void GpuOperators::swiglu_backward(At<const float> dy, int64_t lddy, At<const float> gu,
                                    int64_t ldgu, At<float> dgu, int64_t lddgu, int64_t m,
-                                   int64_t width, At<float> act, const DeviceWeights& w) const {
+                                   int64_t width, At<float> act, const DeviceWeights& w,
+                                   Gate function) const {
   Call call(device_);
   SwigluGradient t;
   t.dy = dy.address(), t.lddy = lddy;
@@ -140,7 +141,7 @@ void GpuOperators::swiglu_backward(At<const float> dy, int64_t lddy, At<const fl
   t.dgu = dgu.address(), t.lddgu = lddgu;
   t.act = act.address();
   t.order = w.order.address(), t.weights = w.weights.address(), t.dweights = w.dweights.address();
-  t.m = m, t.width = width;
+  t.m = m, t.width = width, t.gate = function;
   cuda::swiglu_backward(call.stream(), t);
 }
 
