@@ -99,6 +99,9 @@ Json new_stage(const std::string& made_by, int64_t step, Json config,
       config[name.substr(0, dot)].erase(name.substr(dot + 1));
     }
   }
+  // The moment that a chat template is told is that of the run's start, unless one was set: two runs
+  // of one config have equal checkpoints. RUN/config.json keeps it.
+  if (config.contains("prompt")) config["prompt"].erase("date");
   Json stage = new_stage(made_by);
   stage["step"] = step;
   stage["config"] = std::move(config);

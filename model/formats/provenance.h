@@ -23,7 +23,7 @@ Json stages_before(const std::filesystem::path& checkpoint);
 // {"made_by", "version"}, to which a command adds its facts.
 Json new_stage(const std::string& made_by);
 // The same with "step" and "config": the resolved config without the fields of `free` (dotted names)
-// other than "model", as they change no bit of the weights after a step.
+// other than "model", as they change no bit of the weights after a step, and without prompt.date.
 Json new_stage(const std::string& made_by, int64_t step, Json config,
                const std::vector<std::string>& free);
 // What provenance.json holds of a checkpoint that `stage` made after those `before`.
