@@ -52,7 +52,10 @@ std::vector<Sample*> unmasked(Group& group) {
 }
 
 double bounded(const Sample& sample, const AdvantageConfig& config) {
-  return std::clamp(sample.reward, config.reward_min, config.reward_max);
+  double reward = sample.reward;
+  if (config.reward_min > -AdvantageConfig::kNoBound) reward = std::max(reward, config.reward_min);
+  if (config.reward_max < AdvantageConfig::kNoBound) reward = std::min(reward, config.reward_max);
+  return reward;
 }
 
 // Advantages of rewards that are not all equal, by their group alone.

@@ -33,12 +33,13 @@ enum class Supervision {
 };
 
 struct AdvantageConfig {
+  static constexpr double kNoBound = 1e9;  // of rewards
   std::string baseline = "mean";
   int pass_k = 4;
   std::string normalize = "none";
   double std_epsilon = 1e-4;
-  double reward_min = -1e9;
-  double reward_max = 1e9;
+  double reward_min = -kNoBound;
+  double reward_max = kNoBound;
   bool per_reward = false;
   bool scale_by_signal = false;
   std::string supervision = "outcome";
@@ -57,8 +58,10 @@ struct AdvantageConfig {
       Choice{{"none", "batch_rewards", "batch_advantages"}});
     v("std_epsilon", std_epsilon, "added to a standard deviation before dividing by it",
       Range{0, 1});
-    v("reward_min", reward_min, "lower rewards count as this one", Range{-1e9, 1e9});
-    v("reward_max", reward_max, "higher rewards count as this one", Range{-1e9, 1e9});
+    v("reward_min", reward_min, "lower rewards count as this one; -1e9 = no bound",
+      Range{-kNoBound, kNoBound});
+    v("reward_max", reward_max, "higher rewards count as this one; 1e9 = no bound",
+      Range{-kNoBound, kNoBound});
     v("per_reward", per_reward,
       "normalise each reward in its group first, then weigh, sum and normalise over the batch "
       "(GDPO)");
