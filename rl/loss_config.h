@@ -67,7 +67,8 @@ struct LossConfig {
     v("vespo_lambda_neg", vespo_lambda_neg, "decay lambda of vespo for the others",
       Range{1e-4, 1e3});
     v("decoupled", decoupled,
-      "ratios against the policy at the step's start (proximal), not against the one that sampled");
+      "ratios against the policy at the step's start (proximal), not against the one that sampled; "
+      "with one update a step nothing is clipped then (docs/async.md)");
     v("correction", correction,
       "what a decoupled loss does with the ratio proximal/sampler outside its bounds",
       Choice{{"none", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"}});
