@@ -59,8 +59,9 @@ std::string command_line(const std::vector<std::string>& words) {
   return line;
 }
 
-// Runs this program with these words until it ends; its standard output goes to the file when one
-// is named. A signal that comes meanwhile is passed on once. Returns its exit code.
+// Runs this program with these words until it ends; its standard output goes to the file, or to
+// standard error when none is named. A signal that comes meanwhile is passed on once. Returns its
+// exit code.
 int run_command(const std::vector<std::string>& words, const fs::path& output) {
   const std::atomic<bool>& stop = stop_on_interrupt("ending the stage");
   std::vector<std::string> all = {"zeroth"};
@@ -83,6 +84,8 @@ int run_command(const std::vector<std::string>& words, const fs::path& output) {
     if (!output.empty()) {
       const int file = ::open(output.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
       if (file < 0 || ::dup2(file, STDOUT_FILENO) < 0) ::_exit(127);
+    } else if (::dup2(STDERR_FILENO, STDOUT_FILENO) < 0) {  // standard output is the pipeline's
+      ::_exit(127);
     }
     ::execv("/proc/self/exe", argv.data());
     ::_exit(127);
