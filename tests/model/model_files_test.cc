@@ -274,7 +274,9 @@ TEST_CASE("a folder without weights that can be read says what it holds and what
   CHECK(contains(told({"pytorch_model-00001-of-00002.bin"}, true), "pytorch_model-00001"));
   CHECK(contains(told({"pytorch_model.bin"}, true), "save_pretrained"));
   CHECK(contains(told({"consolidated.00.pth"}, true), "consolidated.00.pth"));
-  CHECK(contains(told({"adapter_config.json", "adapter_model.safetensors"}, false), "merge"));
+  // Read as an adapter, which this text is not.
+  CHECK(contains(told({"adapter_config.json", "adapter_model.safetensors"}, false),
+                 "adapter_config.json"));
   CHECK(contains(told({"adapter_config.json", "adapter_model.safetensors"}, true), "adapter"));
   CHECK(contains(told({"snapshots/0123/config.json", "refs/main"}, false), "snapshots/0123"));
   CHECK(contains(told({"model.Q4_K_M.gguf"}, false), "model.Q4_K_M.gguf"));
