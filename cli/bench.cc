@@ -196,6 +196,7 @@ GenerationRequest bench_request(const PolicyConfig& model, const BenchOptions& o
 std::vector<Group> bench_groups(const Policy& policy, const BenchOptions& options, Sampler& sampler,
                                 Tickets& tickets) {
   std::vector<GenerationRequest> requests;
+  requests.reserve(static_cast<size_t>(options.prompts));
   for (int i = 0; i < options.prompts; ++i) {
     requests.push_back(bench_request(policy.config(), options, i, options.samples));
   }

@@ -34,11 +34,12 @@ constexpr int kExchanges = 3;  // of which the fastest counts
 // Bytes of the array that have memory behind them.
 int64_t resident_bytes(std::span<const float> values) {
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<uintptr_t>(values.data()) / page * page;
-  const auto end = reinterpret_cast<uintptr_t>(values.data() + values.size());
-  std::vector<unsigned char> pages((end - begin + page - 1) / page);
-  if (pages.empty() || ::mincore(reinterpret_cast<void*>(begin), end - begin, pages.data()) != 0)
-    return 0;
+  const auto bytes = std::as_bytes(values);
+  const size_t before = reinterpret_cast<uintptr_t>(bytes.data()) % page;  // in its first page
+  auto* const begin = const_cast<std::byte*>(bytes.data() - before);
+  const size_t length = bytes.size() + before;
+  std::vector<unsigned char> pages((length + page - 1) / page);
+  if (bytes.empty() || ::mincore(begin, length, pages.data()) != 0) return 0;
   const auto resident = std::count_if(pages.begin(), pages.end(), [](auto p) { return p & 1; });
   return resident * static_cast<int64_t>(page);
 }
@@ -213,6 +214,7 @@ uint16_t free_port() {
   words.insert(words.end(), args.begin(), args.end());
   words.insert(words.end(), {"--ranks", std::to_string(ranks), "--json", "true"});
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   ::execv("/proc/self/exe", argv.data());

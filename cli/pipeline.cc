@@ -67,6 +67,7 @@ int run_command(const std::vector<std::string>& words, const fs::path& output) {
   std::vector<std::string> all = {"zeroth"};
   all.insert(all.end(), words.begin(), words.end());
   std::vector<char*> argv;
+  argv.reserve(all.size() + 1);
   for (std::string& word : all) argv.push_back(word.data());
   argv.push_back(nullptr);
   const pid_t parent = ::getpid();
@@ -99,6 +100,15 @@ int run_command(const std::vector<std::string>& words, const fs::path& output) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+constexpr const char* kFile = "pipeline.json";  // in the folder
+
+void check_folder(const fs::path& folder, bool resume) {
+  if (fs::exists(folder / kFile) == resume) return;
+  fail_usage(folder.string() + (resume ? " holds no pipeline" : " already holds a pipeline"),
+             resume ? "start one: zeroth pipeline FILE --out " + folder.string()
+                    : "go on with it: zeroth pipeline --resume " + folder.string());
+}
+
 // The stages of a folder: what is finished, and running the next ones.
 class Runner {
  public:
@@ -106,11 +116,7 @@ class Runner {
       : pipeline_(std::move(pipeline)),
         folder_(std::move(folder)),
         lock_(make_run_folder(folder_)) {
-    if (fs::exists(folder_ / kFile) != resume) {
-      fail_usage(folder_.string() + (resume ? " holds no pipeline" : " already holds a pipeline"),
-                 resume ? "start one: zeroth pipeline FILE --out " + folder_.string()
-                        : "go on with it: zeroth pipeline --resume " + folder_.string());
-    }
+    check_folder(folder_, resume);  // again: it is ours only now
     if (!resume) write_file_atomic(folder_ / kFile, pipeline_.file.dump(2) + "\n");
     if (fs::exists(folder_ / kState)) state_ = read_json_file(folder_ / kState);
     if (!state_.is_object() || !state_.contains("finished") || !state_["finished"].is_array())
@@ -138,7 +144,6 @@ class Runner {
   }
 
  private:
-  static constexpr const char* kFile = "pipeline.json";
   static constexpr const char* kState = "finished.json";
 
   bool finished(const PipelineStage& stage) const {
@@ -199,11 +204,9 @@ int run_pipeline(const Args& args) {
                std::string("usage: ") + kUsage);
   }
   const fs::path folder = resume ? options.resume : options.out;
-  if (resume && !fs::exists(folder / "pipeline.json"))
-    fail_usage(folder.string() + " holds no pipeline",
-               "start one: zeroth pipeline FILE --out " + folder.string());
+  check_folder(folder, resume);
   Pipeline pipeline =
-      read_pipeline(resume ? folder / "pipeline.json" : fs::path(files[0]), options.set, folder);
+      read_pipeline(resume ? folder / kFile : fs::path(files[0]), options.set, folder);
   if (options.dry_run) {
     for (const PipelineStage& stage : pipeline.stages)
       std::printf("%s: %s\n", stage.name.c_str(), command_line(stage.begin()).c_str());

@@ -186,6 +186,17 @@ void add_gemma3(const GgufContents& gguf, const Keys& keys, Json& config) {
   if (cap > 0) config["final_logit_softcapping"] = cap;
 }
 
+// The experts of layers that stand beside `shared` ones, unless the file says how many.
+void add_routed_experts(const Keys& keys, int64_t shared, Json& config) {
+  config["n_routed_experts"] = keys.number("expert_count");
+  config["num_experts_per_tok"] = keys.number("expert_used_count");
+  config["n_shared_experts"] = keys.number("expert_shared_count", shared);
+  config["moe_intermediate_size"] = keys.number("expert_feed_forward_length");
+  config["first_k_dense_replace"] = keys.number("leading_dense_block_count", 0);
+  config["routed_scaling_factor"] = keys.real("expert_weights_scale", 1);
+  config["norm_topk_prob"] = keys.flag("expert_weights_norm", false);
+}
+
 void add_glm4_moe(const GgufContents& gguf, const Keys& keys, Json& config) {
   if (keys.number("expert_gating_func", 2) == 1) {
     fail(gguf.source + ": " + keys.name("expert_gating_func") + " is softmax",
@@ -195,13 +206,7 @@ void add_glm4_moe(const GgufContents& gguf, const Keys& keys, Json& config) {
   config["num_hidden_layers"] = keys.number("block_count") - extra;
   config["num_nextn_predict_layers"] = extra;
   config["use_qk_norm"] = gguf.tensors.contains("blk.0.attn_q_norm.weight");
-  config["n_routed_experts"] = keys.number("expert_count");
-  config["num_experts_per_tok"] = keys.number("expert_used_count");
-  config["n_shared_experts"] = keys.number("expert_shared_count", 1);
-  config["moe_intermediate_size"] = keys.number("expert_feed_forward_length");
-  config["first_k_dense_replace"] = keys.number("leading_dense_block_count", 0);
-  config["routed_scaling_factor"] = keys.real("expert_weights_scale", 1);
-  config["norm_topk_prob"] = keys.flag("expert_weights_norm", false);
+  add_routed_experts(keys, 1, config);
 }
 
 void add_deepseek(const GgufContents& gguf, const Keys& keys, Json& config) {
@@ -220,13 +225,7 @@ void add_deepseek(const GgufContents& gguf, const Keys& keys, Json& config) {
   config["q_lora_rank"] = q_rank > 0 ? Json(q_rank) : Json();
   config["num_key_value_heads"] = config["num_attention_heads"];
   config.erase("head_dim");
-  config["n_routed_experts"] = keys.number("expert_count");
-  config["num_experts_per_tok"] = keys.number("expert_used_count");
-  config["n_shared_experts"] = keys.number("expert_shared_count", 0);
-  config["moe_intermediate_size"] = keys.number("expert_feed_forward_length");
-  config["first_k_dense_replace"] = keys.number("leading_dense_block_count", 0);
-  config["routed_scaling_factor"] = keys.real("expert_weights_scale", 1);
-  config["norm_topk_prob"] = keys.flag("expert_weights_norm", false);
+  add_routed_experts(keys, 0, config);
   const bool sigmoid = keys.number("expert_gating_func", 1) == 2;
   const int64_t groups = keys.number("expert_group_count", 1);
   config["n_group"] = groups;

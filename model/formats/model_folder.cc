@@ -47,7 +47,7 @@ std::pair<std::string, std::string> other_contents(const fs::path& dir) {
   }
   if (has("adapter_config.json") || has("adapter_model.safetensors")) {
     say("an adapter (adapter_config.json), not a model",
-        "merge it into its base model first, and give the folder of the result");
+        "give its base model, and this folder with --adapter; or the two to zeroth merge");
   }
   for (const std::string& name : names) {
     if (name.ends_with(".gguf")) say(name, "give that file: " + (dir / name).string());
