@@ -17,8 +17,7 @@ constexpr size_t kPinnedStep = 256;  // where copies begin
 void check(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return;
   fail(std::string("the GPU failed ") + what + ": " + cudaGetErrorString(error),
-       "run on the CPU (leave out --device), and report this with the name of the GPU and its "
-       "driver's version");
+       "run on the CPU, and report this with the name of the GPU and its driver's version");
 }
 
 size_t step_up(size_t n) { return (n + kPinnedStep - 1) / kPinnedStep * kPinnedStep; }
@@ -30,10 +29,10 @@ int gpu_count() {
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (error != cudaSuccess) {
     fail(std::string("no GPU can be used: ") + cudaGetErrorString(error),
-         "install NVIDIA's driver for CUDA 13.0 or newer (nvidia-smi shows it), or leave out "
-         "--device");
+         "install NVIDIA's driver for CUDA 13.0 or newer (nvidia-smi shows it), or run on the "
+         "CPU");
   }
-  if (count == 0) fail("the driver has no GPU", "leave out --device to run on the CPU");
+  if (count == 0) fail("the driver has no GPU", "run on the CPU");
   return count;
 }
 

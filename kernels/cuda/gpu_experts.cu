@@ -98,9 +98,7 @@ void GpuOperators::group_bias_backward(At<const float> dy, int64_t lddy,
   t.bias = bias.address(), t.dbias = dbias.address(), t.width = width;
   t.order = w.order.address(), t.weights = w.weights.address(), t.dweights = w.dweights.address();
   const RowBounds groups = call.groups(offsets);
-  RowBounds begins = groups;  // as in grouped_backward_weight
-  if (!parts.empty()) begins = {parts.data().address(), static_cast<int64_t>(parts.size()), 0};
-  cuda::group_bias_backward(call.stream(), t, groups, begins);
+  cuda::group_bias_backward(call.stream(), t, groups, Call::chunk_begins(groups, parts));
 }
 
 void GpuOperators::combine(At<const float> y, View<const int32_t> order, At<const float> weights,

@@ -1,4 +1,5 @@
-// The operators of a GPU: the back end that `--device cuda` chooses (kernels/back_ends.h).
+// The operators of a GPU as a back end. No command chooses it yet; build/test_cuda_models runs it
+// over fibers.
 #pragma once
 
 #include <memory>
@@ -73,6 +74,12 @@ class Call {
   // Groups of rows, and how many rows they have in all: known since their choices were sorted, or
   // asked for.
   RowBounds groups(View<const int64_t> offsets);
+  // Where chunks of their rows begin: with every part, or with every group where there are none. (A
+  // chunk ends with its group too.)
+  static RowBounds chunk_begins(const RowBounds& groups, View<const int64_t> parts) {
+    if (parts.empty()) return groups;
+    return {parts.data().address(), static_cast<int64_t>(parts.size()), 0};
+  }
   // Addresses of arrays.
   template <class T>
   T** addresses(std::span<const At<T>> arrays) {

@@ -88,11 +88,8 @@ void GpuOperators::grouped_backward_weight(At<const float> dy, int64_t lddy, At<
   if (dw.empty()) return;
   Call call(device_);
   const RowBounds groups = call.groups(offsets);
-  // Where chunks begin: with every part, or with every group. (A chunk ends with its group too.)
-  RowBounds begins = groups;
-  if (!parts.empty()) begins = {parts.data().address(), static_cast<int64_t>(parts.size()), 0};
-  cuda::grouped_backward_weight(call.stream(), dy.address(), lddy, x.address(), ldx, groups, begins,
-                                call.addresses(dw), out, in);
+  cuda::grouped_backward_weight(call.stream(), dy.address(), lddy, x.address(), ldx, groups,
+                                Call::chunk_begins(groups, parts), call.addresses(dw), out, in);
 }
 
 // --- kernels/rows.h
