@@ -101,7 +101,8 @@ struct Fleet {
     }
   }
   std::string told(std::string text) const {
-    for (size_t at = text.find('$'); at + 1 < text.size(); at = text.find('$', at + 1)) {
+    for (size_t at = text.find('$'); at != std::string::npos && at + 1 < text.size();
+         at = text.find('$', at + 1)) {
       const char what = text[at + 1];
       if (what == 'S') text.replace(at, 2, session);
       if (what == 'W') text.replace(at, 2, weights);
