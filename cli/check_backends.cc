@@ -24,7 +24,8 @@ struct CheckBackendsOptions {
   template <class V>
   void fields(V& v) {
     v("first", first,
-      "a back end: cpu, reference, or an instruction set (avx512, avx2, portable); empty: every "
+      "a back end: cpu, reference, or an instruction set (avx512, avx2, neon, portable); empty: "
+      "every "
       "pair that this machine has");
     v("second", second, "what it is compared with, likewise");
     v("bound", bound,

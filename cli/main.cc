@@ -61,7 +61,7 @@ void print_help() {
   }
   std::printf(
       "\nEnvironment: ZEROTH_THREADS (threads, default all cores), ZEROTH_ISA (avx512, avx2, "
-      "portable).\n");
+      "neon, portable).\n");
 }
 
 int dispatch(const Args& args) {

@@ -18,6 +18,9 @@ endfunction()
 function(zeroth_compile_options target)
   # -Wrestrict of g++ 12 misfires on std::string concatenation (GCC bug 105651).
   target_compile_options(${target} PRIVATE -Wall -Wextra "$<$<CXX_COMPILER_ID:GNU>:-Wno-restrict;-Wno-maybe-uninitialized>" -Werror -ffp-contract=off -fno-fast-math -fno-math-errno)
+  if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    target_compile_options(${target} PRIVATE -fsigned-char)  # as on x86-64: Arm's char has no sign
+  endif()
   target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR})
   if(ZEROTH_SANITIZE)
     # clang 14 cannot write the prologue of that check in front of a coroutine.

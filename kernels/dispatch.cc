@@ -22,6 +22,9 @@ std::vector<const Table*> supported_tables() {
   }
   if (avx2) tables.push_back(&avx2_table());
 #endif
+#ifdef ZEROTH_AARCH64
+  tables.push_back(&neon_table());  // a part of every 64-bit Arm processor that runs Linux
+#endif
   tables.push_back(&portable_table());
   return tables;
 }

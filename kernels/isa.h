@@ -6,8 +6,8 @@
 
 namespace zeroth::kernels {
 
-// "avx512", "avx2" or "portable": the best the processor has, or ZEROTH_ISA when set. All give the
-// same bits.
+// "avx512", "avx2", "neon" or "portable": the best the processor has, or ZEROTH_ISA when set. All
+// give the same bits.
 std::string isa();
 void set_isa(const std::string& name);  // throws Error(kUsage) when unknown or not supported here
 std::vector<std::string> supported_isas();

@@ -1,6 +1,6 @@
 // What one instruction set offers to the operators of kernels/*.cc: plain functions on plain
-// arguments, each run by one thread. kernels/cpu/{avx512,avx2,portable}.cc fill one Table each from
-// the same sources.
+// arguments, each run by one thread. kernels/cpu/{avx512,avx2,neon,portable}.cc fill one Table
+// each from the same sources.
 #pragma once
 
 #include <stdint.h>
@@ -110,6 +110,7 @@ inline constexpr int kFmaLoopVectors = 24;  // FMAs of 16 lanes per iteration of
 const Table& portable_table();
 const Table& avx2_table();
 const Table& avx512_table();
+const Table& neon_table();
 
 // The table in use (set_isa).
 const Table& table();

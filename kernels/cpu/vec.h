@@ -1,9 +1,9 @@
 // Sixteen float lanes: the one vector type that every kernel is written over. Included once per
-// instruction set, with ZEROTH_VEC_AVX512, ZEROTH_VEC_AVX2 or neither (portable) defined, into a
-// namespace of its own.
+// instruction set, with ZEROTH_VEC_AVX512, ZEROTH_VEC_AVX2, ZEROTH_VEC_NEON or none of them
+// (portable) defined, into a namespace of its own.
 //
 // Every function is one IEEE 754 operation per lane (round to nearest even, denormals kept), so the
-// three versions give the same bits. load() widens bfloat16 exactly, store() rounds to it (to
+// versions give the same bits. load() widens bfloat16 exactly, store() rounds to it (to
 // nearest even; NaN stays NaN). Nothing of the standard library's templates may be used here: an
 // inline function of it compiled with AVX-512 could be the copy that the linker keeps for the whole
 // program.
@@ -18,6 +18,8 @@
 #define ZEROTH_VEC_NAMESPACE avx512
 #elif defined(ZEROTH_VEC_AVX2)
 #define ZEROTH_VEC_NAMESPACE avx2
+#elif defined(ZEROTH_VEC_NEON)
+#define ZEROTH_VEC_NAMESPACE neon
 #else
 #define ZEROTH_VEC_NAMESPACE portable
 #endif
@@ -50,6 +52,8 @@ ZEROTH_INLINE void unrolled(const F& f) {
 #include "kernels/cpu/vec_avx512.h"
 #elif defined(ZEROTH_VEC_AVX2)
 #include "kernels/cpu/vec_avx2.h"
+#elif defined(ZEROTH_VEC_NEON)
+#include "kernels/cpu/vec_neon.h"
 #else
 #include "kernels/cpu/vec_portable.h"
 #endif

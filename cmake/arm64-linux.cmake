@@ -1,0 +1,17 @@
+# Toolchain: 64-bit Arm Linux from another machine, by Debian's cross compiler against the libraries that scripts/cross-arm64
+# unpacks into .deps/arm64. Tests run under qemu-user.
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR aarch64)
+set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
+get_filename_component(CMAKE_SYSROOT ${CMAKE_CURRENT_LIST_DIR}/../.deps/arm64 ABSOLUTE)
+set(CMAKE_LIBRARY_ARCHITECTURE aarch64-linux-gnu)
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
+set(ENV{PKG_CONFIG_SYSROOT_DIR} ${CMAKE_SYSROOT})
+set(ENV{PKG_CONFIG_LIBDIR} ${CMAKE_SYSROOT}/usr/lib/aarch64-linux-gnu/pkgconfig:${CMAKE_SYSROOT}/usr/share/pkgconfig)
+find_program(ZEROTH_QEMU_AARCH64 NAMES qemu-aarch64 qemu-aarch64-static)
+if(ZEROTH_QEMU_AARCH64)
+  set(CMAKE_CROSSCOMPILING_EMULATOR ${ZEROTH_QEMU_AARCH64} -L ${CMAKE_SYSROOT})
+endif()
