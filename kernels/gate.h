@@ -1,4 +1,4 @@
-// What the gate of a feed-forward block goes through.
+// What a gate goes through before it is multiplied by its partner.
 #pragma once
 
 namespace zeroth::kernels {
@@ -6,9 +6,9 @@ namespace zeroth::kernels {
 // kSilu: x sigmoid(x) times up. kGelu: x Phi(x) times up, with the tanh form of Phi (Hendrycks and
 // Gimpel, "Gaussian Error Linear Units", 2016), which is x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)).
 // kClamped (gpt-oss): x sigmoid(alpha x) times (up + 1), where x is at most `limit` (> 0) and up in
-// [-limit, limit].
+// [-limit, limit]. kSigmoid: sigmoid(x) times up, of what attention gives where it has such a gate.
 struct Gate {
-  enum Kind { kSilu, kGelu, kClamped };
+  enum Kind { kSilu, kGelu, kClamped, kSigmoid };
   Kind kind = kSilu;
   float alpha = 1, limit = 0;
 

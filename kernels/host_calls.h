@@ -17,7 +17,8 @@ namespace zeroth::kernels {
   using View = std::span<T>;        \
   using DevicePages = KvPages;      \
   using DeviceRows = AttentionRows; \
-  using DeviceWeights = RowWeights;
+  using DeviceWeights = RowWeights; \
+  using DeviceDeltaRuns = DeltaRuns;
 
 template <class T>
 struct AtOf : std::false_type {};
@@ -55,6 +56,10 @@ decltype(auto) on_host(T& argument) {
   } else if constexpr (std::is_same_v<Value, DeviceWeights>) {
     return RowWeights{argument.order.address(), argument.weights.address(),
                       argument.dweights.address()};
+  } else if constexpr (std::is_same_v<Value, DeviceDeltaRuns>) {
+    return DeltaRuns{argument.runs.host(),       argument.sets.host(),
+                     argument.page_table.host(), argument.slots.address(),
+                     argument.states.address(),  argument.longest};
   } else if constexpr (std::is_same_v<Value, std::span<const At<float>>> ||
                        std::is_same_v<Value, std::span<const At<char>>>) {
     return Addresses(argument);

@@ -13,7 +13,7 @@ void set_isa(const std::string& name);  // throws Error(kUsage) when unknown or 
 std::vector<std::string> supported_isas();
 // SHA-256 (hex) of the written contract: names, orders and constants of every operator.
 std::string contract_hash();
-// "contract 3" for this build's hash, "contract 1" for that of an earlier contract, or "an unknown
+// "contract 4" for this build's hash, "contract 1" for that of an earlier contract, or "an unknown
 // contract".
 std::string contract_name(const std::string& hash);
 // Whether what was computed under that contract has the same bits under this one.

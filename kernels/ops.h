@@ -11,6 +11,7 @@
 
 #include "kernels/assemble.h"
 #include "kernels/attention.h"
+#include "kernels/delta.h"
 #include "kernels/isa.h"
 #include "kernels/matmul.h"
 #include "kernels/moe.h"

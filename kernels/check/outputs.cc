@@ -47,6 +47,40 @@ Output written_rows(const char* name, std::span<const KvWrite> writes, float* at
   return picked_rows(name, at, rows, width, distance);
 }
 
+Output written_slots(const char* name, std::span<const KvWrite> writes, float* at, int64_t distance,
+                     int64_t width) {
+  std::set<int64_t> slots;
+  for (const KvWrite& write : writes) slots.insert(write.slot);
+  std::vector<float*> begins;
+  for (const int64_t slot : slots) begins.push_back(at + slot * distance);
+  return rows_at(name, std::move(begins), width);
+}
+
+Outputs split_parts(const char* name, const GroupSplit& split, float* y, int64_t m,
+                    int64_t distance) {
+  Outputs out;
+  for (int p = 0; p < split.parts; ++p)
+    if (split.to[p] >= 0)
+      out.push_back(rows_of(name, y + split.to[p], m, split.groups * split.width[p], distance));
+  return out;
+}
+
+Output run_rows(const char* name, const DeltaRuns& runs, float* at, int64_t width,
+                int64_t distance) {
+  std::vector<float*> begins;
+  for (const DeltaRun& run : runs.runs)
+    for (int32_t row = run.first; row < run.first + run.rows; ++row)
+      begins.push_back(at + row * distance);
+  return rows_at(name, std::move(begins), width);
+}
+
+Output kept_states(const DeltaShape& shape, const DeltaRuns& runs) {
+  std::vector<float*> begins;
+  for (const DeltaRun& run : runs.runs)
+    if (run.keep >= 0) begins.push_back(runs.states + run.keep * shape.state());
+  return rows_at("states", std::move(begins), shape.state());
+}
+
 // Moved bytes are compared as integers: floats among them have to be the same bits.
 Output places_of(const char* name, std::span<char* const> rows, int64_t bytes) {
   std::vector<int32_t*> begins;

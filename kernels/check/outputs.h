@@ -79,6 +79,16 @@ Outputs written_pages(const KvPages& cache, std::span<const KvWrite> writes);
 Output written_rows(const char* name, std::span<const KvWrite> writes, float* at, int64_t distance,
                     int64_t width);
 
+// What is written of slots of `distance` floats; parts of split rows; rows of runs, and the states
+// that they keep.
+Output written_slots(const char* name, std::span<const KvWrite> writes, float* at, int64_t distance,
+                     int64_t width);
+Outputs split_parts(const char* name, const GroupSplit& split, float* y, int64_t m,
+                    int64_t distance);
+Output run_rows(const char* name, const DeltaRuns& runs, float* at, int64_t width,
+                int64_t distance);
+Output kept_states(const DeltaShape& shape, const DeltaRuns& runs);
+
 // Saved rows of so many bytes, and the arrays that they come back to.
 Output places_of(const char* name, std::span<char* const> rows, int64_t bytes);
 Outputs saved_arrays(std::span<const SavedArray> arrays, int64_t m, int top_k, bool choices);

@@ -3,6 +3,7 @@
 
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/attention_backward.h"
+#include "kernels/cpu/delta.h"
 #include "kernels/cpu/gates.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/limits.h"
@@ -38,6 +39,13 @@ inline constexpr Table make_table(const char* name) {
           .transpose = transpose,
           .add_sinks = add_sinks,
           .sink_gradients = sink_gradients,
+          .conv_rows = conv_rows,
+          .conv_slopes = conv_slopes,
+          .conv_gradients = conv_gradients,
+          .delta_gates = delta_gates,
+          .delta_gates_backward = delta_gates_backward,
+          .delta_page = delta_page,
+          .delta_page_backward = delta_page_backward,
           .softmax = softmax,
           .sigmoid = sigmoid_row,
           .row_statistics = row_statistics,

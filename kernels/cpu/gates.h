@@ -35,7 +35,8 @@ inline void gated_rows(const float* gu, int64_t ldgu, float* y, int64_t ldy, int
     for_lanes(width, [&](int64_t i, int lanes) {
       const Vec g = of.gate(load_part(gu + i, lanes)), u = of.up(load_part(gu + width + i, lanes));
       const Vec below = add(one, exp(sub(zero, of.inner(g))));
-      store_part(y + i, mul(div(g, below), u), lanes);
+      const Vec above = kKind == Gate::kSigmoid ? one : g;
+      store_part(y + i, mul(div(above, below), u), lanes);
     });
 }
 
@@ -43,6 +44,7 @@ inline void swiglu(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t
                    const Gate& gate) {
   const auto rows = gate.kind == Gate::kGelu      ? gated_rows<Gate::kGelu>
                     : gate.kind == Gate::kClamped ? gated_rows<Gate::kClamped>
+                    : gate.kind == Gate::kSigmoid ? gated_rows<Gate::kSigmoid>
                                                   : gated_rows<Gate::kSilu>;
   rows(gu, ldgu, y, ldy, m, width, gate);
 }
@@ -73,15 +75,17 @@ inline void gated_rows_backward(const SwigluBackward& t) {
       const Vec raw = load_part(dy + i, lanes), d = mul(raw, weight);
       const Vec below = add(one, exp(sub(splat(0.0f), of.inner(g))));
       const Vec s = div(one, below);
+      const bool plain = kKind == Gate::kSigmoid;  // not times g
       if (t.act) {
-        const Vec y = mul(div(g, below), u);
+        const Vec y = mul(plain ? s : div(g, below), u);
         sum = add(sum, mul(y, raw));
         store_part(t.act + row * t.width + i, mul(y, weight), lanes);
       }
       // d (g sigmoid(i(g))) / dg = s (1 + g i'(g) (1 - s)).
-      const Vec slope = mul(s, fma(of.inner_slope(g), sub(one, s), one));
+      const Vec slope =
+          plain ? mul(s, sub(one, s)) : mul(s, fma(of.inner_slope(g), sub(one, s), one));
       store_part(dgu + i, mul(mul(d, u), slope), lanes);
-      store_part(dgu + t.width + i, mul(d, mul(g, s)), lanes);
+      store_part(dgu + t.width + i, mul(d, plain ? s : mul(g, s)), lanes);
     });
     if (kKind == Gate::kClamped) drop_clamped(gu, dgu, t.width, t.gate.limit);
     if (t.dweights) t.dweights[choice] = sum_lanes(sum);
@@ -91,6 +95,7 @@ inline void gated_rows_backward(const SwigluBackward& t) {
 inline void swiglu_backward(const SwigluBackward& t) {
   const auto rows = t.gate.kind == Gate::kGelu      ? gated_rows_backward<Gate::kGelu>
                     : t.gate.kind == Gate::kClamped ? gated_rows_backward<Gate::kClamped>
+                    : t.gate.kind == Gate::kSigmoid ? gated_rows_backward<Gate::kSigmoid>
                                                     : gated_rows_backward<Gate::kSilu>;
   rows(t);
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "kernels/cpu/attention_args.h"
+#include "kernels/cpu/delta_args.h"
 #include "kernels/cpu/gemm_args.h"
 #include "kernels/gate.h"
 
@@ -82,6 +83,19 @@ struct Table {
   void (*add_sinks)(const float* sinks, float* out, float* lse, int64_t heads, int64_t dim);
   void (*sink_gradients)(const float* sinks, const float* out, const float* dout, const float* lse,
                          float* d, int64_t heads, int64_t dim);
+  // kernels/cpu/delta.h.
+  void (*conv_rows)(const ConvRows& rows, float* y, int64_t ldy, int64_t begin, int64_t end);
+  void (*conv_slopes)(const ConvRows& rows, const float* dy, int64_t lddy, float* dz, int64_t begin,
+                      int64_t end);
+  void (*conv_gradients)(const ConvRows& rows, const float* dz, float* dx, int64_t lddx, float* sum,
+                         int64_t begin, int64_t end, int64_t i, int lanes);
+  void (*delta_gates)(const float* x, const float* a_log, const float* dt_bias, float* gates,
+                      int64_t heads);
+  void (*delta_gates_backward)(const float* dgates, const float* x, const float* a_log,
+                               const float* dt_bias, const float* gates, float* dx, float* d,
+                               int64_t heads);
+  void (*delta_page)(const DeltaPage& page);
+  void (*delta_page_backward)(DeltaPageBackward& page);
   // Softmax family on one row. scale multiplies the logits first.
   void (*softmax)(const float* x, float* y, int64_t n);
   void (*sigmoid)(const float* x, float* y, int64_t n);

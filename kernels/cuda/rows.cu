@@ -130,7 +130,8 @@ __global__ void __launch_bounds__(kThreads)
   if (i >= m * width) return;
   const float* const from = gu + i / width * ldgu + i % width;
   const float g = gated(gate, from[0]), u = partner(gate, from[width]);
-  y[i / width * ldy + i % width] = mul(div(g, one_plus_exp_minus(inner(gate, g))), u);
+  const float above = gate.kind == Gate::kSigmoid ? 1.0f : g;
+  y[i / width * ldy + i % width] = mul(div(above, one_plus_exp_minus(inner(gate, g))), u);
 }
 
 // Half a warp has a row: lane i % 16.
@@ -152,17 +153,20 @@ __global__ void __launch_bounds__(128) swiglu_backward_kernel(const SwigluGradie
     const float raw = there ? dy[e] : 0.0f, d = mul(raw, weight);
     const float below = one_plus_exp_minus(inner(t.gate, g));
     const float s = div(1.0f, below);
+    const bool plain = t.gate.kind == Gate::kSigmoid;  // not times g
     if (t.act) {
-      const float y = mul(div(g, below), u);
+      const float y = mul(plain ? s : div(g, below), u);
       sum = add(sum, mul(y, raw));
       if (there) t.act[row * t.width + e] = mul(y, weight);
     }
     if (!there) continue;
-    const float slope = mul(s, fma(inner_slope(t.gate, g), sub(1.0f, s), 1.0f));
+    const float slope =
+        plain ? mul(s, sub(1.0f, s)) : mul(s, fma(inner_slope(t.gate, g), sub(1.0f, s), 1.0f));
     const bool clamps = t.gate.kind == Gate::kClamped;  // what was clamped passes no gradient
     const float limit = t.gate.limit;
     dgu[e] = clamps && own > limit ? 0.0f : mul(mul(d, u), slope);
-    dgu[t.width + e] = clamps && (beside > limit || beside < -limit) ? 0.0f : mul(d, mul(g, s));
+    dgu[t.width + e] =
+        clamps && (beside > limit || beside < -limit) ? 0.0f : mul(d, plain ? s : mul(g, s));
   }
   sum = sum_lanes(sum);
   if (live && lane == 0 && t.dweights) t.dweights[choice] = sum;

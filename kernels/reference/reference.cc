@@ -56,7 +56,8 @@ Doubles swiglu(std::span<const double> gu, int64_t m, int64_t width, Gate functi
       const double u = gu[i * 2 * width + width + j];
       const double tanh = std::tanh(std::sqrt(2 / std::numbers::pi) * (g + 0.044715 * g * g * g));
       const double limit = function.limit, least = std::min(g, limit);
-      y[i * width + j] = function.kind == Gate::kGelu ? g / 2 * (1 + tanh) * u
+      y[i * width + j] = function.kind == Gate::kGelu      ? g / 2 * (1 + tanh) * u
+                         : function.kind == Gate::kSigmoid ? u / (1 + std::exp(-g))
                          : function.kind == Gate::kSilu
                              ? g / (1 + std::exp(-g)) * u
                              : least / (1 + std::exp(-function.alpha * least)) *

@@ -88,7 +88,8 @@ void swiglu(const float* gu, int64_t ldgu, float* y, int64_t ldy, int64_t m, int
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < width; ++j) {
       const GateRow of(function, gu[i * ldgu + j], gu[i * ldgu + width + j]);
-      y[i * ldy + j] = static_cast<float>(of.gate * sigmoid(inner(function, of.gate)) * of.up);
+      const double factor = function.kind == Gate::kSigmoid ? 1 : of.gate;
+      y[i * ldy + j] = static_cast<float>(factor * sigmoid(inner(function, of.gate)) * of.up);
     }
 }
 
@@ -102,11 +103,14 @@ void swiglu_backward(const float* dy, int64_t lddy, const float* gu, int64_t ldg
     for (int64_t j = 0; j < width; ++j) {
       const GateRow of(function, gu[i * ldgu + j], gu[i * ldgu + width + j]);
       const double gate = of.gate, up = of.up, d = dy[i * lddy + j];
-      const double s = sigmoid(inner(function, gate)), y = gate * s * up;
-      const double slope = s * (1 + gate * (1 - s) * inner_slope(function, gate));
+      const double s = sigmoid(inner(function, gate));
+      const bool plain = function.kind == Gate::kSigmoid;
+      const double factor = plain ? 1 : gate, y = factor * s * up;
+      const double slope =
+          plain ? s * (1 - s) : s * (1 + gate * (1 - s) * inner_slope(function, gate));
       product += y * d;
       dgu[i * lddgu + j] = of.gate_moves ? static_cast<float>(weight * d * up * slope) : 0.0f;
-      dgu[i * lddgu + width + j] = of.up_moves ? static_cast<float>(weight * d * gate * s) : 0.0f;
+      dgu[i * lddgu + width + j] = of.up_moves ? static_cast<float>(weight * d * factor * s) : 0.0f;
       if (act) act[i * width + j] = static_cast<float>(weight * y);
     }
     if (act && w.dweights) w.dweights[at] = static_cast<float>(product);

@@ -25,9 +25,12 @@ TEST_CASE("the hash is that of the text") {
         "contract 1");
   CHECK(contract_name("826ffcb75f7f9f144c816679521eed04fdcbbe03e519bb224ea8e4b101b9c367") ==
         "contract 2");
+  CHECK(contract_name("52ac61075854a968b3b2991d8d79d68f070109031db88749ddbd3ce23e59f4da") ==
+        "contract 3");
   CHECK(contract_name("x") == "an unknown contract");
   CHECK(goes_on_from(contract_hash()));
   CHECK(goes_on_from("826ffcb75f7f9f144c816679521eed04fdcbbe03e519bb224ea8e4b101b9c367"));
+  CHECK(goes_on_from("52ac61075854a968b3b2991d8d79d68f070109031db88749ddbd3ce23e59f4da"));
   CHECK_FALSE(goes_on_from("8debf19ed580cba6593494f3c0241b6ed400509216929d2a86ad41d381f24981"));
   CHECK_FALSE(goes_on_from("x"));
 }

@@ -112,7 +112,8 @@ void check_gates(const Gate& gate) {
 }
 
 TEST_CASE("gates and their gradients give the CPU's bits, with and without weights") {
-  for (const Gate& gate : {Gate(), Gate(Gate::kGelu), Gate(Gate::kClamped, 1.7f, 2.5f)}) {
+  for (const Gate& gate :
+       {Gate(), Gate(Gate::kGelu), Gate(Gate::kClamped, 1.7f, 2.5f), Gate(Gate::kSigmoid)}) {
     check_gates(gate);
   }
 }

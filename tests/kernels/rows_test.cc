@@ -189,6 +189,7 @@ TEST_CASE("swiglu and geglu: reference, bits and gradients") {
   check_gate(Gate::kSilu);
   check_gate(Gate::kGelu);
   check_gate({Gate::kClamped, 1.7f, 2.5f});
+  check_gate(Gate::kSigmoid);
 }
 
 TEST_CASE("gates far from zero") {

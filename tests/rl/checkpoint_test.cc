@@ -183,7 +183,7 @@ TEST_CASE("another numeric contract or another shape is refused with both named"
   CHECK_THROWS_WITH_AS(
       newest_checkpoint(run.path()),
       doctest::Contains("written under numeric contract 1 (8debf19ed580cba6), this "
-                        "build has contract 3"),
+                        "build has contract 4"),
       Error);
   json["numeric_contract"] = "826ffcb75f7f9f144c816679521eed04fdcbbe03e519bb224ea8e4b101b9c367";
   write_file_atomic(state, json.dump());  // contract 2: only added to
