@@ -68,6 +68,13 @@ std::string attention_text(const PolicyConfig& c) {
   const auto unrotated = std::count(c.rotated.begin(), c.rotated.end(), 0);
   if (unrotated > 0) text += ", none rotated" + layers(unrotated);
   if (c.sinks) text += ", attention sinks";
+  if (c.attention_gate) text += ", gated";
+  if (c.recurrent_layers() > 0) {
+    const kernels::DeltaShape& d = c.delta;
+    text += "; gated delta nets of " + std::to_string(d.value_heads) + " heads of " +
+            std::to_string(d.key_dim) + " x " + std::to_string(d.value_dim) + " over " +
+            std::to_string(d.key_heads) + " keys" + layers(c.recurrent_layers());
+  }
   return text;
 }
 
@@ -195,7 +202,10 @@ Json describe(const std::filesystem::path& path, const DescribeOptions& options)
   // The packed copy to sample; float32 masters, gradient and two Adam moments on top to train.
   const double floats = static_cast<double>(n.total) * 4 / mib;
   const double packed = static_cast<double>(n.total) * options.publish.bytes() / mib;
-  const double cache_token = 4.0 * c.layers * c.cache_heads() * (c.k_dim() + c.v_dim());
+  const int recurrent = c.recurrent_layers();
+  const double cache_token =
+      4.0 * ((c.layers - recurrent) * c.cache_heads() * (c.k_dim() + c.v_dim()) +
+             recurrent * c.delta.slot());
   Json out;
   out["family"] = to_string(c.family);
   out["parameters"] = n.total;
@@ -208,6 +218,7 @@ Json describe(const std::filesystem::path& path, const DescribeOptions& options)
   out["experts"] = expert_text(c);
   out["memory_mb"] = {{"sampling", packed}, {"training_state", 4 * floats + packed}};
   out["cache_bytes_per_token"] = cache_token;
+  if (recurrent > 0) out["state_bytes"] = 4.0 * recurrent * static_cast<double>(c.delta.state());
   out["activation_bytes_per_token"] = {{"full", activation_bytes(c)},
                                        {"checkpoint", 4.0 * (c.layers + 1) * c.width}};
   out["notes"] = c.notes;

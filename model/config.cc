@@ -60,6 +60,13 @@ kernels::Gate read_gate(const ConfigReader& in, Family family) {
             static_cast<float>(in.real({"swiglu_alpha"}, 1.702, 1e-3, 1e3)),
             static_cast<float>(in.real({"swiglu_limit"}, 7, 1e-3, 1e6))};
   }
+  if (facts_of(family).features.delta_net) {  // the convolution has it, too
+    const std::string name = in.text({"hidden_act"}, "silu");
+    if (name != "silu" && name != "swish") {
+      in.bad("hidden_act", "is " + ConfigReader::shown(name), "use silu");
+    }
+    return kernels::Gate::kSilu;
+  }
   const bool gemma = family == Family::kGemma3;
   const char* const key = gemma ? "hidden_activation" : "hidden_act";
   const std::string name = in.text({key}, gemma ? "gelu_pytorch_tanh" : "silu");
@@ -131,7 +138,8 @@ PolicyConfig PolicyConfig::from_json(const Json& json, const std::string& source
     in.bad("num_key_value_heads", "is " + std::to_string(c.kv_heads),
            "it must divide the " + std::to_string(c.heads) + " attention heads");
   }
-  c.mlp_width = in.integer({"intermediate_size"}, std::nullopt, 1, kMaxSize);
+  const auto no_width = facts.dense_width ? std::nullopt : std::optional<int>(1);
+  c.mlp_width = in.integer({"intermediate_size"}, no_width, 1, kMaxSize);
   c.max_position = in.integer({"max_position_embeddings"}, facts.context, 1, 1 << 30);
   c.norm_eps = static_cast<float>(in.real({"rms_norm_eps"}, facts.eps, 0, 1));
   c.initializer_range = in.real({"initializer_range"}, 0.02, 0, 100);
@@ -141,6 +149,7 @@ PolicyConfig PolicyConfig::from_json(const Json& json, const std::string& source
   read_attention(in, c);
   read_rope(in, c);
   if (c.family == Family::kGemma3) read_gemma3(in, c);
+  read_delta_nets(in, c);
   read_windows(in, c);
   read_dual_chunks(in, c);
   c.sparse.assign(c.layers, 0);
@@ -159,6 +168,12 @@ PolicyConfig PolicyConfig::from_file(const std::filesystem::path& config_json) {
 int PolicyConfig::moe_layers() const {
   int n = 0;
   for (const char s : sparse) n += s;
+  return n;
+}
+
+int PolicyConfig::recurrent_layers() const {
+  int n = 0;
+  for (const char r : recurrent) n += r;
   return n;
 }
 

@@ -74,6 +74,10 @@ struct PolicyConfig : FamilyFeatures {
   std::optional<RopeConfig> local_rope;  // of layers with a window, where it is another one
   std::vector<char> rotated;             // [layers] 0: queries and keys know no position
   LatentConfig latent;
+  // Gated delta nets (kernels/delta.h), whose convolution reads delta_taps tokens.
+  std::vector<char> recurrent;  // [layers] 1: a gated delta net in the place of attention
+  kernels::DeltaShape delta;
+  int delta_taps = 0;
   // Dual chunk attention (policy/dual_chunk.h); chunk_len 0: off.
   int chunk_len = 0, chunk_size = 0;
   std::vector<int> window;  // [layers] sliding window in tokens; 0: the whole context
@@ -101,6 +105,7 @@ struct PolicyConfig : FamilyFeatures {
 
   bool is_latent() const { return latent.kv_rank > 0; }
   int moe_layers() const;
+  int recurrent_layers() const;
   bool is_moe() const { return moe_layers() > 0; }
   // Geometry of the cache and of attention: latents are expanded to whole heads when they are
   // written to the cache.

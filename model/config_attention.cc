@@ -120,6 +120,7 @@ void read_attention(const ConfigReader& in, PolicyConfig& c) {
 
 void read_windows(const ConfigReader& in, PolicyConfig& c) {
   c.window.assign(c.layers, 0);
+  if (c.delta_net) return;  // their layer_types are read_delta_nets'
   const bool by_layer = facts_of(c.family).window_by_layer;
   const int window = read_window(in, facts_of(c.family));
   std::vector<char> types = read_layer_types(in, c.layers);
@@ -160,6 +161,7 @@ void read_dual_chunks(const ConfigReader& top, PolicyConfig& c) {
                             : c.is_latent()                           ? "latent attention"
                             : unrotated || c.rope_dim() != c.head_dim ? "unrotated queries"
                             : c.sinks                                 ? "attention sinks"
+                            : c.attention_gate                        ? "gated attention"
                                                                       : nullptr;
   if (other != nullptr) {
     top.bad("dual_chunk_attention_config", std::string("stands beside ") + other,

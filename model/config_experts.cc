@@ -22,10 +22,14 @@ void read_sparse_layers(const ConfigReader& in, PolicyConfig& c) {
     for (int l = dense; l < c.layers; ++l) c.sparse[l] = 1;
     return;
   }
-  if (c.family != Family::kQwen2Moe && c.family != Family::kQwen3Moe) {
+  if (c.family != Family::kQwen2Moe && c.family != Family::kQwen3Moe &&
+      c.family != Family::kQwen3Next) {
     c.sparse.assign(c.layers, 1);
     return;
   }
+  // Qwen3-Next without experts is dense.
+  if (c.family == Family::kQwen3Next && in.integer({"num_experts"}, 512, 0, kMaxExperts) == 0)
+    return;
   const int step = in.integer({"decoder_sparse_step"}, 1, 1, kMaxLayers);
   for (int l = 0; l < c.layers; ++l) c.sparse[l] = (l + 1) % step == 0;
   const Json* dense = in.find({"mlp_only_layers"});
@@ -106,9 +110,9 @@ void read_experts(const ConfigReader& in, PolicyConfig& c) {
   c.expert_width =
       own_width ? in.integer({"moe_intermediate_size"}, std::nullopt, 1, kMaxSize) : c.mlp_width;
   // Softmax over the chosen logits is that over all, divided by the chosen ones' sum.
-  c.router.normalize =
-      c.family == Family::kMixtral || gpt_oss || in.boolean("norm_topk_prob", false);
-  if (c.family == Family::kQwen2Moe) {
+  c.router.normalize = c.family == Family::kMixtral || c.family == Family::kQwen35Moe || gpt_oss ||
+                       in.boolean("norm_topk_prob", c.family == Family::kQwen3Next);
+  if (c.family == Family::kQwen2Moe || c.delta_net) {
     c.shared_width = in.integer({"shared_expert_intermediate_size"}, std::nullopt, 1, kMaxSize);
     c.shared_gate = true;
   }

@@ -24,6 +24,9 @@ void read_attention(const ConfigReader& in, PolicyConfig& c);
 void read_windows(const ConfigReader& in, PolicyConfig& c);
 void read_dual_chunks(const ConfigReader& in, PolicyConfig& c);  // behind windows
 
+// model/config_delta.cc: which layers are gated delta nets, and their sizes. In front of windows.
+void read_delta_nets(const ConfigReader& in, PolicyConfig& c);
+
 // model/config_experts.cc: which layers are sparse, experts and router.
 void read_experts(const ConfigReader& in, PolicyConfig& c);
 

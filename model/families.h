@@ -24,7 +24,10 @@ enum class Family {
   kGemma3,
   kGptOss,
   kDeepseekV2,
-  kDeepseekV3
+  kDeepseekV3,
+  kQwen3Next,
+  kQwen35,
+  kQwen35Moe
 };
 
 // Names of tensors in which families differ, without what stands around them; Llama's by default.
@@ -57,6 +60,10 @@ struct FamilyFeatures {
   bool scaled_embedding = false;  // embeddings are multiplied by sqrt(hidden_size)
   bool sinks = false;             // a learnt logit more in the softmax of every head
   bool expert_bias = false;       // routers and experts have biases
+  bool attention_gate =
+      false;                   // q_proj gives a gate beside each query: attention times its sigmoid
+  bool delta_net = false;      // layers without attention are gated delta nets (kernels/delta.h)
+  bool grouped_delta = false;  // whose projections stand together by key head in the file
 };
 
 // Of attention. kByKey: attention_bias; kQkvByKey: qkv_bias; kQkvByAttention: attention_bias, and
@@ -75,6 +82,7 @@ struct FamilyFacts {
   int head_dim = 0;    // 0: hidden_size / num_attention_heads
   int window = 4096;   // sliding_window
   int period = 0;      // layer_types: every so many-th layer sees all, the others have the window
+                       // (or are gated delta nets)
   double local_theta = 0;  // theta of layers with a window; 0: they are rotated as the others are
   double rotary = 1;       // partial_rotary_factor
   int kv_heads = 0;        // num_key_value_heads; 0: num_attention_heads
@@ -91,6 +99,7 @@ struct FamilyFacts {
   Windows windows = Windows::kNone;
   bool window_by_layer = false;  // by layer_types or max_window_layers; else all layers have it
   bool sparse = false;           // experts
+  bool dense_width = true;       // intermediate_size has to be there
 };
 
 const FamilyFacts& facts_of(Family family);

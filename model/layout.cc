@@ -73,17 +73,39 @@ class Builder {
 void add_standard_attention(const PolicyConfig& c, const std::string& prefix, Builder& b,
                             LayerLayout& l) {
   const int64_t q = int64_t{c.heads} * c.head_dim, kv = int64_t{c.kv_heads} * c.head_dim;
+  const int64_t queries = c.attention_gate ? 2 * q : q;
   const char* const fused = names_of(c.family).tensors.qkv;
-  l.qkv = fused != nullptr
-              ? b.matrix(prefix, Role::kAttention, {{fused, q + 2 * kv}}, c.width, c.qkv_bias)
-              : b.matrix(prefix, Role::kAttention, {{"q_proj", q}, {"k_proj", kv}, {"v_proj", kv}},
-                         c.width, c.qkv_bias);
+  l.qkv =
+      fused != nullptr
+          ? b.matrix(prefix, Role::kAttention, {{fused, q + 2 * kv}}, c.width, c.qkv_bias)
+          : b.matrix(prefix, Role::kAttention,
+                     {{"q_proj", queries}, {"k_proj", kv}, {"v_proj", kv}}, c.width, c.qkv_bias);
   l.o = b.matrix(prefix, Role::kAttention, {{"o_proj", c.width}}, q, c.output_bias);
   if (c.sinks) l.sinks = b.add(prefix + "sinks", Role::kBias, {c.heads});
   if (c.qk_norm == QkNorm::kNone) return;
   const bool per_head = c.qk_norm == QkNorm::kPerHead;
   l.q_norm = b.norm(prefix + "q_norm", per_head ? c.head_dim : q);
   l.k_norm = b.norm(prefix + "k_norm", per_head ? c.head_dim : kv);
+}
+
+void add_delta_net(const PolicyConfig& c, const std::string& prefix, Builder& b, LayerLayout& l) {
+  const kernels::DeltaShape& d = c.delta;
+  const int64_t channels = d.channels(), values = d.values(), heads = d.value_heads;
+  l.delta_in =
+      c.grouped_delta
+          ? b.matrix(prefix, Role::kAttention,
+                     {{"in_proj_qkvz", channels + values}, {"in_proj_ba", 2 * heads}}, c.width)
+          : b.matrix(prefix, Role::kAttention,
+                     {{"in_proj_qkv", channels},
+                      {"in_proj_b", heads},
+                      {"in_proj_a", heads},
+                      {"in_proj_z", values}},
+                     c.width);
+  l.conv = b.add(prefix + "conv1d.weight", Role::kAttention, {channels, 1, c.delta_taps});
+  l.a_log = b.add(prefix + "A_log", Role::kLogDecay, {heads});
+  l.dt_bias = b.add(prefix + "dt_bias", Role::kTimeBias, {heads});
+  l.delta_norm = b.add(prefix + "norm.weight", Role::kGatedNorm, {d.value_dim});
+  l.o = b.matrix(prefix, Role::kAttention, {{"out_proj", c.width}}, values);
 }
 
 void add_latent_attention(const PolicyConfig& c, const std::string& prefix, Builder& b,
@@ -150,7 +172,9 @@ Layout make_layout(const PolicyConfig& c) {
       return there ? b.norm(prefix + name, c.width) : -1;
     };
     l.input_norm = norm(c.norm_before, names.attention_norm);
-    if (c.is_latent()) {
+    if (c.recurrent[i]) {
+      add_delta_net(c, prefix + "linear_attn.", b, l);
+    } else if (c.is_latent()) {
       add_latent_attention(c, prefix + "self_attn.", b, l);
     } else {
       add_standard_attention(c, prefix + "self_attn.", b, l);

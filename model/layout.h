@@ -34,6 +34,10 @@ struct LayerLayout {
   Matrix qkv;
   int64_t q_norm = -1, k_norm = -1;
   int64_t sinks = -1;  // [heads]
+  // gated delta net, whose output projection is o: [channels | beta | a | z] or as the file groups
+  // it; [channels, taps], [value_heads] twice, [value_dim]
+  Matrix delta_in;
+  int64_t conv = -1, a_log = -1, dt_bias = -1, delta_norm = -1;
   // latent attention; q_in gives whole queries, or their latents when q_up is present
   Matrix q_in, q_up, kv_in, kv_up;
   int64_t q_latent_norm = -1, kv_latent_norm = -1;

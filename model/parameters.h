@@ -24,6 +24,9 @@ enum class Role {
   kShared,         // MLPs of shared experts
   kRouter,         // chooses experts
   kSharedGate,     // scales the shared experts
+  kGatedNorm,      // of a gated delta net; never plus one
+  kLogDecay,       // A_log of a gated delta net
+  kTimeBias,       // dt_bias of a gated delta net
   kSelectionBias,  // added to a router's scores when experts are chosen; learns by load, not
                    // gradient
 };

@@ -115,7 +115,9 @@ void recall_layer(const Pass& pass, int layer, const ActivationStore& store,
     sort_choices(pass, state);
     pass.ops.recall_choices(arrays, places, order_of(c, state, pass.rows), c.router.top_k);
   }
-  if (c.is_latent()) {
+  if (c.recurrent[layer]) {
+    delta_cache(pass, layer, state);
+  } else if (c.is_latent()) {
     latent_attention_cache(pass, layer, state);
   } else {
     attention_cache(pass, layer, state);

@@ -1,4 +1,4 @@
-// Standard attention: grouped queries, optional biases, query/key norms and clipping.
+// Standard attention: grouped queries, optional biases, query/key norms, clipping and gates.
 #include <algorithm>
 #include <array>
 
@@ -34,6 +34,31 @@ std::array<NormedPart, 2> normed_parts(const PolicyConfig& c) {
 // Queries and keys of all rows as attention sees them, except for rotation: normed and clipped into
 // scratch, or where they were projected; only `rows` are computed. `inv` is null when only the
 // values are wanted again.
+// Of a projected row: [q | gate] by head, then keys and values.
+GroupSplit queries_and_gates(const PolicyConfig& c, int64_t queries_to, int64_t gates_to) {
+  return {c.heads, 2, {c.head_dim, c.head_dim}, {queries_to, gates_to}};
+}
+GroupSplit keys_and_values(const Widths& w) { return {1, 1, {2 * w.kv}, {w.q}}; }
+
+// Projects `rows` to queries, keys and values, and gates to where attention will stand behind them.
+void project(const Pass& pass, int layer, At<const float> normed, LayerState& state,
+             const Rows& rows, const FetchList& fetch) {
+  const PolicyConfig& c = pass.config;
+  const Widths w(c);
+  const Linear& linear = pass.model.layers[layer].qkv;
+  const At<const float> x = normed + rows.begin * c.width;
+  const At<float> qkv = state.qkv.get(pass.rows * w.all) + rows.begin * w.all;
+  if (!c.attention_gate) return linear(pass.ops, x, c.width, qkv, w.all, rows.count, fetch);
+  const int64_t given = w.all + w.q;
+  const At<float> out = pass.scratch.projected.get(pass.rows * given) + rows.begin * given;
+  linear(pass.ops, x, c.width, out, given, rows.count, fetch);
+  pass.ops.split_groups(out, given, queries_and_gates(c, 0, -1), qkv, w.all, rows.count);
+  pass.ops.split_groups(out + 2 * w.q, given, keys_and_values(w), qkv, w.all, rows.count);
+  pass.ops.split_groups(out, given, queries_and_gates(c, -1, 0),
+                        state.attention.get(pass.rows * 2 * w.q) + rows.begin * 2 * w.q, 2 * w.q,
+                        rows.count);
+}
+
 At<float> prepare_qk(const Pass& pass, int layer, LayerState& state, At<float> inv, int64_t* ld,
                      const Rows& rows) {
   const PolicyConfig& c = pass.config;
@@ -122,7 +147,8 @@ void attend(const Pass& pass, int layer, At<const float> q, int64_t ldq, LayerSt
             At<float> out, const Rows& rows) {
   const PolicyConfig& c = pass.config;
   const int64_t m = pass.rows, width = int64_t{c.heads} * c.v_dim();
-  At<float> attended = state.attention.get(m * width) + rows.begin * width;
+  const int64_t gates = c.attention_gate ? width : 0, ld = gates + width;
+  At<float> attended = state.attention.get(m * ld) + rows.begin * ld + gates;
   At<float> lse = state.lse.get(m * c.heads) + rows.begin * c.heads;
   q += rows.begin * ldq;
   if (c.chunk_len > 0) {
@@ -130,11 +156,17 @@ void attend(const Pass& pass, int layer, At<const float> q, int64_t ldq, LayerSt
                                 pass.rope.cos, pass.rope.sin, q, ldq, attended, lse);
   } else {
     pass.ops.attention(q, ldq, pass.cache.layer(layer), attention_rows(pass, layer, rows),
-                       c.attention_scale(), c.heads, attended, width, lse);
+                       c.attention_scale(), c.heads, attended, ld, lse);
   }
   const PublishedLayer& l = pass.model.layers[layer];
   if (c.sinks) {
-    pass.ops.add_sinks(l.sinks.data(), attended, width, lse, rows.count, c.heads, c.v_dim());
+    pass.ops.add_sinks(l.sinks.data(), attended, ld, lse, rows.count, c.heads, c.v_dim());
+  }
+  if (c.attention_gate) {
+    const At<float> gated = pass.scratch.gated.get(m * width) + rows.begin * width;
+    pass.ops.swiglu(state.attention.data() + rows.begin * ld, ld, gated, width, rows.count, width,
+                    Gate::kSigmoid);
+    attended = gated;
   }
   l.o(pass.ops, attended, width, out + rows.begin * c.width, c.width, rows.count);
 }
@@ -145,14 +177,28 @@ void attend_backward(const Pass& pass, int layer, At<const float> q, int64_t ldq
   const PolicyConfig& c = pass.config;
   Scratch& s = pass.scratch;
   const int64_t m = pass.rows, width = int64_t{c.heads} * c.v_dim();
+  const int64_t gates = c.attention_gate ? width : 0, ld = gates + width;
   At<float> dattention = s.dattention.get(m * width);
+  At<const float> attended = state.attention.data() + gates, summed = attended;
+  if (c.attention_gate) {
+    const At<float> gated = s.gated.get(m * width);
+    pass.ops.swiglu(state.attention.data(), ld, gated, width, m, width, Gate::kSigmoid);
+    summed = gated;
+  }
   linear_backward(pass, pass.layout.layers[layer].o, pass.model.layers[layer].o, dout, c.width,
-                  state.attention.data(), width, dattention, width, false);
+                  summed, width, dattention, width, false);
+  int64_t ldd = width;
+  if (c.attention_gate) {
+    const At<float> dgated = s.dgates.get(m * ld);
+    pass.ops.swiglu_backward(dattention, width, state.attention.data(), ld, dgated, ld, m, width,
+                             nullptr, {}, Gate::kSigmoid);
+    dattention = dgated + gates;
+    ldd = ld;
+  }
   if (c.sinks) {
-    pass.ops.add_sinks_backward(pass.model.layers[layer].sinks.data(), state.attention.data(),
-                                width, state.lse.data(), dattention, width,
-                                pass.grads + pass.layout.layers[layer].sinks, m, c.heads, c.v_dim(),
-                                pass.batch.parts);
+    pass.ops.add_sinks_backward(
+        pass.model.layers[layer].sinks.data(), attended, ld, state.lse.data(), dattention, ldd,
+        pass.grads + pass.layout.layers[layer].sinks, m, c.heads, c.v_dim(), pass.batch.parts);
   }
 
   const DevicePages cache = pass.cache.layer(layer);
@@ -166,8 +212,8 @@ void attend_backward(const Pass& pass, int layer, At<const float> q, int64_t ldq
                       dq, lddq, dcache);
   } else {
     pass.ops.attention_backward(q, ldq, cache, attention_rows(pass, layer, pass.all()),
-                                c.attention_scale(), c.heads, state.attention.data(), width,
-                                state.lse.data(), dattention, width, dq, lddq, dcache);
+                                c.attention_scale(), c.heads, attended, ld, state.lse.data(),
+                                dattention, ldd, dq, lddq, dcache);
   }
   pass.ops.zero_rows(dk, lddk, m, int64_t{cache.kv_heads} * cache.k_dim);
   pass.ops.zero_rows(dv, lddv, m, int64_t{cache.kv_heads} * cache.v_dim);
@@ -179,10 +225,8 @@ void attention_forward(const Pass& pass, int layer, At<const float> normed, Laye
   const PolicyConfig& c = pass.config;
   const Widths w(c);
   const int64_t m = pass.rows;
-  At<float> qkv = state.qkv.get(m * w.all);
-  pass.model.layers[layer].qkv(pass.ops, normed + rows.begin * c.width, c.width,
-                               qkv + rows.begin * w.all, w.all, rows.count,
-                               pages_seen(pass, layer, rows));
+  project(pass, layer, normed, state, rows, pages_seen(pass, layer, rows));
+  const At<float> qkv = state.qkv.data();
   int64_t ld = 0;
   const int64_t norms = LayerWidths(c, layer).qk_norms;
   At<float> inv = norms > 0 ? state.inv_qk.get(m * norms) : At<float>();
@@ -204,7 +248,11 @@ void attention_forward(const Pass& pass, int layer, At<const float> normed, Laye
 
 void prepare_attention(const Pass& pass, int layer, LayerState& state) {
   state.prepare_attention(LayerWidths(pass.config, layer), pass.rows);
-  pass.scratch.qk.get(pass.rows * Widths(pass.config).qk);
+  const Widths w(pass.config);
+  pass.scratch.qk.get(pass.rows * w.qk);
+  if (!pass.config.attention_gate) return;
+  pass.scratch.projected.get(pass.rows * (w.all + w.q));
+  pass.scratch.gated.get(pass.rows * w.q);
 }
 
 void attention_cache(const Pass& pass, int layer, LayerState& state) {
@@ -250,7 +298,17 @@ void attention_backward(const Pass& pass, int layer, At<const float> normed, Lay
                                  c.norm_plus_one);
     }
   }
-  linear_backward(pass, layout.qkv, l.qkv, dqkv, w.all, normed, c.width, dnormed, c.width, false);
+  int64_t given = w.all;
+  if (c.attention_gate) {
+    given += w.q;
+    const At<float> dgiven = pass.scratch.projected.get(m * given);
+    const At<const float> dgates = pass.scratch.dgates.data();  // left by attend_backward
+    pass.ops.join_groups(dqkv, w.all, queries_and_gates(c, 0, -1), dgiven, given, m);
+    pass.ops.join_groups(dgates, 2 * w.q, queries_and_gates(c, -1, 0), dgiven, given, m);
+    pass.ops.join_groups(dqkv, w.all, keys_and_values(w), dgiven + 2 * w.q, given, m);
+    dqkv = dgiven;
+  }
+  linear_backward(pass, layout.qkv, l.qkv, dqkv, given, normed, c.width, dnormed, c.width, false);
 }
 
 }  // namespace zeroth

@@ -13,6 +13,7 @@
 #include "model/layout.h"
 #include "model/rope_table.h"
 #include "policy/activation_store.h"
+#include "policy/delta_plan.h"
 #include "policy/device_batch.h"
 #include "policy/dual_chunk.h"
 #include "policy/layer_state.h"
@@ -43,11 +44,13 @@ struct Scratch {
   LayerState layer;
   StagedBatch batch;
   Floats x{device}, normed{device}, qk{device}, out{device}, mlp_out{device}, act{device};
+  Floats projected{device}, gated{device}, conv{device}, q{device}, gates{device}, inv{device};
   Floats gathered{device}, kv{device}, k{device}, v{device}, latent{device}, router_logits{device};
   Ints ids{device};
   // backward
   Floats dx{device}, dnormed{device}, dqkv{device}, dqk{device}, dk{device}, dv{device};
   Floats dkv{device}, dlatent{device}, dlatent_normed{device}, dattention{device}, dact{device};
+  Floats dgates{device};
   Floats dgate_up{device}, dweights{device}, dlogits{device}, dcache_k{device}, dcache_v{device};
   kernels::Array<int64_t> choice_parts{device};
   std::vector<int32_t> page_list;  // of the batch, each once
@@ -55,6 +58,7 @@ struct Scratch {
   std::vector<uint8_t> rerouted;  // [m] whether a router chose otherwise than was recorded
   int64_t reroutings = 0;         // how often
   DualChunks chunks;
+  StagedDelta delta;
 };
 
 // A scratch of one call.
@@ -96,6 +100,8 @@ struct Pass {
   // forward only: parts of about equal size whose rows do not see each other's keys (slices_of)
   int64_t slices = 1;
   const RopeRows* local_rope = nullptr;  // of layers with a window; null: `rope` is
+  const DeltaCall* delta = nullptr;      // null: no layer is a gated delta net
+  At<const float> delta_scales = {};     // Architecture::delta_scales
 
   // What a layer's queries and keys are rotated by.
   const RopeRows& rope_of(int layer) const {
@@ -148,7 +154,12 @@ void latent_attention_forward(const Pass& pass, int layer, At<const float> norme
                               LayerState& state, At<float> out);
 void latent_attention_backward(const Pass& pass, int layer, At<const float> normed,
                                LayerState& state, At<const float> dout, At<float> dnormed);
+void delta_forward(const Pass& pass, int layer, At<const float> normed, LayerState& state,
+                   At<float> out);
+void delta_backward(const Pass& pass, int layer, At<const float> normed, LayerState& state,
+                    At<const float> dout, At<float> dnormed);
 // Only the cache, from a state that a forward has left.
+void delta_cache(const Pass& pass, int layer, LayerState& state);
 void attention_cache(const Pass& pass, int layer, LayerState& state);
 void latent_attention_cache(const Pass& pass, int layer, LayerState& state);
 // Sorts the choices in state.expert_ids by expert.

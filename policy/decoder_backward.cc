@@ -99,7 +99,9 @@ void layer_backward(const Pass& pass, int layer, At<const float> x_in, LayerStat
                 {l.attention_out_norm, state.inv_attention_out.data(), layout.attention_out_norm},
                 x_in, state.attention_out.data(), dx,
                 [&](At<const float> in, At<const float> dout, At<float> din) {
-                  if (pass.config.is_latent()) {
+                  if (pass.config.recurrent[layer]) {
+                    delta_backward(pass, layer, in, state, dout, din);
+                  } else if (pass.config.is_latent()) {
                     latent_attention_backward(pass, layer, in, state, dout, din);
                   } else {
                     attention_backward(pass, layer, in, state, dout, din);

@@ -26,7 +26,7 @@ int64_t slices_of(const Operators& ops, const PolicyConfig& c, const ForwardBatc
   constexpr int64_t kLeastRows = 16, kRows = 32;  // of a slice: fewer would read weights for little
   const int64_t m = static_cast<int64_t>(batch.tokens.size()), threads = num_threads();
   if (!ops.in_slices() || threads == 1 || m < threads * kLeastRows || c.is_latent() ||
-      c.chunk_len > 0)
+      c.chunk_len > 0 || c.recurrent_layers() > 0)
     return 1;
   if (static_cast<int64_t>(batch.writes.size()) != m) return 1;
   // By page: the sequence of the row that writes it.
@@ -75,7 +75,9 @@ void layer_forward(const Pass& pass, int layer, At<const float> x_in, LayerState
     const int64_t at = rows.begin * width;
     const At<const float> half_in = before ? At<const float>(normed) : x_in;
     if (before) norm(x_in, l.input_norm, inv_input, rows);
-    if (c.is_latent()) {
+    if (c.recurrent[layer]) {
+      delta_forward(pass, layer, half_in, state, out);
+    } else if (c.is_latent()) {
       latent_attention_forward(pass, layer, half_in, state, out);
     } else {
       attention_forward(pass, layer, half_in, state, out, rows);

@@ -41,7 +41,11 @@ struct ForwardBatch {
   RecordedRouting recorded = {};
 };
 
-// Paged key/value cache of all layers; page p is the same page in every layer. Who owns which page
+class StateTable;  // policy/delta_plan.h
+
+// Paged key/value cache of all layers; page p is the same page in every layer. Layers that are gated
+// delta nets keep there what later tokens need of each (kernels/delta.h), and states behind some
+// pages. Who owns which page
 // is the caller's business (rollout/ for the engine, rl/ for packed training). Not thread safe.
 class KvCache {
  public:
@@ -51,7 +55,13 @@ class KvCache {
   ~KvCache();
   int64_t pages() const;
   int64_t bytes() const;
+  // Of a layer with attention.
   kernels::DevicePages layer(int layer) const;
+  // Of a gated delta net.
+  kernels::At<float> slots(int layer) const;
+  kernels::At<float> states(int layer) const;
+  StateTable& state_table();
+  const StateTable& state_table() const;
   const kernels::Device& device() const;
   // All layers; for a partial page that a child takes over.
   void copy_page(int32_t from, int32_t to);

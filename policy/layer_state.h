@@ -18,25 +18,23 @@ struct LayerWidths {
   int64_t before = 0;             // 1 where a norm stands in front of a half
   int64_t qkv = 0, qk_norms = 0;  // standard attention
   int64_t q_latent = 0, kv_latent = 0, q_heads = 0;  // latent attention
-  int64_t heads = 0, attended = 0;
+  int64_t heads = 0, attended = 0;                   // a gate stands in front of what it multiplies
+  // gated delta net
+  int64_t delta_in = 0, delta_memory = 0, delta_out = 0, delta_norms = 0;
   int64_t gate_up = 0, choices = 0;  // of one choice (dense: of the row); choices of a row
   int64_t experts = 0, shared_gate_up = 0, shared_gate = 0;
 
   LayerWidths() = default;
   LayerWidths(const PolicyConfig& c, int layer)
-      : model(c.width),
-        half(c.norm_behind ? c.width : 0),
-        before(c.norm_before ? 1 : 0),
-        heads(c.heads),
-        attended(int64_t{c.heads} * c.v_dim()) {
-    if (c.is_latent()) {
-      q_latent = c.latent.q_rank;
-      kv_latent = c.latent.kv_rank + c.latent.rope_dim;
-      q_heads = int64_t{c.heads} * c.k_dim();
+      : model(c.width), half(c.norm_behind ? c.width : 0), before(c.norm_before ? 1 : 0) {
+    if (c.recurrent[layer]) {
+      const kernels::DeltaShape& d = c.delta;
+      delta_in = d.channels() + 2 * d.value_heads + 2 * d.values();
+      delta_memory = d.memory();
+      delta_out = d.values();
+      delta_norms = d.value_heads;
     } else {
-      qkv = int64_t{c.heads + 2 * c.kv_heads} * c.head_dim;
-      if (c.qk_norm == QkNorm::kWholeWidth) qk_norms = 2;
-      if (c.qk_norm == QkNorm::kPerHead) qk_norms = c.heads + c.kv_heads;
+      attention(c);
     }
     if (!c.sparse[layer]) {
       gate_up = 2 * int64_t{c.mlp_width};
@@ -48,6 +46,21 @@ struct LayerWidths {
     experts = c.router.experts;
     shared_gate_up = 2 * int64_t{c.shared_width};
     shared_gate = c.shared_gate ? 1 : 0;
+  }
+
+ private:
+  void attention(const PolicyConfig& c) {
+    heads = c.heads;
+    attended = int64_t{c.attention_gate ? 2 : 1} * c.heads * c.v_dim();
+    if (c.is_latent()) {
+      q_latent = c.latent.q_rank;
+      kv_latent = c.latent.kv_rank + c.latent.rope_dim;
+      q_heads = int64_t{c.heads} * c.k_dim();
+    } else {
+      qkv = int64_t{c.heads + 2 * c.kv_heads} * c.head_dim;
+      if (c.qk_norm == QkNorm::kWholeWidth) qk_norms = 2;
+      if (c.qk_norm == QkNorm::kPerHead) qk_norms = c.heads + c.kv_heads;
+    }
   }
 };
 
@@ -74,15 +87,17 @@ struct LayerState {
   Floats q_latent, kv_latent;             // [m, q_rank], [m, kv_rank + rope_dim]
   Floats inv_latent;                      // [2, m]
   Floats q;                               // [m, heads * k_dim] latent attention, rotated
-  Floats attention;                       // [m, heads * v_dim]
+  Floats attention;                       // [m, heads * v_dim], behind its gate where it has one
   Floats lse;                             // [m, heads]
-  Floats gate_up;                         // [m or m * top_k, 2 * width of the MLP]
-  Floats scores, expert_weights;          // [m, experts], [m, top_k]
-  Ints expert_ids;                        // [m, top_k]
-  kernels::Array<int64_t> offsets;        // [experts + 1]
-  Ints order;                             // [m * top_k] choices sorted by expert
-  Floats shared_gate_up;                  // [m, 2 * shared_width]
-  Floats shared_score, shared_scale;      // [m] sigmoid gate: score, weight
+  Floats delta_in;  // [m, channels | beta | a | z | normed output], as projected
+  Floats delta_memory, delta_out, inv_delta;  // [m, memory()], [m, values], [value_heads, m]
+  Floats gate_up;                             // [m or m * top_k, 2 * width of the MLP]
+  Floats scores, expert_weights;              // [m, experts], [m, top_k]
+  Ints expert_ids;                            // [m, top_k]
+  kernels::Array<int64_t> offsets;            // [experts + 1]
+  Ints order;                                 // [m * top_k] choices sorted by expert
+  Floats shared_gate_up;                      // [m, 2 * shared_width]
+  Floats shared_score, shared_scale;          // [m] sigmoid gate: score, weight
 
   // visit(SavedField, member) for every member. The order is that in which rows are stored.
   template <class Visit>
@@ -103,6 +118,10 @@ struct LayerState {
     visit(SavedField{"inv_latent", w.kv_latent > 0 ? 2 : 0, kColumn, true}, inv_latent);
     visit(SavedField{"qkv", w.qkv, kRow, true}, qkv);
     visit(SavedField{"inv_qk", w.qk_norms, kColumn, true}, inv_qk);
+    visit(SavedField{"delta_in", w.delta_in, kRow, true}, delta_in);
+    visit(SavedField{"delta_memory", w.delta_memory, kRow, true}, delta_memory);
+    visit(SavedField{"delta_out", w.delta_out, kRow, true}, delta_out);
+    visit(SavedField{"inv_delta", w.delta_norms, kColumn, true}, inv_delta);
     visit(SavedField{"expert_ids", w.experts > 0 ? w.choices : 0}, expert_ids);
     visit(SavedField{"expert_weights", w.experts > 0 ? w.choices : 0}, expert_weights);
     visit(SavedField{"scores", w.experts}, scores);

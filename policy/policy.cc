@@ -151,6 +151,12 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
   const std::shared_ptr<const RopeRows> rope = a.rope_rows(positions);
   const std::shared_ptr<const RopeRows> local_rope = a.local_rope_rows(positions);
   const DeviceBatch staged = s.batch.put(a.ops.device(), batch);
+  const DeltaCall* delta = nullptr;
+  if (c.recurrent_layers() > 0) {
+    DeltaPlan plan(batch, c.delta_taps);
+    plan.look_up(batch, cache.state_table());
+    delta = &s.delta.put(a.ops.device(), std::move(plan));
+  }
   const Pass pass{.ops = a.ops,
                   .config = c,
                   .layout = a.layout,
@@ -165,7 +171,9 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
                   .scratch = s,
                   .grads = grads.data(),
                   .pages = s.pages.put(a.ops.device(), std::span(std::as_const(s.page_list))),
-                  .local_rope = local_rope.get()};
+                  .local_rope = local_rope.get(),
+                  .delta = delta,
+                  .delta_scales = a.delta_scales.data()};
 
   std::vector<float> aux;  // [parts, experts]
   if (!aux_coefs.empty() && c.is_moe()) {

@@ -82,6 +82,10 @@ void visit_layer(Visitor& v, const PolicyConfig& c, const LayerLayout& from, Lay
   v.vector(to.q_latent_norm, from.q_latent_norm, c.latent.q_rank);
   v.vector(to.kv_latent_norm, from.kv_latent_norm, c.latent.kv_rank);
   v.vector(to.sinks, from.sinks, c.heads);
+  v.vector(to.conv, from.conv, c.delta.channels() * c.delta_taps);
+  v.vector(to.a_log, from.a_log, c.delta.value_heads);
+  v.vector(to.dt_bias, from.dt_bias, c.delta.value_heads);
+  v.vector(to.delta_norm, from.delta_norm, c.delta.value_dim);
   v.vector(to.selection_bias, from.selection_bias, c.router.experts);
   v.vector(to.expert_gate_up_bias, from.expert_gate_up_bias,
            2 * int64_t{c.router.experts} * c.expert_width);
@@ -91,6 +95,7 @@ void visit_layer(Visitor& v, const PolicyConfig& c, const LayerLayout& from, Lay
     v.matrix(matrix.weight, place);
     v.vector(matrix.bias, place.bias, place.out);
   };
+  linear(to.delta_in, from.delta_in);
   linear(to.qkv, from.qkv);
   linear(to.q_in, from.q_in);
   linear(to.q_up, from.q_up);

@@ -34,6 +34,8 @@ struct PublishedLayer {
   kernels::View<const float> input_norm, post_norm, attention_out_norm, mlp_out_norm;
   kernels::View<const float> q_norm, k_norm, q_latent_norm, kv_latent_norm;
   kernels::View<const float> sinks, selection_bias, expert_gate_up_bias, expert_down_bias;
+  kernels::View<const float> conv, a_log, dt_bias, delta_norm;
+  Linear delta_in;
   Linear o, qkv, q_in, q_up, kv_in, kv_up, router, shared_gate;
   PublishedMlp mlp, shared;
   std::vector<PublishedMlp> experts;
@@ -72,6 +74,9 @@ struct Architecture {
   const Layout layout;
   const RopeTable rope;
   const std::unique_ptr<const RopeTable> local_rope;  // null: config has none
+  // Weights of the norms of a gated delta net's keys, then of its queries: constants, each as wide as
+  // a key.
+  kernels::Array<float> delta_scales;
 
   // Concurrent calls take one scratch each; a finished call leaves it for the next.
   std::unique_ptr<Scratch> take_scratch() const;

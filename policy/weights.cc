@@ -167,11 +167,11 @@ void check_store(const Weights& weights, const ForwardBatch& batch, const Activa
   }
 }
 
-// Embedding, every layer by `through`, final norm.
+// Embedding, every layer by `through`, final norm. `computes`: states of gated delta nets, too.
 using Through = std::function<void(const Pass&, int layer, At<const float> x, LayerState& state,
                                    At<float> next)>;
 void run(const WeightsImpl& impl, const ForwardBatch& batch, KvCache& cache, At<float> hidden,
-         Activations::Impl* kept, int first, RouterStats* stats, uint8_t* routing,
+         Activations::Impl* kept, int first, RouterStats* stats, uint8_t* routing, bool computes,
          const Through& through) {
   const Architecture& a = *impl.architecture;
   const PolicyConfig& c = a.config;
@@ -208,6 +208,12 @@ void run(const WeightsImpl& impl, const ForwardBatch& batch, KvCache& cache, At<
             *rope,
             rotation_of(c, batch, staged, scratch),
             scratch};
+  if (c.recurrent_layers() > 0) {
+    DeltaPlan plan(batch, c.delta_taps);
+    plan.claim(batch, computes, cache.state_table());
+    pass.delta = &scratch.delta.put(a.ops.device(), std::move(plan));
+    pass.delta_scales = a.delta_scales.data();
+  }
   pass.slices = slices_of(a.ops, c, batch, cache.pages());
   pass.local_rope = local_rope.get();
   scratch.rerouted.assign(m, 0);
@@ -284,7 +290,15 @@ Architecture::Architecture(const PolicyConfig& c, kernels::Element e, const kern
       local_rope(c.local_rope ? std::make_unique<const RopeTable>(*c.local_rope, c.rope_dim(),
                                                                   c.max_position)
                               : nullptr),
-      spare_(o.device()) {}
+      delta_scales(o.device()),
+      spare_(o.device()) {
+  if (c.recurrent_layers() == 0) return;
+  const auto dim = static_cast<size_t>(c.delta.key_dim);
+  std::vector<float> scales(dim, static_cast<float>(1 / std::sqrt(static_cast<double>(dim))));
+  scales.resize(2 * dim, 1 / static_cast<float>(dim));
+  const auto n = static_cast<int64_t>(2 * dim);
+  copy_in(o.device(), delta_scales.get(n), scales.data(), n);
+}
 
 Architecture::~Architecture() = default;
 
@@ -352,7 +366,7 @@ void Weights::forward(const ForwardBatch& batch, KvCache& cache, At<float> hidde
   ActivationStore* store = extras.store;
   if (store) check_store(*this, batch, *store, extras.store_rows, -1);
   run(*impl_, batch, cache, hidden, extras.save ? &extras.save->impl() : nullptr, extras.save_from,
-      extras.stats, extras.routing,
+      extras.stats, extras.routing, true,
       [&](const Pass& pass, int layer, At<const float> x, LayerState& state, At<float> next) {
         layer_forward(pass, layer, x, state, next);
         if (store) store_layer(pass, layer, state, next, *store, extras.store_rows);
@@ -366,7 +380,7 @@ void Weights::recall(const ForwardBatch& batch, KvCache& cache, At<float> hidden
   if (save.mode() != Activations::Mode::kFull) {
     fail("recall for activations that are computed again", "call forward when they are");
   }
-  run(*impl_, batch, cache, hidden, &save.impl(), 0, stats, nullptr,
+  run(*impl_, batch, cache, hidden, &save.impl(), 0, stats, nullptr, false,
       [&](const Pass& pass, int layer, At<const float>, LayerState& state, At<float> next) {
         recall_layer(pass, layer, store, store_rows, state, next);
       });

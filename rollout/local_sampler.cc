@@ -43,9 +43,19 @@ void check_config(const EngineConfig& config, const PolicyConfig& model) {
 // Whether the cache and the batches of one model serve the other.
 bool same_shape(const PolicyConfig& a, const PolicyConfig& b) {
   const auto shape = [](const PolicyConfig& c) {
-    return std::array<int64_t, 10>{c.layers,        c.width,         c.vocab_size, c.max_position,
-                                   c.cache_heads(), c.k_dim(),       c.v_dim(),    c.moe_layers(),
-                                   c.router.top_k,  c.router.experts};
+    return std::array<int64_t, 13>{c.layers,
+                                   c.width,
+                                   c.vocab_size,
+                                   c.max_position,
+                                   c.cache_heads(),
+                                   c.k_dim(),
+                                   c.v_dim(),
+                                   c.moe_layers(),
+                                   c.router.top_k,
+                                   c.router.experts,
+                                   c.recurrent_layers(),
+                                   c.delta.slot(),
+                                   c.delta.state()};
   };
   return shape(a) == shape(b);
 }

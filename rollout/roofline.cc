@@ -13,12 +13,17 @@ Roofline::Roofline(const PolicyConfig& config, double weight_bytes) : weight_byt
   expert_ = 3.0 * config.width * config.expert_width;
   resident_ = active_ - moe_layers_ * top_k_ * expert_;
   const double width = double{1} * config.k_dim() + config.v_dim();
-  attention_flops_ = 2.0 * config.layers * config.heads * width;
-  cache_bytes_ = sizeof(float) * config.layers * config.cache_heads() * width;
+  const int recurrent = config.recurrent_layers(), layers = config.layers - recurrent;
+  attention_flops_ = 2.0 * layers * config.heads * width;
+  cache_bytes_ = sizeof(float) * layers * config.cache_heads() * width;
+  // A token reads a state once for its key and once for its query; a sixteenth of a state is made.
+  const double state = static_cast<double>(config.delta.state()) * recurrent;
+  state_flops_ = 6 * state;
+  state_bytes_ = sizeof(float) * state;
 }
 
 double Roofline::forward_flops(double context) const {
-  return 2 * active_ + attention_flops_ * context;
+  return 2 * active_ + attention_flops_ * context + state_flops_;
 }
 
 double Roofline::experts_hit(double batch) const {
@@ -28,7 +33,7 @@ double Roofline::experts_hit(double batch) const {
 
 double Roofline::decode_bytes(double batch, double context) const {
   const double weights = weight_bytes_ * (resident_ + moe_layers_ * experts_hit(batch) * expert_);
-  return weights + batch * context * cache_bytes_;
+  return weights + batch * (context * cache_bytes_ + state_bytes_);
 }
 
 double Roofline::decode_limit(const MachineLimits& machine, double batch, double context) const {

@@ -41,8 +41,9 @@ class Roofline {
   double resident_ = 0;  // of them, those that do not belong to routed experts
   double expert_ = 0;    // parameters of one routed expert
   double moe_layers_ = 0, experts_ = 0, top_k_ = 0;
-  double attention_flops_ = 0;  // per token and position
-  double cache_bytes_ = 0;      // per position of a sequence
+  double attention_flops_ = 0;                // per token and position
+  double cache_bytes_ = 0;                    // per position of a sequence
+  double state_flops_ = 0, state_bytes_ = 0;  // of gated delta nets, per token
 };
 
 }  // namespace zeroth

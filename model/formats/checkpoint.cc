@@ -247,6 +247,7 @@ class Matcher {
   bool skippable(const std::string& name) const {
     if (ends_with(name, ".rotary_emb.inv_freq")) return true;
     if (config_.tied_embeddings && name == kHead) return true;
+    if (config_.delta_net && name.starts_with("mtp.")) return true;  // multi-token prediction
     constexpr const char* kLayers = "model.layers.";
     if (!facts_of(config_.family).extra_layers || !name.starts_with(kLayers)) return false;
     const int layer = std::atoi(name.c_str() + std::strlen(kLayers));

@@ -1,4 +1,5 @@
 // Writing Hugging Face checkpoint directories, and random ones.
+#include <cmath>
 #include <filesystem>
 
 #include "core/files.h"
@@ -90,9 +91,14 @@ void initialize(const PolicyConfig& config, uint64_t seed, Parameters& parameter
     for (int64_t i = begin; i < end; ++i) {
       Rng rng(seed, static_cast<uint32_t>(i));
       const bool matrix = infos[i].shape.size() > 1 && infos[i].role != Role::kBias;
-      const bool one = infos[i].role == Role::kNorm && !config.norm_plus_one;
+      const Role role = infos[i].role;
+      const bool one = (role == Role::kNorm && !config.norm_plus_one) || role == Role::kGatedNorm ||
+                       role == Role::kTimeBias;
       for (float& value : parameters.view(infos[i])) {
-        value = matrix ? static_cast<float>(config.initializer_range * rng.normal()) : one;
+        value = matrix ? static_cast<float>(config.initializer_range * rng.normal())
+                : role == Role::kLogDecay
+                    ? static_cast<float>(std::log(0.01 + 15.99 * rng.uniform()))
+                    : one;
       }
     }
   });

@@ -169,7 +169,7 @@ const GgufArchitecture& gguf_architecture_of(Family family) {
   const auto same = [family](const GgufArchitecture& row) { return row.family == family; };
   const auto* row = std::find_if(std::begin(kArchitectures), std::end(kArchitectures), same);
   if (row != std::end(kArchitectures)) return *row;
-  fail(std::string("llama.cpp has no decoder for ") + to_string(family),
+  fail(std::string("files for llama.cpp are not written of ") + to_string(family),
        "keep the model as a Hugging Face directory");
 }
 

@@ -33,6 +33,9 @@ std::string features(const PolicyConfig& c) {
         c.scaled_embedding}},
       {"experts", {r.experts, r.top_k, r.normalize, r.sigmoid, r.scale, r.groups, r.top_groups}},
       {"widths", {c.expert_width, c.shared_width, std::string(c.sparse.begin(), c.sparse.end())}},
+      {"delta",
+       {std::string(c.recurrent.begin(), c.recurrent.end()), c.delta.key_heads, c.delta.value_heads,
+        c.delta.key_dim, c.delta.value_dim, c.delta_taps, c.attention_gate}},
       {"extra", {c.extra_layers, c.selection_bias, c.aux_coef, c.latent.kv_rank, c.latent.q_rank}}};
   return all.dump();
 }

@@ -32,6 +32,17 @@ inline std::vector<std::string> families() {
   return out;
 }
 
+// Whether files for llama.cpp are written and read of a family: unless its cases.json says "gguf":
+// false.
+inline bool in_gguf(const std::string& family) {
+  return read_json_file(fixture(family) / "cases.json").value("gguf", true);
+}
+inline std::vector<std::string> gguf_families() {
+  std::vector<std::string> out = families();
+  std::erase_if(out, [](const std::string& family) { return !in_gguf(family); });
+  return out;
+}
+
 // The family's config.json with some keys changed.
 inline Json changed_config(const std::string& family, const Json& changes) {
   Json json = read_json_file(fixture(family) / "config.json");

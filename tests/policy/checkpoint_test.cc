@@ -231,7 +231,10 @@ constexpr TextPart kTextParts[] = {
     {"mistral", "mistral", "mistral3", "Mistral3ForConditionalGeneration", "language_model.",
      "vision_tower."},
     {"qwen2", "qwen2_5_vl_text", "qwen2_5_vl", "Qwen2_5_VLForConditionalGeneration", "", "visual."},
-    {"qwen3", "qwen3_vl_text", "qwen3_vl", "Qwen3VLForConditionalGeneration", "", "visual."}};
+    {"qwen3", "qwen3_vl_text", "qwen3_vl", "Qwen3VLForConditionalGeneration", "", "visual."},
+    {"qwen3_5_text", "qwen3_5_text", "qwen3_5", "Qwen3_5ForConditionalGeneration", "", "visual."},
+    {"qwen3_5_moe_text", "qwen3_5_moe_text", "qwen3_5_moe", "Qwen3_5MoeForConditionalGeneration",
+     "", "visual."}};
 
 // The whole's config.json around the fixture's.
 Json whole_config(const TextPart& part, bool flat) {
@@ -486,4 +489,20 @@ TEST_CASE("fused matrices are one run of the parameter buffer whatever their siz
   for (const ParameterInfo& info : parameters.infos()) {
     if (!info.glued) CHECK(info.offset % 16 == 0);
   }
+}
+
+TEST_CASE("multi-token prediction of gated delta nets is skipped and listed") {
+  const std::unique_ptr<Policy> policy = Policy::load(fixture("qwen3_next"));
+  const TempDir dir;
+  Tensors tensors(*policy);
+  tensors.add("mtp.layers.0.self_attn.q_proj.weight", {2, 1}, {1, 2});
+  tensors.write(dir.path() / "model.safetensors");
+  std::filesystem::copy(fixture("qwen3_next") / "config.json", dir.path());
+  CHECK(same_weights(*policy, *Policy::load(dir.path())));
+  const PolicyConfig config = PolicyConfig::from_file(dir.path() / "config.json");
+  CHECK(Checkpoint(dir.path(), config).report().skipped ==
+        std::vector<std::string>{"mtp.layers.0.self_attn.q_proj.weight"});
+  // Of another family it is a tensor that nobody knows.
+  CHECK(contains(load_error("qwen3_moe", [](Tensors& t) { t.add("mtp.fc.weight", {1}, {0}); }),
+                 "unexpected tensor 'mtp.fc.weight'"));
 }

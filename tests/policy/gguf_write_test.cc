@@ -66,7 +66,7 @@ fs::path exportable(const std::string& family, const fs::path& dir) {
 TEST_SUITE("gguf write") {
   TEST_CASE("every family comes back bit for bit, and runs to the same bits") {
     TempDir dir;
-    for (const std::string& family : families()) {
+    for (const std::string& family : gguf_families()) {
       CAPTURE(family);
       const fs::path model = exportable(family, dir.path());
       const ModelValues weights = load_values(model);
@@ -160,7 +160,7 @@ TEST_SUITE("gguf write") {
   }
 
   TEST_CASE("what llama.cpp would compute otherwise is refused by name") {
-    for (const std::string& family : families()) {
+    for (const std::string& family : gguf_families()) {
       CAPTURE(family);
       for (const Json& row : cases(family, "no_gguf")) {
         CAPTURE(row.dump());
@@ -170,8 +170,16 @@ TEST_SUITE("gguf write") {
     }
   }
 
-  TEST_CASE("metadata of files that cannot be run are refused by name") {
+  TEST_CASE("families that are not written for llama.cpp are refused by name") {
     for (const std::string& family : families()) {
+      if (in_gguf(family)) continue;
+      CAPTURE(family);
+      CHECK(contains(refusal(family, {}), family));
+    }
+  }
+
+  TEST_CASE("metadata of files that cannot be run are refused by name") {
+    for (const std::string& family : gguf_families()) {
       CAPTURE(family);
       const PolicyConfig config =
           PolicyConfig::from_json(changed_config(family, cases(family, "for_gguf")), family);
