@@ -4,6 +4,8 @@
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/attention_backward.h"
 #include "kernels/cpu/delta.h"
+#include "kernels/cpu/delta_backward.h"
+#include "kernels/cpu/delta_inputs.h"
 #include "kernels/cpu/gates.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/limits.h"
