@@ -167,6 +167,10 @@ class FarOperators final : public Operators {
     } else if constexpr (std::is_same_v<Value, DeviceWeights>) {
       return DeviceWeights{near_at(op, argument.order), near_at(op, argument.weights),
                            near_at(op, argument.dweights)};
+    } else if constexpr (std::is_same_v<Value, DeviceDeltaRuns>) {
+      return DeviceDeltaRuns{near_of(op, argument.runs),       near_of(op, argument.sets),
+                             near_of(op, argument.page_table), near_at(op, argument.slots),
+                             near_at(op, argument.states),     argument.longest};
     } else if constexpr (std::is_same_v<Value, PackedMatrix>) {
       return Matrix{near_matrix(op, argument)};
     } else if constexpr (std::is_same_v<Value, PackedMatrices>) {
