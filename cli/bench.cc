@@ -10,7 +10,7 @@
 #include "cli/usage.h"
 #include "core/parallel.h"
 #include "core/stopwatch.h"
-#include "kernels/limits.h"
+#include "kernels/back_ends.h"
 #include "policy/policy.h"
 #include "rl/trainer.h"
 #include "rollout/local_sampler.h"
@@ -42,7 +42,7 @@ class Bench {
 
   Json run() {
     const ParameterCounts counts = count_parameters(policy_.config());
-    limits_ = kernels::measure_limits();
+    limits_ = kernels::limits_of(options_.device.device);
     reset_peak_memory();
     peak_ = limits_.gflops * 1e9;
     Json out;
@@ -51,6 +51,12 @@ class Bench {
     out["weights"] = options_.publish.weights;
     out["threads"] = num_threads();
     out["isa"] = kernels::isa();
+    out["device"] = options_.device.device;
+    if (limits_.product_gflops > 0) {
+      out["product_gflops"] = limits_.product_gflops;
+      const double baseline = kernels::baseline_gflops(options_.device.device);
+      if (baseline > 0) out["cublas_gflops"] = baseline;
+    }
     out["gemm_peak_gflops"] = limits_.gflops;
     out["read_bandwidth_gbs"] = limits_.read_gbs;
     out["cache_bandwidth_gbs"] = limits_.cache_gbs;
@@ -69,6 +75,7 @@ class Bench {
     std::fprintf(stderr, "decode, batch %d\n", batch);
     EngineConfig config;
     config.max_batch = batch;
+    config.cache_mb = options_.cache_mb;
     config.draft_tokens = 0;  // a run that is made again would be drafted from itself
     LocalSampler sampler(policy_.weights(), nullptr, config);
     const GenerationRequest request = bench_request(policy_.config(), options_, 0, batch);
@@ -105,6 +112,7 @@ class Bench {
                     options_.tokens, 1.0);
     EngineConfig config;
     config.max_batch = std::min(options_.prompts * options_.samples, 256);
+    config.cache_mb = options_.cache_mb;
     config.draft_tokens = 0;
     // A run keeps one, too.
     LocalSampler sampler(policy_.weights(), nullptr, config, trainer.activation_store());
@@ -138,7 +146,7 @@ class Bench {
   Policy& policy_;
   const BenchOptions& options_;
   Roofline roofline_;
-  kernels::Limits limits_;
+  kernels::DeviceLimits limits_;
   double peak_ = 0;  // FLOP/s
   double context_;   // mean number of positions that a sampled token sees
 };
@@ -147,12 +155,22 @@ void print_table(const Json& out) {
   const auto number = [](const Json& value) { return value.get<double>(); };
   std::printf("parameters            %.1f M, %.1f M active\n", number(out["parameters"]) / 1e6,
               number(out["active_parameters"]) / 1e6);
-  std::printf("matrix product peak   %.0f GFLOP/s, %d threads, %s\n",
-              number(out["gemm_peak_gflops"]), out["threads"].get<int>(),
-              out["isa"].get<std::string>().c_str());
-  std::printf("read bandwidth        %.1f GB/s, %.1f GB/s in a cache of %.0f MiB\n\n",
-              number(out["read_bandwidth_gbs"]), number(out["cache_bandwidth_gbs"]),
-              number(out["cache_mb"]));
+  if (out.contains("product_gflops")) {
+    std::printf("device                %s\n", out["device"].get<std::string>().c_str());
+    std::printf("multiply-adds         %.0f GFLOP/s, a product of 4096^3 %.0f GFLOP/s (%.1f%%)\n",
+                number(out["gemm_peak_gflops"]), number(out["product_gflops"]),
+                100 * number(out["product_gflops"]) / number(out["gemm_peak_gflops"]));
+    if (out.contains("cublas_gflops"))
+      std::printf("  by cuBLAS           %.0f GFLOP/s\n", number(out["cublas_gflops"]));
+    std::printf("read bandwidth        %.1f GB/s\n\n", number(out["read_bandwidth_gbs"]));
+  } else {
+    std::printf("matrix product peak   %.0f GFLOP/s, %d threads, %s\n",
+                number(out["gemm_peak_gflops"]), out["threads"].get<int>(),
+                out["isa"].get<std::string>().c_str());
+    std::printf("read bandwidth        %.1f GB/s, %.1f GB/s in a cache of %.0f MiB\n\n",
+                number(out["read_bandwidth_gbs"]), number(out["cache_bandwidth_gbs"]),
+                number(out["cache_mb"]));
+  }
   std::printf("decode  batch   tokens/s    limit   share\n");
   for (const Json& row : out["decode"]) {
     std::printf("        %5d  %9.0f  %7.0f  %5.1f%%\n", row["batch"].get<int>(),
@@ -176,8 +194,10 @@ void print_table(const Json& out) {
 
 std::unique_ptr<Policy> bench_policy(const BenchOptions& options) {
   const kernels::Element weights = options.publish.element();
-  return options.model.empty() ? Policy::init(PolicyConfig::from_file(options.config), 1, weights)
-                               : Policy::load(options.model, weights);
+  const kernels::Operators& operators = options.device.operators();
+  return options.model.empty()
+             ? Policy::init(PolicyConfig::from_file(options.config), 1, weights, operators)
+             : Policy::load(options.model, weights, operators);
 }
 
 GenerationRequest bench_request(const PolicyConfig& model, const BenchOptions& options, int index,

@@ -7,6 +7,7 @@
 
 #include "cli/commands.h"
 #include "core/config.h"
+#include "policy/device_config.h"
 #include "policy/policy.h"
 #include "policy/publish_config.h"
 #include "rl/trainer.h"
@@ -23,12 +24,14 @@ struct BenchOptions {
   int prompts = 16;
   int samples = 16;
   double seconds = 2;
+  int cache_mb = 1024;
   bool decode_only = false;
   int ranks = 0;
   std::string engine = "gloo";
   int branches = 8;
   int rounds = 3;
   PublishConfig publish;
+  DeviceConfig device;
   bool json = false;
   template <class V>
   void fields(V& v) {
@@ -40,7 +43,9 @@ struct BenchOptions {
     v("prompts", prompts, "prompts of the GRPO step", Range{1, 1 << 20});
     v("samples", samples, "samples per prompt of the GRPO step", Range{1, 1 << 20});
     v("seconds", seconds, "measure each decode batch for at least this long", Range{0, 3600});
+    v("cache_mb", cache_mb, "memory bound of the KV cache in MiB", Range{1, 1 << 20});
     publish.fields(v);
+    device.fields(v);
     v("decode_only", decode_only, "leave out training and the GRPO step");
     v("ranks", ranks,
       "time a GRPO step of so many learners on this machine instead, in turns with one that has "

@@ -15,6 +15,7 @@
 #include "core/files.h"
 #include "model/formats/gguf_model.h"
 #include "policy/adapted.h"
+#include "policy/device_config.h"
 #include "policy/publish_config.h"
 #include "rl/chat.h"
 #include "rollout/local_sampler.h"
@@ -41,6 +42,7 @@ struct SampleOptions {
   int draft_tokens = EngineConfig().draft_tokens;
   SamplingConfig sampling;
   PublishConfig publish;
+  DeviceConfig device;
   bool json = false;
   template <class V>
   void fields(V& v) {
@@ -62,6 +64,7 @@ struct SampleOptions {
     v("draft_tokens", draft_tokens, EngineConfig::kDraftHelp, EngineConfig::kDraftRange);
     sampling.fields(v);
     publish.fields(v);
+    device.fields(v);
     v("json", json, "print one JSON object a completion");
   }
 };
@@ -149,8 +152,8 @@ int run_sample(const Args& args) {
   request.seed = options.seed;
   request.samples = options.n;
   request.sampling = options.sampling;
-  const WeightsPtr weights =
-      load_adapted_weights(options.model, options.adapter, options.publish.element());
+  const WeightsPtr weights = load_adapted_weights(
+      options.model, options.adapter, options.publish.element(), options.device.operators());
   print_notes(weights->config().notes);
 
   EngineConfig config;

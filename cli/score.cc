@@ -11,6 +11,7 @@
 #include "learn/learner.h"
 #include "model/formats/peft.h"
 #include "policy/adapted.h"
+#include "policy/device_config.h"
 #include "policy/publish_config.h"
 #include "policy/scoring.h"
 
@@ -25,6 +26,7 @@ struct ScoreOptions {
   bool grad_hash = false;
   bool recompute = false;
   PublishConfig publish;
+  DeviceConfig device;
   int batch_tokens = 4096;
   template <class V>
   void fields(V& v) {
@@ -40,6 +42,7 @@ struct ScoreOptions {
       "with --grad-norm: keep only the inputs of layers and compute each again for its gradient "
       "(less memory, the same bits)");
     publish.fields(v);
+    device.fields(v);
     v("batch_tokens", batch_tokens, "tokens a pass; never changes a log-prob", Range{1, 1 << 24});
   }
 };
@@ -76,7 +79,8 @@ int run_score(const Args& args) {
                "usage: zeroth score --model DIR --in FILE.jsonl [--grad-norm]");
   }
   std::unique_ptr<Policy> policy;  // only gradients need masters
-  if (options.grad_norm) policy = Policy::load(options.model, options.publish.element());
+  if (options.grad_norm)
+    policy = Policy::load(options.model, options.publish.element(), options.device.operators());
   std::unique_ptr<Learner> learner;
   if (policy) {
     LearnerConfig config;
@@ -89,7 +93,8 @@ int run_score(const Args& args) {
   }
   const WeightsPtr weights =
       policy ? policy->weights()
-             : load_adapted_weights(options.model, options.adapter, options.publish.element());
+             : load_adapted_weights(options.model, options.adapter, options.publish.element(),
+                                    options.device.operators());
   print_notes(weights->config().notes);
   std::vector<std::vector<TokenId>> waiting;
   int64_t tokens = 0;

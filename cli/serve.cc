@@ -12,6 +12,7 @@
 #include "kernels/ops.h"
 #include "model/formats/gguf_model.h"
 #include "policy/adapted.h"
+#include "policy/device_config.h"
 #include "policy/publish_config.h"
 #include "rollout/fleet/access.h"
 #include "rollout/serve/chat_prompt.h"
@@ -23,6 +24,7 @@ namespace {
 struct ServeFlags {
   std::string model, adapter, name, listen = "127.0.0.1:8000", token_file, certificate, key;
   PublishConfig publish;
+  DeviceConfig device;
   int batch = 64, cache_mb = 1024, queue = 1024;
   int draft_tokens = EngineConfig().draft_tokens;
   template <class V>
@@ -31,6 +33,7 @@ struct ServeFlags {
     v("adapter", adapter, "folder of a PEFT adapter for the model");
     v("name", name, "what requests call the model; default the folder's name");
     publish.fields(v);
+    device.fields(v);
     v("listen", listen, "HOST:PORT; port 0 = any free one");
     v("token_file", token_file, "file with a key a line that clients must send; empty: none");
     v("certificate", certificate, "PEM certificate chain: TLS 1.3 only; empty: plain HTTP");
@@ -134,8 +137,8 @@ int run_serve(const Args& args) {
   options.connections = 4096;
 
   const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(flags.model);
-  const WeightsPtr weights =
-      load_adapted_weights(flags.model, flags.adapter, flags.publish.element());
+  const WeightsPtr weights = load_adapted_weights(
+      flags.model, flags.adapter, flags.publish.element(), flags.device.operators());
   const PolicyConfig config = weights->config();
   serve::ServedModel model;
   model.name = flags.name.empty() ? name_of(flags.model) : flags.name;

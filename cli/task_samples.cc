@@ -27,7 +27,8 @@ EvalReport sample_task(const TaskSamples& what, const Rubric& rubric,
   const std::unique_ptr<Task> task =
       make_task(spec.name, with_chat_template(spec.options, *tokenizer, what.prompt.date));
   print_task_notes(*task);
-  const WeightsPtr weights = load_adapted_weights(model, what.adapter, what.publish.element());
+  const WeightsPtr weights =
+      load_adapted_weights(model, what.adapter, what.publish.element(), what.device.operators());
   print_notes(weights->config().notes);
   EngineConfig engine_config;
   engine_config.max_batch = what.batch;

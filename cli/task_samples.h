@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 
+#include "policy/device_config.h"
 #include "policy/publish_config.h"
 #include "rewards/rubric.h"
 #include "rollout/engine_config.h"
@@ -24,6 +25,7 @@ struct TaskSamples {
   SamplingConfig sampling;
   PromptConfig prompt;
   PublishConfig publish;
+  DeviceConfig device;
   int batch = 256;
   int cache_mb = 1024;
   int draft_tokens = EngineConfig().draft_tokens;
@@ -39,6 +41,7 @@ struct TaskSamples {
     sampling.fields(v);
     prompt.fields(v);
     publish.fields(v);
+    device.fields(v);
     v("batch", batch, "completions decoded together; never changes them", Range{1, 65536});
     v("cache_mb", cache_mb, "memory bound of the KV cache in MiB", Range{1, 1 << 20});
     v("draft_tokens", draft_tokens, EngineConfig::kDraftHelp, EngineConfig::kDraftRange);

@@ -17,6 +17,7 @@
 #include "core/files.h"
 #include "core/host_name.h"
 #include "core/parallel.h"
+#include "policy/device_config.h"
 #include "rollout/fleet/access.h"
 #include "rollout/fleet/worker.h"
 
@@ -30,6 +31,7 @@ struct WorkerFlags {
   int batch = 256;
   int cache_mb = 1024;
   int draft_tokens = EngineConfig().draft_tokens;
+  DeviceConfig device;
   double retry_s = 600;
   bool stay = false;
   bool quiet = false;
@@ -45,6 +47,7 @@ struct WorkerFlags {
     v("batch", batch, "completions decoded together; never changes them", Range{1, 65536});
     v("cache_mb", cache_mb, "memory bound of the KV cache in MiB", Range{1, 1 << 20});
     v("draft_tokens", draft_tokens, EngineConfig::kDraftHelp, EngineConfig::kDraftRange);
+    device.fields(v);
     v("retry_s", retry_s, "how long the run may be out of reach before this is an error",
       Range{0, 1e9});
     v("stay", stay, "wait for the next run at this address when one ends");
@@ -65,6 +68,7 @@ int work_here(const std::string& url, const WorkerFlags& flags) {
   options.engine.max_batch = flags.batch;
   options.engine.cache_mb = flags.cache_mb;
   options.engine.draft_tokens = flags.draft_tokens;
+  options.operators = &flags.device.operators();
   options.stay = flags.stay;
   if (!flags.quiet) {
     options.note = [](const std::string& line) {

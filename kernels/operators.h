@@ -2,11 +2,13 @@
 // pass, chosen when a model is loaded.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "kernels/device_array.h"
 #include "kernels/head.h"
 #include "kernels/ops.h"
+#include "kernels/stretch.h"
 
 namespace zeroth::kernels {
 
@@ -21,6 +23,15 @@ class Operators {
   virtual const Device& device() const { return host_device(); }
   // Whether several threads of the host may compute disjoint rows of one layer beside each other.
   virtual bool in_slices() const { return false; }
+
+  // Whether replay() is worth a caller's while: it takes long to begin an operator.
+  virtual bool replays() const { return false; }
+  // Does `calls`, or what they did when they were last made with an equal stretch. They call
+  // operators of this back end that answer in arrays only, and touch nothing of the host.
+  virtual void replay(const Stretch& stretch, const std::function<void()>& calls) const {
+    static_cast<void>(stretch);
+    calls();
+  }
 
 #define ZEROTH_OPERATOR(result, name, parameters, arguments, writes) \
   virtual result name parameters const = 0;

@@ -7,10 +7,10 @@
 namespace zeroth {
 
 WeightsPtr load_adapted_weights(const std::filesystem::path& path,
-                                const std::filesystem::path& adapter, kernels::Element element) {
+                                const std::filesystem::path& adapter, kernels::Element element,
+                                const kernels::Operators& operators) {
   const OpenModel model = open_model(path, adapter);
-  const auto architecture =
-      std::make_shared<const Architecture>(model.config, element, kernels::cpu_operators());
+  const auto architecture = std::make_shared<const Architecture>(model.config, element, operators);
   return publish_from(architecture, *model.source, nullptr, 0);
 }
 

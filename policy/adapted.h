@@ -12,6 +12,7 @@ namespace zeroth {
 // they do not fit.
 WeightsPtr load_adapted_weights(const std::filesystem::path& path,
                                 const std::filesystem::path& adapter,
-                                kernels::Element element = kernels::Element::kFloat32);
+                                kernels::Element element = kernels::Element::kFloat32,
+                                const kernels::Operators& operators = kernels::cpu_operators());
 
 }  // namespace zeroth

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/device_array.h"
+#include "policy/decode_step.h"
 #include "policy/forward.h"
 
 namespace zeroth {
@@ -13,6 +14,8 @@ struct DeviceBatch {
 };
 class StagedBatch {
  public:
+  DecodeStep step;                  // one that is replayed,
+  kernels::Array<float> last_rows;  // and its hidden rows, [rows, width]
   // Valid until the next call, and no longer than the batch.
   DeviceBatch put(const kernels::Device& device, const ForwardBatch& batch);
 

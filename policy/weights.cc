@@ -167,24 +167,47 @@ void check_store(const Weights& weights, const ForwardBatch& batch, const Activa
   }
 }
 
+// What a step of decoding depends on, apart from the values in arrays.
+kernels::Stretch stretch_of(const WeightsImpl& impl, const Pass& pass, const RopeRows* local_rope) {
+  const DeviceBatch& batch = pass.device;
+  const kernels::DevicePages pages = pass.cache.layer(0);
+  kernels::Stretch out;
+  for (const int64_t number : {impl.id, pass.cache.pages(), pass.rows}) out.add(number);
+  for (const At<const float> array :
+       {At<const float>(pages.k), At<const float>(pages.v), pass.rope.cos, pass.rope.sin}) {
+    out.add(array);
+  }
+  out.add(batch.tokens.data());
+  out.add(batch.sequence.data());
+  out.add(batch.page_table.data());
+  out.add(batch.page_begin.data());
+  out.add(batch.writes.data());
+  out.add(pass.scratch.batch.last_rows.data());  // tells one scratch from another
+  out.add(local_rope ? local_rope->cos : At<const float>());
+  out.add(local_rope ? local_rope->sin : At<const float>());
+  out.positions = batch.positions;
+  out.longest = DecodeStep::bound_of(pass.batch);
+  return out;
+}
+
 // Embedding, every layer by `through`, final norm. `computes`: states of gated delta nets, too.
+// `repeats`: `through` depends on its arguments alone.
 using Through = std::function<void(const Pass&, int layer, At<const float> x, LayerState& state,
                                    At<float> next)>;
-void run(const WeightsImpl& impl, const ForwardBatch& batch, KvCache& cache, At<float> hidden,
+void run(const WeightsImpl& impl, const ForwardBatch& rows, KvCache& cache, At<float> hidden,
          Activations::Impl* kept, int first, RouterStats* stats, uint8_t* routing, bool computes,
-         const Through& through) {
+         bool repeats, const Through& through) {
   const Architecture& a = *impl.architecture;
   const PolicyConfig& c = a.config;
-  check_batch(c, batch, cache.pages());
+  check_batch(c, rows, cache.pages());
   if (&cache.device() != &a.ops.device()) {
     fail("forward: the cache is on device " + cache.device().name() + ", the weights on " +
              a.ops.device().name(),
          "make the cache with the operators of the weights");
   }
-  const int64_t m = static_cast<int64_t>(batch.tokens.size()), width = c.width;
-  if (m == 0) return;
+  if (rows.tokens.empty()) return;
   const int64_t moe_layers = c.moe_layers();
-  check_recorded(c, batch);
+  check_recorded(c, rows);
   if (routing && c.router.experts > 256) {
     fail("routed experts of a model with " + std::to_string(c.router.experts) +
              " experts do not fit in a byte",
@@ -192,6 +215,10 @@ void run(const WeightsImpl& impl, const ForwardBatch& batch, KvCache& cache, At<
   }
   ScratchLease lease(a);
   Scratch& scratch = *lease;
+  const bool replay = a.ops.replays() && repeats && !kept && !stats && !routing &&
+                      c.chunk_len == 0 && c.recurrent_layers() == 0 && DecodeStep::is_one(rows);
+  const ForwardBatch batch = replay ? scratch.batch.step.fill(rows) : rows;
+  const int64_t m = static_cast<int64_t>(batch.tokens.size()), width = c.width;
   const int64_t positions = positions_used(c, batch);
   const std::shared_ptr<const RopeRows> rope = a.rope_rows(positions);
   const std::shared_ptr<const RopeRows> local_rope = a.local_rope_rows(positions);
@@ -233,23 +260,33 @@ void run(const WeightsImpl& impl, const ForwardBatch& batch, KvCache& cache, At<
   const auto stream = [&](int layer) {
     return kept && layer >= first ? kept->x[layer].get(m * width) : scratch.x.get(m * width);
   };
-  At<float> x = stream(0);
-  a.ops.embedding(impl.model.embedding, width, staged.tokens.data(), x, m);
-  if (c.scaled_embedding) a.ops.scale_rows(x, width, m, width, embedding_scale(c));
-  for (int l = 0, moe = 0; l < c.layers; ++l) {
-    LayerState& state = !kept || l < first ? scratch.layer : kept->layers[full ? l : 0];
-    const At<float> next = stream(l + 1);
-    through(pass, l, x, state, next);
-    x = next;
-    if (!c.sparse[l]) continue;
-    if (kept) count_by_part(pass, state, kept->choices.data());
-    if (stats) count_choices(pass, state, stats->load[moe].data());
-    if (routing) report_routing(pass, state, moe, routing);
-    ++moe;
+  scratch.batch.last_rows.on(a.ops.device());
+  const At<float> out = replay ? scratch.batch.last_rows.get(m * width) : hidden;
+  const auto compute = [&] {
+    At<float> x = stream(0);
+    a.ops.embedding(impl.model.embedding, width, staged.tokens.data(), x, m);
+    if (c.scaled_embedding) a.ops.scale_rows(x, width, m, width, embedding_scale(c));
+    for (int l = 0, moe = 0; l < c.layers; ++l) {
+      LayerState& state = !kept || l < first ? scratch.layer : kept->layers[full ? l : 0];
+      const At<float> next = stream(l + 1);
+      through(pass, l, x, state, next);
+      x = next;
+      if (!c.sparse[l]) continue;
+      if (kept) count_by_part(pass, state, kept->choices.data());
+      if (stats) count_choices(pass, state, stats->load[moe].data());
+      if (routing) report_routing(pass, state, moe, routing);
+      ++moe;
+    }
+    a.ops.rms_norm(x, width, impl.model.final_norm.data(), c.norm_eps, out, width,
+                   kept ? kept->inv_final.get(m) : At<float>(), m, width, 1, 0, c.norm_plus_one);
+  };
+  if (replay) {
+    a.ops.replay(stretch_of(impl, pass, local_rope.get()), compute);
+    a.ops.copy(out, hidden, static_cast<int64_t>(rows.tokens.size()) * width);
+    return;
   }
+  compute();
   if (stats) stats->change += change_of(c, batch, scratch);
-  a.ops.rms_norm(x, width, impl.model.final_norm.data(), c.norm_eps, hidden, width,
-                 kept ? kept->inv_final.get(m) : At<float>(), m, width, 1, 0, c.norm_plus_one);
 }
 
 }  // namespace
@@ -366,7 +403,7 @@ void Weights::forward(const ForwardBatch& batch, KvCache& cache, At<float> hidde
   ActivationStore* store = extras.store;
   if (store) check_store(*this, batch, *store, extras.store_rows, -1);
   run(*impl_, batch, cache, hidden, extras.save ? &extras.save->impl() : nullptr, extras.save_from,
-      extras.stats, extras.routing, true,
+      extras.stats, extras.routing, true, store == nullptr,
       [&](const Pass& pass, int layer, At<const float> x, LayerState& state, At<float> next) {
         layer_forward(pass, layer, x, state, next);
         if (store) store_layer(pass, layer, state, next, *store, extras.store_rows);
@@ -380,7 +417,7 @@ void Weights::recall(const ForwardBatch& batch, KvCache& cache, At<float> hidden
   if (save.mode() != Activations::Mode::kFull) {
     fail("recall for activations that are computed again", "call forward when they are");
   }
-  run(*impl_, batch, cache, hidden, &save.impl(), 0, stats, nullptr, false,
+  run(*impl_, batch, cache, hidden, &save.impl(), 0, stats, nullptr, false, false,
       [&](const Pass& pass, int layer, At<const float>, LayerState& state, At<float> next) {
         recall_layer(pass, layer, store, store_rows, state, next);
       });

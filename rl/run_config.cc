@@ -130,6 +130,7 @@ RunConfig read_run_config(const std::filesystem::path& file,
 const std::vector<std::string>& free_fields() {
   static const std::vector<std::string> fields = {"model",
                                                   "steps",
+                                                  "device",
                                                   "engine",
                                                   "fleet",
                                                   "ranks",

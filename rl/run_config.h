@@ -10,6 +10,7 @@
 
 #include "learn/low_rank.h"
 #include "learn/optimizer.h"
+#include "policy/device_config.h"
 #include "policy/publish_config.h"
 #include "ranks/team.h"
 #include "record/run_recorder.h"
@@ -62,6 +63,7 @@ struct RunConfig {
   int prompts_per_step = 16;
   int samples_per_prompt = 16;
   PublishConfig policy;
+  DeviceConfig device;
   SamplingConfig sampling;
   EngineConfig engine;
   FleetConfig fleet;
@@ -98,9 +100,9 @@ struct RunConfig {
     v("seed", seed, "of every random draw");
     v("steps", steps, "rollout and update rounds", Range{1, 1e9});
     v("prompts_per_step", prompts_per_step, "problems per step", Range{1, 65536});
-    v("samples_per_prompt", samples_per_prompt, "completions of each problem (the group)",
-      Range{1, 65536});
+    v("samples_per_prompt", samples_per_prompt, "the group: completions", Range{1, 65536});
     v("policy", policy, "how the policy is published");
+    device.fields(v);
     v("sampling", sampling, "how completions are drawn");
     v("engine", engine, "batching and memory of generation; does not change results");
     v("fleet", fleet, "workers on other machines; does not change results");
@@ -108,8 +110,7 @@ struct RunConfig {
     v("ranks", ranks, "learners that share every step; does not change results");
     v("dynamic_sampling", dynamic_sampling, "replacement of groups without signal");
     v("overlong", overlong, "completions that reach the length limit");
-    v("shaping", shaping,
-      "rewards for the shape of a response: language, repetition, length, steps");
+    v("shaping", shaping, "rewards for language, repetition, length and steps of a response");
     v("curriculum", curriculum, "which problem comes next");
     v("advantage", advantage, "from rewards to advantages");
     v("loss", loss, "policy loss");

@@ -57,7 +57,7 @@ void RunParts::open_policy(const RunConfig& config, const PartsSource& source, b
   task = make_task(config.task.name,
                    with_chat_template(config.task.options, *tokenizer, config.prompt.date));
   tokenizer_files = read_tokenizer_files(*tokenizer);
-  policy = Policy::load(source.model, config.policy.element());
+  policy = Policy::load(source.model, config.policy.element(), config.device.operators());
   const int64_t context = policy->config().max_position;
   if (leads) {
     for (const std::string& note : policy->config().notes)
@@ -75,7 +75,8 @@ void RunParts::open_policy(const RunConfig& config, const PartsSource& source, b
 
 void RunParts::open_trainer(const RunConfig& config, const PartsSource& source) {
   std::unique_ptr<Policy> reference;
-  if (config.loss.beta > 0) reference = Policy::load(source.reference, config.policy.element());
+  if (config.loss.beta > 0)
+    reference = Policy::load(source.reference, config.policy.element(), config.device.operators());
   trainer = std::make_unique<Trainer>(*policy, std::move(reference), config.trainer, config.loss,
                                       config.optimizer, config.seed, config.steps,
                                       config.sampling.max_tokens, config.sampling.temperature,

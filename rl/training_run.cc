@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 #include "core/sha256.h"
-#include "kernels/limits.h"
+#include "kernels/back_ends.h"
 #include "model/formats/provenance.h"
 #include "rl/chat.h"
 #include "rl/inputs.h"
@@ -67,6 +67,7 @@ TrainingRun::TrainingRun(const fs::path& path, const RunConfig& run_config, Team
       best(run_config.keep_best),
       alarms(run_config.alarms, run_config.trainer.patience) {
   check_run_config(config);
+  config.device.operators();  // one that is not there is refused before there is a folder
   if (team != nullptr) check_ranks(config, team->size());
   if (leads()) {
     lock.emplace(make_run_folder(path));
@@ -80,7 +81,7 @@ void TrainingRun::open(const fs::path& model, const fs::path& reference, const f
   parts = std::make_unique<RunParts>(config, PartsSource{folder, model, reference, replay, team});
   end_step = config.steps;
   if (!replay.empty()) end_step = std::min(end_step, parts->elastic->replayed_steps());
-  peak_flops = kernels::measure_limits(0.2).gflops * 1e9;
+  peak_flops = kernels::limits_of(config.device.device, 0.2).gflops * 1e9;
 }
 
 void TrainingRun::check_same_weights() const {

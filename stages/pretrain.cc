@@ -14,15 +14,16 @@ namespace fs = std::filesystem;
 
 // Fields that a resumed run may change.
 const std::vector<std::string>& pretrain_free_fields() {
-  static const std::vector<std::string> fields = {"steps", "checkpoint_every", "keep_last",
-                                                  "keep_every", "print_every"};
+  static const std::vector<std::string> fields = {"steps",     "device",     "checkpoint_every",
+                                                  "keep_last", "keep_every", "print_every"};
   return fields;
 }
 
 std::unique_ptr<Policy> initial_policy(const PretrainConfig& config) {
-  if (!config.model.empty()) return Policy::load(config.model, config.policy.element());
+  if (!config.model.empty())
+    return Policy::load(config.model, config.policy.element(), config.device.operators());
   return Policy::init(PolicyConfig::from_file(config.model_config), config.seed,
-                      config.policy.element());
+                      config.policy.element(), config.device.operators());
 }
 
 class Pretrainer : public Stage {
@@ -34,8 +35,9 @@ class Pretrainer : public Stage {
                  : fs::path(config.tokenizer.empty() ? config.model : config.tokenizer))),
         tokenizer_files_(read_tokenizer_files(*tokenizer_)),
         corpus_(make_corpus(config.corpus.name, config.corpus.options)),
-        policy_(from ? Policy::load(from->folder, config.policy.element())
-                     : initial_policy(config)),
+        policy_(from
+                    ? Policy::load(from->folder, config.policy.element(), config.device.operators())
+                    : initial_policy(config)),
         learner_(*policy_, config.optimizer),
         batches_(*corpus_, *tokenizer_, config.seed, config.batch_tokens, config.bos),
         before_(from ? stages_before(from->folder) : stages_of(config.model)) {

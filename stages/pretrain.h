@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "learn/optimizer.h"
+#include "policy/device_config.h"
 #include "policy/publish_config.h"
 #include "policy/scoring.h"
 #include "stages/stage_run.h"
@@ -32,6 +33,7 @@ struct PretrainConfig {
   std::string model;
   std::string tokenizer;
   PublishConfig policy;
+  DeviceConfig device;
   CorpusConfig corpus;
   uint64_t seed = 0;
   int64_t steps = 1000;
@@ -48,6 +50,7 @@ struct PretrainConfig {
     v("model", model, "or start from the weights of this checkpoint folder");
     v("tokenizer", tokenizer, "folder of the tokenizer; default: the model's");
     v("policy", policy, "how the policy is published");
+    device.fields(v);
     v("corpus", corpus, "what is learnt");
     v("seed", seed, "of initial weights and documents");
     v("steps", steps, "updates", Range{1, 1e9});

@@ -82,7 +82,8 @@ std::string count_line(const std::string& path, const RowCounts& counts, int64_t
 
 const std::vector<std::string>& row_stage_free_fields() {
   static const std::vector<std::string> fields = {
-      "epochs", "micro_batch_tokens", "checkpoint_every", "keep_last", "keep_every", "print_every"};
+      "epochs",    "device",     "micro_batch_tokens", "checkpoint_every",
+      "keep_last", "keep_every", "print_every"};
   return fields;
 }
 
@@ -91,7 +92,8 @@ RowStage::RowStage(const std::string& command, Json resolved, const RowStageConf
     : config_(config),
       data_(data),
       tokenizer_(load_tokenizer(from ? from->folder : fs::path(config.model))),
-      policy_(Policy::load(from ? from->folder : fs::path(config.model), config.policy.element())),
+      policy_(Policy::load(from ? from->folder : fs::path(config.model), config.policy.element(),
+                           config.device.operators())),
       learner_(*policy_, config.optimizer, {}, nullptr,
                make_adapter(config.lora, *policy_, config.seed)),
       command_(command),

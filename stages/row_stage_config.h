@@ -5,6 +5,7 @@
 
 #include "learn/low_rank.h"
 #include "learn/optimizer.h"
+#include "policy/device_config.h"
 #include "policy/publish_config.h"
 #include "stages/stage_run.h"
 #include "text/prompt.h"
@@ -14,6 +15,7 @@ namespace zeroth {
 struct RowStageConfig {
   std::string model;
   PublishConfig policy;
+  DeviceConfig device;
   PromptConfig prompt;
   uint64_t seed = 0;
   double epochs = 1;
@@ -29,6 +31,7 @@ struct RowStageConfig {
   void fields(V& v) {
     v("model", model, "folder of the checkpoint to start from");
     v("policy", policy, "how the policy is published");
+    device.fields(v);
     v("prompt", prompt, "tokens around a row");
     v("seed", seed, "of the order of rows");
     v("epochs", epochs, "times that all rows are learnt; the last one may be a part",

@@ -1,6 +1,7 @@
 #include "kernels/cuda/assemble.h"
 
 #include "kernels/cuda/elements.cuh"
+#include "kernels/stretch.h"
 
 namespace zeroth::kernels::cuda {
 namespace {
@@ -188,6 +189,7 @@ __global__ void __launch_bounds__(kThreads)
   if (i >= count * width) return;
   const KvWrite w = writes[i / width];
   const int64_t d = i % width;
+  if (w.slot == kNoSlot) return;
   if (d < keys) {
     cache.k[key_at(cache, w.slot, d)] = k[w.row * ldk + d];
   } else {

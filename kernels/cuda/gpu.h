@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "kernels/operators.h"
 
@@ -18,5 +19,10 @@ struct GpuLimits {
   double gflops = 0, read_gbs = 0, product_gflops = 0;
 };
 GpuLimits measure_limits(const Operators& ops, double seconds = 1);
+
+// The same product by NVIDIA's cuBLAS in float32, as a baseline: 10^9 operations a second, or 0 where
+// its library (by default libcublas.so.13, else .12) is not found. Nothing else of the program
+// calls or needs it. Throws Error when the library is there and fails.
+double cublas_gflops(const Operators& ops, double seconds = 0.3, const std::string& library = {});
 
 }  // namespace zeroth::kernels::cuda

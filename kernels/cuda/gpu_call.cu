@@ -10,7 +10,7 @@ std::unique_ptr<const Operators> operators_of_gpu(int index) {
 
 Call::~Call() {
   device_.drop_arrivals();
-  for (void* const space : spaces_) device_.release(space);
+  for (void* const space : spaces_) device_.give_space(space);
 }
 
 RowBounds Call::parts(RowParts parts, int64_t m) {

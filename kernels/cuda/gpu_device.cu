@@ -14,25 +14,26 @@ namespace {
 constexpr size_t kPinnedBytes = size_t{8} << 20;
 constexpr size_t kPinnedStep = 256;  // where copies begin
 
-void check(cudaError_t error, const char* what) {
-  if (error == cudaSuccess) return;
-  fail(std::string("the GPU failed ") + what + ": " + cudaGetErrorString(error),
-       "run on the CPU, and report this with the name of the GPU and its driver's version");
-}
-
 size_t step_up(size_t n) { return (n + kPinnedStep - 1) / kPinnedStep * kPinnedStep; }
 
 }  // namespace
+
+void check(cudaError_t error, const char* what) {
+  if (error == cudaSuccess) return;
+  fail(std::string("the GPU failed ") + what + ": " + cudaGetErrorString(error),
+       "run on the CPU (--device cpu), and report this with the name of the GPU and its driver's "
+       "version");
+}
 
 int gpu_count() {
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (error != cudaSuccess) {
     fail(std::string("no GPU can be used: ") + cudaGetErrorString(error),
-         "install NVIDIA's driver for CUDA 13.0 or newer (nvidia-smi shows it), or run on the "
-         "CPU");
+         "install NVIDIA's driver for CUDA 13.0 or newer (nvidia-smi shows it), or run on the CPU: "
+         "--device cpu");
   }
-  if (count == 0) fail("the driver has no GPU", "run on the CPU");
+  if (count == 0) fail("the driver has no GPU", "run on the CPU: --device cpu");
   return count;
 }
 
@@ -54,6 +55,7 @@ GpuDevice::GpuDevice(int index) : index_(index) {
 GpuDevice::~GpuDevice() {
   cudaSetDevice(index_);
   cudaStreamSynchronize(stream_);
+  drop_graphs();
   cache_.trim();
   cudaFreeHost(inputs_.memory);
   cudaFreeHost(results_.memory);
@@ -83,6 +85,7 @@ void* GpuDevice::allocate(size_t bytes) const {
   void* const memory = cache_.take(bytes + kBehindArray);
   if (!memory) throw std::bad_alloc();
   sizes_[memory] = bytes;
+  if (recording_) recording_->lasting = false;
   renew(stream_, memory, bytes);
   return memory;
 }
@@ -90,6 +93,15 @@ void* GpuDevice::allocate(size_t bytes) const {
 // Work on the array may still be queued; whoever gets the block next queues his behind it.
 void GpuDevice::release(void* memory) const {
   const std::lock_guard lock(mutex_);
+  if (recording_) {
+    recording_->lasting = false;
+  } else {
+    drop_graphs();  // they may name it
+  }
+  give_back(memory);
+}
+
+void GpuDevice::give_back(void* memory) const {
   const auto it = sizes_.find(memory);
   if (it == sizes_.end()) std::abort();  // not ours, or released before
   retire(stream_, memory, it->second);
@@ -101,6 +113,13 @@ void GpuDevice::release(void* memory) const {
 void GpuDevice::copy_in(void* to, const void* from, size_t bytes) const {
   const auto lock = use();
   known_.forget(to, bytes);
+  if (recording_) {  // read again at every replay
+    char* const through = recording_->pin(bytes);
+    if (!through) throw std::bad_alloc();
+    std::memcpy(through, from, bytes);
+    return check(cudaMemcpyAsync(to, through, bytes, cudaMemcpyHostToDevice, stream_),
+                 "to copy from the host");
+  }
   for (size_t done = 0; done < bytes;) {
     if (inputs_.used == kPinnedBytes) wait();
     const size_t part = std::min(bytes - done, kPinnedBytes - inputs_.used);
@@ -116,6 +135,7 @@ void GpuDevice::copy_in(void* to, const void* from, size_t bytes) const {
 
 void GpuDevice::bring(void* to, const void* from, size_t bytes) const {
   const auto lock = use();
+  refuse_in_recording();
   for (size_t done = 0; done < bytes;) {
     if (results_.used == kPinnedBytes) wait();
     const size_t part = std::min(bytes - done, kPinnedBytes - results_.used);
@@ -129,8 +149,17 @@ void GpuDevice::bring(void* to, const void* from, size_t bytes) const {
   }
 }
 
+void GpuDevice::refuse_in_recording() const {
+  if (recording_) {
+    recording_->waits = true;
+    fail("an operator that answers in memory of the host, in a stretch that is replayed",
+         "leave it out of the stretch");
+  }
+}
+
 void GpuDevice::wait() const {
   const auto lock = use();
+  refuse_in_recording();
   const std::vector<Arrival> arrivals = std::exchange(arrivals_, {});
   inputs_.used = results_.used = 0;
   check(cudaStreamSynchronize(stream_), "at work");

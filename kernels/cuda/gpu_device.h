@@ -1,18 +1,23 @@
 // A GPU's memory and its stream of work.
 #pragma once
 
+#include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
 #include "kernels/cuda/block_cache.h"
+#include "kernels/cuda/graphs.h"
 #include "kernels/cuda/known_arrays.h"
 #include "kernels/cuda/runtime.h"
 #include "kernels/device.h"
 
 namespace zeroth::kernels::cuda {
 
+// Throws Error, which says what the GPU failed at, unless `error` is success.
+void check(cudaError_t error, const char* what);
 // How many GPUs the driver has. Throws Error where there is no driver, or none.
 int gpu_count();
 
@@ -36,6 +41,17 @@ class GpuDevice final : public Device {
   // Nobody else touches the device; this thread's CUDA calls are for it.
   std::unique_lock<std::recursive_mutex> use() const;
   Stream stream() const { return stream_; }
+  // Memory of one operator's call. Ends with the call, of which work may still be queued.
+  void* take_space(size_t bytes) const;
+  void give_space(void* memory) const;
+  // calls(), which queue work, or, when they were made with this key before, what they queued then.
+  // Stretches that wait are queued anew every time, and none is remembered when an array is released.
+  void replay(const std::vector<uint64_t>& key, const std::function<void()>& calls) const;
+  // How often replay() queued, recorded and replayed.
+  struct Replays {
+    int64_t queued = 0, recorded = 0, replayed = 0;
+  };
+  Replays replays() const;
   // As copy_out, but the bytes arrive with the next wait() (or before).
   void bring(void* to, const void* from, size_t bytes) const;
   // Until everything so far is done.
@@ -64,6 +80,11 @@ class GpuDevice final : public Device {
     size_t bytes;
   };
 
+  void give_back(void* memory) const;
+  void refuse_in_recording() const;
+  void drop_graphs() const;
+  void record(const std::vector<uint64_t>& key, const std::function<void()>& calls) const;
+
   const int index_;
   Stream stream_ = nullptr;
   mutable std::recursive_mutex mutex_;
@@ -73,6 +94,15 @@ class GpuDevice final : public Device {
   mutable Pinned inputs_, results_;
   mutable std::vector<Arrival> arrivals_;
   mutable KnownArrays known_;
+  struct Stretches {
+    std::unique_ptr<Graph> graph;  // null: met once
+    bool waits = false;            // cannot be recorded
+  };
+  mutable std::map<std::vector<uint64_t>, Stretches> graphs_;
+  mutable RecordedSpaces recorded_spaces_{cache_};
+  mutable std::map<void*, size_t> spaces_;  // of them, in use
+  mutable Graph* recording_ = nullptr;
+  mutable Replays replays_;
 };
 
 }  // namespace zeroth::kernels::cuda

@@ -1,5 +1,4 @@
-// The operators of a GPU as a back end. No command chooses it yet; build/test_cuda_models runs it
-// over fibers.
+// The operators of a GPU: the back end that `--device cuda` chooses (kernels/back_ends.h).
 #pragma once
 
 #include <memory>
@@ -24,6 +23,8 @@ class GpuOperators final : public Operators {
       : device_(index), tile_floats_(tile_floats) {}
   std::string name() const override { return device_.name(); }
   const GpuDevice& device() const override { return device_; }
+  bool replays() const override { return true; }
+  void replay(const Stretch& stretch, const std::function<void()>& calls) const override;
 
 #define ZEROTH_OPERATOR(result, name, parameters, arguments, writes) \
   result name parameters const override;
@@ -47,7 +48,7 @@ class Call {
   // Memory of the device for n values, until the call ends.
   template <class T>
   T* space(int64_t n) {
-    void* const memory = device_.allocate(static_cast<size_t>(n) * sizeof(T));
+    void* const memory = device_.take_space(static_cast<size_t>(n) * sizeof(T));
     spaces_.push_back(memory);
     return static_cast<T*>(memory);
   }

@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <utility>
+#include <vector>
 
 namespace zeroth::kernels::cuda {
 
@@ -19,6 +20,7 @@ class KnownArrays {
   // Of the array [at, at + bytes).
   void note(const void* at, size_t bytes, Numbers numbers) {
     forget(at, bytes);
+    if (log_) log_->back().numbers = numbers;
     known_[address(at)] = {bytes, numbers};
   }
   std::optional<Numbers> find(const void* at, size_t bytes) const {
@@ -28,6 +30,7 @@ class KnownArrays {
   }
   // Everything that was noted of bytes in [at, at + bytes).
   void forget(const void* at, size_t bytes) {
+    if (log_) log_->push_back({at, bytes, {}});
     if (known_.empty() || bytes == 0) return;
     const uintptr_t begin = address(at), end = begin + bytes;
     auto it = known_.upper_bound(begin);
@@ -37,6 +40,20 @@ class KnownArrays {
     }
   }
 
+  // What was forgotten and noted, in order.
+  struct Event {
+    const void* at;
+    size_t bytes;
+    std::optional<Numbers> numbers;  // none: forgotten
+  };
+  using Log = std::vector<Event>;
+  // From now on events go there too; null: no longer.
+  void log(Log* to) { log_ = to; }
+  void again(const Log& events) {
+    for (const Event& e : events)
+      e.numbers ? note(e.at, e.bytes, *e.numbers) : forget(e.at, e.bytes);
+  }
+
  private:
   struct Known {
     size_t bytes;
@@ -44,6 +61,7 @@ class KnownArrays {
   };
   static uintptr_t address(const void* at) { return reinterpret_cast<uintptr_t>(at); }
   std::map<uintptr_t, Known> known_;  // by where they begin
+  Log* log_ = nullptr;
 };
 
 }  // namespace zeroth::kernels::cuda

@@ -158,9 +158,10 @@ std::string Link::blob(const BlobName& name) {
 }
 
 WeightsCache::WeightsCache(const LinkOptions& options, const PolicyConfig& model,
-                           const std::atomic<bool>& stop, kernels::Element element)
+                           const std::atomic<bool>& stop, kernels::Element element,
+                           const kernels::Operators& ops)
     : layout_(std::make_shared<const ImageLayout>(model, element)),
-      maker_(model, element),
+      maker_(model, element, ops),
       link_(options, stop),
       following_(options, stop),
       beside_(options, stop) {}

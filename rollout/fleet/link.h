@@ -64,7 +64,8 @@ class Link {
 class WeightsCache {
  public:
   WeightsCache(const LinkOptions& options, const PolicyConfig& model, const std::atomic<bool>& stop,
-               kernels::Element element = kernels::Element::kFloat32);
+               kernels::Element element = kernels::Element::kFloat32,
+               const kernels::Operators& ops = kernels::cpu_operators());
 
   // The weights of that hash, fetched when they are not here. Throws as Link::call.
   WeightsPtr get(const std::string& sha256);

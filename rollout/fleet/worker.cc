@@ -120,7 +120,8 @@ class Session {
         write_file_atomic(folder.path() / file.name, link.blob(file.blob));
       tokenizer_ = load_tokenizer(folder.path());
     }
-    weights_ = std::make_unique<WeightsCache>(options_.link, model_, ended_, welcome_.element);
+    weights_ = std::make_unique<WeightsCache>(options_.link, model_, ended_, welcome_.element,
+                                              *options_.operators);
     note("joined " + options_.link.url + " as " + options_.name);
   }
 

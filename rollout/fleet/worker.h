@@ -16,7 +16,8 @@ struct WorkerOptions {
   LinkOptions link;
   std::string name;     // unique in the fleet
   EngineConfig engine;  // batching and memory; record_experts is the run's
-  bool stay = false;    // wait for the next run when one ends
+  const kernels::Operators* operators = &kernels::cpu_operators();  // that compute
+  bool stay = false;  // wait for the next run when one ends
   // Says what happens, one line a call; may be null.
   std::function<void(const std::string&)> note = {};
   // For tests of what coordinators do with workers that lie: changes a result before it is sent.

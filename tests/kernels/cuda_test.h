@@ -2,6 +2,7 @@
 // ZEROTH_ON_DEVICE) of a GPU, and comparison with the CPU's operators, bit by bit.
 #pragma once
 
+#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -30,11 +31,21 @@ inline void check_quiet() {
 }
 #endif
 
+// How many arrays were held against the CPU's, said at the end.
+struct Comparisons {
+  int64_t arrays = 0;
+  ~Comparisons() {
+    if (arrays > 0) std::printf("%lld arrays compared\n", static_cast<long long>(arrays));
+  }
+};
+inline Comparisons comparisons;
+
 // The launches so far were right, and left what the CPU's operator left. Values that nobody wrote
 // are NaN of all ones on both sides.
 template <class T>
 void check_same(const Array<T>& device, const std::vector<T>& cpu, const char* what) {
   check_quiet();
+  ++comparisons.arrays;
   const std::vector<T> got = device.host();
   REQUIRE(got.size() == cpu.size());
   size_t differing = 0, first = 0;

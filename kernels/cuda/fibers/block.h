@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/cuda/fibers/fibers.h"
+#include "kernels/cuda/fibers/sanitizers.h"
 
 namespace zeroth::fibers {
 
@@ -36,6 +37,7 @@ struct Fiber {
   // clocks[j]. Its own clock counts its waits.
   uint32_t clocks[kWarp] = {};
   std::vector<AsyncCopy> copies;
+  FiberSwitch switching;
 
   unsigned lane() const { return index % kWarp; }
   unsigned warp() const { return index / kWarp; }

@@ -30,9 +30,16 @@ struct Inside {
   ~Inside() { current.inside = false; }
 };
 
+// What ThreadSanitizer knows orders by: only addresses count.
+struct Orderings {
+  char block_begin, block_end, barriers[2], warps[kMostThreads / kWarp];
+} orderings;
+
 void to_scheduler() {
   Fiber* self = current.running;
+  self->switching.leave();
   switch_stack(&self->stack_pointer, scheduler_stack);
+  self->switching.arrive();
 }
 
 std::string place() {
@@ -43,12 +50,15 @@ std::string place() {
 
 // The first thing that a fiber does, and the last.
 void live() {
+  current.running->switching.arrive();
+  pass(&orderings.block_begin);
   entry_of_launch(current.parameters);
   current.inside = true;
   if (!current.running->copies.empty()) {
     raise_in_kernel(Kind::kAsync, "an asynchronous copy that its thread never waited for");
   }
   current.running->wait = Wait::kDone;
+  let_pass(&orderings.block_end);
   to_scheduler();
 }
 
@@ -57,7 +67,11 @@ void wait_at(Wait wait, uint32_t mask, int line) {
   self.wait = wait;
   self.mask = mask;
   self.line = line;
+  char* const ordering =
+      wait == Wait::kWarp ? &orderings.warps[self.warp()] : &orderings.barriers[current.phase % 2];
+  let_pass(ordering);
   to_scheduler();
+  pass(ordering);
 }
 
 // A small generator of its own: orders must be the same in every run.
@@ -176,6 +190,7 @@ void run_block(Order order, Shuffle& shuffle) {
   current.phase = 1;
   reset_shared(current.shared_bytes);
   current.shared = shared_arena();
+  let_pass(&orderings.block_begin);
   std::vector<unsigned> turns = in_order(order, current.threads, shuffle);
   for (unsigned left = current.threads; left > 0;) {
     if (order == Order::kShuffled) shuffle(turns);
@@ -184,7 +199,10 @@ void run_block(Order order, Shuffle& shuffle) {
       if (f.wait != Wait::kNone) continue;
       current.running = &f;
       current.inside = false;
-      switch_stack(&scheduler_stack, f.stack_pointer);
+      {
+        const HostSwitch switching(f.index, f.stack, kStackBytes);
+        switch_stack(&scheduler_stack, f.stack_pointer);
+      }
       current.running = nullptr;
       if (current.failed) return;
       if (f.wait == Wait::kDone) --left;
@@ -193,6 +211,7 @@ void run_block(Order order, Shuffle& shuffle) {
     release_block();
     if (current.failed) return;
   }
+  pass(&orderings.block_end);
 }
 
 bool within_limits(Index3 grid, unsigned threads, size_t shared_bytes, size_t bytes) {

@@ -6,12 +6,21 @@
 #include <map>
 #include <mutex>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "kernels/cuda/fibers/block.h"
 
+using Work = std::deque<std::function<void()>>;
+struct CUgraph_st {
+  Work work;
+};
+struct CUgraphExec_st {
+  Work work;
+};
 struct CUstream_st {
-  std::deque<std::function<void()>> work;
+  Work work;
+  CUgraph_st* capture = nullptr;  // gets the work instead
 };
 
 namespace {
@@ -29,6 +38,7 @@ using Lock = std::lock_guard<std::recursive_mutex>;
 // After a fault nothing is done any more, as on a device.
 cudaError_t drain(CUstream_st* stream) {
   const Lock lock(everything);
+  if (stream->capture) return cudaErrorStreamCaptureUnsupported;
   const OpenMemory open;
   while (!stream->work.empty()) {
     const std::function<void()> next = std::move(stream->work.front());
@@ -52,7 +62,7 @@ namespace zeroth::fibers {
 
 void enqueue(CUstream_st* stream, std::function<void()> work) {
   const Lock lock(everything);
-  stream->work.push_back(std::move(work));
+  (stream->capture ? stream->capture->work : stream->work).push_back(std::move(work));
 }
 void retire(CUstream_st* stream, void* at, size_t bytes) {
   enqueue(stream, [at, bytes] { set_allocated(at, bytes, false); });
@@ -74,6 +84,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "out of memory";
     case cudaErrorInvalidDevice:
       return "invalid device ordinal";
+    case cudaErrorStreamCaptureUnsupported:
+      return "operation not permitted when stream is capturing";
     case cudaErrorLaunchFailure:
       return "unspecified launch failure";
   }
@@ -185,5 +197,35 @@ cudaError_t cudaMemsetAsync(void* at, int value, size_t bytes, CUstream_st* stre
     std::memset(at, value, bytes);
     mark_written(at, bytes);
   });
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(CUstream_st* stream, cudaStreamCaptureMode) {
+  const Lock lock(everything);
+  if (stream->capture) return cudaErrorStreamCaptureUnsupported;
+  stream->capture = new CUgraph_st;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(CUstream_st* stream, cudaGraph_t* graph) {
+  const Lock lock(everything);
+  if (!stream->capture) return cudaErrorInvalidValue;
+  *graph = std::exchange(stream->capture, nullptr);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
+  *exec = new CUgraphExec_st{graph->work};
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, CUstream_st* stream) {
+  const Lock lock(everything);
+  for (const std::function<void()>& work : exec->work) enqueue(stream, work);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+  delete exec;
   return cudaSuccess;
 }

@@ -14,6 +14,7 @@ enum cudaError_t {
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
   cudaErrorInvalidDevice = 101,
+  cudaErrorStreamCaptureUnsupported = 900,
   cudaErrorLaunchFailure = 719
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 };
@@ -37,6 +38,18 @@ cudaError_t cudaStreamSynchronize(CUstream_st* stream);
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
                             CUstream_st* stream);
 cudaError_t cudaMemsetAsync(void* at, int value, size_t bytes, CUstream_st* stream);
+
+// Between begin and end of a capture the stream's work is only noted; who waits for it fails.
+enum cudaStreamCaptureMode { cudaStreamCaptureModeRelaxed = 2 };
+using cudaGraph_t = struct CUgraph_st*;
+using cudaGraphExec_t = struct CUgraphExec_st*;
+cudaError_t cudaStreamBeginCapture(CUstream_st* stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(CUstream_st* stream, cudaGraph_t* graph);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph,
+                                 unsigned long long flags);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, CUstream_st* stream);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
 
 namespace zeroth::fibers {
 

@@ -63,12 +63,17 @@ struct Arena {
   }
 };
 
+Arena forbidden(size_t size) {
+  Arena arena(size);
+  forbid(arena.memory, size);
+  return arena;
+}
 Arena& device() {
-  static Arena arena(kArenaBytes);
+  static Arena arena = forbidden(kArenaBytes);
   return arena;
 }
 Arena& shared() {
-  static Arena arena(size_t{512} << 10);
+  static Arena arena = forbidden(size_t{512} << 10);
   return arena;
 }
 size_t next_free = kGuard;
@@ -160,6 +165,7 @@ void check_word(Word& w, const Block& b, const Fiber& f, uint8_t bytes, Access a
                     is_shared ? "an access behind the shared memory of this launch"
                               : "an access outside of every array of the device");
   }
+  if (!kWatched) return;
   if (w.pending) {
     raise_in_kernel(Kind::kAsync, "an access to the target of a copy that is under way");
   }
@@ -215,6 +221,8 @@ char* shared_arena() { return shared().memory; }
 void reset_shared(size_t bytes) {
   static size_t before = 0;
   shared().clear(shared().memory, std::max(before, bytes));
+  forbid(shared().memory, before);
+  permit(shared().memory, bytes);
   before = bytes;
   std::memset(shared().memory, 0xff, bytes);  // NaN
   if (bytes == 0) return;
@@ -236,6 +244,7 @@ void* allocate(size_t bytes, size_t offset) {
   }
   live[at] = bytes;
   const OpenMemory open;
+  permit(at, bytes);
   std::memset(at, 0xff, bytes);
   if (bytes > 0) for_words(device(), at, bytes, [](Word& w, uint8_t bits) { w.allocated |= bits; });
   return at;
@@ -245,6 +254,7 @@ void release(void* memory) {
   const auto at = live.find(memory);
   if (at == live.end()) return;
   device().clear(memory, at->second);
+  forbid(memory, at->second);
   live.erase(at);
 }
 
@@ -262,8 +272,10 @@ void* reserve(size_t bytes) {
 void set_allocated(void* at, size_t bytes, bool allocated) {
   if (bytes == 0) return;
   device().clear(at, bytes);
+  forbid(at, bytes);
   if (!allocated) return;
   const OpenMemory open;
+  permit(at, bytes);
   std::memset(at, 0xff, bytes);
   for_words(device(), at, bytes, [](Word& w, uint8_t bits) { w.allocated = bits; });
 }
@@ -280,6 +292,7 @@ bool check_copy(const void* at, size_t bytes, bool reads) {
       written &= (w.written & bits) == bits;
     });
   }
+  written |= !kWatched;
   if (!allocated) note(Kind::kOutOfBounds, "a copy outside of every array of the device");
   if (allocated && reads && !written) note(Kind::kUnwritten, "a copy of what nobody wrote");
   return allocated && (written || !reads);
@@ -329,6 +342,7 @@ void seen(const void* at, size_t bytes, Access access) {
 }
 }  // namespace
 
+#if !defined(ZEROTH_FIBERS_TSAN)  // which has its own
 extern "C" {
 // The names are the compiler's.
 // NOLINTBEGIN(bugprone-reserved-identifier)
@@ -362,3 +376,4 @@ void* __tsan_memset(void* to, int value, size_t bytes) {
 }
 // NOLINTEND(bugprone-reserved-identifier)
 }
+#endif
