@@ -45,7 +45,7 @@ Json row_of(const Group& group, const Sample& sample) {
   }
   return {{"problem", group.problem.id},    {"prompt", group.problem.prompt},
           {"sample", sample.key.sample},    {"text", sample.text},
-          {"tokens", sample.tokens.size()}, {"finish", to_string(sample.finish)},
+          {"tokens", drawn_tokens(sample)}, {"finish", to_string(sample.finish)},
           {"reward", sample.reward},        {"verdicts", verdicts}};
 }
 

@@ -157,7 +157,8 @@ int run_ls(Call& call) {
   return 0;
 }
 
-// The text with candidates in green or red and a mark behind each, reflection markers in yellow.
+// The text with candidates in green or red and a mark behind each, reflection markers in yellow, what
+// an environment has put in in cyan.
 std::string marked_text(const Json& trace, const Palette& palette) {
   const Json& pieces = trace["pieces"];
   std::vector<const char*> style(pieces.size(), nullptr);
@@ -175,6 +176,8 @@ std::string marked_text(const Json& trace, const Palette& palette) {
     behind[candidate["span"][1].get<size_t>() - 1] += " [" + mark + "]";
   }
   for (const Json& span : trace["markers"]) cover(span, "1;33");
+  for (const Json& turn : trace.value("turns", Json::array()))  // the environment's words
+    cover({turn["end"], turn["next"]}, "36");
   std::string out;
   for (size_t t = 0; t < pieces.size(); ++t) {
     const std::string text = printable(pieces[t].get<std::string>());
@@ -434,7 +437,7 @@ Json export_row(const SampleAddress& address, const Group& group, const SampleSc
               {"reward", sample.reward},
               {"advantage", sample.advantage},
               {"finish", to_string(sample.finish)},
-              {"tokens", sample.tokens.size()},
+              {"tokens", drawn_tokens(sample)},
               {"version", first_version(sample)},
               {"verdicts", parts},
               {"correct", scan.correct},
@@ -447,6 +450,13 @@ Json export_row(const SampleAddress& address, const Group& group, const SampleSc
   if (sample.versions.size() > 1) {  // weights were switched while it was sampled
     for (const VersionSegment& segment : sample.versions)
       row["versions"].push_back({{"first", segment.first}, {"version", segment.version}});
+  }
+  for (const Turn& turn : sample.turns) {
+    row["turns"].push_back({{"end", turn.end},
+                            {"next", turn.next},
+                            {"text_end", turn.text_end},
+                            {"reward", turn.reward},
+                            {"observation", turn.observation}});
   }
   if (tokens) {
     row["ids"] = sample.tokens;

@@ -1,6 +1,29 @@
 #include "core/trajectory.h"
 
+#include <algorithm>
+
 namespace zeroth {
+
+std::vector<uint8_t> drawn_mask(const Sample& sample) {
+  std::vector<uint8_t> mask;
+  for (const Turn& turn : sample.turns) {
+    if (turn.next == turn.end) continue;
+    mask.resize(sample.tokens.size(), 1);
+    std::fill(mask.begin() + turn.end, mask.begin() + turn.next, uint8_t{0});
+  }
+  return mask;
+}
+
+std::vector<TokenId> drawn_ids(const Sample& sample) {
+  std::vector<TokenId> ids;
+  int32_t begin = 0;
+  for (const Turn& turn : sample.turns) {
+    ids.insert(ids.end(), sample.tokens.begin() + begin, sample.tokens.begin() + turn.end);
+    begin = turn.next;
+  }
+  ids.insert(ids.end(), sample.tokens.begin() + begin, sample.tokens.end());
+  return ids;
+}
 
 const char* to_string(FinishReason reason) {
   switch (reason) {

@@ -78,27 +78,42 @@ struct VersionSegment {
   bool operator==(const VersionSegment&) const = default;
 };
 
-// One completion with everything that was known when it was sampled.
+// What the policy drew, and what the task's environment put behind it (tasks/environment.h).
+struct Turn {
+  int32_t end = 0;          // behind the last token that the policy drew
+  int32_t next = 0;         // where it goes on: tokens [end, next) are the environment's
+  int64_t text_end = 0;     // behind its bytes of Sample::text
+  double reward = 0;        // that the environment paid for it
+  std::string observation;  // its words, without what a chat template puts around them
+  bool operator==(const Turn&) const = default;
+};
+
+// One completion with everything that was known when it was sampled. Tokens of an environment stand
+// between those of the policy; their log-probs, entropies and router confidences are 0, their kept
+// sets empty, and no loss, length or mean counts them.
 struct Sample {
-  StreamKey key;                // names its random draws; the sample can be regenerated from it
+  // Names its random draws; the sample can be regenerated from it. Turn k draws as a sample of number
+  // key.sample + k * kTurnStride.
+  StreamKey key;
   std::vector<TokenId> tokens;  // sampled ids, end-of-text included when it was sampled
-  std::vector<float>
-      logprobs;  // [tokens] behaviour log-prob at the sampling temperature, natural log
+  // [tokens] behaviour log-prob at the sampling temperature, natural log
+  std::vector<float> logprobs;
   std::vector<float> entropies;  // [tokens] entropy of the sampling distribution in nats
-  std::vector<int32_t>
-      kept_ids;  // flattened kept sets of truncated sampling (top-k, top-p, min-p); else empty
-  std::vector<int32_t> kept_offsets;  // [tokens + 1] when kept_ids is used; else empty
+  // Flattened kept sets of truncated sampling (top-k, top-p, min-p), [tokens + 1]; else empty.
+  std::vector<int32_t> kept_ids, kept_offsets;
   // Routing of the row that each token was drawn from, when requested; else empty.
   std::vector<uint8_t> experts;  // [tokens, moe layers, top-k] chosen expert ids, surest first
-  std::vector<uint8_t> prompt_experts;  // [prompt - 1, moe layers, top-k] of the prompt's rows but
-                                        // the last, by the weights that drew the first token
-  std::vector<uint8_t> router_confidence;  // [tokens, moe layers] the router's score of the first
-                                           // of them (softmax probability or sigmoid), in 1/255
+  // [prompt - 1, moe layers, top-k] of the prompt's rows but the last, by the first token's weights.
+  std::vector<uint8_t> prompt_experts;
+  // [tokens, moe layers] the router's score of the first of them (softmax or sigmoid), in 1/255.
+  std::vector<uint8_t> router_confidence;
   // Which weights drew which tokens, ascending by first; one segment unless weights were switched
   // while it was sampled. A sample that was sampled has at least one.
   std::vector<VersionSegment> versions;
+  std::vector<Turn> turns;  // in order, the last one with next = end; empty without an environment
   FinishReason finish = FinishReason::kStop;
-  std::string text;  // decoded tokens, stop string and end-of-text left out
+  // Decoded tokens of the policy, end-of-text left out, and the stop string that ended the last turn.
+  std::string text;
 
   std::vector<Verdict> verdicts;  // by grading
   double reward = 0;              // sum of score * weight
@@ -106,7 +121,20 @@ struct Sample {
   double advantage = 0;  // by assign_advantages
 };
 
-// Of the weights that drew the first token; 0 for a sample that was never sampled.
+inline constexpr uint32_t kTurnStride = 1 << 24;  // samples of a group have lower numbers
+inline constexpr int kMostTurns = 255;            // of a sample
+
+// How many tokens the policy drew.
+inline int64_t drawn_tokens(const Sample& sample) {
+  auto tokens = static_cast<int64_t>(sample.tokens.size());
+  for (const Turn& turn : sample.turns) tokens -= turn.next - turn.end;
+  return tokens;
+}
+// [tokens] 1: drawn by the policy, 0: the environment's; empty when all are the policy's.
+std::vector<uint8_t> drawn_mask(const Sample& sample);
+std::vector<TokenId> drawn_ids(const Sample& sample);  // the policy's tokens alone
+
+// Of the weights that drew the first token; 0: never sampled.
 inline WeightsVersion first_version(const Sample& sample) {
   return sample.versions.empty() ? 0 : sample.versions.front().version;
 }

@@ -115,7 +115,7 @@ Json sample_summary(const Sample& sample, const SampleScan& scan) {
   }
   return {{"reward", sample.reward},
           {"adv", sample.advantage},
-          {"len", sample.tokens.size()},
+          {"len", drawn_tokens(sample)},
           {"finish", to_string(sample.finish)},
           {"correct", scan.correct},
           {"masked", sample.masked},

@@ -14,14 +14,23 @@ namespace {
 constexpr auto kVerifyBudget = std::chrono::milliseconds(150);
 
 // The tokens' bytes as text: a character that tokens share belongs to the token that completes it,
-// bytes that are no text at all become U+FFFD.
-Json token_pieces(const std::vector<TokenId>& tokens, const Vocabulary& vocabulary,
+// bytes that are no text at all become U+FFFD. `begins`: of every token in the text, which an
+// environment's tokens are no part of.
+Json token_pieces(const Sample& sample, const Vocabulary& vocabulary,
                   std::vector<uint32_t>* begins) {
+  const std::vector<TokenId>& tokens = sample.tokens;
+  const std::vector<uint8_t> drawn = drawn_mask(sample);
   constexpr size_t kMaxPieces = 64 << 20;  // a vocabulary of huge tokens is hostile
   std::string bytes;
   std::vector<size_t> ends;
-  for (const TokenId id : tokens) {
-    begins->push_back(static_cast<uint32_t>(bytes.size()));
+  size_t others = 0;  // bytes of the environment's tokens
+  size_t turn = 0;
+  for (size_t t = 0; t < tokens.size(); ++t) {
+    const TokenId id = tokens[t];
+    const size_t before = bytes.size();
+    for (; turn < sample.turns.size() && static_cast<size_t>(sample.turns[turn].end) <= t; ++turn)
+      others = before - std::min(before, static_cast<size_t>(sample.turns[turn].text_end));
+    begins->push_back(static_cast<uint32_t>(before - others));
     if (bytes.size() > kMaxPieces) {
       bytes += "…";
     } else if (id >= 0 && static_cast<size_t>(id) < vocabulary.size()) {
@@ -30,6 +39,7 @@ Json token_pieces(const std::vector<TokenId>& tokens, const Vocabulary& vocabula
       bytes += "<" + std::to_string(id) + ">";
     }
     ends.push_back(bytes.size());
+    if (!drawn.empty() && drawn[t] == 0) others += bytes.size() - before;
   }
   std::vector<std::string> pieces(tokens.size());
   size_t token = 0;
@@ -165,10 +175,19 @@ Json RunView::trace(const SampleAddress& address) {
   out["zero"] = group.zero_variance;
   out["text"] = sample.text;
   out["ids"] = sample.tokens;
-  out["pieces"] = token_pieces(sample.tokens, impl_->reader->vocabulary(), &begins);
+  out["pieces"] = token_pieces(sample, impl_->reader->vocabulary(), &begins);
   out["logprobs"] = rounded(sample.logprobs);
   out["entropies"] = rounded(sample.entropies);
   out["kept"] = kept_pieces(sample, impl_->reader->vocabulary());
+  size_t begin = 0;
+  for (const Turn& turn : sample.turns) {
+    out["turns"].push_back({{"begin", begin},
+                            {"end", turn.end},
+                            {"next", turn.next},
+                            {"reward", turn.reward},
+                            {"observation", turn.observation}});
+    begin = static_cast<size_t>(turn.next);
+  }
   out["key"] = {sample.key.seed, sample.key.step, sample.key.problem, sample.key.sample};
   Json notes = Json::object();
   for (const auto& [name, values] : impl_->reader->annotations(entry)) {

@@ -51,11 +51,14 @@ struct Prepared {
 };
 
 // |mean| in thousandths; entropies are never negative, log-probs never positive.
-uint64_t milli_mean(const std::vector<float>& values) {
+// Of tokens that the policy drew: those of an environment have zeros.
+uint64_t milli_mean(const Sample& sample, const std::vector<float>& values) {
   double sum = 0;
   for (const float value : values) sum += std::isfinite(value) ? value : 0.0f;
   if (values.empty()) return 0;
-  const double mean = std::abs(sum) / static_cast<double>(values.size());
+  const auto others = static_cast<int64_t>(sample.tokens.size()) - drawn_tokens(sample);
+  const int64_t count = std::max<int64_t>(1, static_cast<int64_t>(values.size()) - others);
+  const double mean = std::abs(sum) / static_cast<double>(count);
   return static_cast<uint64_t>(std::llround(1000 * std::min(mean, 1e12)));
 }
 
@@ -66,8 +69,8 @@ std::string packed_row(const Sample& sample, const SampleScan& scan, int64_t fir
   const auto put = [&](PackedField field, auto value) {
     counts[static_cast<size_t>(field)] = static_cast<uint64_t>(value);
   };
-  put(PackedField::kEntropy, milli_mean(sample.entropies));
-  put(PackedField::kLogprob, milli_mean(sample.logprobs));
+  put(PackedField::kEntropy, milli_mean(sample, sample.entropies));
+  put(PackedField::kLogprob, milli_mean(sample, sample.logprobs));
   put(PackedField::kRepetition, std::llround(100 * scan.repetition));
   put(PackedField::kCandidates, scan.candidates.size());
   put(PackedField::kFirst, first_token + 1);
@@ -85,9 +88,16 @@ std::string packed_row(const Sample& sample, const SampleScan& scan, int64_t fir
 std::vector<uint32_t> token_begins(const Sample& sample, const Vocabulary& vocabulary) {
   std::vector<uint32_t> begins;
   uint64_t at = 0;
-  for (const TokenId id : sample.tokens) {
+  const std::vector<uint8_t> drawn = drawn_mask(sample);  // the text is the policy's alone
+  size_t turn = 0;
+  for (size_t t = 0; t < sample.tokens.size(); ++t) {
+    const TokenId id = sample.tokens[t];
+    for (; turn < sample.turns.size() && static_cast<size_t>(sample.turns[turn].end) <= t; ++turn)
+      at = std::max<uint64_t>(begins.empty() ? 0 : begins.back(),
+                              sample.turns[turn].text_end);  // without the end-of-text
     begins.push_back(static_cast<uint32_t>(std::min<uint64_t>(at, UINT32_MAX)));
-    if (id >= 0 && static_cast<size_t>(id) < vocabulary.size()) {
+    if ((drawn.empty() || drawn[t] != 0) && id >= 0 &&
+        static_cast<size_t>(id) < vocabulary.size()) {
       at += vocabulary[static_cast<size_t>(id)].size();
     }
   }
@@ -269,7 +279,7 @@ struct TraceIndex::Impl {
       insert.bind(1, group);
       real(2, sample.reward);
       real(3, sample.advantage);
-      insert.bind(4, static_cast<int64_t>(sample.tokens.size()));
+      insert.bind(4, drawn_tokens(sample));
       insert.bind(5, int64_t{scan.correct} | static_cast<int64_t>(sample.finish) << 1 |
                          int64_t{sample.masked} << 3 | int64_t{scan.loop} << 4 |
                          int64_t{scan.failed} << 5);

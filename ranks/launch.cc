@@ -25,7 +25,7 @@ constexpr Launcher kLaunchers[] = {
 
 constexpr int kDefaultPort = 29500;
 
-std::string text_of(const Environment& environment, const char* name) {
+std::string text_of(const Variables& environment, const char* name) {
   const char* value = name == nullptr ? nullptr : environment(name);
   return value == nullptr ? std::string() : value;
 }
@@ -49,7 +49,7 @@ int first_number(const std::string& text) {
   return std::clamp(value, 0, kMostRanks);
 }
 
-bool belongs(const Launcher& launcher, const Environment& environment) {
+bool belongs(const Launcher& launcher, const Variables& environment) {
   if (text_of(environment, launcher.rank).empty()) return false;
   if (launcher.name == std::string_view("Slurm"))
     return !text_of(environment, "SLURM_STEP_ID").empty();
@@ -58,7 +58,7 @@ bool belongs(const Launcher& launcher, const Environment& environment) {
          !text_of(environment, launcher.size).empty();
 }
 
-void find_address(const Environment& environment, Launch& launch) {
+void find_address(const Variables& environment, Launch& launch) {
   launch.host = text_of(environment, "MASTER_ADDR");
   const bool slurm = launch.launcher == "Slurm";
   if (launch.host.empty() && launch.local_size == launch.size) launch.host = "127.0.0.1";
@@ -93,7 +93,7 @@ std::string first_node(const std::string& nodes) {
   return node + nodes.substr(close + 1, nodes.find(',', close) - close - 1);
 }
 
-Launch find_launch(const Environment& environment) {
+Launch find_launch(const Variables& environment) {
   Launch launch;
   for (const Launcher& launcher : kLaunchers) {
     if (!belongs(launcher, environment)) continue;

@@ -34,11 +34,11 @@ struct Launch {
 inline constexpr int kMostRanks = 1024;
 
 // A variable's value, or null.
-using Environment = std::function<const char*(const char* name)>;
+using Variables = std::function<const char*(const char* name)>;
 
 // Throws Error(kUsage) naming the variable and its value when one is no number, out of range or
 // missing beside the others.
-Launch find_launch(const Environment& environment);
+Launch find_launch(const Variables& environment);
 Launch find_launch();  // of this process
 
 // The first host of a Slurm node list such as "gpu[003-005,9],login"; empty when it cannot be read.

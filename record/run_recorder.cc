@@ -84,7 +84,7 @@ double mean_length(const std::vector<Group>& groups) {
   double tokens = 0;
   int64_t samples = 0;
   for (const Group& group : groups) {
-    for (const Sample& sample : group.samples) tokens += static_cast<double>(sample.tokens.size());
+    for (const Sample& sample : group.samples) tokens += static_cast<double>(drawn_tokens(sample));
     samples += static_cast<int64_t>(group.samples.size());
   }
   return samples == 0 ? 0 : tokens / static_cast<double>(samples);

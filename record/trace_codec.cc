@@ -172,12 +172,17 @@ struct StoredText {
   std::string_view bytes;
 };
 
+// Ids whose bytes the text may be.
+std::vector<TokenId> text_ids(const Sample& sample) {
+  return sample.turns.empty() ? sample.tokens : drawn_ids(sample);
+}
+
 // `left`: bytes that may still be derived in this group.
 StoredText stored_text(const Sample& sample, const Vocabulary& vocabulary, uint64_t& left) {
   const size_t bytes = sample.text.size();
   const auto size = static_cast<int64_t>(bytes);
   if (bytes > std::min(left, most_text(sample.tokens.size()))) return {-size, sample.text};
-  const std::string derived = bytes_of(sample.tokens, vocabulary, bytes);
+  const std::string derived = bytes_of(text_ids(sample), vocabulary, bytes);
   if (derived.compare(0, bytes, sample.text) != 0) return {-size, sample.text};
   left -= bytes;
   return {size, {}};
@@ -199,6 +204,10 @@ Json sample_json(const Sample& sample, const StoredText& text, const StreamKey& 
     json["k"] = {sample.key.seed, sample.key.step, sample.key.problem, sample.key.sample};
   }
   if (sample.masked) json["m"] = 1;
+  for (const Turn& turn : sample.turns) {
+    json["u"].push_back(
+        {turn.end, turn.next, turn.text_end, number(turn.reward), turn.observation});
+  }
   return json;
 }
 
@@ -212,6 +221,8 @@ Json segments_json(const std::vector<VersionSegment>& versions) {
 }  // namespace
 
 uint16_t group_version(const Group& group) {
+  const auto turned = [](const Sample& sample) { return !sample.turns.empty(); };
+  if (std::any_of(group.samples.begin(), group.samples.end(), turned)) return 3;
   const auto scored = [](const Sample& sample) { return !sample.router_confidence.empty(); };
   return std::any_of(group.samples.begin(), group.samples.end(), scored) ? 2 : 1;
 }
@@ -328,6 +339,26 @@ std::vector<VersionSegment> segments_of(const Json& json, uint64_t tokens) {
   return out;
 }
 
+// Ends ascend, the last one is the end of the tokens.
+std::vector<Turn> turns_of(const Json& json, uint64_t tokens) {
+  std::vector<Turn> out;
+  for (const Json& turn : json) {
+    Turn next{whole<int32_t>(turn.at(0), "a turn"), whole<int32_t>(turn.at(1), "a turn"),
+              whole<int64_t>(turn.at(2), "a turn"), as_number(turn.at(3)),
+              turn.at(4).get<std::string>()};
+    const bool first = out.empty();
+    if (next.end < (first ? 0 : out.back().next) || next.next < next.end ||
+        static_cast<uint64_t>(next.next) > tokens ||
+        next.text_end < (first ? 0 : out.back().text_end))
+      malformed("the turns of a sample");
+    out.push_back(std::move(next));
+  }
+  if (!out.empty() &&
+      (out.back().next != out.back().end || static_cast<uint64_t>(out.back().end) != tokens))
+    malformed("the turns of a sample");
+  return out;
+}
+
 Sample sample_of(const Json& json, const StreamKey& first, size_t index, WeightsVersion version,
                  uint64_t tokens) {
   Sample sample;
@@ -346,8 +377,17 @@ Sample sample_of(const Json& json, const StreamKey& first, size_t index, Weights
   sample.reward = as_number(json.at("r"));
   sample.advantage = as_number(json.at("a"));
   sample.masked = json.contains("m");
+  if (const auto turns = json.find("u"); turns != json.end()) {
+    sample.turns = turns_of(*turns, tokens);
+  }
   for (const Json& verdict : json.at("v")) sample.verdicts.push_back(verdict_of(verdict));
   return sample;
+}
+
+void check_turns(const Sample& sample) {
+  if (sample.turns.empty()) return;
+  if (sample.turns.back().text_end > static_cast<int64_t>(sample.text.size()))
+    malformed("the turns of a sample");
 }
 
 // Splits the concatenated arrays of a group back onto its samples.
@@ -397,15 +437,17 @@ void read_arrays(Cursor& cursor, uint64_t prompt_tokens, const std::vector<Exten
     const int64_t mark = extents[i].text;
     if (mark < 0) {
       sample.text = cursor.take(uint64_t{0} - static_cast<uint64_t>(mark), "text");
+      check_turns(sample);
       continue;
     }
     const auto size = static_cast<uint64_t>(mark);
     derived += size;
     if (size > most_text(sample.tokens.size()) || derived > kMaxDerivedText)
       malformed("text is longer than its tokens");
-    sample.text = bytes_of(sample.tokens, vocabulary, size);
+    sample.text = bytes_of(text_ids(sample), vocabulary, size);
     if (size > sample.text.size()) malformed("text is longer than its tokens");
     sample.text.resize(size);
+    check_turns(sample);
   }
 }
 

@@ -11,9 +11,9 @@
 
 namespace zeroth {
 
-// The newest version that is understood; 2 added router confidences to groups. A record states the
-// oldest version that can hold it.
-inline constexpr uint16_t kTraceFormatVersion = 2;
+// The newest version that is understood; 2 added router confidences to groups, 3 turns. A record
+// states the oldest version that can hold it.
+inline constexpr uint16_t kTraceFormatVersion = 3;
 // Bytes before the payload: 8 of the skippable frame's own header and 52 of ours.
 inline constexpr size_t kRecordHeaderBytes = 60;
 // Bounds that a reader enforces before it allocates: a record unpacks to at most so many bytes, and

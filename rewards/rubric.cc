@@ -23,7 +23,7 @@ bool unrewarded(const std::vector<Verdict>& verdicts) {
 }
 
 Verdict overlong_verdict(const OverlongConfig& overlong, int max_tokens, const Sample& sample) {
-  const double over = static_cast<double>(sample.tokens.size()) - (max_tokens - overlong.buffer);
+  const double over = static_cast<double>(drawn_tokens(sample)) - (max_tokens - overlong.buffer);
   Verdict verdict;
   verdict.name = "overlong";
   verdict.score = -overlong.penalty * std::clamp(over / overlong.buffer, 0.0, 1.0);

@@ -91,7 +91,7 @@ bool is_right(const Sample& sample) {
 
 double cosine_score(const ShapingConfig& config, int max_tokens, const Sample& sample) {
   if (sample.finish == FinishReason::kLength) return config.cosine_truncated;
-  const auto length = std::min<int64_t>(static_cast<int64_t>(sample.tokens.size()), max_tokens);
+  const auto length = std::min<int64_t>(drawn_tokens(sample), max_tokens);
   return is_right(sample) ? cosine_length(length, max_tokens, config.cosine_right_short,
                                           config.cosine_right_long)
                           : cosine_length(length, max_tokens, config.cosine_wrong_short,
@@ -223,7 +223,7 @@ void shape_group(const ShapingConfig& config, int max_tokens, Group& group) {
     std::vector<int64_t> lengths;
     const auto right = std::make_unique<bool[]>(samples.size());
     for (size_t i = 0; i < samples.size(); ++i) {
-      lengths.push_back(static_cast<int64_t>(samples[i]->tokens.size()));
+      lengths.push_back(drawn_tokens(*samples[i]));
       right[i] = is_right(*samples[i]);
     }
     lengths_score = kimi_length(lengths, {right.get(), samples.size()});
@@ -236,7 +236,8 @@ void shape_group(const ShapingConfig& config, int max_tokens, Group& group) {
                   config.language_weight);
     }
     if (config.repetition_weight != 0) {
-      add_verdict(sample, "repetition", -repeated_ngrams(sample.tokens, config.repetition_ngram),
+      add_verdict(sample, "repetition",
+                  -repeated_ngrams(drawn_ids(sample), config.repetition_ngram),
                   config.repetition_weight);
     }
     if (config.kimi_length_weight != 0) {

@@ -228,7 +228,9 @@ Normalization AdvantageConfig::normalization() const {
 
 Supervision AdvantageConfig::supervision_kind() const {
   static constexpr std::pair<const char*, Supervision> kKinds[] = {
-      {"outcome", Supervision::kOutcome}, {"process", Supervision::kProcess}};
+      {"outcome", Supervision::kOutcome},
+      {"process", Supervision::kProcess},
+      {"turns", Supervision::kTurns}};
   return choice_of(supervision, kKinds, "advantage.supervision");
 }
 
@@ -240,13 +242,12 @@ void AdvantageConfig::check() const {
                                           : "advantage.baseline = \"pass_at_k\""),
                "leave one of them out");
   }
-  if (supervision_kind() == Supervision::kProcess && (normalizes || per_reward)) {
-    fail_usage(
-        "advantage.supervision = \"process\" normalises the rewards of all steps of a group, "
-        "beside " +
-            std::string(per_reward ? "advantage.per_reward"
-                                   : "advantage.normalize = \"" + normalize + "\""),
-        "leave one of them out");
+  if (supervision_kind() != Supervision::kOutcome && (normalizes || per_reward)) {
+    fail_usage("advantage.supervision = \"" + supervision +
+                   "\" normalises the rewards of all steps of a group, beside " +
+                   std::string(per_reward ? "advantage.per_reward"
+                                          : "advantage.normalize = \"" + normalize + "\""),
+               "leave one of them out");
   }
   if (reward_min > reward_max) {
     fail_usage("advantage.reward_min = " + Json(reward_min).dump() +
@@ -297,10 +298,12 @@ std::vector<double> pass_at_k_advantages(const std::vector<double>& rewards, int
 void assign_advantages(std::vector<Group>& groups, const AdvantageConfig& config) {
   if (config.per_reward) {
     assign_per_reward(groups, config);
-  } else if (config.supervision_kind() == Supervision::kProcess) {
+  } else if (config.supervision_kind() != Supervision::kOutcome) {
+    const bool turns = config.supervision_kind() == Supervision::kTurns;
     for (Group& group : groups) {
       const std::vector<Sample*> samples = unmasked(group);
-      group.zero_variance = !assign_process_advantages(samples, config);
+      group.zero_variance = !(turns ? assign_turn_advantages(samples, config)
+                                    : assign_process_advantages(samples, config));
     }
   } else {
     for (Group& group : groups) assign_group(group, config);

@@ -30,6 +30,7 @@ enum class Normalization {
 enum class Supervision {
   kOutcome,  // the sample
   kProcess,  // every step of it, and the whole at its end: rl/process_supervision.h
+  kTurns,    // every turn of it, and the whole: likewise
 };
 
 struct AdvantageConfig {
@@ -71,9 +72,11 @@ struct AdvantageConfig {
     v("supervision", supervision,
       "one advantage a sample, or for every token the normalised rewards of the steps that end "
       "behind it: equations of the text that hold or not, or what a checker says of steps "
-      "(DeepSeekMath's process supervision)",
-      Choice{{"outcome", "process"}});
-    v("step_weight", step_weight, "process: reward of a step that is right", Range{0, 1e6});
+      "(process, DeepSeekMath's), or what an environment pays for turns (turns, MT-GRPO)",
+      Choice{{"outcome", "process", "turns"}});
+    v("step_weight", step_weight,
+      "process: reward of a step that is right; turns: weight of the turns' normalised rewards",
+      Range{0, 1e6});
   }
 
   Baseline baseline_kind() const;
@@ -89,7 +92,7 @@ struct AdvantageConfig {
 // Baseline::kNone a group has no signal where all its advantages are 0. With per_reward (GDPO, arXiv
 // 2601.05242: sample standard deviations) `baseline` is not used, rewards of different samples are
 // matched by Verdict::name, and zero_variance means that every reward is constant in the group.
-// With Supervision::kProcess an advantage is that of the sample's first token.
+// Without Supervision::kOutcome an advantage is that of the sample's first token.
 // Rewards must be finite (Error otherwise: a defect of a checker). Pure; thread safe.
 void assign_advantages(std::vector<Group>& groups, const AdvantageConfig& config);
 

@@ -21,13 +21,18 @@ void BatchLoss::begin_step(std::span<const Group> groups, WeightsVersion start) 
   first_tokens_ = ratio_sum_ = ratio_squares_ = ratio_tokens_ = 0;
   bonus_ = entropy_coef_;
   token_advantages.clear();
+  reset(drawn_, groups);
+  for (size_t g = 0; g < groups.size(); ++g) {
+    for (size_t i = 0; i < groups[g].samples.size(); ++i)
+      drawn_[g][i] = drawn_mask(groups[g].samples[i]);
+  }
   if (config_.entropy_target == 0) return;
   double sum = 0, tokens = 0;
   for (const Group& group : groups) {
     for (const Sample& sample : group.samples) {
       if (!has_loss(sample)) continue;
       for (const float entropy : sample.entropies) sum += entropy;
-      tokens += static_cast<double>(sample.entropies.size());
+      tokens += static_cast<double>(drawn_tokens(sample));
     }
   }
   sampled_entropy_ = tokens > 0 ? sum / tokens : -1;
@@ -90,6 +95,7 @@ void BatchLoss::choose_covariant(std::span<const int32_t> order) {
       const std::span<const float> old = old_logprobs(g, i);
       covariant_[g][i].assign(old.size(), 0);
       for (size_t t = 0; t < old.size(); ++t) {
+        if (!drawn(g, i, t)) continue;
         tokens.push_back({old[t], advantage(g, i, t), &covariant_[g][i][t]});
         old_sum += tokens.back().old;
         advantage_sum += tokens.back().advantage;
@@ -128,19 +134,21 @@ double BatchLoss::choose_tokens(std::span<const int32_t> order) {
     for (const int32_t g : order) {
       for (size_t i = 0; i < groups_[g].samples.size(); ++i) {
         const Sample& sample = groups_[g].samples[i];
-        if (has_loss(sample)) use(sample, kept_tokens_[g][i]);
+        if (has_loss(sample)) use(sample, drawn_[g][i], kept_tokens_[g][i]);
       }
     }
   };
-  each([&](const Sample& s, auto&) {
-    all.insert(all.end(), s.entropies.begin(), s.entropies.end());
+  each([&](const Sample& s, const std::vector<uint8_t>& mask, auto&) {
+    for (size_t t = 0; t < s.entropies.size(); ++t) {
+      if (mask.empty() || mask[t] != 0) all.push_back(s.entropies[t]);
+    }
   });
   if (all.empty()) return 0;
   const float threshold = entropy_threshold(all, config_.top_entropy_quantile);
   double kept = 0;
-  each([&](const Sample& s, std::vector<uint8_t>& keep) {
-    for (float h : s.entropies) {
-      keep.push_back(h >= threshold);
+  each([&](const Sample& s, const std::vector<uint8_t>& mask, std::vector<uint8_t>& keep) {
+    for (size_t t = 0; t < s.entropies.size(); ++t) {
+      keep.push_back((mask.empty() || mask[t] != 0) && s.entropies[t] >= threshold);
       kept += keep.back();
     }
   });
@@ -154,6 +162,7 @@ SampleTerms BatchLoss::terms_of(size_t group, size_t index, std::span<const floa
   terms.old_logprob = old_logprobs(group, index);
   if (config_.decoupled) terms.sampler_logprob = sample.logprobs;
   terms.advantage = sample.advantage;
+  terms.mask = drawn_[group][index];
   if (!token_advantages.empty()) terms.token_advantage = token_advantages[group][index];
   if (config_.covariance_kind() != Covariance::kNone) terms.covariant = covariant_[group][index];
   if (config_.beta > 0) terms.ref_logprob = reference_logprobs[group][index];
@@ -177,18 +186,22 @@ std::span<const double> BatchLoss::add(size_t group, size_t index, std::span<con
   trained.logprobs.assign(logprobs.begin(), logprobs.end());
   if (config_.beta > 0) trained.reference_logprobs = reference_logprobs[group][index];
   trained.loss = report.stats.loss - before.loss;
-  for (const float entropy : entropies) report.entropy_sum += entropy;
+  for (size_t t = 0; t < entropies.size(); ++t)
+    report.entropy_sum += drawn(group, index, t) ? entropies[t] : 0;
   if (begun_ == 1) {
     first_tokens_ += report.stats.tokens - before.tokens;
-    compare(groups_[group].samples[index], logprobs, report);
+    compare(group, index, logprobs, report);
   }
   return gradient_;
 }
 
 // With what sampling has recorded.
-void BatchLoss::compare(const Sample& sample, std::span<const float> logprobs, StepReport& report) {
+void BatchLoss::compare(size_t group, size_t index, std::span<const float> logprobs,
+                        StepReport& report) {
+  const Sample& sample = groups_[group].samples[index];
   const bool same_weights = !older_weights_ || first_version(sample) == start_;
   for (size_t t = 0; t < logprobs.size(); ++t) {
+    if (!drawn(group, index, t)) continue;
     const double gap = static_cast<double>(logprobs[t]) - sample.logprobs[t];
     if (older_weights_) {
       const double ratio = std::exp(gap);

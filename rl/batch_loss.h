@@ -53,6 +53,7 @@ class BatchLoss {
   bool wants_entropy() const { return bonus_ > 0; }
   double entropy_gradient() const { return PolicyLoss::entropy_gradient(scope_, bonus_); }
   bool keeps(size_t group, size_t index, int64_t token) const {
+    if (!drawn(group, index, token)) return false;
     return config_.top_entropy_quantile >= 1 || kept_tokens_[group][index][token] != 0;
   }
 
@@ -68,12 +69,16 @@ class BatchLoss {
   void set_entropy_coef(double coef) { entropy_coef_ = coef; }
 
  private:
+  // Whether the policy drew the token: those of an environment are no part of anything.
+  bool drawn(size_t group, size_t index, size_t token) const {
+    return drawn_[group][index].empty() || drawn_[group][index][token] != 0;
+  }
   double choose_tokens(std::span<const int32_t> order);
   void choose_covariant(std::span<const int32_t> order);
   std::span<const float> old_logprobs(size_t group, size_t index) const;
   double advantage(size_t group, size_t index, size_t token) const;
   SampleTerms terms_of(size_t group, size_t index, std::span<const float> logprobs) const;
-  void compare(const Sample& sample, std::span<const float> logprobs, StepReport& report);
+  void compare(size_t group, size_t index, std::span<const float> logprobs, StepReport& report);
 
   const LossConfig config_;
   const PolicyLoss loss_;
@@ -81,7 +86,8 @@ class BatchLoss {
   const int mini_batches_;
   bool older_weights_ = false;
 
-  std::span<const Group> groups_;  // of the step
+  std::span<const Group> groups_;         // of the step
+  BySample<std::vector<uint8_t>> drawn_;  // drawn_mask() of every sample
   WeightsVersion start_ = 0;
   int begun_ = 0;            // updates
   double first_tokens_ = 0;  // of the first one

@@ -8,6 +8,7 @@
 #include "core/interrupted.h"
 #include "rl/chat.h"
 #include "rl/grading.h"
+#include "rl/turns.h"
 
 namespace zeroth {
 namespace {
@@ -48,8 +49,9 @@ Chunk next_chunk(const PromptEncoder& prompts, const Task& task, const EvalOptio
   return chunk;
 }
 
-void sample_groups(Sampler& sampler, const EvalOptions& options, const SamplingConfig& sampling,
-                   Chunk& chunk, const std::function<void()>& finished) {
+void sample_groups(Sampler& sampler, const TurnSetup& turns, const EvalOptions& options,
+                   const SamplingConfig& sampling, Chunk& chunk,
+                   const std::function<void()>& finished) {
   std::vector<Group>& groups = chunk.groups;
   std::vector<GenerationRequest> requests(groups.size());
   for (size_t i = 0; i < groups.size(); ++i) {
@@ -63,8 +65,9 @@ void sample_groups(Sampler& sampler, const EvalOptions& options, const SamplingC
     if (options.lengths != nullptr)
       requests[i].expected_tokens = options.lengths->expected(chunk.indices[i]);
   }
-  auto samples = sampler.generate(
-      requests, {.cancel = options.stop, .done = [&](int, int, const Sample&) { finished(); }});
+  auto samples = generate_turns(
+      sampler, turns, groups, requests,
+      {.cancel = options.stop, .done = [&](int, int, const Sample&) { finished(); }});
   for (size_t i = 0; i < groups.size(); ++i) {
     groups[i].samples = std::move(samples[i]);
     if (options.lengths != nullptr) options.lengths->note(chunk.indices[i], groups[i].samples);
@@ -87,6 +90,10 @@ EvalReport evaluate(Sampler& sampler, const Tokenizer& tokenizer, const Task& ta
     }
   }
   const PromptEncoder prompts(tokenizer, options.bos);
+  TurnSetup turns{&task, &tokenizer};
+  if (options.screen != nullptr) turns.context = options.screen->context();
+  turns.background = options.background;
+  turns.team = options.team;
   Evaluation evaluation(task.name());
   int64_t done = 0;
   const auto finished = [&] {
@@ -101,7 +108,7 @@ EvalReport evaluate(Sampler& sampler, const Tokenizer& tokenizer, const Task& ta
         next_chunk(prompts, task, options, std::min(most, problems - sampled), next, skipped);
     if (chunk.groups.empty()) break;
     sampled += static_cast<int64_t>(chunk.groups.size());
-    sample_groups(sampler, options, sampling, chunk, finished);
+    sample_groups(sampler, turns, options, sampling, chunk, finished);
     const auto check = [&] {
       if (options.stop == nullptr || !options.stop->load()) return;
       throw Interrupted("evaluation was interrupted after " + std::to_string(done) + " samples",

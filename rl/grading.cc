@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "rl/rollout_codec.h"
+#include "rl/turns.h"
 
 namespace zeroth {
 namespace {
@@ -16,7 +17,8 @@ Verdicts grade(const Task& task, const std::vector<Group>& groups) {
   std::vector<GradeRequest> requests;
   for (size_t i = 0; i < groups.size(); ++i) {
     for (const Sample& sample : groups[i].samples) {
-      requests.push_back({&groups[i].problem, sample.text, sample.finish, static_cast<int64_t>(i)});
+      requests.push_back(
+          {&groups[i].problem, sample.text, sample.finish, static_cast<int64_t>(i), sample.turns});
     }
   }
   return task.grade_batch(requests);
@@ -72,6 +74,11 @@ void grade_groups(const Task& task, const Rubric& rubric, std::vector<Group>& gr
   auto next = std::make_move_iterator(verdicts.begin());
   for (Group& group : groups) {
     const auto end = next + static_cast<std::ptrdiff_t>(group.samples.size());
+    // What the environment has said of a sample stands beside what its checker says.
+    for (size_t i = 0; i < group.samples.size(); ++i) {
+      if (const Verdict* turns = turns_verdict(group.samples[i]))
+        next[static_cast<std::ptrdiff_t>(i)].push_back(*turns);
+    }
     rubric.apply({next, end}, group);
     next = end;
   }

@@ -16,7 +16,7 @@ void LengthHistory::note(int64_t problem, const std::vector<Sample>& samples) {
   double sum = 0, count = 0;
   for (const Sample& sample : samples) {
     if (sample.finish == FinishReason::kAborted) continue;
-    sum += static_cast<double>(sample.tokens.size());
+    sum += static_cast<double>(drawn_tokens(sample));
     ++count;
   }
   if (count > 0) tokens_[problem] = static_cast<float>(sum / count);

@@ -111,7 +111,7 @@ double mean_entropy(const Rollout& rollout) {
   double sum = 0, count = 0;
   for_each_sample(rollout, [&](const Sample& sample) {
     for (float h : sample.entropies) sum += h;
-    count += static_cast<double>(sample.entropies.size());
+    if (!sample.entropies.empty()) count += static_cast<double>(drawn_tokens(sample));
   });
   return count == 0 ? 0 : sum / count;
 }
@@ -142,7 +142,7 @@ void add_trained(Json& row, const std::vector<Group>& groups) {
   Tally rewards, lengths;
   for (const Group& group : groups) {
     for (const Sample& sample : group.samples) {
-      lengths.add(static_cast<double>(sample.tokens.size()));
+      lengths.add(static_cast<double>(drawn_tokens(sample)));
       if (!has_checker_error(sample)) rewards.add(sample.reward);
     }
   }
@@ -166,7 +166,7 @@ void add_parts(Json& row, const Rollout& rollout, const Task& task) {
       ++part.groups;
       part.zero += group.zero_variance;
       for (const Sample& sample : group.samples) {
-        part.lengths.add(static_cast<double>(sample.tokens.size()));
+        part.lengths.add(static_cast<double>(drawn_tokens(sample)));
         if (has_checker_error(sample)) continue;
         part.rewards.add(sample.reward);
         part.right += is_right(sample);
@@ -211,7 +211,7 @@ Json rollout_metrics(const Rollout& rollout, const Task* task) {
   Tally lengths, ended, rewards;
   double samples = 0, masked = 0, errors = 0;
   for_each_sample(rollout, [&](const Sample& sample) {
-    const auto length = static_cast<double>(sample.tokens.size());
+    const auto length = static_cast<double>(drawn_tokens(sample));
     lengths.add(length);
     if (sample.finish == FinishReason::kStop) ended.add(length);
     const bool error = has_checker_error(sample);

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "rewards/process.h"
+#include "rl/turns.h"
 
 namespace zeroth {
 namespace {
@@ -69,13 +70,18 @@ std::vector<StepReward> read_steps(const Json& steps, double weight) {
   return found;
 }
 
-// Bytes of the tokens up to and with each one, less those that the text lacks in front (a
-// tokenizer's own first blank).
+// Bytes of the policy's tokens up to and with each one, less those that the text lacks in front (a
+// tokenizer's own first blank). An end-of-text token has none.
 std::vector<size_t> token_ends(const Sample& sample, const Tokenizer& tokenizer) {
   std::string bytes;
   std::vector<size_t> ends;
-  for (const TokenId token : sample.tokens) {
-    bytes += tokenizer.token_bytes(token);
+  const std::vector<uint8_t> mask = drawn_mask(sample);
+  const std::vector<TokenId>& stops = tokenizer.eos_ids();
+  for (size_t t = 0; t < sample.tokens.size(); ++t) {
+    const TokenId token = sample.tokens[t];
+    const bool drawn = mask.empty() || mask[t] != 0;
+    if (drawn && std::find(stops.begin(), stops.end(), token) == stops.end())
+      bytes += tokenizer.token_bytes(token);
     ends.push_back(bytes.size());
   }
   const size_t lead = bytes.find(sample.text.substr(0, 32));
@@ -84,7 +90,66 @@ std::vector<size_t> token_ends(const Sample& sample, const Tokenizer& tokenizer)
   return ends;
 }
 
+// Of the reward without what the turns have paid.
+double outcome_of(const Sample& sample, const AdvantageConfig& config) {
+  double reward = sample.reward;
+  const Verdict* turns = turns_verdict(sample);
+  if (turns != nullptr && has_score(turns->reason)) reward -= turns->score * turns->weight;
+  return std::clamp(reward, config.reward_min, config.reward_max);
+}
+
+// [samples][turns] of the unmasked samples; a sample without turns has one. False: no signal.
+bool turn_advantages(std::span<const Sample* const> samples, const AdvantageConfig& config,
+                     std::vector<std::vector<double>>& advantages) {
+  std::vector<double> outcomes;
+  size_t most = 0;
+  for (const Sample* sample : samples) {
+    outcomes.push_back(outcome_of(*sample, config));
+    most = std::max(most, sample->turns.size());
+  }
+  const Scale whole = scale_of(outcomes, config.std_epsilon);
+  bool signal = whole.factor > 0;
+  advantages.clear();
+  for (const Sample* sample : samples)
+    advantages.emplace_back(std::max<size_t>(1, sample->turns.size()), 0.0);
+  for (size_t k = most; k-- > 0;) {
+    std::vector<double> rewards;
+    for (const Sample* sample : samples)
+      if (k < sample->turns.size()) rewards.push_back(sample->turns[k].reward);
+    const Scale scale = scale_of(rewards, config.std_epsilon);
+    signal = signal || (scale.factor > 0 && config.step_weight > 0);
+    for (size_t i = 0; i < samples.size(); ++i) {
+      std::vector<double>& own = advantages[i];
+      if (k >= samples[i]->turns.size()) continue;
+      own[k] = config.step_weight * (samples[i]->turns[k].reward - scale.mean) * scale.factor;
+      if (k + 1 < own.size()) own[k] += own[k + 1];
+    }
+  }
+  for (size_t i = 0; i < samples.size(); ++i)
+    for (double& a : advantages[i]) a += (outcomes[i] - whole.mean) * whole.factor;
+  return signal;
+}
+
+// [tokens] of a sample from those of its turns; an environment's tokens have that of the turn before.
+std::vector<double> spread(const Sample& sample, const std::vector<double>& by_turn) {
+  std::vector<double> out(sample.tokens.size(), by_turn.back());
+  int32_t begin = 0;
+  for (size_t k = 0; k < sample.turns.size(); ++k) {
+    std::fill(out.begin() + begin, out.begin() + sample.turns[k].next, by_turn[k]);
+    begin = sample.turns[k].next;
+  }
+  return out;
+}
+
 }  // namespace
+
+bool assign_turn_advantages(std::span<Sample* const> samples, const AdvantageConfig& config) {
+  std::vector<std::vector<double>> advantages;
+  const std::vector<const Sample*> list(samples.begin(), samples.end());
+  const bool signal = turn_advantages(list, config, advantages);
+  for (size_t i = 0; i < samples.size(); ++i) samples[i]->advantage = signal ? advantages[i][0] : 0;
+  return signal;
+}
 
 std::vector<StepReward> step_rewards(const Sample& sample, const AdvantageConfig& config) {
   std::vector<StepReward> steps;
@@ -114,6 +179,18 @@ std::vector<std::vector<double>> token_advantages(const Group& group, const Adva
                                                   const Tokenizer& tokenizer) {
   std::vector<std::vector<double>> advantages(group.samples.size());
   if (group.zero_variance) return advantages;
+  if (config.supervision_kind() == Supervision::kTurns) {
+    std::vector<const Sample*> list;
+    for (const Sample& sample : group.samples)
+      if (!sample.masked) list.push_back(&sample);
+    std::vector<std::vector<double>> by_turn;
+    turn_advantages(list, config, by_turn);
+    size_t next = 0;
+    for (size_t i = 0; i < group.samples.size(); ++i) {
+      if (!group.samples[i].masked) advantages[i] = spread(group.samples[i], by_turn[next++]);
+    }
+    return advantages;
+  }
   std::vector<std::vector<StepReward>> steps;
   for (const Sample& sample : group.samples) {
     steps.push_back(sample.masked ? std::vector<StepReward>() : step_rewards(sample, config));

@@ -41,6 +41,7 @@ class PromptScreen {
   // Whether a problem of the task is left out, with its prompt in tokens. Problems that were not
   // measured are judged by their prompt.
   bool skips(const Problem& problem, const std::vector<TokenId>& prompt) const;
+  int64_t context() const { return context_; }  // of the policy, in tokens
   // Findings for the start of a run, a line each; empty when there is nothing to say.
   const std::vector<std::string>& lines() const { return lines_; }
   int64_t bad() const { return bad_; }          // rows that cannot be sampled from

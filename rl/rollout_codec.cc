@@ -34,7 +34,9 @@ Verdict unpack_verdict(const Json& v) {
 }
 
 Json pack_sample(const Sample& sample) {
-  Json verdicts = Json::array(), versions = Json::array();
+  Json verdicts = Json::array(), versions = Json::array(), turns = Json::array();
+  for (const Turn& turn : sample.turns)
+    turns.push_back({turn.end, turn.next, turn.text_end, turn.reward, turn.observation});
   for (const Verdict& v : sample.verdicts) verdicts.push_back(pack_verdict(v));
   for (const VersionSegment& segment : sample.versions)
     versions.push_back({segment.first, segment.version});
@@ -48,6 +50,7 @@ Json pack_sample(const Sample& sample) {
           {"prompt_experts", plane(sample.prompt_experts)},
           {"confidence", plane(sample.router_confidence)},
           {"versions", std::move(versions)},
+          {"turns", std::move(turns)},
           {"finish", static_cast<int>(sample.finish)},
           {"text", sample.text},
           {"verdicts", std::move(verdicts)},
@@ -73,6 +76,12 @@ Sample unpack_sample(const Json& json) {
   sample.router_confidence = values_of<uint8_t>(json.at("confidence"));
   for (const Json& segment : json.at("versions"))
     sample.versions.push_back({segment.at(0).get<int32_t>(), segment.at(1).get<WeightsVersion>()});
+  // Rollouts of earlier builds have none.
+  for (const Json& turn : json.value("turns", Json::array())) {
+    sample.turns.push_back({turn.at(0).get<int32_t>(), turn.at(1).get<int32_t>(),
+                            turn.at(2).get<int64_t>(), turn.at(3).get<double>(),
+                            turn.at(4).get<std::string>()});
+  }
   sample.finish = static_cast<FinishReason>(json.at("finish").get<int>());
   sample.text = json.at("text").get<std::string>();
   for (const Json& v : json.at("verdicts")) sample.verdicts.push_back(unpack_verdict(v));

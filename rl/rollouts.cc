@@ -8,6 +8,7 @@
 #include "rl/chat.h"
 #include "rl/draw.h"
 #include "rl/grading.h"
+#include "rl/turns.h"
 
 namespace zeroth {
 namespace {
@@ -36,6 +37,7 @@ Rollouts::Rollouts(const RunConfig& config, const Task& task, const Tokenizer& t
                    Sampler& sampler, Background* background, const PromptScreen* screen, Team* team)
     : config_(config),
       task_(task),
+      tokenizer_(tokenizer),
       prompts_(tokenizer, config.prompt.bos),
       sampler_(sampler),
       background_(background),
@@ -136,8 +138,7 @@ void Rollouts::settle(Rollout& rollout, const std::vector<int64_t>& problems) {
     first += groups->size();
     for (const Group& group : *groups) {
       rollout.prompt_tokens += static_cast<int64_t>(group.prompt_tokens.size());
-      for (const Sample& sample : group.samples)
-        rollout.sampled_tokens += static_cast<int64_t>(sample.tokens.size());
+      for (const Sample& sample : group.samples) rollout.sampled_tokens += drawn_tokens(sample);
     }
   }
   if (config_.curriculum.mode == "levels") rollout.level = curriculum_->level();
@@ -162,14 +163,19 @@ Rollouts::Drawn Rollouts::generate(int64_t step, int count, int64_t& draws,
     rollout.prompt_tokens += static_cast<int64_t>(groups[i].prompt_tokens.size());
   }
   const SamplerStats before = sampler_.stats();
-  auto samples = sampler_.generate(requests, {.cancel = stop, .tickets = &drawn.tickets});
+  TurnSetup turns{&task_, &tokenizer_};
+  if (screen_ != nullptr) turns.context = screen_->context();
+  turns.background = background_;
+  turns.team = team_;
+  auto samples = generate_turns(sampler_, turns, groups, requests,
+                                {.cancel = stop, .tickets = &drawn.tickets});
   rollout.add_work(before, sampler_.stats());
   check_stop(stop, "sampling");
   for (int i = 0; i < count; ++i) {
     groups[i].samples = std::move(samples[i]);
     lengths_.note(drawn.indices[i], groups[i].samples);
     for (const Sample& sample : groups[i].samples) {
-      rollout.sampled_tokens += static_cast<int64_t>(sample.tokens.size());
+      rollout.sampled_tokens += drawn_tokens(sample);
     }
   }
   return drawn;

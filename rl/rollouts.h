@@ -100,6 +100,7 @@ class Rollouts {
 
   const RunConfig& config_;
   const Task& task_;
+  const Tokenizer& tokenizer_;
   PromptEncoder prompts_;
   Sampler& sampler_;
   Background* background_;

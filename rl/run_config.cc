@@ -62,14 +62,14 @@ void check_run_config(const RunConfig& config) {
                    " is above samples_per_prompt = " + std::to_string(config.samples_per_prompt),
                "choose k from 1 to the samples of a problem");
   }
-  if (config.advantage.supervision_kind() == Supervision::kProcess &&
+  if (config.advantage.supervision_kind() != Supervision::kOutcome &&
       !(config.loss.rule().by_token() && config.loss.level() == Level::kToken)) {
-    fail_usage(
-        "advantage.supervision = \"process\" gives every token an advantage of its own, but "
-        "loss.type = \"" +
-            config.loss.type + "\" with loss.importance_sampling = \"" +
-            config.loss.importance_sampling + "\" has one term a sample",
-        "choose a loss of tokens, such as \"dapo\" with \"token\"");
+    fail_usage("advantage.supervision = \"" + config.advantage.supervision +
+                   "\" gives every token an advantage of its own, but "
+                   "loss.type = \"" +
+                   config.loss.type + "\" with loss.importance_sampling = \"" +
+                   config.loss.importance_sampling + "\" has one term a sample",
+               "choose a loss of tokens, such as \"dapo\" with \"token\"");
   }
   refuse_equal_samples(config);
   check_keep_best(config);

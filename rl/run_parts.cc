@@ -63,6 +63,12 @@ void RunParts::open_policy(const RunConfig& config, const PartsSource& source, b
     for (const std::string& note : policy->config().notes)
       say_on_screen("note: " + printable(note));
   }
+  if (task->environment() != nullptr && config.async.max_staleness > 0) {
+    fail_usage("async.max_staleness = " + std::to_string(config.async.max_staleness) +
+                   " with a task of several turns: what an environment said would have to be in "
+                   "the journal",
+               "use async.lag, whose samples wait for the environment just so");
+  }
   const PromptEncoder prompts(*tokenizer, config.prompt.bos);
   screen = std::make_unique<PromptScreen>(*task, prompts, context, config.sampling.max_tokens,
                                           config.data);
@@ -84,7 +90,7 @@ void RunParts::open_trainer(const RunConfig& config, const PartsSource& source) 
   const bool leads = source.team == nullptr || source.team->first();
   if (leads && trainer->low_rank() != nullptr)
     std::fputs(describe_update(*trainer->low_rank(), *policy).c_str(), stderr);
-  if (config.advantage.supervision_kind() == Supervision::kProcess)
+  if (config.advantage.supervision_kind() != Supervision::kOutcome)
     trainer->supervise_steps(config.advantage, *tokenizer);
   if (config.async.ahead()) trainer->expect_older_weights();
 }

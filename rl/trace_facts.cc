@@ -20,9 +20,13 @@ float rounded(float value) {
   return std::bit_cast<float>((bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000u);
 }
 
-std::vector<float> differences(const std::vector<float>& a, const std::vector<float>& b) {
+// 0 for tokens that the policy did not draw.
+std::vector<float> differences(const std::vector<float>& a, const std::vector<float>& b,
+                               const std::vector<uint8_t>& mask) {
   std::vector<float> out(std::min(a.size(), b.size()));
-  for (size_t t = 0; t < out.size(); ++t) out[t] = rounded(a[t] - b[t]);
+  for (size_t t = 0; t < out.size(); ++t) {
+    if (mask.empty() || mask[t] != 0) out[t] = rounded(a[t] - b[t]);
+  }
   return out;
 }
 
@@ -43,8 +47,9 @@ void record_training(RunRecorder& recorder, int64_t step, const std::vector<Grou
     for (size_t i = 0; i < samples.size(); ++i) {
       const TrainedSample& trained = report.trained[g][i];
       if (trained.logprobs.empty()) continue;
-      ratios[i] = differences(trained.logprobs, samples[i].logprobs);
-      to_reference[i] = differences(trained.logprobs, trained.reference_logprobs);
+      const std::vector<uint8_t> mask = drawn_mask(samples[i]);
+      ratios[i] = differences(trained.logprobs, samples[i].logprobs, mask);
+      to_reference[i] = differences(trained.logprobs, trained.reference_logprobs, mask);
       loss[i] = {static_cast<float>(trained.loss)};
       reference = reference || !trained.reference_logprobs.empty();
     }

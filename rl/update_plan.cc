@@ -33,7 +33,7 @@ bool has_signal(const Group& group, const LossConfig& loss) {
 int64_t loss_tokens(const Group& group) {
   int64_t tokens = 0;
   for (const Sample& sample : group.samples) {
-    if (has_loss(sample)) tokens += static_cast<int64_t>(sample.tokens.size());
+    if (has_loss(sample)) tokens += drawn_tokens(sample);
   }
   return tokens;
 }

@@ -53,7 +53,7 @@ void StepStats::add(const Group& group, const std::vector<SampleScan>& scans) {
     const Sample& sample = group.samples[i];
     const SampleScan& scan = scans[i];
     ++samples;
-    tokens += static_cast<int64_t>(sample.tokens.size());
+    tokens += drawn_tokens(sample);
     if (countable(sample.reward)) {
       reward += sample.reward;
       reward_squares += sample.reward * sample.reward;

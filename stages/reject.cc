@@ -17,10 +17,11 @@ Rejection::Rejection(const RejectConfig& config) : config_(config) {
 }
 
 bool Rejection::passes(const Sample& sample) const {
-  const auto tokens = static_cast<int64_t>(sample.tokens.size());
+  const int64_t tokens = drawn_tokens(sample);
   if (tokens < config_.min_length) return false;
   if (config_.max_length > 0 && tokens > config_.max_length) return false;
-  if (config_.max_repetition < 1 && repeated_ngrams(sample.tokens, 4) > config_.max_repetition) {
+  if (config_.max_repetition < 1 &&
+      repeated_ngrams(drawn_ids(sample), 4) > config_.max_repetition) {
     return false;
   }
   return config_.language_share <= 0 ||
@@ -58,7 +59,7 @@ void Rejection::add(const Group& group) {
       ++repeated_;
       continue;
     }
-    list.push_back({sample.text, static_cast<int64_t>(sample.tokens.size())});
+    list.push_back({sample.text, drawn_tokens(sample)});
   }
 }
 

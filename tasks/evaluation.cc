@@ -99,7 +99,7 @@ void Evaluation::add(const Group& group, const std::string& cluster) {
     answers.push_back(accuracy.extracted);
     scores.push_back(accuracy.score);
     right += accuracy.score >= 1;
-    tokens_ += static_cast<int64_t>(sample.tokens.size());
+    tokens_ += drawn_tokens(sample);
     truncated_ += sample.finish == FinishReason::kLength;
     for (const Verdict& verdict : sample.verdicts) {
       if (&verdict != &accuracy) add_to(sums_, verdict.name, verdict.score);

@@ -164,8 +164,8 @@ std::vector<std::vector<Verdict>> MixtureTask::grade_batch(
   for (size_t i = 0; i < requests.size(); ++i) {
     size_t part = 0;
     own[i] = inner(*requests[i].problem, &part);
-    by_part.at(part).push_back(
-        {&own[i], requests[i].completion, requests[i].finish, requests[i].group});
+    by_part.at(part).push_back({&own[i], requests[i].completion, requests[i].finish,
+                                requests[i].group, requests[i].turns});
     places[part].push_back(i);
   }
   std::vector<std::vector<Verdict>> results(requests.size());
@@ -218,6 +218,65 @@ bool MixtureTask::is_chat(const Problem& problem) const {
   size_t part = 0;
   const Problem own = inner(problem, &part);
   return parts_.at(part).task->is_chat(own);
+}
+
+const Environment* MixtureTask::environment() const {
+  const bool any = std::any_of(parts_.begin(), parts_.end(), [](const Part& part) {
+    return part.task->environment() != nullptr;
+  });
+  return any ? this : nullptr;
+}
+
+const Environment* MixtureTask::environment_of(const Problem& problem, Problem* own) const {
+  size_t part = 0;
+  *own = inner(problem, &part);
+  return parts_.at(part).task->environment();
+}
+
+int MixtureTask::max_turns(const Problem& problem) const {
+  Problem own;
+  const Environment* environment = environment_of(problem, &own);
+  return environment != nullptr ? environment->max_turns(own) : 1;
+}
+
+int MixtureTask::max_observation_tokens(const Problem& problem) const {
+  Problem own;
+  const Environment* environment = environment_of(problem, &own);
+  return environment != nullptr ? environment->max_observation_tokens(own) : 1;
+}
+
+double MixtureTask::turn_weight(const Problem& problem) const {
+  Problem own;
+  const Environment* environment = environment_of(problem, &own);
+  return environment != nullptr ? environment->turn_weight(own) : 0;
+}
+
+std::vector<std::string> MixtureTask::turn_stops(const Problem& problem) const {
+  Problem own;
+  const Environment* environment = environment_of(problem, &own);
+  return environment != nullptr ? environment->turn_stops(own) : std::vector<std::string>();
+}
+
+std::vector<StepResult> MixtureTask::step(std::span<const StepRequest> requests) const {
+  std::vector<Problem> own(requests.size());
+  std::vector<std::vector<StepRequest>> by_part(parts_.size());
+  std::vector<std::vector<size_t>> places(parts_.size());
+  std::vector<StepResult> results(requests.size());
+  for (size_t i = 0; i < requests.size(); ++i) {
+    size_t part = 0;
+    own[i] = inner(*requests[i].problem, &part);
+    results[i].done = parts_.at(part).task->environment() == nullptr;
+    if (results[i].done) continue;
+    by_part[part].push_back(requests[i]);
+    by_part[part].back().problem = &own[i];
+    places[part].push_back(i);
+  }
+  for (size_t part = 0; part < parts_.size(); ++part) {
+    if (by_part[part].empty()) continue;
+    auto answers = parts_[part].task->environment()->step(by_part[part]);
+    for (size_t i = 0; i < answers.size(); ++i) results[places[part][i]] = std::move(answers[i]);
+  }
+  return results;
 }
 
 std::unique_ptr<Task> make_mixture(const Json& json) {

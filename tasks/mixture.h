@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "tasks/environment.h"
 #include "tasks/task.h"
 
 namespace zeroth {
@@ -16,7 +17,7 @@ namespace zeroth {
 // (smaller ones repeat), held-out problems never repeat. problem.meta holds {"part": index, "meta":
 // the part's own}. Each accuracy verdict gets the facts NAME and NAME_right, so that reports show
 // the accuracy of every part.
-class MixtureTask : public Task {
+class MixtureTask : public Task, public Environment {
  public:
   struct Part {
     std::string name;
@@ -41,6 +42,13 @@ class MixtureTask : public Task {
   bool is_chat(const Problem& problem) const override;
   bool grades_here() const override;
   std::vector<std::string> notes() const override;
+  // Each part's own; samples of a part without one have one turn.
+  const Environment* environment() const override;
+  int max_turns(const Problem& problem) const override;
+  int max_observation_tokens(const Problem& problem) const override;
+  double turn_weight(const Problem& problem) const override;
+  std::vector<std::string> turn_stops(const Problem& problem) const override;
+  std::vector<StepResult> step(std::span<const StepRequest> requests) const override;
 
  private:
   struct Slot {
@@ -51,6 +59,8 @@ class MixtureTask : public Task {
   const Part& part_at(Split split, int64_t index, int64_t* within) const;
   // The part's own problem.
   Problem inner(const Problem& problem, size_t* part) const;
+  // Of the problem's part, null without one; `own`: the part's own problem.
+  const Environment* environment_of(const Problem& problem, Problem* own) const;
   void label(size_t part, std::vector<Verdict>& verdicts) const;
 
   std::vector<Part> parts_;

@@ -138,6 +138,22 @@ std::string ResponseOptions::render_messages(const Json& messages, const Json& t
   return render(joined);
 }
 
+ResponseOptions::Frame ResponseOptions::frame(const std::string& role) const {
+  if (!is_chat()) return {};
+  const std::string reply = "ZEROTH-REPLY", words = "ZEROTH-WORDS";
+  const Json messages = {{{"role", "user"}, {"content", "1 + 1?"}},
+                         {{"role", "assistant"}, {"content", reply}},
+                         {{"role", role}, {"content", words}}};
+  const std::string text = render_messages(messages, Json(), "a message of role " + role);
+  const size_t at = text.find(reply), next = text.find(words);
+  if (at == std::string::npos || next == std::string::npos || next < at) {
+    fail("the chat template leaves out a message of role \"" + role + "\" behind a reply",
+         "name another role, or another template");
+  }
+  const size_t begin = at + reply.size();
+  return {text.substr(begin, next - begin), text.substr(next + words.size())};
+}
+
 std::string ResponseOptions::wrap_answer(const std::string& answer) const {
   return std::string(think_opened() ? "" : "<think>") + (allow_empty_think ? "" : ".") +
          "</think><answer>" + answer + (stop_at_answer ? "" : "</answer>");

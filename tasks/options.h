@@ -51,6 +51,13 @@ struct ResponseOptions {
   // where no template can put them.
   std::string render_messages(const Json& messages, const Json& tools,
                               const std::string& place) const;
+  // What a chat template puts between the text of an assistant's turn and that of the message of
+  // `role` behind it, and between that and the assistant's next turn; empty for other templates.
+  // Throws Error for a role that the template does not know.
+  struct Frame {
+    std::string lead, tail;
+  };
+  Frame frame(const std::string& role) const;
   // Whether a chat template makes the prompts.
   bool is_chat() const;
   // A well-formed response with this answer and empty thinking.

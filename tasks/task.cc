@@ -15,6 +15,7 @@
 #include "tasks/mixture.h"
 #include "tasks/plugins/plugin_task.h"
 #include "tasks/task_spec.h"
+#include "tasks/tools/tools_task.h"
 
 namespace zeroth {
 namespace {
@@ -102,6 +103,8 @@ const std::vector<Entry>& entries() {
                    "a plug-in: a command that answers JSON lines, in any language"),
       plugin_entry("so", make_so_task, "a plug-in: a shared library with a C interface"),
       plugin_entry("http", make_http_task, "a plug-in: an HTTP server"),
+      entry<ToolsTask, ToolsOptions>("tools",
+                                     "any task, with a calculator or Python to call on the way"),
       {"mixture", "several tasks, each with a weight", make_mixture, mixture_help},
   };
   return table;
@@ -192,6 +195,14 @@ std::unique_ptr<Task> make_task(const std::string& spec) {
 
 bool starts_plugin(const std::string& name, const Json& options) {
   if (name == "process" || name == "so" || name == "http") return true;
+  if (name == "tools" && options.is_object() && options.contains("task")) {
+    try {
+      const TaskSpec inner = inner_spec(options["task"]);
+      return starts_plugin(inner.name, inner.options);
+    } catch (const Error&) {  // no task: nothing is started
+      return false;
+    }
+  }
   const auto parts = options.find("parts");
   if (name != "mixture" || !options.is_object() || parts == options.end() || !parts->is_array())
     return false;
@@ -212,6 +223,13 @@ std::string keep_inside(const std::string& name, Json& options) {
   if (name == "humaneval" || name == "mbpp" || name == "code")
     return "its answers are programs, which are not run to look at a run";
   if (!options.is_object()) return {};
+  if (name == "tools" && options.contains("task")) {
+    TaskSpec inner = inner_spec(options["task"]);
+    std::string why = keep_inside(inner.name, inner.options);
+    options["task"] = {{"name", inner.name}, {"options", std::move(inner.options)}};
+    options["tools"] = {"calculator"};  // nothing is called to grade
+    return why;
+  }
   if (name == "programs") options["runner"] = "native";
   if (name == "countdown") {  // made problems do as well: grading needs neither
     options.erase("data");
@@ -231,11 +249,11 @@ std::string keep_inside(const std::string& name, Json& options) {
 }  // namespace
 
 std::unique_ptr<Task> make_task_to_look(const std::string& name, Json options, std::string* why) {
-  *why = keep_inside(name, options);
-  if (!why->empty()) return nullptr;
-  looking = true;
   std::unique_ptr<Task> task;
   try {
+    *why = keep_inside(name, options);
+    if (!why->empty()) return nullptr;
+    looking = true;
     task = make_task(name, options);
   } catch (const std::exception& error) {
     *why = error.what();

@@ -13,6 +13,8 @@ namespace zeroth {
 
 enum class Split { kTrain, kHeldOut };
 
+class Environment;
+
 // One completion to grade. The views must stay alive during the call.
 struct GradeRequest {
   const Problem* problem = nullptr;
@@ -21,6 +23,8 @@ struct GradeRequest {
   // Requests of one call with the same number are the samples of one problem, side by side: a
   // reward may compare them. -1: a sample by itself.
   int64_t group = -1;
+  // Of a task with an environment: the completion's turns (Turn::text_end cuts it).
+  std::span<const Turn> turns = {};
 };
 
 // Where a problem comes from, for messages, and what its task found wrong with it.
@@ -69,6 +73,9 @@ class Task {
   virtual std::vector<std::string> notes() const { return {}; }
   // Strings that end a completion of this task (besides end-of-text).
   virtual std::vector<std::string> stop_strings() const { return {}; }
+  // What answers the policy in tasks of several turns (tasks/environment.h); lives as long as the
+  // task. Null: a completion is one turn.
+  virtual const Environment* environment() const { return nullptr; }
   // Key by which problems are dependent (Countdown: the multiset of numbers); intervals cluster by
   // it.
   virtual std::string cluster(const Problem& problem) const { return problem.id; }

@@ -75,6 +75,7 @@ function legendOf(mode) {
 function tokenTip(trace, i) {
   const row = (name, value) => (value === null || value === undefined ? null : h('tr', {}, h('td', { class: 'dim' }, name), h('td', { class: 'mono' }, value)));
   const p = trace.logprobs[i];
+  if ((trace.turns || []).some((turn) => i >= turn.end && i < turn.next)) return h('table', {}, row('token', `#${i}, id ${trace.ids[i]}`), row('from', 'the environment: no loss'));
   const rows = [row('token', `#${i}, id ${trace.ids[i]}`), p !== undefined && row('log-prob', p === null ? 'none' : `${fixed(p, 4)}  (${percent(Math.exp(p), 1)})`),
     trace.entropies[i] !== undefined && row('entropy', fixed(trace.entropies[i], 4))];
   for (const [name, values] of Object.entries(trace.annotations)) if (values.length === trace.ids.length && name !== 'loss') rows.push(RATIOS[name] ? row(RATIOS[name], fixed(Math.exp(values[i]), 4)) : row(name.replace(/_/g, ' '), fixed(values[i], 4)));
@@ -144,6 +145,9 @@ async function viewTrace(root, self, args, params) {
   trace.candidates.forEach((c) => cover(c.span, c.correct ? 'cand-right' : 'cand-wrong'));
   trace.markers.forEach((s) => cover(s, 'mark'));
   if (trace.loop_at) cover([trace.loop_at[0] + trace.loop_at[1], spans.length], 'loop');
+  const turns = trace.turns || [];
+  turns.forEach((turn) => cover([turn.end, turn.next], 'env'));
+  const opens = new Map(turns.length > 1 ? turns.map((turn, i) => [turn.begin, i]) : []);
   const after = new Map();
   trace.candidates.forEach((c, i) => { const t = c.span[1] - 1; after.set(t, [...(after.get(t) || []), [c, i]]); });
   const think = thinkRange(trace);
@@ -174,7 +178,8 @@ async function viewTrace(root, self, args, params) {
         if (i === think[0]) fragment.append(h('button', { class: 'fold', onclick: () => { folded = false; setParams({ fold: null }); draw(); } }, `thinking: ${think[1] - think[0]} tokens, ${trace.candidates.filter((c) => c.span[0] >= think[0] && c.span[1] <= think[1]).length} candidates`));
         return;
       }
-      const colour = tokenColour(mode, i, layer, trace);
+      if (opens.has(i)) fragment.append(h('span', { class: 'turn', title: 'reward of the turn ' + fixed(turns[opens.get(i)].reward, 2) }, 'turn ' + (opens.get(i) + 1)));
+      const colour = spans[i].includes(' env') ? null : tokenColour(mode, i, layer, trace);
       fragment.append(h('span', { class: 'tok' + spans[i] + (trace.masked ? ' off' : ''), 'data-i': i, style: colour ? { 'background-color': colour } : {} }, visible(piece)));
       for (const [c, n] of after.get(i) || []) {
         fragment.append(h('button', { class: 'mk ' + (c.correct ? 'good' : 'bad'), 'data-cand': n, title: (c.correct ? 'right' : 'wrong') + ': ' + (c.answer || 'not a legal answer') },
@@ -210,8 +215,8 @@ async function viewTrace(root, self, args, params) {
       h('span', { class: c.correct ? 'good' : 'bad' }, c.correct ? '✓' : '✗'), h('code', {}, c.answer ? visible(c.answer) : h('span', { class: 'faint' }, 'illegal')),
       c.restated ? h('span', { class: 'faint small' }, 'restated') : c.flip && (c.flip === 'W->R' ? pill('W→R', 'good') : c.flip === 'R->W' ? pill('R→W', 'bad') : h('span', { class: 'faint small' }, c.flip.replace('->', '→'))))))),
   h('section', { class: 'panel' }, h('h2', {}, 'Sample'), kv([
-    trace.judge && ['judge, 0 to 3', `${trace.judge.score}: ${trace.judge.reason} (${trace.judge.model})`], ['tokens', trace.len], ['finish', trace.finish], trace.annotations.loss && trace.annotations.loss.length > 0 && ['share of the loss', compact(trace.annotations.loss[0])], ['weights version', trace.version], ['repeated 4-grams', percent(trace.repetition)], trace.switches > 0 && ['language switches', trace.switches],
-    ['mean log-prob', fixed(trace.logprobs.reduce((a, b) => a + b, 0) / Math.max(1, trace.logprobs.length), 3)], ['mean entropy', fixed(trace.entropies.reduce((a, b) => a + b, 0) / Math.max(1, trace.entropies.length), 3)],
+    trace.judge && ['judge, 0 to 3', `${trace.judge.score}: ${trace.judge.reason} (${trace.judge.model})`], ['tokens', trace.len], turns.length > 0 && ['turns', turns.length], turns.some((turn) => turn.reward !== 0) && ['rewards of turns', turns.map((turn) => fixed(turn.reward, 2)).join(', ')], ['finish', trace.finish], trace.annotations.loss && trace.annotations.loss.length > 0 && ['share of the loss', compact(trace.annotations.loss[0])], ['weights version', trace.version], ['repeated 4-grams', percent(trace.repetition)], trace.switches > 0 && ['language switches', trace.switches],
+    ['mean log-prob', fixed(trace.logprobs.reduce((a, b) => a + b, 0) / Math.max(1, trace.len), 3)], ['mean entropy', fixed(trace.entropies.reduce((a, b) => a + b, 0) / Math.max(1, trace.len), 3)],
     ...Object.entries(trace.words).map(([name, [whole, any]]) => [name, whole + (any > whole ? ' (+' + (any - whole) + ' inside words)' : '')]), ['draws', trace.key.join(' / ')]])),
   h('section', { class: 'panel', id: 'elsewhere' }, h('h2', {}, 'Same problem at other steps'), h('p', { class: 'dim small' }, 'looking …'))]);
   api('problem', { task: trace.task, id: trace.problem }, false).then((found) => {

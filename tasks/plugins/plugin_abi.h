@@ -44,6 +44,22 @@ typedef struct {
                             {"applies": false}: the reward says nothing about this sample */
 } zeroth_result;
 
+/* A turn that is over: what the policy wrote, what step() answered, what it paid. */
+typedef struct {
+  zeroth_text reply;
+  zeroth_text observation;
+  double reward;
+} zeroth_turn;
+
+/* All zero when handed to step(). */
+typedef struct {
+  zeroth_text observation; /* what the policy reads next */
+  int done;                /* not 0: the episode is over, the observation is not shown */
+  double reward;           /* for this turn; finite */
+  zeroth_text error;       /* present: the environment failed; the sample is masked and counted */
+  zeroth_text info;        /* a JSON object of facts, or absent */
+} zeroth_step;
+
 typedef struct {
   uint32_t abi;     /* ZEROTH_PLUGIN_ABI */
   uint32_t size;    /* sizeof(zeroth_plugin) */
@@ -67,6 +83,13 @@ typedef struct {
   int (*grade_group)(void* state, const zeroth_problem* problem, size_t count,
                      const zeroth_text* completions, const zeroth_text* answers,
                      const int* finishes, zeroth_result* out);
+  /* For tasks of several turns: the policy has replied, behind `count` earlier turns. The problem's
+   * prompt is what an episode begins with; count 0 starts a new one. Everything that the answer
+   * depends on is in the arguments: another worker may be asked for the next turn, and a turn may
+   * be asked for again. Returns 0, else it failed. NULL: a completion is one turn. */
+  int (*step)(void* state, const zeroth_problem* problem, size_t count, const zeroth_turn* turns,
+              zeroth_text reply, int finish, zeroth_step* out);
+  int max_turns; /* of an episode, 1 to 255; 0: 8 */
 } zeroth_plugin;
 
 const zeroth_plugin* zeroth_plugin_v1(void);

@@ -21,6 +21,7 @@ using Clock = std::chrono::steady_clock;
 // One grade() or ask() under way.
 struct Call {
   bool grading = true;
+  const char* op = "grade";
   bool patient = true;  // waits for the end of an outage
   Json request;         // ask: what is sent; grading: made from the items
   const std::vector<Json>* items = nullptr;
@@ -152,7 +153,7 @@ void PluginPool::Impl::start(PluginChannel& channel) {
 // Sends one job and hands out what comes. Throws PluginFault; outcomes given before it count.
 void PluginPool::Impl::run(PluginChannel& channel, const Job& job) {
   Call& call = *job.call;
-  Json request = call.grading ? Json{{"op", "grade"}} : call.request;
+  Json request = call.grading ? Json{{"op", call.op}} : call.request;
   request["id"] = new_id();
   if (call.grading) {
     Json batch = Json::array();
@@ -333,9 +334,10 @@ Json PluginPool::Impl::ask(Json request, int attempts, bool patient) {
 }
 
 std::vector<PluginOutcome> PluginPool::grade(const std::vector<Json>& items,
-                                             const std::vector<size_t>& starts) {
+                                             const std::vector<size_t>& starts, const char* op) {
   if (items.empty()) return {};
   Call call;
+  call.op = op;
   call.items = &items;
   call.outcomes.resize(items.size());
   call.missing = items.size();

@@ -123,12 +123,12 @@ class PluginPool {
   // A request that is no grading (without "id"), repeated after any fault up to `retries` times.
   // Throws Error with the last fault.
   Json ask(Json request);
-  // Grades `items` (of a grade request's "batch"); outcomes in order. `starts` are the indices,
+  // Sends `items` (of the "batch" of a request `op`, "grade" or "step"); outcomes in order. `starts` are the indices,
   // from 0, at which something begins that is sent and graded together: a completion, or the
   // completions of a group. Requests hold as many of these as `batch` completions allow, at least
   // one. Never throws on faults.
   std::vector<PluginOutcome> grade(const std::vector<Json>& items,
-                                   const std::vector<size_t>& starts);
+                                   const std::vector<size_t>& starts, const char* op = "grade");
 
  private:
   struct Impl;

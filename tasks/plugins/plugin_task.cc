@@ -58,6 +58,23 @@ int64_t count_of(const Json& hello, const char* key) {
   return found->get<int64_t>();
 }
 
+Json problem_json(const Problem& problem) {
+  return {{"id", problem.id},
+          {"prompt", problem.prompt},
+          {"answer", problem.answer},
+          {"meta", problem.meta}};
+}
+
+Json turns_json(std::string_view text, std::span<const Turn> turns) {
+  Json out = Json::array();
+  for (size_t i = 0; i < turns.size(); ++i) {
+    out.push_back({{"reply", std::string(reply_of(text, turns, i))},
+                   {"observation", turns[i].observation},
+                   {"reward", turns[i].reward}});
+  }
+  return out;
+}
+
 }  // namespace
 
 PluginTask::PluginTask(std::string name, PluginOptions options,
@@ -78,6 +95,7 @@ PluginTask::PluginTask(std::string name, PluginOptions options,
   sizes_[0] = count_of(reply, "train");
   sizes_[1] = count_of(reply, "held_out");
   levels_ = static_cast<int>(std::clamp<int64_t>(count_of(reply, "levels"), 1, 1 << 20));
+  read_turns(reply);
   whole_groups_ = options_.whole_groups || reply.value("groups", Json()) == true;
   if (reply.contains("stop") && reply["stop"].is_array()) {
     for (const Json& stop : reply["stop"]) {
@@ -290,14 +308,11 @@ std::vector<std::vector<Verdict>> PluginTask::grade_batch(
   int64_t last_group = -1;
   for (const GradeRequest& request : requests) {
     const ResponseParts parts = split_response(request.completion, rules_for(*request.problem));
-    Json item = {{"problem",
-                  {{"id", request.problem->id},
-                   {"prompt", request.problem->prompt},
-                   {"answer", request.problem->answer},
-                   {"meta", request.problem->meta}}},
+    Json item = {{"problem", problem_json(*request.problem)},
                  {"completion", std::string(request.completion)},
                  {"answer", nullptr},
                  {"finish", to_string(request.finish)}};
+    if (!request.turns.empty()) item["turns"] = turns_json(request.completion, request.turns);
     if (parts.reason == Reason::kNone) item["answer"] = std::string(parts.answer);
     const bool alone = !whole_groups_ || request.group < 0;
     if (alone || items.empty() || request.group != last_group) starts.push_back(items.size());
@@ -309,6 +324,83 @@ std::vector<std::vector<Verdict>> PluginTask::grade_batch(
   std::vector<std::vector<Verdict>> results;
   for (size_t i = 0; i < requests.size(); ++i)
     results.push_back(verdicts_of(requests[i], outcomes[i]));
+  return results;
+}
+
+void PluginTask::read_turns(const Json& hello) {
+  const auto turns = hello.find("turns");
+  if (turns == hello.end() || turns->is_null() || *turns == false) return;
+  const int64_t asked = *turns == true ? EnvironmentLimits().max_turns : count_of(hello, "turns");
+  turns_ = static_cast<int>(std::clamp<int64_t>(asked, 0, options_.max_turns));
+}
+
+// Throws PluginFault, and Error for a message that the template cannot put.
+StepResult PluginTask::read_step(const Json& result) const {
+  StepResult step;
+  if (!result.is_object())
+    reject(PluginFaultKind::kGarbage, "a step " + shown_json(result) + " is no object");
+  if (result.contains("error") && !result["error"].is_null()) {
+    const Json& error = result["error"];
+    reject(PluginFaultKind::kReported, error.is_string() ? error.get<std::string>() : error.dump());
+  }
+  Json words = result.value("observation", Json());
+  if (words.is_array() && words.size() == 1) words = words[0];
+  std::string role = "user";
+  if (words.is_object()) {
+    if (words.contains("role") && words["role"].is_string()) role = words["role"];
+    words = words.value("content", Json());
+    if (!words.is_string()) reject(PluginFaultKind::kGarbage, "an observation without a text");
+  }
+  if (words.is_string()) step.observation = words.get<std::string>();
+  if (!words.is_string() && !words.is_null())
+    reject(PluginFaultKind::kGarbage, "an observation that is neither a text nor a message");
+  const Json done = result.value("done", Json(words.is_null()));
+  if (!done.is_boolean()) reject(PluginFaultKind::kGarbage, "\"done\" is neither true nor false");
+  step.done = done.get<bool>() || words.is_null();
+  const Json reward = result.value("reward", Json(0));
+  if (!reward.is_number() && !reward.is_boolean())
+    reject(PluginFaultKind::kGarbage, "the \"reward\" of a turn is no number");
+  step.reward = number_of(reward);
+  if (!std::isfinite(step.reward))
+    reject(PluginFaultKind::kGarbage, "the \"reward\" of a turn is not finite");
+  if (result.contains("info") && result["info"].is_object()) step.info = result["info"];
+  if (step.done) return step;
+  const ResponseOptions::Frame frame = options_.frame(role);
+  step.lead = frame.lead;
+  step.tail = frame.tail;
+  return step;
+}
+
+StepResult PluginTask::step_of(const PluginOutcome& outcome) const {
+  StepResult step;
+  step.fault = outcome.fault;
+  step.detail = outcome.detail;
+  if (!step.fault.empty()) return step;
+  try {
+    return read_step(outcome.result);
+  } catch (const PluginFault& bad) {
+    step.fault = to_string(bad.kind);
+    step.detail = bad.what();
+  } catch (const Error& error) {
+    step.fault = to_string(PluginFaultKind::kGarbage);
+    step.detail = error.what();
+  }
+  return step;
+}
+
+std::vector<StepResult> PluginTask::step(std::span<const StepRequest> requests) const {
+  std::vector<Json> items;
+  std::vector<size_t> starts;
+  for (const StepRequest& request : requests) {
+    starts.push_back(items.size());
+    items.push_back({{"problem", problem_json(*request.problem)},
+                     {"turns", turns_json(request.text, request.before)},
+                     {"reply", std::string(request.reply)},
+                     {"finish", to_string(request.finish)}});
+  }
+  std::vector<StepResult> results;
+  for (const PluginOutcome& outcome : pool_->grade(items, starts, "step"))
+    results.push_back(step_of(outcome));
   return results;
 }
 

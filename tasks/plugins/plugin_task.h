@@ -9,77 +9,19 @@
 #include <utility>
 #include <vector>
 
-#include "tasks/options.h"
-#include "tasks/plugins/plugin_pool.h"
+#include "tasks/environment.h"
+#include "tasks/plugins/plugin_options.h"
 #include "tasks/task.h"
 
 namespace zeroth {
-
-// What all carriers share.
-struct PluginOptions : ResponseOptions, PluginPoolOptions {
-  Json options = Json::object();
-  Json problems = Json();
-  Json part_weights = Json::object();
-  bool whole_groups = false;
-  PluginOptions() {
-    prompt_template = "bare";
-    format_weight = 0;
-  }
-  template <class V>
-  void fields(V& v) {
-    v("options", options, "what the plug-in is given when it starts");
-    v("problems", problems,
-      "task that makes the problems, NAME:key=value,.. or {\"name\", \"options\"}; empty: the "
-      "plug-in makes them");
-    v("part_weights", part_weights,
-      "weights of the further scores that the plug-in gives, by name; 0 without");
-    v("whole_groups", whole_groups,
-      "send the samples of a problem together, never cut over requests, for rewards that compare "
-      "them; also when the plug-in's hello says \"groups\": true");
-    PluginPoolOptions::fields(v);
-    ResponseOptions::fields(v);
-  }
-};
-
-struct ProcessOptions : PluginOptions {
-  Json command = Json::array();
-  template <class V>
-  void fields(V& v) {
-    v("command", command, "words of the command, or one text that is taken apart at blanks");
-    PluginOptions::fields(v);
-  }
-};
-
-struct SoOptions : PluginOptions {
-  std::string path;
-  std::string host;
-  template <class V>
-  void fields(V& v) {
-    v("path", path, "shared library that exports zeroth_plugin_v1 (tasks/plugins/plugin_abi.h)");
-    v("host", host, "zeroth binary that loads it; empty: this one");
-    PluginOptions::fields(v);
-  }
-};
-
-struct HttpOptions : PluginOptions {
-  std::string url;
-  std::string shape = "zeroth";
-  HttpOptions() { workers = 4; }
-  template <class V>
-  void fields(V& v) {
-    v("url", url, "http://HOST:PORT/PATH that requests are POSTed to");
-    v("shape", shape, "shape of the requests; openrlhf and nemo_gym only grade",
-      Choice{{"zeroth", "openrlhf", "nemo_gym"}});
-    PluginOptions::fields(v);
-  }
-};
 
 // Verdicts: "accuracy", then one for each of the plug-in's "parts", then "format" when it has a
 // weight. A result of null makes accuracy Reason::kNotApplicable; a reason in the plug-in's own
 // words is kept as the fact "said". A fault of the plug-in makes accuracy Reason::kCheckerError
 // with the facts "fault" (see PluginFaultKind) and "detail". Problems of the plug-in are kept once
-// asked for.
-class PluginTask : public BatchTask {
+// asked for. A hello with "turns" makes it an environment of at most so many turns, and no more than
+// max_turns.
+class PluginTask : public BatchTask, public Environment {
  public:
   // Starts a worker and greets it; throws Error when that fails.
   PluginTask(std::string name, PluginOptions options,
@@ -108,9 +50,21 @@ class PluginTask : public BatchTask {
   std::vector<std::string> notes() const override {
     return base_ ? base_->notes() : std::vector<std::string>();
   }
+  const Environment* environment() const override {
+    return turns_ > 0 ? this : base_ ? base_->environment() : nullptr;
+  }
+  int max_turns(const Problem&) const override { return turns_; }
+  int max_observation_tokens(const Problem&) const override {
+    return options_.max_observation_tokens;
+  }
+  double turn_weight(const Problem&) const override { return options_.turn_weight; }
+  std::vector<StepResult> step(std::span<const StepRequest> requests) const override;
 
  private:
   FormatRules rules_for(const Problem& problem) const;
+  void read_turns(const Json& hello);
+  StepResult step_of(const PluginOutcome& outcome) const;
+  StepResult read_step(const Json& result) const;
   Problem read_problem(Split split, int64_t index, const Json& row) const;
   std::vector<Verdict> verdicts_of(const GradeRequest& request, const PluginOutcome& outcome) const;
   void read_result(const Json& result, std::vector<Verdict>& verdicts) const;
@@ -122,6 +76,7 @@ class PluginTask : public BatchTask {
   std::unique_ptr<PluginPool> pool_;
   int64_t sizes_[2] = {0, 0};
   int levels_ = 1;
+  int turns_ = 0;  // 0: no environment
   bool whole_groups_ = false;
   std::vector<std::string> stop_strings_;
   mutable std::mutex mutex_;

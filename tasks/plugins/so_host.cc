@@ -76,6 +76,10 @@ class Library {
       grade(request, early);
       return nullptr;
     }
+    if (op == "step") {
+      step(request, early);
+      return nullptr;
+    }
     fail("unknown op \"" + op + "\"");
   }
 
@@ -90,6 +94,9 @@ class Library {
     Json reply = {{"zeroth", 1}};
     if (plugin_->name != nullptr) reply["name"] = plugin_->name;
     if (sees_groups()) reply["groups"] = true;
+    if (answers_turns()) {
+      reply["turns"] = plugin_->max_turns > 0 ? Json(plugin_->max_turns) : Json(true);
+    }
     if (plugin_->count != nullptr && plugin_->problem != nullptr) {
       reply["train"] = plugin_->count(state_, ZEROTH_TRAIN);
       reply["held_out"] = plugin_->count(state_, ZEROTH_HELD_OUT);
@@ -116,6 +123,46 @@ class Library {
   bool sees_groups() const {
     return plugin_->size >= offsetof(zeroth_plugin, grade_group) + sizeof(void*) &&
            plugin_->grade_group != nullptr;
+  }
+
+  bool answers_turns() const {
+    return plugin_->size >= offsetof(zeroth_plugin, max_turns) + sizeof(int) &&
+           plugin_->step != nullptr;
+  }
+
+  void step(const Json& request, const std::function<void(const Json&)>& early) {
+    if (!answers_turns()) fail("it answers no turns");
+    const Json& batch = request.at("batch");
+    for (size_t i = 0; i < batch.size(); ++i)
+      early({{"results", Json::array({step_one(batch[i])})}, {"more", i + 1 < batch.size()}});
+  }
+
+  Json step_one(const Json& item) {
+    const Given given(item);
+    const zeroth_problem problem = given.problem();
+    const Json turns = item.value("turns", Json::array());
+    std::vector<std::string> texts;  // of the turns, two each
+    for (const Json& turn : turns) {
+      texts.push_back(text_field(turn, "reply"));
+      texts.push_back(text_field(turn, "observation"));
+    }
+    std::vector<zeroth_turn> before;
+    for (size_t i = 0; i < turns.size(); ++i)
+      before.push_back({view(texts[2 * i]), view(texts[2 * i + 1]), turns[i].value("reward", 0.0)});
+    const std::string reply = text_field(item, "reply");
+    zeroth_step result = {};
+    const int code = plugin_->step(state_, &problem, before.size(), before.data(), view(reply),
+                                   given.finish, &result);
+    if (code != 0 || result.error.data != nullptr) {
+      std::string why = text_of(result.error);
+      if (why.empty()) why = "step failed with code " + std::to_string(code);
+      return {{"error", why}};
+    }
+    if (!std::isfinite(result.reward)) return {{"error", "the reward is not finite"}};
+    Json row = {{"reward", result.reward}, {"done", result.done != 0}};
+    row["observation"] = text_of(result.observation);
+    if (result.info.data != nullptr) row["info"] = given_json(result.info, "info");
+    return row;
   }
 
   // Every result is sent as soon as it is known: a crash then loses only the one it happens on.

@@ -8,6 +8,16 @@ add_test(NAME rl/kill_resume_curriculum
                  curriculum.mode=prioritised shaping.repetition_weight=0.5 shaping.repetition_ngram=2
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(rl/kill_resume_curriculum PROPERTIES TIMEOUT 900)
+# Samples of several turns, with an environment in a process of its own; in one process and with workers.
+set(turns task.name=process "task.options={\"command\":[\"python3\",\"tests/rl/turns_plugin.py\"],\"workers\":2}"
+          advantage.supervision=turns sampling.max_tokens=40 steps=24)
+add_test(NAME rl/kill_resume_turns
+         COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/kill_resume.sh $<TARGET_FILE:zeroth> 3 ${turns} async.lag=1
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+add_test(NAME rl/fleet_turns
+         COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/fleet_train.sh $<TARGET_FILE:zeroth> 2 4 1 ${turns} engine.record_experts=true fleet.audit_rate=0.5
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+set_tests_properties(rl/kill_resume_turns rl/fleet_turns PROPERTIES TIMEOUT 900)
 # With an adapter in place of the weights, and an entropy coefficient that moves.
 add_test(NAME rl/kill_resume_lora
          COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/kill_resume.sh $<TARGET_FILE:zeroth> 3

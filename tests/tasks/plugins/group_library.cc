@@ -32,9 +32,17 @@ int grade_group(void*, const zeroth_problem*, size_t count, const zeroth_text* c
   return 0;
 }
 
-const zeroth_plugin kPlugin = {
-    ZEROTH_PLUGIN_ABI, sizeof(zeroth_plugin), "ranks", nullptr, nullptr, count, problem, grade,
-    grade_group};
+const zeroth_plugin kPlugin = {ZEROTH_PLUGIN_ABI,
+                               sizeof(zeroth_plugin),
+                               "ranks",
+                               nullptr,
+                               nullptr,
+                               count,
+                               problem,
+                               grade,
+                               grade_group,
+                               nullptr,
+                               0};
 
 }  // namespace
 

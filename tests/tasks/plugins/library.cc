@@ -74,6 +74,23 @@ int grade(void* opaque, const zeroth_problem* problem, zeroth_text completion, z
   return 0;
 }
 
+// Counts the turns; "more" goes on, "fail" and "nan" are faults, all else ends the episode.
+int step(void* state, const zeroth_problem*, size_t count, const zeroth_turn* turns,
+         zeroth_text reply, int, zeroth_step* out) {
+  static std::string words, facts = "{\"steps\": 1}";
+  const std::string said(reply.data, reply.size);
+  if (said == "fail") return 3;
+  out->reward = said == "nan" ? NAN : static_cast<double>(count);
+  out->done = said != "more";
+  words = "turn " + std::to_string(count + 1);
+  for (size_t i = 0; i < count; ++i)
+    words += " " + std::string(turns[i].reply.data, turns[i].reply.size) + "/" +
+             std::string(turns[i].observation.data, turns[i].observation.size);
+  out->observation = text(words);
+  out->info = text(facts);
+  return state == nullptr;
+}
+
 const zeroth_plugin kPlugin = {ZEROTH_PLUGIN_ABI,
                                sizeof(zeroth_plugin),
                                "library",
@@ -82,7 +99,9 @@ const zeroth_plugin kPlugin = {ZEROTH_PLUGIN_ABI,
                                count,
                                problem,
                                grade,
-                               nullptr};
+                               nullptr,
+                               step,
+                               4};
 
 }  // namespace
 

@@ -2,6 +2,8 @@
 import json, os, sys, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import turns
+
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -55,6 +57,8 @@ class Handler(BaseHTTPRequestHandler):
             if self.misbehave(text):
                 return
             self.answer({**m, "reward": float(text == m["expected_answer"] and asked == m["question"]), "judge": 2})
+        elif self.path == "/turns":
+            self.answer({"id": m["id"], **turns.answer(m)})
         elif self.path == "/groups" and m["op"] == "grade":
             sizes = {}
             for item in m["batch"]:
