@@ -19,15 +19,6 @@
 namespace zeroth {
 namespace {
 
-// The largest memory since reset_peak_memory(), in MiB; 0 where /proc does not tell.
-double peak_memory_mb() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.rfind("VmHWM:", 0) == 0) return std::atof(line.c_str() + 6) / 1024;
-  }
-  return 0;
-}
-
 // Measuring the limits takes memory that the work does not need. Where the system forbids this, the
 // peak covers the measurement too.
 void reset_peak_memory() { std::ofstream("/proc/self/clear_refs") << "5"; }
@@ -192,12 +183,21 @@ void print_table(const Json& out) {
 
 }  // namespace
 
-std::unique_ptr<Policy> bench_policy(const BenchOptions& options) {
+double peak_memory_mb() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.rfind("VmHWM:", 0) == 0) return std::atof(line.c_str() + 6) / 1024;
+  }
+  return 0;
+}
+
+std::unique_ptr<Policy> bench_policy(const BenchOptions& options,
+                                     std::shared_ptr<ExpertExchange> experts) {
   const kernels::Element weights = options.publish.element();
-  const kernels::Operators& operators = options.device.operators();
-  return options.model.empty()
-             ? Policy::init(PolicyConfig::from_file(options.config), 1, weights, operators)
-             : Policy::load(options.model, weights, operators);
+  const kernels::Operators& ops = options.device.operators();
+  return options.model.empty() ? Policy::init(PolicyConfig::from_file(options.config), 1, weights,
+                                              ops, std::move(experts))
+                               : Policy::load(options.model, weights, ops, std::move(experts));
 }
 
 GenerationRequest bench_request(const PolicyConfig& model, const BenchOptions& options, int index,

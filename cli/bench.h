@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "core/config.h"
 #include "policy/device_config.h"
+#include "policy/expert_exchange.h"
 #include "policy/policy.h"
 #include "policy/publish_config.h"
 #include "rl/trainer.h"
@@ -29,6 +30,7 @@ struct BenchOptions {
   int ranks = 0;
   std::string engine = "gloo";
   int branches = 8;
+  bool expert_parallel = false;
   int rounds = 3;
   PublishConfig publish;
   DeviceConfig device;
@@ -55,12 +57,17 @@ struct BenchOptions {
       "with --ranks: gloo, nccl, or mpi (start mpirun -n N zeroth bench --ranks N ..)",
       Choice{{"gloo", "mpi", "nccl"}});
     v("branches", branches, "with --ranks: trainer.branches, at least that many", Range{1, 1024});
+    v("expert_parallel", expert_parallel, "with --ranks: ranks.expert_parallel");
     v("rounds", rounds, "with --ranks: turns", Range{1, 1000});
     v("json", json, "print one JSON object");
   }
 };
 
-std::unique_ptr<Policy> bench_policy(const BenchOptions& options);
+std::unique_ptr<Policy> bench_policy(const BenchOptions& options,
+                                     std::shared_ptr<ExpertExchange> experts = nullptr);
+// The largest memory of this process since its start, or since it was reset, in MiB; 0 where /proc
+// does not tell.
+double peak_memory_mb();
 // The prompt number `index`, made up.
 GenerationRequest bench_request(const PolicyConfig& model, const BenchOptions& options, int index,
                                 int samples);

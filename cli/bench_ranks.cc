@@ -21,6 +21,7 @@
 #include "core/parallel.h"
 #include "core/sha256.h"
 #include "core/stopwatch.h"
+#include "learn/expert_team.h"
 #include "learn/tree_collective.h"
 #include "ranks/team.h"
 #include "rl/shared_sampler.h"
@@ -54,18 +55,33 @@ class RankBench {
     Json out = {{"ranks", team_ != nullptr ? team_->size() : 1}, {"threads", num_threads()}};
     Shards shards({});
     out["step"] = step(shards, out);
-    const auto values = policy_.parameters().values();
-    const std::string_view bytes(reinterpret_cast<const char*>(values.data()), values.size_bytes());
-    out["weights_sha256"] = sha256_hex(bytes);
+    out["weights_sha256"] = weights_hash();
+    out["peak_rss_mb"] = peak_memory_mb();
     if (team_ == nullptr) return out;
     out["engine"] = options_.engine;
-    out["exchange"] = exchange(shards);
+    // With experts apart, too, what is measured is the tree of everything.
+    const auto all = static_cast<int64_t>(policy_.parameters().values().size());
+    out["exchange"] = exchange(options_.expert_parallel ? Shards({{0, all, false}}) : shards);
     return merged(out);
   }
 
  private:
   void meet() {
     if (team_ != nullptr) team_->gather("bench", "");
+  }
+
+  // Of all masters, wherever they are.
+  std::string weights_hash() {
+    constexpr int64_t kPiece = int64_t{1} << 20;
+    const auto all = static_cast<int64_t>(policy_.parameters().values().size());
+    Sha256 hash;
+    std::vector<float> piece;
+    for (int64_t at = 0; at < all; at += kPiece) {
+      piece.resize(static_cast<size_t>(std::min(kPiece, all - at)));
+      policy_.read_masters(at, piece);
+      hash.update(piece.data(), piece.size() * sizeof(float));
+    }
+    return hash.hex();
   }
 
   // The second of two steps, when all memory is warm.
@@ -118,7 +134,8 @@ class RankBench {
   Json exchange(const Shards& shards) {
     const std::span<float> values = policy_.parameters().values();
     const TreeNode own = own_branches(options_.branches, team_->rank(), team_->size());
-    GradientTree gradients(values.size(), options_.branches, 0, 0, own);
+    const FloatRanges all = {{0, static_cast<int64_t>(values.size())}};
+    GradientTree gradients(values.size(), options_.branches, all, own);
     TreeCollective tree(*team_);
     double reduce = 1e300, gather = 1e300, sum = 1e300;
     int64_t sent = 0;
@@ -167,7 +184,10 @@ class RankBench {
       least = std::min(least, one["step"]["exchange_seconds"].get<double>());
       own["rank"].push_back({{"exchange_seconds", one["step"]["exchange_seconds"]},
                              {"sent_mb", one["step"]["sent_mb"]},
-                             {"optimizer_mb", one["optimizer_mb"]}});
+                             {"optimizer_mb", one["optimizer_mb"]},
+                             {"peak_rss_mb", one["peak_rss_mb"]}});
+      own["peak_rss_mb"] =
+          std::max(own["peak_rss_mb"].get<double>(), one["peak_rss_mb"].get<double>());
       own["optimizer_share"] =
           std::max(own["optimizer_share"].get<double>(), one["optimizer_share"].get<double>());
       if (one["weights_sha256"] != own["weights_sha256"]) fail("the ranks have other weights");
@@ -273,6 +293,8 @@ Json compare(const BenchOptions& options, const Args& args) {
     out["optimizer_share"] = job["optimizer_share"].get<double>();
     out["parameters"] = job["parameters"];
     out["sent_mb"] = job["step"]["sent_mb"];
+    out["peak_rss_mb"] = job["peak_rss_mb"];
+    out["alone_peak_rss_mb"] = alone["peak_rss_mb"];
     out["rounds"].push_back({{"job", job}, {"alone", alone}, {"load", load[0]}});
   }
   out["ratio"] = median(ratios);
@@ -297,8 +319,11 @@ void print_table(const Json& out) {
                 number(tree["reduce_seconds"]) + number(tree["gather_seconds"]),
                 number(tree["engine_sum_seconds"]), number(round["load"]));
   }
-  std::printf("\nmedian ratio %.3f, %.1f MB sent by a rank in a step, moments of a rank %.1f%%\n",
-              number(out["ratio"]), number(out["sent_mb"]), 100 * number(out["optimizer_share"]));
+  std::printf(
+      "\nmedian ratio %.3f, %.1f MB sent by a rank in a step, moments of a rank %.1f%%\n"
+      "peak memory of a rank %.0f MiB, alone %.0f MiB\n",
+      number(out["ratio"]), number(out["sent_mb"]), 100 * number(out["optimizer_share"]),
+      number(out["peak_rss_mb"]), number(out["alone_peak_rss_mb"]));
 }
 
 }  // namespace
@@ -334,7 +359,9 @@ int bench_ranks(const BenchOptions& options, const Args& args) {
     team = Team::join(launch, rank_facts("the options' hash", dump_config(own).dump()), config);
   }
   try {
-    const Json out = RankBench(*bench_policy(options), options, team.get()).run();
+    std::shared_ptr<ExpertTeam> experts;
+    if (team != nullptr && options.expert_parallel) experts = std::make_shared<ExpertTeam>(*team);
+    const Json out = RankBench(*bench_policy(options, experts), options, team.get()).run();
     if (team == nullptr || team->first()) std::printf("%s\n", out.dump().c_str());
   } catch (const std::exception& error) {
     if (team != nullptr) team->fail(error.what());

@@ -122,4 +122,28 @@ class OnHost {
   std::span<const T> values_;
 };
 
+// Room where the host makes n values that operators go on with: their place itself, or a copy that
+// done() moves there.
+template <class T>
+class FromHost {
+ public:
+  FromHost(const Device& device, At<T> to, int64_t n) : device_(device), to_(to) {
+    if (device.in_host_memory()) {
+      values_ = {to.address(), static_cast<size_t>(n)};
+      return;
+    }
+    copy_.resize(static_cast<size_t>(n));
+    values_ = copy_;
+  }
+  FromHost(const FromHost&) = delete;
+  std::span<T> values() const { return values_; }
+  void done() const { kernels::copy_in(device_, to_, copy_.data(), copy_.size()); }
+
+ private:
+  const Device& device_;
+  At<T> to_;
+  std::vector<T> copy_;
+  std::span<T> values_;
+};
+
 }  // namespace zeroth::kernels

@@ -18,9 +18,11 @@ class Collective {
   virtual int rank() const = 0;  // 0 .. size() - 1
   virtual int size() const = 0;
   // The sum over the branches of all members, which are neighbours in the order of ranks. Only the
-  // floats of this member's shard are of use.
-  virtual std::span<float> reduce(GradientTree& gradients, const Shards& shards) = 0;
-  // Every member has set the floats of its shard; afterwards all have all of them.
+  // floats that this member needs (Shards::needed) are of use. `collected`, where shards have
+  // experts: what this member's experts got by the branches of others, by rank (its own: null).
+  virtual std::span<float> reduce(GradientTree& gradients, const Shards& shards,
+                                  std::span<GradientTree* const> collected = {}) = 0;
+  // Every member has set the floats of its shard; afterwards all have all that members share.
   virtual void gather(std::span<float> values, const Shards& shards) = 0;
   // The same for one number a chunk.
   virtual void gather_chunks(std::span<double> values, const Shards& shards) = 0;
@@ -33,7 +35,8 @@ class Alone : public Collective {
  public:
   int rank() const override { return 0; }
   int size() const override { return 1; }
-  std::span<float> reduce(GradientTree& gradients, const Shards&) override {
+  std::span<float> reduce(GradientTree& gradients, const Shards&,
+                          std::span<GradientTree* const>) override {
     return gradients.total();
   }
   void gather(std::span<float>, const Shards&) override {}

@@ -1,6 +1,5 @@
 #include "learn/gradient_tree.h"
 
-#include <algorithm>
 #include <utility>
 
 namespace zeroth {
@@ -19,13 +18,9 @@ TreeNode smallest_node(int branches, int first, int last) {
   }
 }
 
-GradientTree::GradientTree(size_t floats, int branches, size_t kept, size_t skipped, TreeNode own,
+GradientTree::GradientTree(size_t floats, int branches, FloatRanges used, TreeNode own,
                            const kernels::Operators& ops)
-    : ops_(ops),
-      floats_(floats),
-      used_{{{0, kept}, {std::max(kept, skipped), floats - std::max(kept, skipped)}}},
-      branches_(branches),
-      own_(own) {}
+    : ops_(ops), floats_(floats), used_(std::move(used)), branches_(branches), own_(own) {}
 
 GradientTree::~GradientTree() = default;
 
@@ -33,7 +28,8 @@ GradientTree::Values GradientTree::zeros() {
   if (idle_.empty()) idle_.emplace_back(ops_.device(), static_cast<int64_t>(floats_));
   Values values = std::move(idle_.back());
   idle_.pop_back();
-  for (const auto& [at, n] : used_) kernels::clear(ops_.device(), values.data() + at, n);
+  for (const auto& [begin, end] : used_)
+    kernels::clear(ops_.device(), values.data() + begin, end - begin);
   return values;
 }
 
@@ -49,7 +45,8 @@ void GradientTree::join(int end) {
     const TreeNode joint = smallest_node(branches_, left.begin, right.end - 1);
     if (joint.begin < own_.begin || joint.end > end) return;
     const kernels::At<float> to = left.values.data(), from = right.values.data();
-    for (const auto& [at, n] : used_) ops_.add(to + at, from + at, to + at, n);
+    for (const auto& [begin, end] : used_)
+      ops_.add(to + begin, from + begin, to + begin, end - begin);
     left.end = right.end;
     idle_.push_back(std::move(right.values));
     stack_.pop_back();
@@ -69,8 +66,8 @@ std::span<float> GradientTree::on_host(size_t i) {
   if (ops_.device().in_host_memory()) return {values.address(), floats_};
   while (copies_.size() <= i) copies_.emplace_back(floats_);
   const std::span<float> copy = copies_[i].span();
-  for (const auto& [at, n] : used_)
-    kernels::copy_out(ops_.device(), copy.data() + at, values + at, n);
+  for (const auto& [begin, end] : used_)
+    kernels::copy_out(ops_.device(), copy.data() + begin, values + begin, end - begin);
   return copy;
 }
 

@@ -1,13 +1,13 @@
 // The gradient of an update, summed in one order whatever the calls.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <span>
 #include <vector>
 
 #include "kernels/operators.h"
 #include "model/buffer.h"
+#include "model/float_ranges.h"
 
 namespace zeroth {
 
@@ -27,12 +27,10 @@ TreeNode smallest_node(int branches, int first, int last);
 // Memory: a gradient; with several branches up to log2(branches) + 1 of them.
 class GradientTree {
  public:
-  // Values [kept, skipped) are never written and never read: they need no zeros. `own`: the
+  // Values that are not `used` are never written and never read: they take no memory. `own`: the
   // branches that this learner adds; the others are another's.
-  GradientTree(size_t floats, int branches, size_t kept, size_t skipped, TreeNode own,
+  GradientTree(size_t floats, int branches, FloatRanges used, TreeNode own,
                const kernels::Operators& ops = kernels::cpu_operators());
-  GradientTree(size_t floats, int branches, size_t kept, size_t skipped)
-      : GradientTree(floats, branches, kept, skipped, {0, branches}) {}
   ~GradientTree();
   size_t floats() const { return floats_; }
   int branches() const { return branches_; }
@@ -66,10 +64,7 @@ class GradientTree {
 
   const kernels::Operators& ops_;
   const size_t floats_;
-  struct Range {
-    size_t begin, count;
-  };
-  const std::array<Range, 2> used_;  // what is written and read of them
+  const FloatRanges used_;
   const int branches_;
   const TreeNode own_;
   std::vector<Node> stack_;  // from left to right; the last one may be open

@@ -3,17 +3,27 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/error.h"
+#include "policy/expert_exchange.h"
+
 namespace zeroth {
 namespace {
 
-// Where writing gradients begins: in front of it only the embedding has any (its own, or a tied
-// head's).
-size_t first_gradient(const Parameters& parameters) {
+// The floats that get a gradient: those of the embedding (its own, or a tied head's), and all from
+// the first tensor on that learns.
+FloatRanges with_gradient(const Parameters& parameters) {
   const auto& infos = parameters.infos();
-  for (size_t i = 1; i < infos.size(); ++i) {
-    if (infos[i].trainable) return infos[i].offset;
+  const auto end = static_cast<int64_t>(parameters.values().size());
+  int64_t first = end;
+  for (size_t i = infos.size(); i-- > 1;) {
+    if (infos[i].trainable) first = infos[i].offset;
   }
-  return parameters.values().size();
+  return united({{0, infos.front().count}, {first, end}});
+}
+
+// Those that this rank collects: all that ranks share, and of its experts.
+FloatRanges collected_here(const Policy& policy) {
+  return common(with_gradient(policy.parameters()), policy.own_masters());
 }
 
 }  // namespace
@@ -22,20 +32,48 @@ Learner::Learner(Policy& policy, const OptimizerConfig& optimizer, const Learner
                  std::unique_ptr<Collective> collective, std::unique_ptr<LoraAdapter> adapter)
     : policy_(policy),
       low_rank_(adapter ? std::make_unique<LowRankUpdate>(policy, std::move(adapter)) : nullptr),
-      optimizer_(updated(), optimizer, policy.operators()),
+      optimizer_(updated(), optimizer, policy.operators(), policy.expert_masters()),
       collective_(collective ? std::move(collective) : std::make_unique<Alone>()),
-      gradients_(policy.parameters().values().size(), config.branches,
-                 policy.parameters().infos().front().count, first_gradient(policy.parameters()),
+      gradients_(policy.parameters().values().size(), config.branches, collected_here(policy),
                  own_branches(config.branches, collective_->rank(), collective_->size()),
                  policy.operators()),
       inputs_(policy.operators()),
       activations_(config.mode),
       dhidden_(policy.operators().device()),
-      dresponses_(policy.operators().device()) {}
+      dresponses_(policy.operators().device()) {
+  if (policy_.experts() != nullptr) collect(config.branches);
+}
 
-Learner::~Learner() = default;
+Learner::~Learner() {
+  if (policy_.experts() != nullptr) policy_.experts()->collect({});
+}
+
+// Gradients of this rank's experts by the branches of the others.
+void Learner::collect(int branches) {
+  ExpertExchange& experts = *policy_.experts();
+  if (low_rank_) {
+    fail_usage("lora with ranks.expert_parallel: an adapter of experts that are elsewhere",
+               "leave ranks.expert_parallel out: with an adapter moments take little memory");
+  }
+  const FloatRanges own =
+      common(with_gradient(policy_.parameters()), policy_.expert_masters()[experts.rank()]);
+  for (int r = 0; r < experts.size(); ++r) {
+    collected_.push_back(r == experts.rank()
+                             ? nullptr
+                             : std::make_unique<GradientTree>(
+                                   policy_.parameters().values().size(), branches, own,
+                                   own_branches(branches, r, experts.size()), policy_.operators()));
+  }
+  experts.collect([this](int rank, int branch) { return collected_[rank]->branch(branch); });
+}
 
 void Learner::begin() {
+  // What others add to is cleared where nobody adds.
+  if (policy_.experts() != nullptr) policy_.experts()->meet();
+  for (const auto& tree : collected_) {
+    if (tree) tree->begin();
+  }
+  announced_ = -1;
   gradients_.begin();
   inputs_.clear();
   reduced_ = {};
@@ -62,6 +100,10 @@ void Learner::accumulate(const TargetBatch& batch, const float* dlogprob, const 
                          const BalanceLoss& balance, int branch) {
   if (branch != branch_) finish_branch();
   branch_ = branch;
+  if (policy_.experts() != nullptr && announced_ != branch) {
+    policy_.experts()->begin_branch(branch);
+    announced_ = branch;
+  }
   const kernels::View<float> grads = gradients_.branch(branch);
   const PackedBatch& packed = batch.packed;
   const int64_t width = policy_.config().width;
@@ -98,7 +140,9 @@ void Learner::finish_branch() {
 std::span<const float> Learner::reduce() {
   finish_branch();
   if (!low_rank_) {
-    reduced_ = collective_->reduce(gradients_, optimizer_.shards());
+    std::vector<GradientTree*> collected;
+    for (const auto& tree : collected_) collected.push_back(tree.get());
+    reduced_ = collective_->reduce(gradients_, optimizer_.shards(), collected);
     return reduced_;
   }
   // A and B need the gradient of whole matrices.

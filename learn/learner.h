@@ -81,6 +81,7 @@ class Learner {
  private:
   // Nothing more goes to the branch.
   void finish_branch();
+  void collect(int branches);
 
   Parameters& updated() { return low_rank_ ? low_rank_->parameters() : policy_.parameters(); }
 
@@ -89,7 +90,9 @@ class Learner {
   AdamW optimizer_;
   std::unique_ptr<Collective> collective_;
   GradientTree gradients_;
-  EmbeddingGradient inputs_;  // of branch_
+  std::vector<std::unique_ptr<GradientTree>> collected_;  // by rank; with experts elsewhere
+  int announced_ = -1;                                    // the branch that the others know of
+  EmbeddingGradient inputs_;                              // of branch_
   int branch_ = 0;
   std::span<const float> reduced_;
   Activations activations_;

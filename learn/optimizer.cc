@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <utility>
 
 #include "core/parallel.h"
 
@@ -24,7 +25,7 @@ double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total)
 }
 
 AdamW::AdamW(const Parameters& parameters, const OptimizerConfig& config,
-             const kernels::Operators& ops)
+             const kernels::Operators& ops, std::vector<FloatRanges> experts)
     : ops_(ops.device().in_host_memory() ? ops : kernels::cpu_operators()),
       config_(config),
       m_(parameters.values().size()),
@@ -43,19 +44,18 @@ AdamW::AdamW(const Parameters& parameters, const OptimizerConfig& config,
     }
     joins = true;
   }
-  shards_ = Shards(blocks_);
+  shards_ = Shards(blocks_, std::move(experts));
 }
 
 // As kernels::sum_squares adds them, with every member's chunks by itself.
 double AdamW::squares_of(std::span<const float> grads, Collective& collective) const {
   const auto& chunks = shards_.chunks();
   std::vector<double> partial(chunks.size());
-  const size_t first = shards_.first_chunk(collective.rank(), collective.size());
-  const size_t last = shards_.first_chunk(collective.rank() + 1, collective.size());
-  parallel_for(static_cast<int64_t>(last - first), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t c = begin; c < end; ++c) {
-      const FloatRange range = chunks[first + c].range;
-      partial[first + c] = ops_.sum_squares(grads.data() + range.begin, range.end - range.begin);
+  const std::vector<size_t> own = shards_.chunks_of(collective.rank(), collective.size());
+  parallel_for(static_cast<int64_t>(own.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const FloatRange range = chunks[own[i]].range;
+      partial[own[i]] = ops_.sum_squares(grads.data() + range.begin, range.end - range.begin);
     }
   });
   collective.gather_chunks(partial, shards_);
@@ -86,16 +86,13 @@ double AdamW::step(Parameters& parameters, std::span<const float> grads, double 
   }
   float* w = parameters.values().data();
   // The shard's part of every block.
-  const size_t last = shards_.first_chunk(members.rank() + 1, members.size());
-  for (size_t c = shards_.first_chunk(members.rank(), members.size()); c < last;) {
-    const Shards::Chunk& chunk = shards_.chunks()[c];
-    int64_t end = chunk.range.end;
-    for (++c; c < last && shards_.chunks()[c].block == chunk.block; ++c)
-      end = shards_.chunks()[c].range.end;
-    const int64_t begin = chunk.range.begin;
-    update.weight_decay = blocks_[chunk.block].decay ? static_cast<float>(config_.weight_decay) : 0;
-    ops_.adamw(w + begin, grads.data() + begin, m_.span().data() + begin, v_.span().data() + begin,
-               end - begin, update);
+  const FloatRanges own = shards_.of(members.rank(), members.size());
+  for (const ParameterBlock& block : blocks_) {
+    update.weight_decay = block.decay ? static_cast<float>(config_.weight_decay) : 0;
+    for (const auto& [begin, end] : common({{block.begin, block.end}}, own)) {
+      ops_.adamw(w + begin, grads.data() + begin, m_.span().data() + begin,
+                 v_.span().data() + begin, end - begin, update);
+    }
   }
   members.gather(parameters.values(), shards_);
   return norm;

@@ -55,8 +55,10 @@ class AdamW {
  public:
   // Parameters that are not trainable keep their values. `ops` outlive it. Parameters, gradient and
   // moments are the host's: where operators cannot follow these, the CPU's make the update.
+  // `experts`: those of Shards.
   AdamW(const Parameters& parameters, const OptimizerConfig& config,
-        const kernels::Operators& ops = kernels::cpu_operators());
+        const kernels::Operators& ops = kernels::cpu_operators(),
+        std::vector<FloatRanges> experts = {});
 
   // One update with learning rate `lr`. Returns the global norm of the trainable gradients before
   // clipping; when it is not finite nothing is changed. `grads` is laid out like the parameters.

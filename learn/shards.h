@@ -2,18 +2,12 @@
 // arXiv 1910.02054).
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <vector>
 
-#include "kernels/norm_chunk.h"
+#include "model/float_ranges.h"
 
 namespace zeroth {
-
-// Floats [begin, end) of the flat parameters.
-struct FloatRange {
-  int64_t begin = 0, end = 0;
-};
 
 // A run of trainable parameters that are treated alike.
 struct ParameterBlock {
@@ -25,39 +19,33 @@ struct ParameterBlock {
 // so that every member can add its own. Immutable.
 class Shards {
  public:
-  explicit Shards(const std::vector<ParameterBlock>& blocks) {
-    for (size_t b = 0; b < blocks.size(); ++b) {
-      for (int64_t at = blocks[b].begin; at < blocks[b].end; at += kernels::kNormChunk) {
-        const int64_t end = std::min(at + kernels::kNormChunk, blocks[b].end);
-        chunks_.push_back({{at, end}, b});
-      }
-    }
-  }
+  // `experts`: floats that one member has, by rank (policy/expert_exchange.h); it updates these, and
+  // a chunk of such floats alone is its own. Everything else is dealt evenly.
+  explicit Shards(const std::vector<ParameterBlock>& blocks, std::vector<FloatRanges> experts = {});
 
   struct Chunk {
     FloatRange range;
     size_t block = 0;  // its number
   };
   const std::vector<Chunk>& chunks() const { return chunks_; }
-  // Member `rank` of `size` has the chunks from this one up to the next member's first.
-  size_t first_chunk(int rank, int size) const { return chunks_.size() * rank / size; }
-  // Its floats: as few ranges as there can be, ascending; none when there are fewer chunks than
-  // members.
-  std::vector<FloatRange> of(int rank, int size) const {
-    std::vector<FloatRange> ranges;
-    for (size_t c = first_chunk(rank, size); c < first_chunk(rank + 1, size); ++c) {
-      const FloatRange range = chunks_[c].range;
-      if (!ranges.empty() && ranges.back().end == range.begin) {
-        ranges.back().end = range.end;
-      } else {
-        ranges.push_back(range);
-      }
-    }
-    return ranges;
-  }
+  // The numbers of the chunks that member `rank` of `size` adds, ascending.
+  std::vector<size_t> chunks_of(int rank, int size) const;
+  // The floats that it updates; none when there are fewer chunks than members.
+  FloatRanges of(int rank, int size) const;
+  // The floats whose gradient it needs: those, and all of its chunks.
+  FloatRanges needed(int rank, int size) const;
+
+  // The floats that only one member has, by rank; empty: everybody has all.
+  const std::vector<FloatRanges>& experts() const { return experts_; }
+  // Ranges without them.
+  FloatRanges shared(const FloatRanges& ranges) const { return without(ranges, all_experts_); }
 
  private:
   std::vector<Chunk> chunks_;
+  std::vector<FloatRanges> experts_;
+  FloatRanges blocks_, all_experts_;
+  std::vector<int> home_;      // by chunk: the member that has all of its floats, or -1
+  std::vector<size_t> dealt_;  // the chunks of no one member
 };
 
 }  // namespace zeroth

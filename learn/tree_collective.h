@@ -18,7 +18,8 @@ class TreeCollective : public Collective {
   explicit TreeCollective(Team& team) : team_(team) {}
   int rank() const override { return team_.rank(); }
   int size() const override { return team_.size(); }
-  std::span<float> reduce(GradientTree& gradients, const Shards& shards) override;
+  std::span<float> reduce(GradientTree& gradients, const Shards& shards,
+                          std::span<GradientTree* const> collected = {}) override;
   void gather(std::span<float> values, const Shards& shards) override;
   void gather_chunks(std::span<double> values, const Shards& shards) override;
   void add(std::span<int64_t> counts) override;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <utility>
 
 namespace zeroth {
 namespace {
@@ -198,6 +199,24 @@ Layout make_layout(const PolicyConfig& c) {
     layout.head = b.matrix("", Role::kHead, {{"lm_head", c.vocab_size}}, c.width);
   }
   return layout;
+}
+
+FloatRanges expert_floats(const Layout& layout, int first, int last) {
+  std::vector<FloatRange> ranges;
+  const auto add = [&](int64_t begin, int64_t floats) {
+    if (begin >= 0) ranges.push_back({begin, begin + floats});
+  };
+  for (const LayerLayout& l : layout.layers) {
+    for (int e = first; e < std::min(last, static_cast<int>(l.experts.size())); ++e) {
+      const auto [gate_up, down] = l.experts[e];
+      const int64_t wide = gate_up.out, hidden = gate_up.in;
+      add(gate_up.weight, wide * hidden);
+      add(down.weight, hidden * down.in);
+      if (l.expert_gate_up_bias >= 0) add(l.expert_gate_up_bias + e * wide, wide);
+      if (l.expert_down_bias >= 0) add(l.expert_down_bias + e * hidden, hidden);
+    }
+  }
+  return united(std::move(ranges));
 }
 
 ParameterCounts count_parameters(const PolicyConfig& config) {

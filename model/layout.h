@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "model/config.h"
+#include "model/float_ranges.h"
 #include "model/parameters.h"
 
 namespace zeroth {
@@ -61,5 +62,8 @@ struct Layout {
 
 // A pure function of the config.
 Layout make_layout(const PolicyConfig& config);
+
+// The floats of experts [first, last) of all layers, their biases included.
+FloatRanges expert_floats(const Layout& layout, int first, int last);
 
 }  // namespace zeroth

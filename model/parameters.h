@@ -69,6 +69,10 @@ class Parameters {
   ZeroedFloats values_{0};
 };
 
+// A parameter's values, wherever they are: in memory that lasts, or in `room`, which is the caller's.
+using ParameterReader =
+    std::function<std::span<const float>(const ParameterInfo&, std::vector<float>& room)>;
+
 // Where the values of a model's parameters come from when a checkpoint is loaded. Thread safe.
 class WeightSource {
  public:

@@ -16,9 +16,8 @@ using kernels::SavedArray;
 
 // What layer_forward leaves for `m` rows: its output and its state. First the arrays of whole cache
 // lines, which can be streamed, then the others.
-std::vector<SavedArray> arrays_of(const PolicyConfig& c, int layer, LayerState& state,
-                                  At<float> x_out, int64_t m) {
-  const LayerWidths widths(c, layer);
+std::vector<SavedArray> arrays_of(const PolicyConfig& c, const LayerWidths& widths,
+                                  LayerState& state, At<float> x_out, int64_t m) {
   std::vector<SavedArray> out = {
       {x_out.as<char>(), c.width * static_cast<int64_t>(sizeof(float)), SavedOrder::kRow}};
   state.each(widths, [&](const SavedField& field, auto& member) {
@@ -32,9 +31,13 @@ std::vector<SavedArray> arrays_of(const PolicyConfig& c, int layer, LayerState& 
   return out;
 }
 
-int64_t layer_bytes(const PolicyConfig& c, int layer) {
+int64_t layer_bytes(const PolicyConfig& c, const LayerWidths& widths) {
   LayerState none;
-  return kernels::saved_bytes(arrays_of(c, layer, none, {}, 0), c.router.top_k);
+  return kernels::saved_bytes(arrays_of(c, widths, none, {}, 0), c.router.top_k);
+}
+
+LayerWidths widths_of(const PolicyConfig& c, const PublishedModel& model, int layer) {
+  return {c, layer, model.exchange != nullptr};
 }
 
 // Where a layer's part of every row begins; nowhere for -1.
@@ -60,7 +63,8 @@ void ActivationStore::begin(const Weights& weights) {
   static std::atomic<int64_t> epochs{0};
   const PolicyConfig& c = weights.config();
   std::vector<int64_t> begin = {0};
-  for (int l = 0; l < c.layers; ++l) begin.push_back(begin.back() + layer_bytes(c, l));
+  for (int l = 0; l < c.layers; ++l)
+    begin.push_back(begin.back() + layer_bytes(c, widths_of(c, weights.impl().model, l)));
   if (begin.back() != row_bytes() || device_ != &weights.operators().device()) blocks_.clear();
   device_ = &weights.operators().device();
   layer_begin_ = std::move(begin);
@@ -102,13 +106,15 @@ void store_layer(const Pass& pass, int layer, LayerState& state, At<float> x_out
   const std::vector<At<char>> places = places_of(store, layer, rows);
   const View<const int32_t> order =
       c.sparse[layer] ? order_of(c, state, pass.rows) : View<const int32_t>();
-  pass.ops.save_rows(arrays_of(c, layer, state, x_out, pass.rows), places, order, c.router.top_k);
+  pass.ops.save_rows(arrays_of(c, widths_of(c, pass.model, layer), state, x_out, pass.rows), places,
+                     order, c.router.top_k);
 }
 
 void recall_layer(const Pass& pass, int layer, const ActivationStore& store,
                   std::span<const int32_t> rows, LayerState& state, At<float> x_out) {
   const PolicyConfig& c = pass.config;
-  const std::vector<SavedArray> arrays = arrays_of(c, layer, state, x_out, pass.rows);
+  const std::vector<SavedArray> arrays =
+      arrays_of(c, widths_of(c, pass.model, layer), state, x_out, pass.rows);
   const std::vector<At<char>> places = places_of(store, layer, rows);
   pass.ops.recall_rows(arrays, places, c.router.top_k);
   if (c.sparse[layer]) {  // the rows say how the choices are sorted

@@ -3,37 +3,17 @@
 // holds.
 #pragma once
 
-#include <memory>
 #include <span>
-#include <utility>
-#include <vector>
 
 #include "kernels/operators.h"
 #include "model/config.h"
 #include "model/layout.h"
 #include "model/rope_table.h"
 #include "policy/activation_store.h"
-#include "policy/layer_state.h"
 #include "policy/published.h"
 #include "policy/scratch.h"
 
 namespace zeroth {
-
-struct Activations::Impl {
-  Mode mode = Mode::kFull;
-  const kernels::Device* device = nullptr;  // of the last forward
-  int64_t rows = 0;                         // of the last forward, 0: none
-  int64_t weights_id = 0;                   // whose forward it was
-  int first = 0;                            // the lowest layer that was kept
-  std::vector<Floats>
-      x;  // [layers + 1] of [m, width]: input of every layer, input of the final norm
-  std::vector<LayerState> layers;  // kFull: one per layer; kCheckpoint: one for all
-  Floats inv_final;
-  std::vector<int64_t> choices;  // [parts, experts] over all layers
-
-  // For so many layers, of which the states of `states` are kept.
-  void resize(const kernels::Device& on, int layers, int states);
-};
 
 // Rows [begin, begin + count) of a call.
 struct Rows {

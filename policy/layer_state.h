@@ -25,7 +25,8 @@ struct LayerWidths {
   int64_t experts = 0, shared_gate_up = 0, shared_gate = 0;
 
   LayerWidths() = default;
-  LayerWidths(const PolicyConfig& c, int layer)
+  // `distant`: experts are elsewhere, and keep nothing (policy/expert_exchange.h).
+  LayerWidths(const PolicyConfig& c, int layer, bool distant = false)
       : model(c.width), half(c.norm_behind ? c.width : 0), before(c.norm_before ? 1 : 0) {
     if (c.recurrent[layer]) {
       const kernels::DeltaShape& d = c.delta;
@@ -41,7 +42,7 @@ struct LayerWidths {
       choices = 1;
       return;
     }
-    gate_up = 2 * int64_t{c.expert_width};
+    gate_up = distant ? 0 : 2 * int64_t{c.expert_width};
     choices = c.router.top_k;
     experts = c.router.experts;
     shared_gate_up = 2 * int64_t{c.shared_width};

@@ -2,6 +2,8 @@
 #include <algorithm>
 
 #include "policy/decoder.h"
+#include "policy/distant_experts.h"
+#include "policy/experts.h"
 
 namespace zeroth {
 namespace {
@@ -24,28 +26,33 @@ View<const int64_t> offsets_of(const Pass& pass, const LayerState& state) {
   return {state.offsets.data(), static_cast<size_t>(pass.config.router.experts) + 1};
 }
 
+ExpertRun run_of(const Pass& pass, int layer, const LayerState& state) {
+  return {pass.ops,
+          pass.config,
+          pass.layout.layers[layer],
+          pass.model.layers[layer],
+          0,
+          pass.rows * pass.config.router.top_k,
+          offsets_of(pass, state)};
+}
+
 void experts_forward(const Pass& pass, int layer, At<const float> normed, LayerState& state,
                      At<float> out) {
   const PolicyConfig& c = pass.config;
-  const PublishedLayer& l = pass.model.layers[layer];
   const int64_t m = pass.rows, k = c.router.top_k, choices = m * k, width = c.expert_width;
   Scratch& s = pass.scratch;
   sort_choices(pass, state);
   const View<const int32_t> order = order_of(pass, state);
-  const View<const int64_t> offsets = offsets_of(pass, state);
   At<float> gathered = s.gathered.get(choices * c.width);
-  At<float> gate_up = state.gate_up.get(choices * 2 * width);
-  At<float> act = s.act.get(choices * width);
   At<float> mlp_out = s.mlp_out.get(choices * c.width);
   pass.ops.gather_rows(normed, c.width, order, c.router.top_k, gathered, c.width);
-  pass.ops.grouped_linear(gathered, c.width, offsets, l.expert_gate_up, gate_up, 2 * width);
-  if (c.expert_bias) {
-    pass.ops.add_group_bias(gate_up, 2 * width, offsets, l.expert_gate_up_bias.data(), 2 * width);
-  }
-  pass.ops.swiglu(gate_up, 2 * width, act, width, choices, width, c.gate);
-  pass.ops.grouped_linear(act, width, offsets, l.expert_down, mlp_out, c.width);
-  if (c.expert_bias) {
-    pass.ops.add_group_bias(mlp_out, c.width, offsets, l.expert_down_bias.data(), c.width);
+  if (pass.model.exchange) {
+    distant_forward(pass, layer, state, gathered, mlp_out);
+  } else {
+    const ExpertRun run = run_of(pass, layer, state);
+    At<float> gate_up = state.gate_up.get(choices * 2 * width);
+    run.gate_up(gathered, gate_up);
+    run.down(gate_up, s.act.get(choices * width), mlp_out);
   }
   pass.ops.combine(mlp_out, order, state.expert_weights.data(), c.router.top_k, out, c.width, m,
                    c.width);
@@ -90,46 +97,25 @@ View<const int64_t> choice_parts(const Pass& pass, const LayerState& state) {
 void experts_backward(const Pass& pass, int layer, At<const float> normed, LayerState& state,
                       At<const float> dout, At<float> dweights, At<float> dnormed) {
   const PolicyConfig& c = pass.config;
-  const LayerLayout& layout = pass.layout.layers[layer];
-  const PublishedLayer& l = pass.model.layers[layer];
   const int64_t m = pass.rows, k = c.router.top_k, choices = m * k, width = c.expert_width;
   Scratch& s = pass.scratch;
-  std::vector<At<float>> dgate_up_weight, ddown_weight;
-  for (const GatedMlp& expert : layout.experts) {
-    dgate_up_weight.push_back(pass.grads + expert.gate_up.weight);
-    ddown_weight.push_back(pass.grads + expert.down.weight);
-  }
-  At<const float> gate_up = state.gate_up.data();
-  // One buffer in three roles: gathered output gradients, then gathered inputs, then their
-  // gradients.
-  At<float> gathered = s.gathered.get(choices * c.width);
-  At<float> act = s.act.get(choices * width);
-  At<float> dact = s.dact.get(choices * width);
-  At<float> dgate_up = s.dgate_up.get(choices * 2 * width);
-
   const View<const int32_t> order = order_of(pass, state);
-  const View<const int64_t> offsets = offsets_of(pass, state);
   const View<const int64_t> parts = choice_parts(pass, state);
-  pass.ops.gather_rows(dout, c.width, order, c.router.top_k, gathered, c.width);
-  pass.ops.grouped_backward_input(gathered, c.width, offsets, l.expert_down, dact, width);
-  pass.ops.swiglu_backward(dact, width, gate_up, 2 * width, dgate_up, 2 * width, choices, width,
-                           act, {order.data(), state.expert_weights.data(), dweights}, c.gate);
-  pass.ops.grouped_backward_weight(gathered, c.width, act, width, offsets, ddown_weight, c.width,
-                                   width, parts);
-
-  if (c.expert_bias) {
-    pass.ops.group_bias_backward(gathered, c.width, offsets, l.expert_down_bias.data(),
-                                 pass.grads + layout.expert_down_bias, c.width,
-                                 {order.data(), state.expert_weights.data(), dweights}, parts);
-    pass.ops.group_bias_backward(dgate_up, 2 * width, offsets, l.expert_gate_up_bias.data(),
-                                 pass.grads + layout.expert_gate_up_bias, 2 * width, {}, parts);
+  At<float> gathered = s.gathered.get(choices * c.width);
+  if (pass.model.exchange) {
+    distant_backward(pass, layer, state, {normed, dout, parts}, dweights, gathered);
+  } else {
+    // One buffer in three roles: gathered output gradients, then gathered inputs, then their
+    // gradients.
+    const ExpertRun run = run_of(pass, layer, state);
+    At<float> dgate_up = s.dgate_up.get(choices * 2 * width);
+    pass.ops.gather_rows(dout, c.width, order, c.router.top_k, gathered, c.width);
+    run.down_backward(gathered, state.gate_up.data(), s.act.get(choices * width),
+                      s.dact.get(choices * width), dgate_up,
+                      {order.data(), state.expert_weights.data(), dweights}, pass.grads, parts);
+    pass.ops.gather_rows(normed, c.width, order, c.router.top_k, gathered, c.width);
+    run.gate_up_backward(gathered, dgate_up, gathered, pass.grads, parts);
   }
-
-  pass.ops.gather_rows(normed, c.width, order, c.router.top_k, gathered, c.width);
-  pass.ops.grouped_backward_weight(dgate_up, 2 * width, gathered, c.width, offsets, dgate_up_weight,
-                                   2 * width, c.width, parts);
-  pass.ops.grouped_backward_input(dgate_up, 2 * width, offsets, l.expert_gate_up, gathered,
-                                  c.width);
   pass.ops.gather_rows_backward(gathered, order, c.router.top_k, dnormed, c.width, m, c.width,
                                 false);
 }

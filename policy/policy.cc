@@ -4,6 +4,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "core/error.h"
 #include "model/formats/checkpoint.h"
@@ -43,20 +44,50 @@ struct Policy::Impl {
   Parameters parameters;
   mutable std::mutex mutex;  // guards `weights`
   WeightsPtr weights;
+  std::vector<FloatRanges> expert_masters;  // by rank, where each has its share
+  FloatRanges distant;                      // those of the others
 
-  Impl(const PolicyConfig& config, kernels::Element element, const kernels::Operators& ops)
-      : architecture(std::make_shared<const Architecture>(config, element, ops)),
-        parameters(architecture->layout.infos) {}
+  Impl(const PolicyConfig& config, kernels::Element element, const kernels::Operators& ops,
+       std::shared_ptr<ExpertExchange> experts)
+      : architecture(
+            std::make_shared<const Architecture>(config, element, ops, join(std::move(experts)))),
+        parameters(architecture->layout.infos) {
+    if (ExpertExchange* exchange = architecture->experts.exchange.get()) {
+      const int all = config.router.experts;
+      for (int r = 0; r < exchange->size(); ++r) {
+        expert_masters.push_back(expert_floats(architecture->layout, exchange->begin_of(all, r),
+                                               exchange->end_of(all, r)));
+        if (r == exchange->rank()) continue;
+        distant.insert(distant.end(), expert_masters.back().begin(), expert_masters.back().end());
+      }
+      distant = united(std::move(distant));
+      exchange->host(architecture->experts.model,
+                     {[this] { return current(); }, [this] { return parameters.values(); }});
+    }
+  }
+  ~Impl() {
+    if (ExpertExchange* exchange = architecture->experts.exchange.get())
+      exchange->host(architecture->experts.model, {});
+  }
+  static ExpertLink join(std::shared_ptr<ExpertExchange> experts) {
+    const int model = experts ? experts->add_model() : 0;
+    return {std::move(experts), model};
+  }
+  WeightsPtr current() const {
+    std::lock_guard lock(mutex);
+    return weights;
+  }
 };
 
 Policy::Policy() = default;
 Policy::~Policy() = default;
 
 std::unique_ptr<Policy> Policy::load(const std::filesystem::path& path, kernels::Element element,
-                                     const kernels::Operators& ops) {
+                                     const kernels::Operators& ops,
+                                     std::shared_ptr<ExpertExchange> experts) {
   const OpenModel model = open_model(path);
   std::unique_ptr<Policy> policy(new Policy);
-  policy->impl_ = std::make_unique<Impl>(model.config, element, ops);
+  policy->impl_ = std::make_unique<Impl>(model.config, element, ops, std::move(experts));
   Impl& impl = *policy->impl_;
   impl.weights = publish_from(impl.architecture, *model.source, impl.parameters.values().data(), 0);
   return policy;
@@ -70,10 +101,11 @@ WeightsPtr load_weights(const std::filesystem::path& path, kernels::Element elem
 }
 
 std::unique_ptr<Policy> Policy::init(const PolicyConfig& config, uint64_t seed,
-                                     kernels::Element element, const kernels::Operators& ops) {
+                                     kernels::Element element, const kernels::Operators& ops,
+                                     std::shared_ptr<ExpertExchange> experts) {
   std::unique_ptr<Policy> policy(new Policy);
-  policy->impl_ = std::make_unique<Impl>(config, element, ops);
-  initialize(config, seed, policy->impl_->parameters);
+  policy->impl_ = std::make_unique<Impl>(config, element, ops, std::move(experts));
+  initialize(config, seed, policy->impl_->parameters, policy->impl_->distant);
   policy->publish(0);
   return policy;
 }
@@ -90,9 +122,29 @@ WeightsPtr Policy::publish(WeightsVersion version) {
   return impl_->weights;
 }
 
-WeightsPtr Policy::weights() const {
-  std::lock_guard lock(impl_->mutex);
-  return impl_->weights;
+WeightsPtr Policy::weights() const { return impl_->current(); }
+
+ExpertExchange* Policy::experts() const { return impl_->architecture->experts.exchange.get(); }
+std::vector<FloatRanges> Policy::expert_masters() const { return impl_->expert_masters; }
+
+FloatRanges Policy::own_masters() const {
+  return without({{0, static_cast<int64_t>(parameters().values().size())}}, impl_->distant);
+}
+
+void Policy::read_masters(int64_t begin, std::span<float> out) const {
+  const FloatRanges all = {{begin, begin + static_cast<int64_t>(out.size())}};
+  const auto part = [&](const FloatRange& range) {
+    return out.subspan(range.begin - begin, range.end - range.begin);
+  };
+  for (const FloatRange& range : without(all, impl_->distant))
+    std::copy_n(parameters().values().begin() + range.begin, range.end - range.begin,
+                part(range).begin());
+  const ExpertLink& link = impl_->architecture->experts;
+  for (size_t r = 0; r < impl_->expert_masters.size(); ++r) {
+    if (static_cast<int>(r) == link.exchange->rank()) continue;
+    for (const FloatRange& range : common(all, impl_->expert_masters[r]))
+      link.exchange->read_masters(link.model, static_cast<int>(r), range.begin, part(range));
+  }
 }
 
 int Policy::first_trainable_layer() const {
@@ -217,7 +269,16 @@ void Policy::logprobs_backward(At<const float> hidden, int64_t m, const int32_t*
 }
 
 void Policy::save(const std::filesystem::path& dir, const SaveOptions& options) const {
-  write_checkpoint(dir, config(), impl_->parameters, options);
+  const Parameters& values = parameters();
+  const auto read = [&](const ParameterInfo& info,
+                        std::vector<float>& room) -> std::span<const float> {
+    if (common({{info.offset, info.offset + info.count}}, impl_->distant).empty())
+      return values.view(info);
+    room.resize(info.count);
+    read_masters(info.offset, room);
+    return room;
+  };
+  write_checkpoint(dir, config(), values.infos(), read, options);
 }
 
 }  // namespace zeroth

@@ -4,7 +4,9 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <vector>
 
+#include "model/float_ranges.h"
 #include "model/formats/save_options.h"
 #include "model/parameters.h"
 #include "policy/weights.h"
@@ -12,6 +14,7 @@
 namespace zeroth {
 
 class EmbeddingGradient;  // policy/embedding_gradient.h
+class ExpertExchange;     // policy/expert_exchange.h
 
 // Thread safety: const methods may run beside each other on different caches, and weights() beside
 // everything; the others need exclusive access. To run forward beside publish(), hold the weights.
@@ -23,21 +26,32 @@ class Policy {
   // widened to float32. Needs a few MiB a thread beside the weights that it keeps. Published as
   // version 0, like init. To run a model without training it: load_weights (policy/weights.h).
   // `element` is that of all published weights; masters are float32 always. `ops` compute
-  // everything; they outlive the policy and its weights.
+  // everything; they outlive the policy and its weights. With `experts` (of a model that has some)
+  // this rank reads and keeps its share of them alone: the other masters take no memory.
   static std::unique_ptr<Policy> load(const std::filesystem::path& path,
                                       kernels::Element element = kernels::Element::kFloat32,
-                                      const kernels::Operators& ops = kernels::cpu_operators());
+                                      const kernels::Operators& ops = kernels::cpu_operators(),
+                                      std::shared_ptr<ExpertExchange> experts = nullptr);
   // Random weights: normal(0, initializer_range), norms one, biases zero; a pure function of config
   // and seed.
   static std::unique_ptr<Policy> init(const PolicyConfig& config, uint64_t seed,
                                       kernels::Element element = kernels::Element::kFloat32,
-                                      const kernels::Operators& ops = kernels::cpu_operators());
+                                      const kernels::Operators& ops = kernels::cpu_operators(),
+                                      std::shared_ptr<ExpertExchange> experts = nullptr);
   ~Policy();
 
   const PolicyConfig& config() const;
   const kernels::Operators& operators() const;
   Parameters& parameters();  // float32 masters, one flat buffer
   const Parameters& parameters() const;
+  // Where experts are that are not here; null: all are.
+  ExpertExchange* experts() const;
+  // Which masters are on which rank alone, by rank; empty: all are here.
+  std::vector<FloatRanges> expert_masters() const;
+  // Those that are here.
+  FloatRanges own_masters() const;
+  // Masters [begin, begin + out.size()), wherever they are.
+  void read_masters(int64_t begin, std::span<float> out) const;
   // Packs the current parameters as the weights of a version. What was published before stays as it
   // is for those who hold it; when nobody does, its memory is taken for the new one.
   WeightsPtr publish(WeightsVersion version);
@@ -74,7 +88,8 @@ class Policy {
                          kernels::View<float> grads, kernels::RowParts parts = {}) const;
 
   // Writes config.json and safetensors (sharded above 5 GB) that transformers loads. The directory
-  // must exist; files are written and synced one by one (the caller renames the directory).
+  // must exist; files are written and synced one by one (the caller renames the directory). Experts
+  // of other ranks are fetched tensor by tensor.
   void save(const std::filesystem::path& dir, const SaveOptions& options = {}) const;
 
  private:

@@ -5,6 +5,7 @@
 #include <functional>
 #include <vector>
 
+#include "core/error.h"
 #include "core/sha256.h"
 #include "model/buffer.h"
 #include "policy/published.h"
@@ -67,11 +68,23 @@ class Values {
   float* flat_;
 };
 
+// Which of the experts are here.
+struct OwnExperts {
+  int begin, end;
+  explicit OwnExperts(const Architecture& a) : begin(0), end(a.config.router.experts) {
+    if (!a.experts.exchange) return;
+    const int rank = a.experts.exchange->rank(), all = end;
+    begin = a.experts.exchange->begin_of(all, rank);
+    end = a.experts.exchange->end_of(all, rank);
+  }
+};
+
 // Calls v.matrix(packed, matrix), v.vector(values, offset, count), and once v.table(table, offset,
 // rows, width), for every part that is published;
 // matrices in the order in which forward reads them. Layer: PublishedLayer, const or not.
 template <class Visitor, class Layer>
-void visit_layer(Visitor& v, const PolicyConfig& c, const LayerLayout& from, Layer& to) {
+void visit_layer(Visitor& v, const PolicyConfig& c, OwnExperts own, const LayerLayout& from,
+                 Layer& to) {
   const bool per_head = c.qk_norm == QkNorm::kPerHead;
   v.vector(to.input_norm, from.input_norm, c.width);
   v.vector(to.post_norm, from.post_norm, c.width);
@@ -108,17 +121,20 @@ void visit_layer(Visitor& v, const PolicyConfig& c, const LayerLayout& from, Lay
   linear(to.mlp.down, from.mlp.down);
   linear(to.shared.gate_up, from.shared.gate_up);
   linear(to.shared.down, from.shared.down);
-  for (size_t e = 0; e < from.experts.size(); ++e)
-    linear(to.experts[e].gate_up, from.experts[e].gate_up);
-  for (size_t e = 0; e < from.experts.size(); ++e) linear(to.experts[e].down, from.experts[e].down);
+  if (from.experts.empty()) return;
+  for (int e = own.begin; e < own.end; ++e) linear(to.experts[e].gate_up, from.experts[e].gate_up);
+  for (int e = own.begin; e < own.end; ++e) linear(to.experts[e].down, from.experts[e].down);
 }
 
 template <class Visitor, class Model>
-void visit_model(Visitor& v, const PolicyConfig& c, const Layout& layout, Model& model) {
+void visit_model(Visitor& v, const Architecture& architecture, Model& model) {
+  const PolicyConfig& c = architecture.config;
+  const Layout& layout = architecture.layout;
+  const OwnExperts own(architecture);
   if (!model.tied) {
     v.table(model.embedding, layout.embedding, c.vocab_size, c.width);
   }
-  for (int l = 0; l < c.layers; ++l) visit_layer(v, c, layout.layers[l], model.layers[l]);
+  for (int l = 0; l < c.layers; ++l) visit_layer(v, c, own, layout.layers[l], model.layers[l]);
   v.vector(model.final_norm, layout.final_norm, c.width);
   v.matrix(model.head, layout.head);
 }
@@ -269,10 +285,12 @@ WeightsPtr publish(std::shared_ptr<const Architecture> architecture, const Value
     }
   }
   Plan plan(architecture->ops, architecture->element);
-  visit_model(plan, c, layout, model);
+  visit_model(plan, *architecture, model);
   model.block = architecture->take_block(plan.floats() * static_cast<int64_t>(sizeof(float)));
   plan.fill(values, model.block.data().as<float>());
   if (model.tied) model.embedding.packed = &model.head;
+  model.exchange = architecture->experts.exchange;
+  model.place = {architecture->experts.model, version};
   impl->architecture = std::move(architecture);
   return std::make_shared<const Weights>(std::move(impl));
 }
@@ -337,6 +355,12 @@ class Published {
   std::vector<Part> parts_;
 };
 
+void check_whole(const Architecture& architecture) {
+  if (!architecture.experts.exchange) return;
+  fail("these weights are not all on one rank: each has its share of the experts",
+       "read them from a checkpoint, or train without ranks.expert_parallel");
+}
+
 }  // namespace
 
 WeightsPtr publish_values(std::shared_ptr<const Architecture> architecture, const float* values,
@@ -353,8 +377,9 @@ WeightsPtr publish_from(std::shared_ptr<const Architecture> architecture,
 
 std::string hash_of(const PublishedModel& model, const Architecture& architecture) {
   static_assert(std::endian::native == std::endian::little);
+  check_whole(architecture);
   Published published(architecture.ops);
-  visit_model(published, architecture.config, architecture.layout, model);
+  visit_model(published, architecture, model);
   published.sort();
   const std::vector<ParameterInfo>& infos = architecture.layout.infos;
   std::vector<std::string> lines(infos.size());
@@ -393,8 +418,9 @@ std::string tensor_line(const std::string& name, const std::vector<int64_t>& sha
 void read_published(const WeightsImpl& weights,
                     const std::function<void(size_t, int64_t, std::span<const float>)>& use) {
   const Architecture& a = *weights.architecture;
+  check_whole(a);
   Published published(a.ops);
-  visit_model(published, a.config, a.layout, weights.model);
+  visit_model(published, a, weights.model);
   published.sort();
   parallel_in_order(static_cast<int64_t>(a.layout.infos.size()), [&](int64_t i) {
     int64_t first = 0;

@@ -13,6 +13,7 @@
 #include "model/config.h"
 #include "model/layout.h"
 #include "model/rope_table.h"
+#include "policy/expert_exchange.h"
 #include "policy/weights.h"
 
 namespace zeroth {
@@ -38,7 +39,7 @@ struct PublishedLayer {
   Linear delta_in;
   Linear o, qkv, q_in, q_up, kv_in, kv_up, router, shared_gate;
   PublishedMlp mlp, shared;
-  std::vector<PublishedMlp> experts;
+  std::vector<PublishedMlp> experts;  // those of other ranks are empty
   std::vector<const kernels::PackedMatrix*> expert_gate_up, expert_down;
 };
 
@@ -50,6 +51,9 @@ struct PublishedModel {
   kernels::View<const float> final_norm;
   std::vector<PublishedLayer> layers;
   kernels::PackedMatrix head;
+  // Where experts are that are not here; null: all are.
+  std::shared_ptr<ExpertExchange> exchange;
+  ExpertExchange::Model place;
 };
 
 struct Scratch;
@@ -65,7 +69,8 @@ struct RopeRows {
 
 // What all versions of a policy's weights share. Thread safe.
 struct Architecture {
-  Architecture(const PolicyConfig& config, kernels::Element element, const kernels::Operators& ops);
+  Architecture(const PolicyConfig& config, kernels::Element element, const kernels::Operators& ops,
+               ExpertLink experts = {});
   ~Architecture();
 
   const PolicyConfig config;
@@ -77,6 +82,7 @@ struct Architecture {
   // Weights of the norms of a gated delta net's keys, then of its queries: constants, each as wide as
   // a key.
   kernels::Array<float> delta_scales;
+  const ExpertLink experts;
 
   // Concurrent calls take one scratch each; a finished call leaves it for the next.
   std::unique_ptr<Scratch> take_scratch() const;

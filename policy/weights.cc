@@ -216,7 +216,8 @@ void run(const WeightsImpl& impl, const ForwardBatch& rows, KvCache& cache, At<f
   ScratchLease lease(a);
   Scratch& scratch = *lease;
   const bool replay = a.ops.replays() && repeats && !kept && !stats && !routing &&
-                      c.chunk_len == 0 && c.recurrent_layers() == 0 && DecodeStep::is_one(rows);
+                      !a.experts.exchange && c.chunk_len == 0 && c.recurrent_layers() == 0 &&
+                      DecodeStep::is_one(rows);
   const ForwardBatch batch = replay ? scratch.batch.step.fill(rows) : rows;
   const int64_t m = static_cast<int64_t>(batch.tokens.size()), width = c.width;
   const int64_t positions = positions_used(c, batch);
@@ -318,7 +319,8 @@ RopeRows::RopeRows(const kernels::Device& device, std::shared_ptr<const RopeTabl
       cos(staged_cos.put(device, std::span(host->cos)).data()),
       sin(staged_sin.put(device, std::span(host->sin)).data()) {}
 
-Architecture::Architecture(const PolicyConfig& c, kernels::Element e, const kernels::Operators& o)
+Architecture::Architecture(const PolicyConfig& c, kernels::Element e, const kernels::Operators& o,
+                           ExpertLink x)
     : config(c),
       element(e),
       ops(o),
@@ -328,6 +330,7 @@ Architecture::Architecture(const PolicyConfig& c, kernels::Element e, const kern
                                                                   c.max_position)
                               : nullptr),
       delta_scales(o.device()),
+      experts(std::move(x)),
       spare_(o.device()) {
   if (c.recurrent_layers() == 0) return;
   const auto dim = static_cast<size_t>(c.delta.key_dim);

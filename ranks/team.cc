@@ -83,6 +83,11 @@ void Team::leave() {
 }
 
 void Team::exchange(std::span<const Outgoing> out, std::span<const Incoming> in) {
+  if (serve_) serve_();
+  serve_exchange(out, in);
+}
+
+void Team::serve_exchange(std::span<const Outgoing> out, std::span<const Incoming> in) {
   const Stopwatch watch(waited_);
   for (const Outgoing& one : out) sent_ += static_cast<int64_t>(one.bytes.size());
   transport_->exchange(out, in);
@@ -99,7 +104,7 @@ std::vector<std::string> Team::gather(std::string_view what, std::string_view mi
     out.push_back({r, std::as_bytes(std::span(&own, 1))});
     in.push_back({r, std::as_writable_bytes(std::span(&headers[r], 1))});
   }
-  exchange(out, in);
+  exchange(out, in);  // where it serves; from here on all are at this call
   headers[rank()] = own;
   bool stopped = false;
   for (int r = 0; r < size(); ++r) {
@@ -119,7 +124,7 @@ std::vector<std::string> Team::gather(std::string_view what, std::string_view mi
     out.push_back({r, bytes_of(mine)});
     in.push_back({r, std::as_writable_bytes(std::span(all[r].data(), all[r].size()))});
   }
-  exchange(out, in);
+  serve_exchange(out, in);
   all[rank()] = mine;
   if (stopped) cut_ = agreed_ = true;
   return all;

@@ -3,10 +3,12 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/config.h"
@@ -20,6 +22,7 @@ struct RanksConfig {
   double timeout_s = 300;
   double silence_s = 4;
   std::string engine = "gloo";
+  bool expert_parallel = false;
   template <class V>
   void fields(V& v) {
     v("timeout_s", timeout_s, "seconds until all ranks of a job must have come", Range{1, 86400});
@@ -30,6 +33,9 @@ struct RanksConfig {
       "what carries messages between ranks: gloo (TCP), mpi (Open MPI, for ranks that mpirun or "
       "srun --mpi=pmix starts), or nccl (over GPUs, one a rank); the bytes are the same",
       Choice{{"gloo", "mpi", "nccl"}});
+    v("expert_parallel", expert_parallel,
+      "each rank keeps a share of the experts of a mixture and computes the others' rows with it, "
+      "in place of all experts; the bytes are the same");
   }
 };
 
@@ -57,6 +63,11 @@ class Team {
   std::string from_first(std::string_view what, std::string_view mine);
   // Whole arrays; see Transport.
   void exchange(std::span<const Outgoing> out, std::span<const Incoming> in);
+  // What this member does for the others from now on whenever it is at a call: `serve` returns when
+  // all members are at one, which it finds out by serve_exchange() alone. {}: nothing.
+  void set_service(std::function<void()> serve) { serve_ = std::move(serve); }
+  // As exchange(), of a service: members need not be at the same call.
+  void serve_exchange(std::span<const Outgoing> out, std::span<const Incoming> in);
   // By the engine's own sum, in an order of its own; see Transport.
   void sum(std::span<float> values) { transport_->sum(values); }
   // Member `rank`'s share of n things: neighbours, in the order of ranks.
@@ -84,6 +95,7 @@ class Team {
   Team(const Launch& launch) : launch_(launch) {}
 
   Launch launch_;
+  std::function<void()> serve_;
   std::atomic<bool> cut_{false}, agreed_{false};
   std::atomic<const std::atomic<bool>*> stop_{nullptr};
   std::atomic<Transport*> abort_{nullptr};

@@ -24,6 +24,7 @@ constexpr char kOptimizerFile[] = "optimizer.bin";
 constexpr char kReferenceFile[] = "reference.bin";
 constexpr char kAdapterFolder[] = "adapter";
 constexpr char kBaseFile[] = "lora_base.bin";
+constexpr int64_t kPiece = int64_t{1} << 22;  // floats in memory at a time
 
 fs::path folder_of(const fs::path& run) { return run / "checkpoints"; }
 
@@ -67,7 +68,18 @@ void write_floats(const fs::path& path, std::initializer_list<std::span<const fl
   writer.close();
 }
 
-using FloatRanges = std::vector<FloatRange>;
+// All masters, of other ranks too.
+void write_masters(const fs::path& path, const Policy& policy) {
+  const auto all = static_cast<int64_t>(policy.parameters().values().size());
+  FileWriter writer(path);
+  std::vector<float> piece;
+  for (int64_t at = 0; at < all; at += static_cast<int64_t>(piece.size())) {
+    piece.resize(static_cast<size_t>(std::min(kPiece, all - at)));
+    policy.read_masters(at, piece);
+    writer.write(piece.data(), piece.size() * sizeof(float));
+  }
+  writer.close();
+}
 
 // Of every part the floats in `ranges`.
 void read_floats(const fs::path& path, std::initializer_list<std::span<float>> parts,
@@ -112,6 +124,8 @@ void write_checkpoint(const fs::path& folder, int64_t step, const CheckpointSour
     writer.write(content);
     writer.close();
   }
+  // Experts of other ranks come while these wait in what follows.
+  if (source.reference != nullptr) write_masters(folder / kReferenceFile, *source.reference);
   if (source.team != nullptr) {
     FileWriter writer(folder / kOptimizerFile);
     gather_moments(source.optimizer, *source.team, [&](std::span<const float> piece) {
@@ -122,9 +136,6 @@ void write_checkpoint(const fs::path& folder, int64_t step, const CheckpointSour
     write_floats(folder / kOptimizerFile,
                  {source.optimizer.first_moment(), source.optimizer.second_moment()});
   }
-  if (source.reference != nullptr)
-    write_floats(folder / kReferenceFile, {source.reference->parameters().values()});
-
   if (source.low_rank != nullptr) {
     fs::create_directory(folder / kAdapterFolder);
     write_adapter(folder / kAdapterFolder, source.low_rank->adapter(), source.base);
@@ -424,9 +435,8 @@ void restore_trainer(const TrainingCheckpoint& checkpoint, const Policy& policy,
          "resume with loss.beta = 0, as the run was started, or with --change loss.beta=..: the "
          "reference is then the base checkpoint");
   }
-  const std::span<float> values = reference->parameters().values();
-  read_floats(checkpoint.folder / kReferenceFile, {values},
-              {{0, static_cast<int64_t>(values.size())}});
+  read_floats(checkpoint.folder / kReferenceFile, {reference->parameters().values()},
+              reference->own_masters());
   reference->publish(checkpoint.step);
 }
 

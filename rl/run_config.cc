@@ -109,6 +109,15 @@ void check_ranks(const RunConfig& config, int ranks) {
                "set trainer.branches to at least the largest number of ranks that the run will "
                "have, such as 8; the last bits of the weights depend on it, so it stays");
   }
+  if (config.ranks.expert_parallel && config.lora.on()) {
+    fail_usage("ranks.expert_parallel with lora: an adapter of experts that are elsewhere",
+               "leave ranks.expert_parallel out: with an adapter moments take little memory");
+  }
+  if (config.ranks.expert_parallel && !config.fleet.listen.empty()) {
+    fail_usage(
+        "ranks.expert_parallel with fleet.listen: workers have all experts, and no rank does",
+        "let the ranks sample (leave fleet.listen out), or leave ranks.expert_parallel out");
+  }
   if (config.async.ahead()) {
     fail_usage("async.lag = " + std::to_string(config.async.lag) +
                    " and async.max_staleness = " + std::to_string(config.async.max_staleness) +

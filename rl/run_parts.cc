@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "core/error.h"
 #include "core/terminal.h"
 #include "model/formats/gguf_model.h"
 #include "rl/chat.h"
@@ -57,7 +58,14 @@ void RunParts::open_policy(const RunConfig& config, const PartsSource& source, b
   task = make_task(config.task.name,
                    with_chat_template(config.task.options, *tokenizer, config.prompt.date));
   tokenizer_files = read_tokenizer_files(*tokenizer);
-  policy = Policy::load(source.model, config.policy.element(), config.device.operators());
+  if (source.team != nullptr && config.ranks.expert_parallel)
+    experts = std::make_shared<ExpertTeam>(*source.team);
+  policy = Policy::load(source.model, config.policy.element(), config.device.operators(), experts);
+  if (config.ranks.expert_parallel && !policy->config().is_moe()) {
+    fail_usage("ranks.expert_parallel is set, but a " +
+                   std::string(to_string(policy->config().family)) + " model has no experts",
+               "leave it out");
+  }
   const int64_t context = policy->config().max_position;
   if (leads) {
     for (const std::string& note : policy->config().notes)
@@ -81,8 +89,10 @@ void RunParts::open_policy(const RunConfig& config, const PartsSource& source, b
 
 void RunParts::open_trainer(const RunConfig& config, const PartsSource& source) {
   std::unique_ptr<Policy> reference;
-  if (config.loss.beta > 0)
-    reference = Policy::load(source.reference, config.policy.element(), config.device.operators());
+  if (config.loss.beta > 0) {
+    reference =
+        Policy::load(source.reference, config.policy.element(), config.device.operators(), experts);
+  }
   trainer = std::make_unique<Trainer>(*policy, std::move(reference), config.trainer, config.loss,
                                       config.optimizer, config.seed, config.steps,
                                       config.sampling.max_tokens, config.sampling.temperature,

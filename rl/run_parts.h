@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "learn/expert_team.h"
 #include "policy/policy.h"
 #include "ranks/team.h"
 #include "record/run_recorder.h"
@@ -39,6 +40,7 @@ struct RunParts {
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<Task> task;
   TokenizerFiles tokenizer_files;
+  std::shared_ptr<ExpertTeam> experts;  // with ranks.expert_parallel
   std::unique_ptr<Policy> policy;
   std::unique_ptr<PromptScreen> screen;
   std::unique_ptr<EvaluationSets> evaluations;

@@ -1,6 +1,7 @@
 #include "rl/shared_moments.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 namespace zeroth {
@@ -33,6 +34,13 @@ void fetch(std::span<float> moment, int64_t begin, int64_t end, int owner, Team&
 
 void gather_moments(AdamW& optimizer, Team& team,
                     const std::function<void(std::span<const float>)>& write) {
+  std::vector<std::pair<FloatRange, int>> owned;  // every shard's ranges, ascending
+  for (int r = 0; r < team.size(); ++r) {
+    for (const FloatRange& range : optimizer.shards().of(r, team.size()))
+      owned.emplace_back(range, r);
+  }
+  std::sort(owned.begin(), owned.end(),
+            [](const auto& a, const auto& b) { return a.first.begin < b.first.begin; });
   std::vector<float> buffer;
   for (const std::span<float> moment : {optimizer.first_moment(), optimizer.second_moment()}) {
     int64_t at = 0;
@@ -44,14 +52,11 @@ void gather_moments(AdamW& optimizer, Team& team,
         write(buffer);
       }
     };
-    for (int r = 0; r < team.size(); ++r) {
-      for (const FloatRange& range : optimizer.shards().of(r, team.size())) {
-        skip_to(range.begin);
-        for (int64_t begin = range.begin; begin < range.end; begin += kPiece) {
-          fetch(moment, begin, std::min(begin + kPiece, range.end), r, team, buffer, write);
-        }
-        at = range.end;
-      }
+    for (const auto& [range, owner] : owned) {
+      skip_to(range.begin);
+      for (int64_t begin = range.begin; begin < range.end; begin += kPiece)
+        fetch(moment, begin, std::min(begin + kPiece, range.end), owner, team, buffer, write);
+      at = range.end;
     }
     skip_to(static_cast<int64_t>(moment.size()));
   }

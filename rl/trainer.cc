@@ -139,7 +139,9 @@ void Trainer::Impl::begin_step(int64_t step) {
 void Trainer::Impl::refresh_reference(int64_t step) {
   if (config.reference_refresh == 0 || step == 0 || step % config.reference_refresh != 0) return;
   const auto now = policy.parameters().values();
-  std::copy(now.begin(), now.end(), reference->parameters().values().begin());
+  for (const auto& [begin, end] : policy.own_masters())
+    std::copy(now.begin() + begin, now.begin() + end,
+              reference->parameters().values().begin() + begin);
   reference->publish(step);
 }
 

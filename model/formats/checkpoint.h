@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "model/config.h"
+#include "model/float_ranges.h"
 #include "model/formats/save_options.h"
 #include "model/parameters.h"
 
@@ -66,9 +67,14 @@ ModelValues load_values(const std::filesystem::path& path,
 // Writes config.json and the weights; see Policy::save.
 void write_checkpoint(const std::filesystem::path& dir, const PolicyConfig& config,
                       const Parameters& parameters, const SaveOptions& options);
+// The same of parameters that are read one by one, in the order of the files.
+void write_checkpoint(const std::filesystem::path& dir, const PolicyConfig& config,
+                      const std::vector<ParameterInfo>& infos, const ParameterReader& read,
+                      const SaveOptions& options);
 
 // Matrices normal(0, initializer_range), norms multiply by one, the rest is zero; tensor i draws from
-// stream i of the seed.
-void initialize(const PolicyConfig& config, uint64_t seed, Parameters& parameters);
+// stream i of the seed. Parameters that are wholly `absent` stay as they are.
+void initialize(const PolicyConfig& config, uint64_t seed, Parameters& parameters,
+                const FloatRanges& absent = {});
 
 }  // namespace zeroth

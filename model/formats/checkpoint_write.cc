@@ -47,10 +47,19 @@ Json saved_config(const PolicyConfig& config, bool bfloat16) {
 
 void write_checkpoint(const std::filesystem::path& dir, const PolicyConfig& config,
                       const Parameters& parameters, const SaveOptions& options) {
+  const auto read = [&](const ParameterInfo& info, std::vector<float>&) {
+    return parameters.view(info);
+  };
+  write_checkpoint(dir, config, parameters.infos(), read, options);
+}
+
+void write_checkpoint(const std::filesystem::path& dir, const PolicyConfig& config,
+                      const std::vector<ParameterInfo>& infos, const ParameterReader& read,
+                      const SaveOptions& options) {
   const auto narrow = [&](const ParameterInfo& info) { return options.bfloat16 && !info.exact(); };
   std::vector<std::vector<StoredTensor>> shards(1);
   uint64_t shard_bytes = 0, total_bytes = 0;
-  for (StoredTensor& tensor : stored_tensors(config, parameters.infos())) {
+  for (StoredTensor& tensor : stored_tensors(config, infos)) {
     uint64_t bytes = narrow(*tensor.info) ? 2 : 4;
     for (const int64_t n : tensor.shape) bytes *= static_cast<uint64_t>(n);
     if (shard_bytes > 0 && shard_bytes + bytes > options.shard_bytes) {
@@ -64,12 +73,11 @@ void write_checkpoint(const std::filesystem::path& dir, const PolicyConfig& conf
   nlohmann::json weight_map = nlohmann::json::object();  // sorted: an ordered one is quadratic
   for (size_t i = 0; i < shards.size(); ++i) {
     const std::string name = shard_name(i, shards.size());
-    std::vector<std::vector<float>> rooms(shards[i].size());
+    std::vector<float> room;
     std::vector<TensorToWrite> tensors;
-    for (size_t j = 0; j < shards[i].size(); ++j) {
-      const StoredTensor& tensor = shards[i][j];
-      tensors.push_back({tensor.name, tensor.shape, stored_values(tensor, parameters, rooms[j]),
-                         narrow(*tensor.info)});
+    for (const StoredTensor& tensor : shards[i]) {
+      tensors.push_back({tensor.name, tensor.shape,
+                         [&] { return stored_values(tensor, read, room); }, narrow(*tensor.info)});
       weight_map[tensor.name] = name;
     }
     write_safetensors(dir / name, tensors);
@@ -85,10 +93,13 @@ void write_checkpoint(const std::filesystem::path& dir, const PolicyConfig& conf
   write_file_atomic(dir / "config.json", saved_config(config, options.bfloat16).dump(2) + "\n");
 }
 
-void initialize(const PolicyConfig& config, uint64_t seed, Parameters& parameters) {
+void initialize(const PolicyConfig& config, uint64_t seed, Parameters& parameters,
+                const FloatRanges& absent) {
   const std::vector<ParameterInfo>& infos = parameters.infos();
   parallel_for(static_cast<int64_t>(infos.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
+      const FloatRange own{infos[i].offset, infos[i].offset + infos[i].count};
+      if (!absent.empty() && common({own}, absent) == FloatRanges{own}) continue;
       Rng rng(seed, static_cast<uint32_t>(i));
       const bool matrix = infos[i].shape.size() > 1 && infos[i].role != Role::kBias;
       const Role role = infos[i].role;

@@ -345,6 +345,12 @@ uint16_t to_bfloat16(float value) {
   return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
 }
 
+uint64_t TensorToWrite::bytes() const {
+  uint64_t bytes = bfloat16 ? 2 : 4;
+  for (const int64_t n : shape) bytes *= static_cast<uint64_t>(n);
+  return bytes;
+}
+
 void write_safetensors(const std::filesystem::path& path, std::span<const TensorToWrite> tensors) {
   Json header = Json::object();
   header["__metadata__"] = {{"format", "pt"}};  // transformers refuses files without it
@@ -364,12 +370,15 @@ void write_safetensors(const std::filesystem::path& path, std::span<const Tensor
   out.write(text);
   std::vector<uint16_t> narrow;
   for (const TensorToWrite& tensor : tensors) {
+    const std::span<const float> values = tensor.values();
+    if (values.size() * (tensor.bfloat16 ? 2 : 4) != tensor.bytes())
+      fail(tensor.name + " has " + std::to_string(values.size()) + " values for its shape");
     if (!tensor.bfloat16) {
-      out.write(tensor.values.data(), tensor.values.size_bytes());
+      out.write(values.data(), values.size_bytes());
       continue;
     }
-    narrow.resize(tensor.values.size());
-    std::transform(tensor.values.begin(), tensor.values.end(), narrow.begin(), to_bfloat16);
+    narrow.resize(values.size());
+    std::transform(values.begin(), values.end(), narrow.begin(), to_bfloat16);
     out.write(narrow.data(), narrow.size() * 2);
   }
   out.close();

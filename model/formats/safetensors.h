@@ -5,11 +5,13 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/files.h"
@@ -70,11 +72,23 @@ int dtype_bytes(std::string_view name);
 // Writes one file: tensors in the given order, the header padded to 8 bytes, and syncs it. Throws
 // Error on a full disk.
 struct TensorToWrite {
+  TensorToWrite(std::string name, std::vector<int64_t> shape, std::span<const float> values,
+                bool bfloat16 = false)
+      : TensorToWrite(
+            std::move(name), std::move(shape), [values] { return values; }, bfloat16) {}
+  TensorToWrite(std::string name_in, std::vector<int64_t> shape_in,
+                std::function<std::span<const float>()> values_in, bool bfloat16_in)
+      : name(std::move(name_in)),
+        shape(std::move(shape_in)),
+        values(std::move(values_in)),
+        bfloat16(bfloat16_in) {}
+
   std::string name;
   std::vector<int64_t> shape;
-  std::span<const float> values;
+  // Called once, when it is written; what it returns is valid until the next tensor's call.
+  std::function<std::span<const float>()> values;
   bool bfloat16 = false;  // else float32
-  uint64_t bytes() const { return values.size() * (bfloat16 ? 2 : 4); }
+  uint64_t bytes() const;
 };
 void write_safetensors(const std::filesystem::path& path, std::span<const TensorToWrite> tensors);
 

@@ -97,15 +97,16 @@ std::vector<StoredTensor> stacked_tensors(const std::vector<ParameterInfo>& info
   return out;
 }
 
-std::span<const float> stored_values(const StoredTensor& tensor, const Parameters& parameters,
+std::span<const float> stored_values(const StoredTensor& tensor, const ParameterReader& read,
                                      std::vector<float>& room) {
-  if (tensor.experts.empty() && !tensor.interleaved) return parameters.view(*tensor.info);
+  if (tensor.experts.empty() && !tensor.interleaved) return read(*tensor.info, room);
+  std::vector<float> one;
   const auto experts = static_cast<size_t>(tensor.shape[0]);
   size_t count = 1;
   for (const int64_t n : tensor.shape) count *= static_cast<size_t>(n);
   room.resize(count);
   if (tensor.interleaved) {
-    const std::span<const float> values = parameters.view(*tensor.info);
+    const std::span<const float> values = read(*tensor.info, one);
     const size_t both = count / experts, width = both / 2;
     for (size_t i = 0; i < count; ++i) {
       const size_t j = i % both;
@@ -116,7 +117,7 @@ std::span<const float> stored_values(const StoredTensor& tensor, const Parameter
   const size_t parts = tensor.experts.size() / experts;
   const auto in = static_cast<size_t>(tensor.shape[1]), wide = static_cast<size_t>(tensor.shape[2]);
   for (size_t m = 0; m < tensor.experts.size(); ++m) {
-    const std::span<const float> values = parameters.view(*tensor.experts[m]);
+    const std::span<const float> values = read(*tensor.experts[m], one);
     float* const to = room.data() + m / parts * in * wide + m % parts;
     for (size_t r = 0; r < wide / parts; ++r)
       for (size_t k = 0; k < in; ++k) to[k * wide + r * parts] = values[r * in + k];

@@ -50,7 +50,7 @@ struct StoredTensor {
 // For the parameters of a family with such experts, in order.
 std::vector<StoredTensor> stacked_tensors(const std::vector<ParameterInfo>& infos);
 // `room` keeps what has to be put together.
-std::span<const float> stored_values(const StoredTensor& tensor, const Parameters& parameters,
+std::span<const float> stored_values(const StoredTensor& tensor, const ParameterReader& read,
                                      std::vector<float>& room);
 
 }  // namespace zeroth

@@ -15,6 +15,7 @@ using namespace zeroth;
 namespace {
 
 constexpr size_t kFloats = 40, kKept = 8, kSkipped = 16;
+const FloatRanges kUsed = {{0, kKept}, {kSkipped, kFloats}};
 
 using Values = std::vector<float>;
 
@@ -54,7 +55,7 @@ void check(const GradientTree& tree, std::span<const float> got, const Values& w
 TEST_CASE("branches are added as a tree, whatever their number and which of them are empty") {
   for (const int n : {1, 2, 3, 4, 5, 8, 13}) {
     CAPTURE(n);
-    GradientTree tree(kFloats, n, kKept, kSkipped);
+    GradientTree tree(kFloats, n, kUsed, {0, n});
     for (uint64_t seed = 0; seed < 20; ++seed) {
       const auto branches = random_branches(n, seed);
       tree.begin();
@@ -80,8 +81,8 @@ TEST_CASE("branches on a device that the host cannot follow add up to the same b
   for (const int n : {1, 3, 8, 13}) {
     CAPTURE(n);
     const TreeNode own{n / 3, n};
-    GradientTree there(kFloats, n, kKept, kSkipped, own, far);
-    GradientTree here(kFloats, n, kKept, kSkipped, own);
+    GradientTree there(kFloats, n, kUsed, own, far);
+    GradientTree here(kFloats, n, kUsed, own);
     for (uint64_t seed = 0; seed < 10; ++seed) {
       const auto branches = random_branches(n, seed);
       there.begin();

@@ -99,7 +99,7 @@ Outcome train(Collective& collective, int branches, int updates) {
   AdamW optimizer(parameters, config);
   const size_t floats = parameters.values().size();
   const TreeNode own = own_branches(branches, collective.rank(), collective.size());
-  GradientTree tree(floats, branches, 0, 0, own);
+  GradientTree tree(floats, branches, {{0, static_cast<int64_t>(floats)}}, own);
   Outcome outcome;
   std::vector<float> gradient(floats);
   for (int update = 0; update < updates; ++update) {

@@ -262,6 +262,8 @@ def check_refused():
     expect("no rank 0", start([*at, "--set", "ranks.timeout_s=1"], 2, ranks=(1,)), "found no rank 0 at 127.0.0.1:")
     expect("a wrong number", start(at, 2, ranks=(2,)), "RANK=2")
     expect("too few branches", start([*at, "--set", "trainer.branches=2"], 3), "trainer.branches is 2 for 3 ranks")
+    for field in ("lora.rank=2", "fleet.listen=127.0.0.1:1"):
+        expect(f"experts and {field}", start([*at, "--set", "ranks.expert_parallel=true", "--set", field], 2), "ranks.expert_parallel with")
     expect("sampling ahead", start([*at, "--set", "async.lag=1"], 2), "async.lag = 1 .*with 2 ranks")
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -270,7 +272,12 @@ def check_refused():
         expect("a port in use", start([*at, "--set", "ranks.timeout_s=2"], 2, port=port),
                f"cannot listen on 127.0.0.1:{port}|what listens at 127.0.0.1:{port} is not rank 0")
     shutil.rmtree(out, ignore_errors=True)
-    # One rank cannot load what the others can: all say whose fault it is. The folder has the lock of rank 0 by then.
+    # What only the model tells. The folder has the lock of rank 0 by then.
+    codes, texts = finish(start([*at, "--set", "ranks.expert_parallel=true"], 2), 60)
+    assert all(code not in (0, "hangs") for code in codes), (codes, texts)
+    assert all("ranks.expert_parallel is set, but a qwen3 model has no experts" in text for text in texts), texts
+    shutil.rmtree(out)
+    # One rank cannot load what the others can: all say whose fault it is.
     shutil.copytree(base("dense"), root / "model")
     codes, texts = finish(start([*at, "--set", "model=model"], 2, cwd={0: root}), 60)
     assert codes[0] == 1 and codes[1] not in (0, "hangs"), (codes, texts)

@@ -80,11 +80,17 @@ if(ZEROTH_GLOO)
   ranks_test(mla_bfloat16 bits mla policy.weights=bfloat16)
   ranks_test(fleet fleet moe policy.weights=bfloat16)
   ranks_test(lora bits moe lora.rank=2 lora.alpha=4)
+  ranks_test(experts bits moe ranks.expert_parallel=true loss.beta=0.05 trainer.reference_refresh=2 trainer.router_aux_coef=0.01)
+  ranks_test(experts_bfloat16 bits mla ranks.expert_parallel=true policy.weights=bfloat16 trainer.recompute=true)
   ranks_test(kills kills 4)
+  ranks_test(kills_experts kills 3 ranks.expert_parallel=true)
   ranks_test(refuse refuse)
   # What it measures it compares first: the weights of 3 ranks and of one process.
   add_test(NAME rl/ranks_bench COMMAND zeroth bench --config tests/data/tiny_base/config.json --ranks 3 --rounds 1 --prompts 3 --samples 2
            --tokens 8 WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  add_test(NAME rl/ranks_bench_experts COMMAND zeroth bench --config tests/data/tiny_base/config.json --ranks 2 --rounds 1 --prompts 3
+           --samples 2 --tokens 8 --expert-parallel true WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(rl/ranks_bench_experts PROPERTIES TIMEOUT 300 PASS_REGULAR_EXPRESSION "2 ranks; seconds of a step")
   set_tests_properties(rl/ranks_bench PROPERTIES TIMEOUT 300 PASS_REGULAR_EXPRESSION "3 ranks; seconds of a step")
   # Each launcher, real where it is installed, starts `zeroth train` unchanged.
   foreach(launcher slurm mpirun torchrun kubernetes)
