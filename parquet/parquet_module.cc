@@ -4,11 +4,15 @@
 #include <arrow/api.h>
 #include <arrow/io/file.h>
 #include <parquet/arrow/reader.h>
+#include <parquet/file_reader.h>
+#include <parquet/metadata.h>
+#include <parquet/properties.h>
 
 #include <cmath>
 #include <cstdio>
-#include <cstring>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <string>
 
 namespace {
@@ -134,11 +138,37 @@ T take(arrow::Result<T> result) {
   return std::move(result).ValueUnsafe();
 }
 
-void read_rows(const char* path, zeroth_parquet_row_fn row, void* self) {
-  auto file = take(arrow::io::ReadableFile::Open(path));
-  auto reader = take(parquet::arrow::OpenFile(file, arrow::default_memory_pool()));
-  reader->set_batch_size(4096);
-  auto batches = take(reader->GetRecordBatchReader());
+// Rows that are decoded at a time.
+constexpr int64_t kBatch = 1024;
+
+}  // namespace
+
+struct zeroth_parquet_file {
+  std::unique_ptr<parquet::arrow::FileReader> reader;
+  std::shared_ptr<parquet::FileMetaData> metadata;
+};
+
+namespace {
+
+zeroth_parquet_file* open_file(const char* path) {
+  // Streams of pages instead of whole columns of a row group, and nothing fetched ahead: files are
+  // larger than memory, and writers that are not told otherwise put a million rows into a group.
+  auto properties = parquet::default_reader_properties();
+  properties.enable_buffered_stream();
+  parquet::ArrowReaderProperties arrow_properties = parquet::default_arrow_reader_properties();
+  arrow_properties.set_pre_buffer(false);
+  arrow_properties.set_batch_size(kBatch);
+  parquet::arrow::FileReaderBuilder builder;
+  check(builder.Open(take(arrow::io::ReadableFile::Open(path)), properties));
+  builder.properties(arrow_properties);
+  auto file = std::make_unique<zeroth_parquet_file>();
+  file->reader = take(builder.Build());
+  file->metadata = file->reader->parquet_reader()->metadata();
+  return file.release();
+}
+
+void read_group(zeroth_parquet_file& file, int64_t group, zeroth_parquet_row_fn row, void* self) {
+  auto batches = take(file.reader->GetRecordBatchReader({static_cast<int>(group)}));
   const auto names = batches->schema()->field_names();
   for (;;) {
     std::shared_ptr<arrow::RecordBatch> batch;
@@ -154,15 +184,43 @@ void read_rows(const char* path, zeroth_parquet_row_fn row, void* self) {
   }
 }
 
-}  // namespace
-
-extern "C" __attribute__((visibility("default"))) int zeroth_parquet_rows_v1(
-    const char* path, zeroth_parquet_row_fn row, void* self, char* error, size_t error_size) {
+// f(), whose exceptions become texts.
+template <class F>
+bool guarded(char* error, size_t error_size, const F& f) {
   try {
-    read_rows(path, row, self);
-    return 0;
+    f();
+    return true;
   } catch (const std::exception& failure) {
     std::snprintf(error, error_size, "%s", failure.what());
-    return 1;
+  } catch (...) {
+    std::snprintf(error, error_size, "an error without a text");
   }
+  return false;
+}
+
+constexpr zeroth_parquet_table kTable = {
+    .open = [](const char* path, char* error, size_t error_size) -> zeroth_parquet_file* {
+      zeroth_parquet_file* file = nullptr;
+      guarded(error, error_size, [&] { file = open_file(path); });
+      return file;
+    },
+    .close = [](zeroth_parquet_file* file) { delete file; },
+    .groups = [](const zeroth_parquet_file* file) -> int64_t {
+      return file->metadata->num_row_groups();
+    },
+    .rows = [](const zeroth_parquet_file* file, int64_t group) -> int64_t {
+      return file->metadata->RowGroup(static_cast<int>(group))->num_rows();
+    },
+    .bytes = [](const zeroth_parquet_file* file, int64_t group) -> int64_t {
+      return file->metadata->RowGroup(static_cast<int>(group))->total_byte_size();
+    },
+    .read = [](zeroth_parquet_file* file, int64_t group, zeroth_parquet_row_fn row, void* self,
+               char* error, size_t error_size) -> int {
+      return guarded(error, error_size, [&] { read_group(*file, group, row, self); }) ? 0 : 1;
+    }};
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) const zeroth_parquet_table* zeroth_parquet_v2() {
+  return &kTable;
 }

@@ -134,10 +134,14 @@ Json checked_row(std::string_view text, const std::string& place) {
 
 }  // namespace
 
+Json parse_row(std::string_view text, const std::string& place) {
+  return checked_row(with_exact_numbers(text), place);
+}
+
 void for_each_row(const std::string& path,
                   const std::function<void(const Json&, const std::string&)>& row) {
   for_each_text(path, [&](std::string_view text, const std::string& place) {
-    row(checked_row(with_exact_numbers(text), place), place);
+    row(parse_row(text, place), place);
   });
 }
 

@@ -23,6 +23,9 @@ void for_each_row_text(const std::string& path,
                        const std::function<void(const Json& row, std::string_view text,
                                                 const std::string& place)>& row);
 
+// The row that one such text holds, as for_each_row gives it.
+Json parse_row(std::string_view text, const std::string& place);
+
 // The JSON text with such numbers in quotes; the text itself when it has none. Linear.
 std::string with_exact_numbers(std::string_view json);
 

@@ -1,11 +1,13 @@
-// Problems from a JSONL file: any prompt and answer columns, graded by number, mathematical
+// Problems from data files: any prompt and answer columns, graded by number, mathematical
 // equivalence or text.
 #pragma once
 
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
+#include "tasks/builtin/data_source.h"
 #include "tasks/options.h"
 #include "tasks/task.h"
 
@@ -21,6 +23,7 @@ struct DataTaskOptions : ResponseOptions {
   std::string grader = "auto";
   std::string answer_place = "auto";
   std::string bad_rows = "error";
+  std::string streaming = "auto";
 
   template <class V>
   void fields(V& v) {
@@ -49,6 +52,10 @@ struct DataTaskOptions : ResponseOptions {
       "rows without a usable prompt or answer: error names them before training, drop leaves them "
       "out, counted and said",
       Choice{{"error", "drop"}});
+    v("streaming", streaming,
+      "on reads rows as they are drawn, for files larger than memory (.jsonl, .parquet); off reads "
+      "all of them first; auto streams more than 200,000 rows of Parquet or 1 GiB of lines",
+      Choice{{"auto", "on", "off"}});
     ResponseOptions::fields(v);
   }
 };
@@ -57,40 +64,29 @@ struct DataTaskOptions : ResponseOptions {
 // solution with \boxed{}) and "jsonl" (any columns that data_rows.h knows). Chat messages become
 // text: with template chatml one turn each, else the contents joined by blank lines. The other
 // columns of a row are kept in problem.meta; several reference answers in meta["golds"], a grader
-// that was chosen from the answers of the file in meta["grader"]. Verdicts: "accuracy" and "format". Rows without the columns, or whose answer the grader cannot read, are an
-// Error that names the first of them and how many there are, unless bad_rows=drop. notes() says
-// which grader was chosen and how many rows were left out, and why.
+// that was chosen from the answers of the file in meta["grader"]. Verdicts: "accuracy" and "format".
+// Rows without the columns, or whose answer the grader cannot read, are an Error that names the
+// first of them and how many there are, unless bad_rows=drop. notes() says which grader was chosen
+// and how many rows were left out, and why. Large files are streamed (data_source.h).
 class DataTask : public Task {
  public:
   DataTask(std::string name, DataTaskOptions options);
+  ~DataTask() override;
   std::string name() const override { return name_; }
   int64_t size(Split split) const override;
   Problem problem(Split split, int64_t index) const override;
   ProblemOrigin origin(Split split, int64_t index) const override;
-  bool reads_rows() const override { return true; }
+  bool reads_rows() const override { return !source().streams(); }
   bool is_chat(const Problem&) const override { return options_.is_chat(); }
   std::vector<Verdict> grade(const Problem& problem, std::string_view completion,
                              FinishReason finish) const override;
   std::string gold_completion(const Problem& problem) const override;
   std::vector<std::string> stop_strings() const override { return options_.stop_strings(); }
-  std::vector<std::string> notes() const override { return rows().notes; }
+  std::vector<std::string> notes() const override { return source().notes(); }
 
  private:
-  struct Row {
-    std::string prompt, id;
-    std::vector<std::string> golds;
-    Json meta;
-    ProblemOrigin origin;
-  };
-  // What the files hold.
-  struct Rows {
-    std::vector<Row> of[2];  // by Split
-    std::string grader;      // never "auto"
-    std::vector<std::string> notes;
-  };
-  class Reader;
-  // Reads the files at the first call; throws Error for a bad row. Grading needs no row.
-  const Rows& rows() const;
+  // Opens the files at the first call; throws Error for a bad row. Grading needs no row.
+  const DataSource& source() const;
   Verdict check_answer(const Problem& problem, const std::string& grader, const std::string& gold,
                        std::string_view answer) const;
   Verdict check_answers(const Problem& problem, std::string_view answer) const;
@@ -98,7 +94,7 @@ class DataTask : public Task {
   std::string name_;
   DataTaskOptions options_;
   mutable std::once_flag read_;
-  mutable Rows rows_;
+  mutable std::unique_ptr<DataSource> source_;
 };
 
 }  // namespace zeroth
