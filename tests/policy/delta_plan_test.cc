@@ -40,6 +40,25 @@ TEST_CASE("the state not used for longest gives way, and those of a call do not"
   CHECK(table.peek(4) == -1);
 }
 
+TEST_CASE("a page that is written loses its state, and a run begins from the nearest kept one") {
+  StateTable table(6, 4);
+  table.begin_call();
+  const int32_t first = table.take(2);
+  table.take(5);
+  const std::vector<TokenId> tokens = {1};
+  const std::vector<int32_t> positions = {40}, sequence = {0}, pages = {2, 3, 5}, begin = {0, 3};
+  const std::vector<kernels::KvWrite> writes = {{0, 5 * 16 + 8}};
+  const ForwardBatch batch{tokens, positions, sequence, pages, begin, writes};
+  DeltaPlan plan(batch, 4);
+  plan.claim(batch, false, table);
+  CHECK(table.peek(5) == -1);
+  REQUIRE(plan.runs.size() == 1);
+  CHECK(plan.runs[0].base == first);
+  CHECK(plan.runs[0].base_pages == 1);
+  CHECK(plan.runs[0].keep == -1);
+  CHECK(plan.past == std::vector<int64_t>{-2 - (5 * 16 + 5), -2 - (5 * 16 + 6), -2 - (5 * 16 + 7)});
+}
+
 TEST_CASE("decoding gives the same bits whichever states are lost on the way") {
   for (const NamedModel& model : all_models()) {
     const PolicyConfig& c = model.policy->config();
