@@ -45,6 +45,7 @@ void Rubric::apply(std::vector<std::vector<Verdict>> verdicts, Group& group) con
                     unrewarded(sample.verdicts);
   }
   shape_group(shaping, max_tokens, group);
+  rank_group(shaping, group);
   for (Sample& sample : group.samples) {
     sample.reward = 0;
     for (const Verdict& verdict : sample.verdicts) {

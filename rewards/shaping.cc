@@ -212,6 +212,39 @@ const Verdict* accuracy_verdict(const Sample& sample) {
   return sample.verdicts.empty() ? nullptr : &sample.verdicts.front();
 }
 
+std::vector<double> group_ranks(std::span<const double> scores) {
+  std::vector<double> ranks;
+  for (const double score : scores) {
+    double below = 0, equal = -1;  // itself
+    for (const double other : scores) {
+      below += other < score;
+      equal += other == score;
+    }
+    const double others = static_cast<double>(scores.size()) - 1;
+    ranks.push_back(others > 0 ? (below + equal / 2) / others : 0.5);
+  }
+  return ranks;
+}
+
+void rank_group(const ShapingConfig& config, Group& group) {
+  for (const std::string& name : config.ranked) {
+    std::vector<Verdict*> verdicts;
+    std::vector<double> scores;
+    for (Sample& sample : group.samples) {
+      for (Verdict& verdict : sample.verdicts) {
+        if (sample.masked || verdict.name != name || !has_score(verdict.reason)) continue;
+        verdicts.push_back(&verdict);
+        scores.push_back(verdict.score);
+      }
+    }
+    const std::vector<double> ranks = group_ranks(scores);
+    for (size_t i = 0; i < verdicts.size(); ++i) {
+      verdicts[i]->info[name + "_score"] = scores[i];
+      verdicts[i]->score = ranks[i];
+    }
+  }
+}
+
 void shape_group(const ShapingConfig& config, int max_tokens, Group& group) {
   if (!config.any()) return;
   std::vector<Sample*> samples;

@@ -38,6 +38,11 @@ double cosine_length(int64_t length, int64_t limit, double at_zero, double at_li
 // lambda); all 0 when max == min. In [-0.5, 0.5]. The vectors have the same length.
 std::vector<double> kimi_length(std::span<const int64_t> lengths, std::span<const bool> right);
 
+// Ranks of scores within a group, in [0, 1]: the share of the others that are lower, those that are
+// equal counting half. 0.5 for a score alone. A judge's scores mean little but their order, which
+// ranks keep: they do not depend on how strict it is.
+std::vector<double> group_ranks(std::span<const double> scores);
+
 struct ShapingConfig {
   double language_weight = 0;
   std::vector<std::string> scripts = {"latin"};
@@ -50,6 +55,7 @@ struct ShapingConfig {
   double cosine_truncated = -10;
   double process_weight = 0;
   int process_min_steps = 1;
+  std::vector<std::string> ranked;
 
   template <class V>
   void fields(V& v) {
@@ -76,6 +82,9 @@ struct ShapingConfig {
       "share of the equations in the thinking that hold (rewards/process.h); 0 = off", weight);
     v("process_min_steps", process_min_steps, "equations that a full process score takes at least",
       Range{1, 10000});
+    v("ranked", ranked,
+      "rewards by name whose scores become their ranks within the group, from 0 to 1: for a judge, "
+      "whose scores mean little but their order");
   }
 
   bool any() const;
@@ -84,6 +93,10 @@ struct ShapingConfig {
 
 // The verdict named "accuracy", else the first; nullptr without any.
 const Verdict* accuracy_verdict(const Sample& sample);
+
+// Replaces the score of every verdict with a name of config.ranked by its rank among those of the
+// group's samples that are not masked and have one; info gets NAME_score, what it was.
+void rank_group(const ShapingConfig& config, Group& group);
 
 // Appends the verdicts "language", "repetition", "kimi_length", "cosine" and "process", those with
 // a weight, to every sample of the group. A task's own "process" verdict of weight 0 gets the

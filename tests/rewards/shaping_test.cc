@@ -134,3 +134,27 @@ TEST_CASE("process reward checks every equation by itself") {
   for (int i = 0; i < 300000; ++i) junk += "=1";
   CHECK(count_equations(junk).stated <= 1);
 }
+
+TEST_CASE("ranks within a group, by hand") {
+  const std::vector<double> scores = {3, 1, 3, 9};
+  CHECK(group_ranks(scores) == std::vector<double>{0.5, 0, 0.5, 1});
+  CHECK(group_ranks(std::vector<double>{7}) == std::vector<double>{0.5});
+  CHECK(group_ranks(std::vector<double>{2, 2, 2}) == std::vector<double>{0.5, 0.5, 0.5});
+
+  Group group;
+  for (const double score : {3.0, 1.0, 100.0, 9.0}) {
+    Sample& sample = group.samples.emplace_back();
+    sample.verdicts = {{"accuracy", 1, 1, Reason::kCorrect, "", Json::object()},
+                       {"judge", score, 1, Reason::kShaped, "", Json::object()}};
+  }
+  group.samples[2].masked = true;  // takes no part
+  ShapingConfig config;
+  config.ranked = {"judge", "absent"};
+  rank_group(config, group);
+  CHECK(group.samples[0].verdicts[1].score == 0.5);
+  CHECK(group.samples[1].verdicts[1].score == 0);
+  CHECK(group.samples[2].verdicts[1].score == 100);
+  CHECK(group.samples[3].verdicts[1].score == 1);
+  CHECK(group.samples[3].verdicts[1].info["judge_score"] == 9);
+  CHECK(group.samples[3].verdicts[0].score == 1);
+}
