@@ -62,14 +62,24 @@ void check_run_config(const RunConfig& config) {
                    " is above samples_per_prompt = " + std::to_string(config.samples_per_prompt),
                "choose k from 1 to the samples of a problem");
   }
-  if (config.advantage.supervision_kind() != Supervision::kOutcome &&
+  const bool distils = !config.distill.teacher.empty();
+  const std::string by_token =
+      distils ? "distill.teacher"
+              : "advantage.supervision = \"" + config.advantage.supervision + "\"";
+  if ((distils || config.advantage.supervision_kind() != Supervision::kOutcome) &&
       !(config.loss.rule().by_token() && config.loss.level() == Level::kToken)) {
-    fail_usage("advantage.supervision = \"" + config.advantage.supervision +
-                   "\" gives every token an advantage of its own, but "
+    fail_usage(by_token +
+                   " gives every token an advantage of its own, but "
                    "loss.type = \"" +
                    config.loss.type + "\" with loss.importance_sampling = \"" +
                    config.loss.importance_sampling + "\" has one term a sample",
                "choose a loss of tokens, such as \"dapo\" with \"token\"");
+  }
+  if (distils && config.distill.reward_weight == 0 && config.dynamic_sampling.max_rounds > 0) {
+    fail_usage(
+        "dynamic_sampling.max_rounds = " + std::to_string(config.dynamic_sampling.max_rounds) +
+            " with a teacher alone: groups whose rewards are equal teach as much as others",
+        "set it to 0, or distill.reward_weight above 0");
   }
   refuse_equal_samples(config);
   check_keep_best(config);

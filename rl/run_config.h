@@ -18,9 +18,11 @@
 #include "rl/advantage.h"
 #include "rl/alarms.h"
 #include "rl/async_config.h"
+#include "rl/distill.h"
 #include "rl/evaluation_config.h"
 #include "rl/loss.h"
 #include "rl/prompt_screen.h"
+#include "rl/replay_config.h"
 #include "rl/trainer_config.h"
 #include "rollout/engine_config.h"
 #include "rollout/fleet/fleet_config.h"
@@ -40,8 +42,7 @@ struct TaskConfig {
   }
 };
 
-// Draws other problems in place of groups whose rewards are all equal (DAPO, arXiv 2503.14476,
-// section 3.2).
+// Other problems in place of groups whose rewards are all equal (DAPO, arXiv 2503.14476, 3.2).
 struct DynamicSamplingConfig {
   int max_rounds = 0;
   template <class V>
@@ -60,8 +61,7 @@ struct RunConfig {
   PromptConfig prompt;
   uint64_t seed = 0;
   int64_t steps = 100;
-  int prompts_per_step = 16;
-  int samples_per_prompt = 16;
+  int prompts_per_step = 16, samples_per_prompt = 16;
   PublishConfig policy;
   DeviceConfig device;
   SamplingConfig sampling;
@@ -75,6 +75,8 @@ struct RunConfig {
   CurriculumConfig curriculum;
   AdvantageConfig advantage;
   LossConfig loss;
+  DistillConfig distill;
+  ReplayConfig replay;
   TrainerConfig trainer;
   LoraConfig lora;
   OptimizerConfig optimizer;
@@ -82,9 +84,8 @@ struct RunConfig {
   ProbeConfig probe;
   AlarmConfig alarms;
   RecordConfig record;
-  int64_t checkpoint_every = 50;
+  int64_t checkpoint_every = 50, keep_every = 0;
   int keep_last = 2;
-  int64_t keep_every = 0;
   std::string keep_best;
   bool zero = false;
 
@@ -114,6 +115,8 @@ struct RunConfig {
     v("curriculum", curriculum, "which problem comes next");
     v("advantage", advantage, "from rewards to advantages");
     v("loss", loss, "policy loss");
+    v("replay", replay, "earlier groups in place of those without signal");
+    v("distill", distill, "a teacher of the policy's own samples");
     v("trainer", trainer, "mini-batches, packing, router");
     v("lora", lora, "a low-rank adapter that learns in place of the weights");
     v("optimizer", optimizer, "AdamW and its schedule");
@@ -124,12 +127,11 @@ struct RunConfig {
     v("checkpoint_every", checkpoint_every,
       "steps between checkpoints; also one at the start and the end", Range{1, 1e9});
     v("keep_last", keep_last, "newest checkpoints kept; 0 = all", Range{0, 1e9});
-    v("keep_every", keep_every,
-      "checkpoints of steps that are a multiple of this are kept too; 0 = none", Range{0, 1e9});
+    v("keep_every", keep_every, "steps between checkpoints that are kept too; 0 = none",
+      Range{0, 1e9});
     v("keep_best", keep_best,
-      "metric whose best checkpoint is kept too, as checkpoints/best: for example eval/pass@1 "
-      "(then "
-      "an evaluation that is better saves one), or -completions/mean_length where less is better");
+      "metric whose best checkpoint is kept too, as checkpoints/best: eval/pass@1 (then a better "
+      "evaluation saves one), or -completions/mean_length where less is better");
     v("zero", zero, "refuse a model that has learnt from given completions (sft, dpo) anywhere");
   }
 };
@@ -143,8 +145,7 @@ void check_ranks(const RunConfig& config, int ranks);
 RunConfig read_run_config(const std::filesystem::path& file,
                           const std::vector<std::string>& overrides);
 
-// Fields that a resumed run may change: those that only say how long, how fast or how visibly it
-// goes on. (The model is in the checkpoint; its path no longer matters.)
+// Fields that a resumed run may change: those that only say how long, how fast or how visibly.
 const std::vector<std::string>& free_fields();
 
 }  // namespace zeroth

@@ -36,6 +36,16 @@ Json run_info_of(const RunConfig& config, const PolicyConfig& model) {
   return info;
 }
 
+// A teacher speaks of the policy's token ids.
+void check_same_tokens(const Tokenizer& ours, const Tokenizer& theirs, const std::string& teacher) {
+  bool same = ours.vocab_size() == theirs.vocab_size();
+  for (TokenId t = 0; same && t < ours.vocab_size(); ++t)
+    same = ours.token_text(t) == theirs.token_text(t);
+  if (!same)
+    fail_usage("distill.teacher = " + teacher + " has another tokenizer than the policy",
+               "choose a teacher with the policy's tokenizer");
+}
+
 void say_on_screen(const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); }
 
 }  // namespace
@@ -102,7 +112,12 @@ void RunParts::open_trainer(const RunConfig& config, const PartsSource& source) 
     std::fputs(describe_update(*trainer->low_rank(), *policy).c_str(), stderr);
   if (config.advantage.supervision_kind() != Supervision::kOutcome)
     trainer->supervise_steps(config.advantage, *tokenizer);
-  if (config.async.ahead()) trainer->expect_older_weights();
+  if (!config.distill.teacher.empty()) {
+    const std::filesystem::path place = config.distill.teacher;
+    check_same_tokens(*tokenizer, *load_tokenizer(place), config.distill.teacher);
+    trainer->distil(Policy::load(place, config.policy.element()), config.distill);
+  }
+  if (config.async.ahead() || config.replay.share > 0) trainer->expect_older_weights();
 }
 
 void RunParts::open_sampler(const RunConfig& config, const PartsSource& source, bool leads) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "policy/forward.h"
@@ -39,6 +40,7 @@ struct StepReport {
   double recalled_share() const {
     return forward_rows > 0 ? double(recalled_rows) / double(forward_rows) : 0;
   }
+  std::optional<double> reverse_kl;  // mean of log policy - log teacher over tokens, with a teacher
   double seconds = 0;
 };
 

@@ -97,9 +97,14 @@ void TrainStep::generate_and_grade() {
   weights_ = nullptr;  // whoever samples with them holds them; else the next ones take their memory
 }
 
-void TrainStep::assign() { assign_advantages(rollout_.groups, run_.config.advantage); }
+void TrainStep::assign() {
+  assign_advantages(rollout_.groups, run_.config.advantage);
+  replayed_ = run_.earlier.choose(step_, rollout_.groups);
+  if (!replayed_.empty())
+    batch_ = with_replay(rollout_.groups, replayed_, run_.earlier, rollout_.tickets);
+}
 
-void TrainStep::pack() { plan_ = parts_.trainer->plan(rollout_.groups, step_); }
+void TrainStep::pack() { plan_ = parts_.trainer->plan(trained_groups(), step_); }
 
 void TrainStep::update() {
   update_weights();
@@ -120,7 +125,7 @@ void TrainStep::update_weights() {
     }
   } release(parts_);
   try {
-    report_ = parts_.trainer->update(plan_, rollout_.groups, rollout_.tickets, stop_);
+    report_ = parts_.trainer->update(plan_, trained_groups(), rollout_.tickets, stop_);
   } catch (const Interrupted&) {
     parts_.pipeline->put_back(step_, std::move(rollout_));
     throw;
@@ -129,6 +134,11 @@ void TrainStep::update_weights() {
 
 void TrainStep::count() {
   RunCounters& counters = run_.counters;
+  run_.earlier.settle(step_, rollout_.groups, replayed_);
+  // Traces are of what the step has sampled.
+  for (const auto& [group, number] : replayed_)
+    report_.trained[group].assign(rollout_.groups[group].samples.size(), {});
+  if (run_.config.replay.share > 0) row_["replay/groups"] = replayed_.size();
   counters.draws = rollout_.draws;
   counters.num_tokens += rollout_.prompt_tokens + rollout_.sampled_tokens;
   counters.max_logp_difference =

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "rl/replay.h"
 #include "rl/step_metrics.h"
 #include "rl/training_run.h"
 
@@ -55,6 +56,9 @@ class TrainStep {
   void sample_with(const WeightsPtr& weights);
   void add_evaluation();
   void record_probe();
+  const std::vector<Group>& trained_groups() const {
+    return replayed_.empty() ? rollout_.groups : batch_;
+  }
   void update_weights();
   void count();
   void ring_alarms();
@@ -69,6 +73,8 @@ class TrainStep {
   WeightsPtr weights_;  // that the step began with, until they have sampled
   Json row_ = Json::object();
   Rollout rollout_;
+  Replacements replayed_;     // in the update, of the rollout's groups
+  std::vector<Group> batch_;  // what is trained on where some are
   UpdatePlan plan_;
   StepReport report_;
   std::string fatal_;

@@ -30,6 +30,8 @@ struct Trainer::Impl {
   Learner learner;
   TrainingForward rows;
   BatchLoss loss;
+  std::unique_ptr<Policy> teacher;  // null: none
+  DistillConfig distill;
   AdvantageConfig advantage;
   const Tokenizer* tokenizer = nullptr;   // of the steps of samples, which are supervised with it
   std::vector<float> dlogprob, dentropy;  // [responses of the call]
@@ -84,8 +86,9 @@ struct Trainer::Impl {
   void differentiate(StepReport& report);
   void share_scores(std::span<const GroupSlice> leaves, StepReport& report);
   void share_counts();
-  void begin_step(int64_t step);
+  void begin_step(int64_t step, StepReport& report);
   void refresh_reference(int64_t step);
+  void ask_teacher(StepReport& report);
   void score_samples(const Policy& of, BySample<std::vector<float>>& logprobs);
   bool cut_short() const;
   std::vector<SliceList> calls_of(int branch, std::span<const GroupSlice> leaves) const;
@@ -105,7 +108,7 @@ StepReport Trainer::Impl::update(const UpdatePlan& plan) {
   reset(report.trained, groups);
   report.learning_rate = zeroth::learning_rate(schedule, plan.step, total_steps);
   router = {};
-  begin_step(plan.step);
+  begin_step(plan.step, report);
   for (const MiniBatchPlan& batch : plan.mini_batches) {
     if (!batch.leaves.empty() && !mini_batch(batch, plan, report)) break;
   }
@@ -119,7 +122,7 @@ StepReport Trainer::Impl::update(const UpdatePlan& plan) {
 }
 
 // What the losses of the step need besides the samples.
-void Trainer::Impl::begin_step(int64_t step) {
+void Trainer::Impl::begin_step(int64_t step, StepReport& report) {
   if (config.optimizer_reset > 0 && step > 0 && step % config.optimizer_reset == 0)
     learner.optimizer().reset();
   loss.begin_step(groups, policy.weights()->version());
@@ -132,6 +135,32 @@ void Trainer::Impl::begin_step(int64_t step) {
     score_samples(*reference, loss.reference_logprobs);
   }
   if (loss_config.decoupled) score_samples(policy, loss.proximal_logprobs);
+  if (teacher != nullptr) ask_teacher(report);
+}
+
+// ---- the teacher
+
+void Trainer::Impl::ask_teacher(StepReport& report) {
+  BySample<std::vector<float>> logprobs;
+  score_samples(*teacher, logprobs);
+  double gap = 0, tokens = 0;
+  BySample<std::vector<double>> own = std::move(loss.token_advantages);
+  reset(loss.token_advantages, groups);
+  for (size_t g = 0; g < groups.size(); ++g) {
+    for (size_t i = 0; i < groups[g].samples.size(); ++i) {
+      const Sample& sample = groups[g].samples[i];
+      if (logprobs[g][i].empty()) continue;
+      const std::vector<uint8_t> mask = drawn_mask(sample);
+      for (size_t t = 0; t < sample.tokens.size(); ++t) {
+        if (!mask.empty() && mask[t] == 0) continue;
+        gap += static_cast<double>(sample.logprobs[t]) - logprobs[g][i][t];
+        ++tokens;
+      }
+      loss.token_advantages[g][i] = distilled_advantages(
+          distill, sample, own.empty() ? std::vector<double>() : own[g][i], logprobs[g][i]);
+    }
+  }
+  if (tokens > 0) report.reverse_kl = gap / tokens;
 }
 
 // ---- the reference, and the policy at the step's start
@@ -310,7 +339,8 @@ Trainer::Trainer(Policy& policy, std::unique_ptr<Policy> reference, const Traine
 Trainer::~Trainer() = default;
 
 UpdatePlan Trainer::plan(std::span<const Group> groups, int64_t step) const {
-  return plan_update(groups, impl_->config, impl_->loss_config, impl_->seed, step);
+  return plan_update(groups, impl_->config, impl_->loss_config, impl_->seed, step,
+                     impl_->teacher != nullptr && impl_->distill.weight > 0);
 }
 
 StepReport Trainer::update(const UpdatePlan& plan, std::span<const Group> groups,
@@ -324,6 +354,16 @@ StepReport Trainer::update(const UpdatePlan& plan, std::span<const Group> groups
 void Trainer::supervise_steps(const AdvantageConfig& config, const Tokenizer& tokenizer) {
   impl_->advantage = config;
   impl_->tokenizer = &tokenizer;
+}
+void Trainer::distil(std::unique_ptr<Policy> teacher, const DistillConfig& config) {
+  const int theirs = teacher->config().vocab_size, ours = impl_->policy.config().vocab_size;
+  if (theirs != ours) {
+    fail_usage("distill.teacher has " + std::to_string(theirs) + " tokens, and the policy " +
+                   std::to_string(ours),
+               "choose a teacher with the policy's tokenizer");
+  }
+  impl_->teacher = std::move(teacher);
+  impl_->distill = config;
 }
 double Trainer::entropy_coef() const { return impl_->loss.entropy_coef(); }
 void Trainer::set_entropy_coef(double coef) { impl_->loss.set_entropy_coef(coef); }

@@ -17,6 +17,7 @@
 #include "policy/policy.h"
 #include "ranks/team.h"
 #include "rl/advantage.h"
+#include "rl/distill.h"
 #include "rl/step_report.h"
 #include "rl/trainer_config.h"
 #include "rl/update_plan.h"
@@ -70,6 +71,9 @@ class Trainer {
   // Tokens have the advantages of advantage.supervision = process from now on. The tokenizer outlives
   // the trainer.
   void supervise_steps(const AdvantageConfig& config, const Tokenizer& tokenizer);
+  // Tokens have the advantages of rl/distill.h from now on. A teacher of another vocabulary is an
+  // Error.
+  void distil(std::unique_ptr<Policy> teacher, const DistillConfig& config);
   // Where loss.entropy_target has brought the coefficient, for checkpoints.
   double entropy_coef() const;
   void set_entropy_coef(double coef);

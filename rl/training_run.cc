@@ -17,6 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr char kReplayFile[] = "replay.bin";  // in a checkpoint: groups that may be replayed
+
 // In a checkpoint: what was sampled ahead and not trained on yet.
 const char* pending_file(const AsyncConfig& async) {
   return async.max_staleness > 0 ? "elastic.bin" : "pending.bin";
@@ -64,6 +66,7 @@ TrainingRun::TrainingRun(const fs::path& path, const RunConfig& run_config, Team
       config(run_config),
       team(members),
       history(path),
+      earlier(config.replay),
       best(run_config.keep_best),
       alarms(run_config.alarms, run_config.trainer.patience) {
   check_run_config(config);
@@ -239,6 +242,9 @@ void TrainingRun::restore_state(const TrainingCheckpoint& checkpoint,
   const Json& state = checkpoint.state;
   counters.draws = state.at("draws").get<int64_t>();
   restore_pending(checkpoint);
+  const fs::path kept = checkpoint.folder / kReplayFile;
+  if (config.replay.share > 0 && fs::exists(kept))
+    earlier.restore(read_file(kept, UINT64_MAX), kept.string());
   counters.num_tokens = state.at("num_tokens").get<int64_t>();
   counters.max_logp_difference = state.at("max_logp_difference").get<double>();
   alarms.restore(state.at("alarms"));
@@ -286,6 +292,7 @@ void TrainingRun::save(int64_t step) {
   std::map<std::string, std::string> more;
   more[kProvenanceFile] =
       provenance_text(before_, new_stage("train", step, dump_config(config), free_fields()));
+  if (config.replay.share > 0) more[kReplayFile] = earlier.state();
   if (pipeline.lagged()) more[pending_file(config.async)] = pipeline.pending();
   save_checkpoint(folder, step,
                   {*parts->policy, parts->tokenizer_files, parts->trainer->optimizer(),

@@ -13,6 +13,7 @@
 #include "rl/alarms.h"
 #include "rl/best_metric.h"
 #include "rl/checkpoint.h"
+#include "rl/replay.h"
 #include "rl/run_config.h"
 #include "rl/run_folder.h"
 #include "rl/run_history.h"
@@ -81,6 +82,7 @@ struct TrainingRun {
   int64_t end_step = 0;     // the last one behind it: config.steps, or what a replay has
   int64_t saved_step = -1;  // of the newest checkpoint, -1 before the first
   RunCounters counters;
+  GroupReplay earlier;  // groups that may be trained on again
   BestMetric best;
   Alarms alarms;
   std::unique_ptr<RunParts> parts;

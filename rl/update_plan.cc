@@ -39,7 +39,7 @@ int64_t loss_tokens(const Group& group) {
 }
 
 UpdatePlan plan_update(std::span<const Group> groups, const TrainerConfig& config,
-                       const LossConfig& loss, uint64_t seed, int64_t step) {
+                       const LossConfig& loss, uint64_t seed, int64_t step, bool every_group) {
   UpdatePlan plan;
   plan.step = step;
   for (const Group& group : groups) plan.step_tokens += static_cast<double>(loss_tokens(group));
@@ -52,7 +52,8 @@ UpdatePlan plan_update(std::span<const Group> groups, const TrainerConfig& confi
       batch.groups.assign(begin, end);
       std::vector<int32_t> informative;
       for (const int32_t g : batch.groups) {
-        if (has_signal(groups[g], loss)) informative.push_back(g);
+        if (has_signal(groups[g], loss) || (every_group && loss_tokens(groups[g]) > 0))
+          informative.push_back(g);
       }
       batch.leaves = plan_leaves(groups, informative, config.leaf_tokens, config.router_replay);
     }

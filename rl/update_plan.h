@@ -27,7 +27,8 @@ struct UpdatePlan {
 // Every epoch deals the groups to its mini-batches: in their order when there is one, else at random
 // by (seed, step, epoch).
 UpdatePlan plan_update(std::span<const Group> groups, const TrainerConfig& config,
-                       const LossConfig& loss, uint64_t seed, int64_t step);
+                       const LossConfig& loss, uint64_t seed, int64_t step,
+                       bool every_group = false);
 
 // Tokens of the group that have a loss.
 int64_t loss_tokens(const Group& group);
