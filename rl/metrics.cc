@@ -206,6 +206,12 @@ std::string commonest_fault(const Rollout& rollout) {
 
 }  // namespace
 
+int64_t right_samples(const Rollout& rollout) {
+  int64_t right = 0;
+  for_each_sample(rollout, [&](const Sample& sample) { right += is_right(sample); });
+  return right;
+}
+
 Json rollout_metrics(const Rollout& rollout, const Task* task) {
   Json row = Json::object();
   Tally lengths, ended, rewards;
@@ -230,6 +236,9 @@ Json rollout_metrics(const Rollout& rollout, const Task* task) {
   row["masked_share"] = samples == 0 ? 0 : masked / samples;
   row["checker_error_share"] = samples == 0 ? 0 : errors / samples;
   row["solve_rate"] = solve_rate(rollout.groups, &rollout.discarded);
+  if (const int64_t right = right_samples(rollout); right > 0)
+    row["cost/tokens_per_correct"] =
+        static_cast<double>(rollout.sampled_tokens) / static_cast<double>(right);
   if (!rollout.discarded.empty()) add_trained(row, rollout.groups);
   if (task != nullptr) add_parts(row, rollout, *task);
   if (rollout.skipped_prompts > 0) row["data/skipped_prompts"] = rollout.skipped_prompts;
@@ -250,6 +259,7 @@ Json update_metrics(const StepReport& report, const LossConfig& loss) {
   row["grad_norm"] = report.grad_norm;
   row["learning_rate"] = report.learning_rate;
   row["updates"] = report.updates;
+  if (report.reverse_kl) row["distill/reverse_kl"] = *report.reverse_kl;
   if (loss.beta > 0) row["kl"] = stats.kl / tokens;
   if (loss.wants_entropy()) row["entropy_coef"] = report.entropy_coef;
   const bool any = stats.ratios > 0;

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/stopwatch.h"
+#include "rl/metrics.h"
 
 namespace zeroth {
 namespace {
@@ -25,6 +26,19 @@ void add_rank_timings(Team& team, const StepStart& start, const Rollout& rollout
     sent += theirs.at("sent_mb").get<double>();
   }
   row["timing/sent_mb"] = sent;
+}
+
+// What a step has cost this process, and per right answer.
+void add_cost(const ProcessCost& before, const Rollout& rollout, Json& row) {
+  const ProcessCost now = process_cost();
+  const auto right = static_cast<double>(right_samples(rollout));
+  const double cores = now.core_seconds - before.core_seconds;
+  row["timing/core_seconds"] = cores;
+  row["timing/memory_peak_mb"] = now.peak_mb;
+  if (right > 0) row["timing/core_seconds_per_correct"] = cores / right;
+  if (!now.joules || !before.joules) return;
+  row["timing/joules"] = *now.joules - *before.joules;
+  if (right > 0) row["timing/joules_per_correct"] = (*now.joules - *before.joules) / right;
 }
 
 }  // namespace
@@ -59,6 +73,7 @@ void add_timings(TrainingRun& run, const StepStart& start, const Rollout& rollou
     row["timing/draft_accepted_per_call"] =
         static_cast<double>(rollout.draft_accepted) / static_cast<double>(rollout.forward_calls);
   }
+  add_cost(start.cost, rollout, row);
   if (run.parts->fleet != nullptr)
     row["timing/workers"] = run.parts->fleet->coordinator().workers();
   if (run.team != nullptr) add_rank_timings(*run.team, start, rollout, report, row);

@@ -4,12 +4,14 @@
 
 #include <cstdint>
 
+#include "core/process_cost.h"
 #include "rl/training_run.h"
 
 namespace zeroth {
 
 // Marks the moment and what the ranks had exchanged then.
 struct StepStart {
+  ProcessCost cost = process_cost();
   explicit StepStart(const TrainingRun& run);
   double time = 0;
   double waited = 0;  // seconds for other ranks

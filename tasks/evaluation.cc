@@ -108,6 +108,7 @@ void Evaluation::add(const Group& group, const std::string& cluster) {
       }
     }
   }
+  right_ += right;
   const int valid = static_cast<int>(scores.size());
   valid_ += valid;
   largest_ = std::max(largest_, static_cast<int>(group.samples.size()));
@@ -134,6 +135,8 @@ EvalReport Evaluation::report() const {
   report.clusters = static_cast<int64_t>(distinct.size());
   const double valid = std::max<double>(1, static_cast<double>(valid_));
   report.mean_length = static_cast<double>(tokens_) / valid;
+  if (right_ > 0)
+    report.tokens_per_correct = static_cast<double>(tokens_) / static_cast<double>(right_);
   report.truncated = static_cast<double>(truncated_) / valid;
   report.errors =
       samples_ == 0 ? 0 : static_cast<double>(samples_ - valid_) / static_cast<double>(samples_);
@@ -181,6 +184,7 @@ Json EvalReport::to_json() const {
     json["avg@" + k] = avg_at_K;
     json["cons@" + k] = cons_at_K;
   }
+  if (tokens_per_correct > 0) json["tokens_per_correct"] = tokens_per_correct;
   json["facts"] = facts;
   if (skipped > 0) json["skipped"] = skipped;
   for (const auto& [name, part] : parts) {
@@ -206,6 +210,10 @@ std::string EvalReport::to_text() const {
                 "  mean length %.1f tokens, truncated %.3f, checker errors %.3f\n", mean_length,
                 truncated, errors);
   text += line;
+  if (tokens_per_correct > 0) {
+    std::snprintf(line, sizeof line, "  cost of a right answer: %.1f tokens\n", tokens_per_correct);
+    text += line;
+  }
   if (skipped > 0)
     text += "  " + std::to_string(skipped) + " problems left out: they cannot be sampled from\n";
   for (const auto& [name, part] : parts) {

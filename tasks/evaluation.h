@@ -40,8 +40,9 @@ struct EvalReport {
          cons_at_K = 0;  // avg: mean accuracy score, partial credit included
   Interval ci95;         // of pass@1, clustered
   int64_t clusters = 0;
-  double mean_length = 0;  // tokens
-  double truncated = 0;    // share of samples that the length limit ended
+  double mean_length = 0;         // tokens
+  double truncated = 0;           // share of samples that the length limit ended
+  double tokens_per_correct = 0;  // tokens of all samples / right samples; 0 without any
   double errors = 0;  // share of samples without a verdict (checker error, bad gold, aborted); left
                       // out elsewhere
   Json pass_curve;    // "pass@2", "pass@4", .. up to K
@@ -70,7 +71,7 @@ class Evaluation {
   std::vector<double> shares_, scores_, majorities_;  // by problem
   std::vector<std::string> clusters_;                 // by problem
   std::vector<int> counts_, rights_;                  // by problem: valid samples, right ones
-  int64_t samples_ = 0, valid_ = 0, tokens_ = 0, truncated_ = 0;
+  int64_t samples_ = 0, valid_ = 0, tokens_ = 0, truncated_ = 0, right_ = 0;
   int largest_ = 0;
   Json sums_ = Json::object();
 };
