@@ -1,9 +1,11 @@
 // `zeroth train`: reinforcement learning from a config, new or resumed.
 #include <cstdio>
 #include <ctime>
+#include <optional>
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/metrics_server.h"
 #include "cli/rank_facts.h"
 #include "cli/shipped.h"
 #include "cli/start_plugins.h"
@@ -25,6 +27,7 @@ struct TrainOptions {
   bool accept_changed_data = false;
   bool dry_run = false;
   bool start_plugins = false;
+  std::string metrics_listen;
   template <class V>
   void fields(V& v) {
     v("set", set, "override a field of the config, a.b=value; may be repeated", Repeated{});
@@ -46,6 +49,9 @@ struct TrainOptions {
     v("dry_run", dry_run, "print the resolved config and end");
     v("start_plugins", start_plugins,
       "with --resume: start the command, library or server that the run names as its grader");
+    v("metrics_listen", metrics_listen,
+      "HOST:PORT or PORT where Prometheus reads the newest row of metrics, at /metrics; port 0 = "
+      "any free one; empty: nowhere");
   }
 };
 
@@ -145,9 +151,14 @@ std::unique_ptr<TrainingRun> open_run(const TrainOptions& options, const RunConf
 }
 
 // One process, or one rank of several.
-int train_run(TrainingRun& run, const std::atomic<bool>& stop) {
+int train_run(TrainingRun& run, const std::atomic<bool>& stop, const std::string& metrics_listen) {
   const std::string folder = run.folder.string();
   Team* const team = run.team;
+  std::optional<MetricsServer> metrics;
+  if (run.leads() && !metrics_listen.empty()) {
+    metrics.emplace(run.folder, metrics_listen);
+    std::fprintf(stderr, "metrics at %s\n", metrics->url().c_str());
+  }
   if (run.leads()) {
     std::fprintf(stderr, "run %s: step %lld of %lld\n", folder.c_str(),
                  static_cast<long long>(run.first_step), static_cast<long long>(run.end_step));
@@ -186,7 +197,7 @@ int train_rank(TrainOptions& options, const RunConfig& config, const Launch& lau
       Team::join(launch, rank_facts("the config's hash", text_of(config)), config.ranks);
   try {
     options.out = team->from_first("the run's folder", options.out);  // its name may hold the time
-    return train_run(*open_run(options, config, team.get()), stop);
+    return train_run(*open_run(options, config, team.get()), stop, options.metrics_listen);
   } catch (const std::exception& error) {
     team->fail(error.what());
     throw;
@@ -204,7 +215,7 @@ int run_train(const Args& args) {
   const auto files = parse_flags(options, args, "train");
   if (!options.replay.empty()) {
     const auto run = open_replay(options, files);
-    return train_run(*run, save_on_interrupt());
+    return train_run(*run, save_on_interrupt(), options.metrics_listen);
   }
   if (!options.resume.empty() && files.empty()) {
     const std::string absolute = std::filesystem::absolute(options.resume).string();
@@ -223,7 +234,7 @@ int run_train(const Args& args) {
   const std::atomic<bool>& stop = save_on_interrupt();  // not before the question about plug-ins
   const Launch launch = find_launch();
   if (launch.size > 1) return train_rank(options, config, launch, stop);
-  return train_run(*open_run(options, config, nullptr), stop);
+  return train_run(*open_run(options, config, nullptr), stop, options.metrics_listen);
 }
 
 }  // namespace zeroth

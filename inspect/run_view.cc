@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <set>
 #include <utility>
 
 #include "core/error.h"
@@ -12,6 +10,7 @@
 #include "core/version.h"
 #include "inspect/run_state.h"
 #include "inspect/run_view_impl.h"
+#include "record/newest_metrics.h"
 #include "record/trace_scan.h"
 
 namespace zeroth {
@@ -301,26 +300,7 @@ Json RunView::info() {
 
 std::string RunView::prometheus() {
   std::lock_guard lock(impl_->mutex);
-  std::string out;
-  if (!impl_->metrics.last().is_object()) return out;
-  std::set<std::string> seen;
-  const auto put = [&](const std::string& name, const Json& value) {
-    if (!value.is_number()) return;
-    std::string metric = "zeroth_";
-    for (const char c : name) metric += std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
-    if (!seen.insert(metric).second) return;
-    char number[40];
-    std::snprintf(number, sizeof number, "%.17g", value.get<double>());
-    out += "# TYPE " + metric + " gauge\n" + metric + " " + number + "\n";
-  };
-  for (const auto& [name, value] : impl_->metrics.last().items()) {
-    if (name == "timing" && value.is_object()) {
-      for (const auto& [inner, number] : value.items()) put("timing_" + inner, number);
-    } else {
-      put(name, value);
-    }
-  }
-  return out;
+  return prometheus_text(impl_->metrics.last());
 }
 
 }  // namespace zeroth
