@@ -146,14 +146,15 @@ int run_sample(const Args& args) {
   if (options.model.empty()) {
     fail_usage("zeroth sample: no --model", "give the folder of a checkpoint, --model DIR");
   }
+  const kernels::Operators& operators = options.device.operators();  // refused before all else
   const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(options.model);
   GenerationRequest request;
   request.prompt = prompt_tokens(options, *tokenizer);
   request.seed = options.seed;
   request.samples = options.n;
   request.sampling = options.sampling;
-  const WeightsPtr weights = load_adapted_weights(
-      options.model, options.adapter, options.publish.element(), options.device.operators());
+  const WeightsPtr weights =
+      load_adapted_weights(options.model, options.adapter, options.publish.element(), operators);
   print_notes(weights->config().notes);
 
   EngineConfig config;

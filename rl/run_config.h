@@ -1,7 +1,6 @@
 // The config of `zeroth train`: every field of a run, resolved, is RUN/config.json.
 //
-// There is no field for texts to learn from: reinforcement learning sees problems and the policy's
-// own samples only.
+// No field is for texts to learn from: it sees problems and the policy's own samples only.
 #pragma once
 
 #include <filesystem>

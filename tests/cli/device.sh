@@ -37,7 +37,7 @@ done
 nowhere='built without CUDA|no GPU can be used|the driver has no GPU|there is no GPU 4095'
 refused 1 "$nowhere" score --device cuda:4095
 refused 1 "$nowhere" score --device cuda:4095 --grad-norm
-refused 1 "$nowhere" "$zeroth" sample --model $model --prompt a --device cuda:4095
+refused 1 "$nowhere" "$zeroth" sample --model models/base --prompt a --device cuda:4095
 refused 1 "$nowhere" "$zeroth" bench --model $model --device cuda:4095
 cat > "$dir/config.json" <<'JSON'
 {"model": "models/base", "task": {"name": "countdown"}, "steps": 1, "device": "cuda:4095"}

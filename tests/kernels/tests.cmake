@@ -5,34 +5,20 @@ endif()
 
 # The device's kernels and back end (kernels/cuda/) on the CPU: every CUDA thread is a fiber. g++ is told of
 # ThreadSanitizer, so that it calls a function at each access of a kernel, but the functions are those of
-# kernels/cuda/fibers/watch.cc: nothing is linked for it. In a sanitized build (scripts/gates cuda_asan, cuda_tsan) the
-# sanitizer looks instead of watch.cc, and what is planted for that is left out.
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT ZEROTH_FUZZ)
+# kernels/cuda/fibers/watch.cc: nothing is linked for it. A sanitized build would bring its own, and goes without these
+# tests.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT ZEROTH_SANITIZE AND NOT ZEROTH_TSAN AND NOT ZEROTH_FUZZ)
   set(cuda_folder ${PROJECT_SOURCE_DIR}/kernels/cuda)
   file(GLOB cuda_kernels CONFIGURE_DEPENDS ${cuda_folder}/*.cu)
   file(GLOB cuda_planted CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/cuda_*.cu)
   file(GLOB cuda_fibers CONFIGURE_DEPENDS ${cuda_folder}/fibers/*.cc)
   file(GLOB cuda_tests CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/cuda_*.cc)
-  set(watch -fsanitize=thread)
-  if(ZEROTH_SANITIZE OR ZEROTH_TSAN)
-    set(watch)
-    set(cuda_planted)
-    list(FILTER cuda_tests EXCLUDE REGEX "cuda_faults")
-  endif()
   set_source_files_properties(${cuda_kernels} ${cuda_planted} PROPERTIES LANGUAGE CXX
-                              COMPILE_OPTIONS "-O2;${watch};-Wno-unknown-pragmas")
+                              COMPILE_OPTIONS "-O2;-fsanitize=thread;-Wno-unknown-pragmas")
   set_source_files_properties(${cuda_fibers} PROPERTIES COMPILE_OPTIONS "-O2")
   add_library(cuda_fibers OBJECT ${cuda_kernels} ${cuda_fibers})
   zeroth_compile_options(cuda_fibers)
   target_compile_options(cuda_fibers PRIVATE -O1)
-  if(ZEROTH_SANITIZE)
-    target_compile_definitions(cuda_fibers PUBLIC ZEROTH_FIBERS_ASAN)
-  elseif(ZEROTH_TSAN)
-    target_compile_definitions(cuda_fibers PUBLIC ZEROTH_FIBERS_TSAN)
-    # What switches stacks must not be followed into.
-    set_source_files_properties(${cuda_folder}/fibers/fibers.cc ${cuda_folder}/fibers/watch.cc PROPERTIES
-                                COMPILE_OPTIONS "-O2;-fno-sanitize=thread")
-  endif()
   add_executable(test_cuda ${cuda_tests} ${cuda_planted} ${PROJECT_SOURCE_DIR}/tests/main.cc)
   zeroth_compile_options(test_cuda)
   target_compile_options(test_cuda PRIVATE -O1 -Wno-missing-field-initializers)
