@@ -10,9 +10,9 @@ using namespace zeroth;
 
 namespace {
 
-using Variables = std::map<std::string, std::string>;
+using Exported = std::map<std::string, std::string>;
 
-Launch launch_of(const Variables& variables) {
+Launch launch_of(const Exported& variables) {
   return find_launch([&](const char* name) -> const char* {
     const auto found = variables.find(name);
     return found == variables.end() ? nullptr : found->second.c_str();
@@ -23,7 +23,7 @@ Launch launch_of(const Variables& variables) {
 
 TEST_CASE("every launcher's variables say which rank this is and where rank 0 listens") {
   struct Case {
-    Variables variables;
+    Exported variables;
     const char* launcher;
     int rank, size, local;
     const char* host;
@@ -133,7 +133,7 @@ TEST_CASE("every launcher's variables say which rank this is and where rank 0 li
 
 TEST_CASE("variables that make no sense are named with their value") {
   struct Case {
-    Variables variables;
+    Exported variables;
     const char* named;
   };
   const Case cases[] = {
