@@ -70,16 +70,20 @@ int grade(void* opened, const zeroth_problem* problem, zeroth_text completion, z
   return 0;
 }
 
-constexpr zeroth_plugin kPlugin = {ZEROTH_PLUGIN_ABI,
-                                   sizeof(zeroth_plugin),
-                                   "torch_reward",
-                                   open_model,
-                                   close_model,
-                                   nullptr,
-                                   nullptr,
-                                   grade,
-                                   nullptr};
+zeroth_plugin make_plugin() {
+  zeroth_plugin plugin{};
+  plugin.abi = ZEROTH_PLUGIN_ABI;
+  plugin.size = sizeof(zeroth_plugin);
+  plugin.name = "torch_reward";
+  plugin.open = open_model;
+  plugin.close = close_model;
+  plugin.grade = grade;
+  return plugin;
+}
 
 }  // namespace
 
-extern "C" const zeroth_plugin* zeroth_plugin_v1(void) { return &kPlugin; }
+extern "C" const zeroth_plugin* zeroth_plugin_v1(void) {
+  static const zeroth_plugin plugin = make_plugin();
+  return &plugin;
+}
