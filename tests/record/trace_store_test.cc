@@ -280,9 +280,9 @@ TEST_CASE("foreign and newer files are refused by name") {
   header.kind = RecordKind::kRun;
   header.version = kTraceFormatVersion + 1;
   write_bytes(folder.path() / "stream.zst", encode_record(header, "{}"));
-  CHECK_THROWS_WITH_AS(TraceReader(folder.path()), doctest::Contains("format version 3"), Error);
+  CHECK_THROWS_WITH_AS(TraceReader(folder.path()), doctest::Contains("format version 4"), Error);
   CHECK_THROWS_WITH_AS(TraceWriter(folder.path(), Json::object(), {}),
-                       doctest::Contains("format version 3"), Error);
+                       doctest::Contains("format version 4"), Error);
   CHECK_THROWS_WITH_AS(TraceReader(folder.path() / "nowhere"), doctest::Contains("RUN/traces"),
                        Error);
 }
