@@ -20,6 +20,18 @@ const float* tap_of(const float* x, int64_t ldx, int64_t taps, std::span<const i
   return at >= 0 ? x + at * ldx : at == -1 ? nullptr : slots + (-2 - at) * ldslot;
 }
 
+// What the taps of a row give in a channel, in front of silu.
+double convolved(const float* x, int64_t ldx, const float* w, int64_t taps,
+                 std::span<const int64_t> past, const float* slots, int64_t ldslot, int64_t row,
+                 int64_t channel) {
+  double z = 0;
+  for (int64_t j = 0; j < taps; ++j) {
+    const float* from = tap_of(x, ldx, taps, past, slots, ldslot, row, j);
+    if (from) z += double{w[channel * taps + j]} * from[channel];
+  }
+  return z;
+}
+
 }  // namespace
 
 void split_groups(const float* x, int64_t ldx, const GroupSplit& split, float* y, int64_t ldy,
@@ -55,11 +67,7 @@ void causal_conv(const float* x, int64_t ldx, const float* w, int64_t taps,
                  int64_t ldy, int64_t m, int64_t channels) {
   for (int64_t i = 0; i < m; ++i)
     for (int64_t c = 0; c < channels; ++c) {
-      double z = 0;
-      for (int64_t j = 0; j < taps; ++j) {
-        const float* from = tap_of(x, ldx, taps, past, slots, ldslot, i, j);
-        if (from) z += double{w[c * taps + j]} * from[c];
-      }
+      const double z = convolved(x, ldx, w, taps, past, slots, ldslot, i, c);
       y[i * ldy + c] = static_cast<float>(z * sigmoid(z));
     }
 }
@@ -71,11 +79,7 @@ void causal_conv_backward(const float* dy, int64_t lddy, const float* x, int64_t
   Doubles back(m * channels), sum(dw, dw + channels * taps);
   for (int64_t i = 0; i < m; ++i)
     for (int64_t c = 0; c < channels; ++c) {
-      double z = 0;
-      for (int64_t j = 0; j < taps; ++j) {
-        const float* from = tap_of(x, ldx, taps, past, slots, ldslot, i, j);
-        if (from) z += double{w[c * taps + j]} * from[c];
-      }
+      const double z = convolved(x, ldx, w, taps, past, slots, ldslot, i, c);
       const double s = sigmoid(z), dz = dy[i * lddy + c] * s * (1 + z * (1 - s));
       for (int64_t j = 0; j < taps; ++j) {
         const float* from = tap_of(x, ldx, taps, past, slots, ldslot, i, j);
