@@ -16,6 +16,7 @@ int run_describe(const Args& args);
 int run_doctor(const Args& args);
 int run_dpo(const Args& args);
 int run_eval(const Args& args);
+int run_ladder(const Args& args);
 int run_export(const Args& args);
 int run_fleet(const Args& args);
 int run_grade(const Args& args);

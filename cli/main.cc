@@ -29,6 +29,7 @@ const Command kCommands[] = {
     {"worker", run_worker, "draw samples for a run on this or another machine"},
     {"fleet", run_fleet, "what a run's workers are doing, and what became of false ones"},
     {"eval", run_eval, "accuracy of a checkpoint on held-out problems of a task"},
+    {"ladder", run_ladder, "checkpoints rated against fixed opponents, from evaluations"},
     {"sample", run_sample, "completions of a prompt"},
     {"serve", run_serve, "a checkpoint behind the OpenAI completion protocols"},
     {"score", run_score, "teacher-forced log-probabilities of token sequences"},
