@@ -16,12 +16,12 @@ namespace zeroth {
 // with a mixture as `task`, tasks/PART/... those of each part.
 Json rollout_metrics(const Rollout& rollout, const Task* task = nullptr);
 
-// Facts of the update: loss, policy_loss, kl, clip_ratio/..., sampling/..., grad_norm,
-// learning_rate, moe/max_vio, moe/load (choices of every expert in training, a list a layer),
-// moe/routing_changed/... (RoutingChange as shares, when sampling records its routing), ...
 // Samples whose answer is right, of all that was sampled.
 int64_t right_samples(const Rollout& rollout);
 
+// Facts of the update: loss, policy_loss, kl, clip_ratio/..., sampling/..., grad_norm,
+// learning_rate, moe/max_vio, moe/load (choices of every expert in training, a list a layer),
+// moe/routing_changed/... (RoutingChange as shares, when sampling records its routing), ...
 Json update_metrics(const StepReport& report, const LossConfig& loss);
 
 // What the alarms look at.
