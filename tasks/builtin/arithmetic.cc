@@ -16,10 +16,6 @@ int64_t compute(int64_t a, char op, int64_t b) {
   return op == '+' ? a + b : op == '-' ? a - b : a * b;
 }
 
-std::string equation(int64_t a, char op, int64_t b) {
-  return std::to_string(a) + op + std::to_string(b) + "=" + std::to_string(compute(a, op, b));
-}
-
 std::vector<int> digits_of(int64_t value) {
   std::vector<int> digits;
   do {
@@ -29,62 +25,90 @@ std::vector<int> digits_of(int64_t value) {
   return digits;
 }
 
-void add_lines(int64_t a, int64_t b, std::vector<std::string>& lines) {
+// Lines as they are written, and what they say.
+class Notes {
+ public:
+  explicit Notes(const WriteDown& write_down) : write_down_(write_down) {}
+  // Writes "formula=value", value what write_down makes of the right one, and returns it.
+  int64_t line(const std::string& formula, int64_t right) {
+    const int64_t value = write_down_(right);
+    text_ += (text_.empty() ? "" : "\n") + formula + "=" + std::to_string(value);
+    return value;
+  }
+  std::string take() { return std::move(text_); }
+
+ private:
+  const WriteDown& write_down_;
+  std::string text_;
+};
+
+int64_t add_lines(int64_t a, int64_t b, Notes& notes) {
   std::vector<int> left = digits_of(a), right = digits_of(b);
   const size_t places = std::max(left.size(), right.size());
   left.resize(places);
   right.resize(places);
-  int carry = 0;
+  int64_t carry = 0, place = 1, result = 0;
   for (size_t i = 0; i < places; ++i) {
-    const int sum = left[i] + right[i] + carry;
-    std::string line = std::to_string(left[i]) + "+" + std::to_string(right[i]);
-    if (carry > 0) line += "+1";
-    lines.push_back(line + "=" + std::to_string(sum));
+    std::string formula = std::to_string(left[i]) + "+" + std::to_string(right[i]);
+    if (carry > 0) formula += "+" + std::to_string(carry);
+    const int64_t sum = notes.line(formula, left[i] + right[i] + carry);
     carry = sum / 10;
+    result += sum % 10 * place;
+    place *= 10;
   }
+  return result + carry * place;
 }
 
 // a >= b >= 0.
-void subtract_lines(int64_t a, int64_t b, std::vector<std::string>& lines) {
+int64_t subtract_lines(int64_t a, int64_t b, Notes& notes) {
   std::vector<int> left = digits_of(a), right = digits_of(b);
   right.resize(left.size());
-  int borrow = 0;
+  int64_t borrow = 0, place = 1, result = 0;
   for (size_t i = 0; i < left.size(); ++i) {
-    const int low = right[i] + borrow;
-    const int high = left[i] < low ? left[i] + 10 : left[i];
-    std::string line = std::to_string(high) + "-" + std::to_string(right[i]);
-    if (borrow > 0) line += "-1";
-    lines.push_back(line + "=" + std::to_string(high - low));
+    const int64_t low = right[i] + borrow;
+    const int64_t high = left[i] < low ? left[i] + 10 : left[i];
+    std::string formula = std::to_string(high) + "-" + std::to_string(right[i]);
+    if (borrow > 0) formula += "-1";
+    result += notes.line(formula, high - low) * place;
     borrow = left[i] < low;
+    place *= 10;
   }
+  return result;
 }
 
-void multiply_lines(int64_t a, int64_t b, std::vector<std::string>& lines) {
+int64_t multiply_lines(int64_t a, int64_t b, Notes& notes) {
+  const auto product = [&](int64_t factor) {
+    return notes.line(std::to_string(a) + "*" + std::to_string(factor), a * factor);
+  };
   int64_t place = 1, sum = 0;
   bool first = true;
   for (const int digit : digits_of(b)) {
     if (digit > 0) {
-      lines.push_back(equation(a, '*', digit * place));
-      const int64_t part = a * digit * place;
-      if (!first) lines.push_back(equation(sum, '+', part));
-      sum += part;
+      const int64_t part = product(digit * place);
+      sum = first ? part : notes.line(std::to_string(sum) + "+" + std::to_string(part), sum + part);
       first = false;
     }
     place *= 10;
   }
-  if (first) lines.push_back(equation(a, '*', b));
+  return first ? product(b) : sum;
 }
 
 }  // namespace
 
+Working work_out(int64_t a, char op, int64_t b, const WriteDown& write_down) {
+  Notes notes(write_down);
+  int64_t result = 0;
+  if (op == '+') result = add_lines(a, b, notes);
+  if (op == '-') {
+    result = subtract_lines(std::max(a, b), std::min(a, b), notes);
+    if (a < b) result = -result;
+  }
+  if (op == '*') result = multiply_lines(a, b, notes);
+  return {notes.take(), result};
+}
+
 std::string scratch_lines(int64_t a, char op, int64_t b) {
-  std::vector<std::string> lines;
-  if (op == '+') add_lines(a, b, lines);
-  if (op == '-') subtract_lines(std::max(a, b), std::min(a, b), lines);
-  if (op == '*') multiply_lines(a, b, lines);
-  std::string text;
-  for (const std::string& line : lines) text += (text.empty() ? "" : "\n") + line;
-  return text;
+  return work_out(a, op, b, [](int64_t right) { return right; }).lines;
 }
 
 ArithmeticTask::ArithmeticTask(ArithmeticOptions options) : options_(std::move(options)) {

@@ -1,6 +1,9 @@
 // Multi-digit arithmetic with written working: sums, differences and products.
 #pragma once
 
+#include <functional>
+#include <string>
+
 #include "tasks/options.h"
 #include "tasks/task.h"
 
@@ -47,10 +50,21 @@ class ArithmeticTask : public Task {
   ArithmeticOptions options_;
 };
 
-// Digit-by-digit working of a op b, one equation a line, so that each line can be checked by
-// itself. Sums add place by place from the ones, "7+8+1=16" with the carry as the last summand;
-// differences borrow, "13-8=5"; products sum the partial products, "123*40=4920" then
-// "369+4920=5289".
+// What somebody writes in place of the right value of a line: gets it, and returns what is written.
+using WriteDown = std::function<int64_t(int64_t right)>;
+
+struct Working {
+  std::string lines;
+  int64_t result = 0;  // that follows from what the lines say, slips included
+};
+
+// Digit-by-digit working of a op b (a, b >= 0), one equation a line, so that each line can be
+// checked by itself. Sums add place by place from the ones, "7+8+1=16" with the carry as the last
+// summand; differences borrow, "13-8=5"; products sum the partial products, "123*40=4920" then
+// "369+4920=5289". write_down gets the right value of every line, given the lines above it.
+Working work_out(int64_t a, char op, int64_t b, const WriteDown& write_down);
+
+// The lines of work_out without a slip.
 std::string scratch_lines(int64_t a, char op, int64_t b);
 
 }  // namespace zeroth

@@ -10,10 +10,16 @@ namespace zeroth {
 struct ArithmeticCorpusOptions : ArithmeticOptions {
   double share_long = 0.3;
   double slip = 0.01;
+  double step_slip = 0;
   template <class V>
   void fields(V& v) {
     v("share_long", share_long, "documents with written working", Range{0, 1});
     v("slip", slip, "probability that the answer of a document is off by a small amount",
+      Range{0, 1});
+    v("step_slip", step_slip,
+      "probability that a line of the working is off by 1 or 2, which the lines below and the "
+      "answer"
+      " go on with",
       Range{0, 1});
     ArithmeticOptions::fields(v);
   }

@@ -10,6 +10,8 @@
 
 #include "rewards/expression.h"
 #include "rewards/format.h"
+#include "rewards/process.h"
+#include "tasks/builtin/arithmetic.h"
 #include "tasks/builtin/countdown.h"
 #include "tasks/builtin/countdown_trace.h"
 #include "tasks/task.h"
@@ -196,6 +198,48 @@ TEST_CASE("arithmetic corpus: working is right line by line") {
     CHECK(verdicts[1].score == 1);
     REQUIRE_MESSAGE(verdicts[2].score == 1, doc.prompt << doc.response);
   }
+}
+
+TEST_CASE("arithmetic corpus: lines slip as often as asked, and the rest follows from them") {
+  const auto corpus = make_corpus(
+      "arithmetic",
+      {{"digits", 4}, {"ops", "+-*"}, {"share_long", 1}, {"slip", 0}, {"step_slip", 0.1}});
+  double lines = 0, wrong = 0;
+  for (int i = 0; i < 3000; ++i) {
+    const Document doc = corpus->document(1, i);
+    const std::vector<Equation> equations = find_equations(doc.response);
+    bool slipped = false;
+    for (const Equation& equation : equations) slipped |= !equation.right;
+    for (const Equation& equation : equations) wrong += !equation.right;
+    lines += static_cast<double>(equations.size());
+    const size_t op = doc.prompt.find_first_of("+-*");
+    const int64_t a = std::stoll(doc.prompt), b = std::stoll(doc.prompt.substr(op + 1));
+    const char sign = doc.prompt[op];
+    const int64_t right = sign == '+' ? a + b : sign == '-' ? a - b : a * b;
+    const int64_t answer = std::stoll(doc.response.substr(doc.response.find("<answer>") + 8));
+    // Two slips of a product may make up for each other.
+    const bool wrong_answer = answer != right;
+    REQUIRE_MESSAGE((sign == '*' ? slipped || !wrong_answer : slipped == wrong_answer),
+                    doc.prompt << doc.response);
+  }
+  check_share(wrong / lines, 0.1, static_cast<int>(lines));
+  CHECK(lines > 9000);
+}
+
+TEST_CASE("what follows a slip, by hand") {
+  int line = 0;
+  const auto second_off = [&](int64_t right) { return right + (++line == 2); };
+  const Working sum = work_out(58, '+', 67, second_off);
+  CHECK(sum.lines == "8+7=15\n5+6+1=13");
+  CHECK(sum.result == 135);
+  line = 0;
+  const Working difference = work_out(13, '-', 58, second_off);
+  CHECK(difference.lines == "8-3=5\n5-1=5");
+  CHECK(difference.result == -55);
+  line = 0;
+  const Working product = work_out(12, '*', 34, second_off);
+  CHECK(product.lines == "12*4=48\n12*30=361\n48+361=409");
+  CHECK(product.result == 409);
 }
 
 TEST_CASE("mixture corpus: weights") {
