@@ -10,6 +10,7 @@ namespace zeroth {
 namespace {
 
 constexpr int64_t kSize = int64_t{1} << 31;
+constexpr size_t kMostSteps = 1000;
 enum Stream : uint32_t { kTrainDraw = 1, kHeldOutDraw };
 
 int64_t compute(int64_t a, char op, int64_t b) {
@@ -93,6 +94,28 @@ int64_t multiply_lines(int64_t a, int64_t b, Notes& notes) {
   return first ? product(b) : sum;
 }
 
+// [[end, score], ..] of the lines of `think`, which lies in `text`: 1 for a line that is the one of
+// the right working in its place. Lines beyond it are wrong, and so is what is left out: a step of
+// no text behind the last line.
+Json step_scores(std::string_view text, std::string_view think, std::string_view working) {
+  Json steps = Json::array();
+  const auto take = [](std::string_view& from) {
+    const size_t end = std::min(from.find('\n'), from.size());
+    const std::string_view line = from.substr(0, end);
+    from.remove_prefix(std::min(end + 1, from.size()));
+    return line;
+  };
+  while (!think.empty() && steps.size() < kMostSteps) {
+    const std::string_view line = take(think);
+    if (line.empty()) continue;
+    const auto end = static_cast<size_t>(line.data() + line.size() - text.data());
+    const bool right = !working.empty() && line == take(working);
+    steps.push_back(Json::array({end, right ? 1 : 0}));
+  }
+  if (!working.empty() && !steps.empty()) steps.push_back(Json::array({steps.back()[0], 0}));
+  return steps;
+}
+
 }  // namespace
 
 Working work_out(int64_t a, char op, int64_t b, const WriteDown& write_down) {
@@ -174,6 +197,8 @@ std::vector<Verdict> ArithmeticTask::grade(const Problem& problem, std::string_v
   Verdict process = check_process(parts.think, static_cast<int>(needed));
   process.weight = options_.process_weight;
   accuracy.info = std::move(process.info);
+  if (options_.check_steps)
+    accuracy.info["step_rewards"] = step_scores(completion, parts.think, working);
   process.info = Json::object();
   std::vector<Verdict> verdicts = options_.verdicts(std::move(accuracy), completion, finish);
   verdicts.push_back(std::move(process));

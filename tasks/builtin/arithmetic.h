@@ -15,6 +15,7 @@ struct ArithmeticOptions : ResponseOptions {
   int held_out_every = 8;
   uint64_t seed = 0;
   double process_weight = 0;
+  bool check_steps = false;
 
   ArithmeticOptions() { prompt_template = "bare"; }  // the question ends with '='
 
@@ -27,12 +28,16 @@ struct ArithmeticOptions : ResponseOptions {
     v("seed", seed, "which problems are drawn");
     v("process_weight", process_weight,
       "weight of the process reward: the share of stated steps that are right", Range{-1000, 1000});
+    v("check_steps", check_steps,
+      "steps of process supervision are the lines of the working, each right where it is the line "
+      "that belongs there; else they are all equations, each by itself");
     ResponseOptions::fields(v);
   }
 };
 
 // Prompt "123+456="; the answer block must hold the result. Verdicts: "accuracy" (facts steps,
-// steps_right), "format" and "process" (rewards/process.h).
+// steps_right; with check_steps also step_rewards, docs/algorithms.md), "format" and "process"
+// (rewards/process.h).
 class ArithmeticTask : public Task {
  public:
   explicit ArithmeticTask(ArithmeticOptions options);

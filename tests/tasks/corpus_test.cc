@@ -242,6 +242,24 @@ TEST_CASE("what follows a slip, by hand") {
   CHECK(product.result == 409);
 }
 
+TEST_CASE("steps of arithmetic: the line that belongs there, not one that happens to hold") {
+  Problem problem;
+  problem.answer = "125";
+  problem.meta = {{"a", 58}, {"op", "+"}, {"b", 67}};
+  const auto task = make_task("arithmetic", {{"check_steps", true}});
+  const auto steps = [&](const std::string& text) {
+    return task->grade(problem, text, FinishReason::kStop)[0].info.at("step_rewards").dump();
+  };
+  CHECK(steps("<think>8+7=15\n5+6+1=12</think><answer>125</answer>") == "[[13,1],[22,1]]");
+  CHECK(steps("<think>8+7=15\n5+6=11</think><answer>115</answer>") == "[[13,1],[20,0]]");
+  CHECK(steps("<think>8+7=15\n5+6+1=12\n1+1=2") == "[[13,1],[22,1],[28,0]]");
+  CHECK(steps("<think>8+7=15</think><answer>125</answer>") == "[[13,1],[13,0]]");
+  CHECK(steps("<think></think><answer>125</answer>") == "[]");
+  CHECK(!make_task("arithmetic", Json::object())
+             ->grade(problem, "125", FinishReason::kStop)[0]
+             .info.contains("step_rewards"));
+}
+
 TEST_CASE("mixture corpus: weights") {
   const Json options = Json::parse(
       R"({"parts": [{"corpus": "parity", "weight": 3}, {"corpus": "countdown", "weight": 1, "options": {"count": 3}}]})");
