@@ -19,6 +19,10 @@ add_test(NAME rl/fleet_turns
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(rl/kill_resume_turns rl/fleet_turns PROPERTIES TIMEOUT 900)
 # With an adapter in place of the weights, and an entropy coefficient that moves.
+# PEFT itself reads an adapter of ours; skipped where it is not installed.
+add_test(NAME rl/peft_reads COMMAND python3 ${PROJECT_SOURCE_DIR}/tests/rl/peft_reads.py $<TARGET_FILE:zeroth>
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+set_tests_properties(rl/peft_reads PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
 add_test(NAME rl/kill_resume_lora
          COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/kill_resume.sh $<TARGET_FILE:zeroth> 3
                  lora.rank=2 lora.alpha=4 loss.entropy_target=3 loss.entropy_coef=0.01 trainer.optimizer_reset=5

@@ -1,0 +1,62 @@
+#!/usr/bin/env python3
+"""usage: peft_reads.py ZEROTH
+An adapter that `zeroth train` has learnt, loaded by PEFT beside its base: the log-probs of transformers and PEFT against those
+of the run's checkpoint, for a policy with experts. Skipped (77) where PEFT is not installed; ZEROTH_PEFT_PYTHON names the
+interpreter that has torch, transformers 5 and peft. Run from the project's root."""
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+
+python = os.environ.pop("ZEROTH_PEFT_PYTHON", None)
+if python:
+    os.execv(python, [python, *sys.argv])
+try:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+except ImportError as missing:
+    print(f"skipped: {missing}")
+    sys.exit(77)
+
+ZEROTH, BASE = sys.argv[1], "models/base"
+BOUND = 1e-4  # of log-probs, as of the adapters that PEFT made
+
+
+def run(*arguments):
+    done = subprocess.run([ZEROTH, *arguments], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(done.stderr)
+    return done.stdout
+
+
+def theirs(model, rows):
+    result = []
+    for ids in rows:
+        with torch.no_grad():
+            logps = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        result += logps[:-1].gather(1, torch.tensor(ids[1:])[:, None])[:, 0].tolist()
+    return result
+
+
+def difference(a, b):
+    return max(abs(x - y) for x, y in zip(a, b, strict=True))
+
+
+with tempfile.TemporaryDirectory() as work:
+    run("train", "configs/smoke.json", "--out", work + "/run", "--set", "lora.rank=4", "--set", "lora.alpha=8", "--set", "optimizer.lr=1e-2",
+        "--set", "optimizer.warmup_steps=0", "--set", "steps=2", "--set", "checkpoint_every=2", "--set", "prompts_per_step=4", "--set", "samples_per_prompt=4",
+        "--set", "sampling.max_tokens=96", "--set", "task.options.format_weight=0.5")
+    latest = work + "/run/checkpoints/latest"
+    random.seed(1)
+    rows = [[random.randrange(3, 298) for _ in range(24)] for _ in range(3)]
+    with open(work + "/ids.jsonl", "w") as file:
+        file.writelines(json.dumps({"ids": ids}) + "\n" for ids in rows)
+    ours = [x for line in run("score", "--model", latest, "--in", work + "/ids.jsonl").splitlines() for x in json.loads(line)["logprobs"]]
+    model = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32).eval()
+    base = theirs(model, rows)
+    adapted = theirs(PeftModel.from_pretrained(model, latest + "/adapter").eval(), rows)
+    print(f"PEFT reads the adapter: log-probs differ by at most {difference(ours, adapted):.1e}; it moves them by up to {difference(base, adapted):.1e}")
+    assert difference(ours, adapted) < BOUND and difference(base, adapted) > 1e-2
