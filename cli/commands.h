@@ -32,6 +32,7 @@ int run_score(const Args& args);
 int run_serve(const Args& args);
 int run_sft(const Args& args);
 int run_task(const Args& args);
+int run_tinker(const Args& args);
 int run_tokenize(const Args& args);
 int run_traces(const Args& args);
 int run_train(const Args& args);

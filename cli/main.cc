@@ -32,6 +32,7 @@ const Command kCommands[] = {
     {"ladder", run_ladder, "checkpoints rated against fixed opponents, from evaluations"},
     {"sample", run_sample, "completions of a prompt"},
     {"serve", run_serve, "a checkpoint behind the OpenAI completion protocols"},
+    {"tinker", run_tinker, "a checkpoint to train and sample by the Tinker protocol"},
     {"score", run_score, "teacher-forced log-probabilities of token sequences"},
     {"inspect", run_inspect, "serve the page that shows a run and its traces"},
     {"traces", run_traces, "list, show, search and compare traces in the terminal"},

@@ -79,6 +79,8 @@ class AdamW {
     steps_ = steps;
     moment_steps_ = moment_steps;
   }
+  // Of the steps from now on: betas, eps, weight decay and the norm that gradients are cut to.
+  void configure(const OptimizerConfig& config) { config_ = config; }
   // The moments are zero again, and warm up as at the start; steps() stays.
   void reset();
 
