@@ -98,5 +98,6 @@ std::string text_of(const Json& body, const char* name, const std::string& other
 std::optional<int64_t> whole_of(const Json& body, const char* name, int64_t least, int64_t most);
 double real_of(const Json& body, const char* name, double otherwise, double least, double most);
 bool flag_of(const Json& body, const char* name, bool otherwise);
+Json metadata_of(const Json& body);  // user_metadata, null when there is none; at most 16 KiB
 
 }  // namespace zeroth::tinker

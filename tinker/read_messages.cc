@@ -342,6 +342,16 @@ bool flag_of(const Json& body, const char* name, bool otherwise) {
   return value->get<bool>();
 }
 
+Json metadata_of(const Json& body) {
+  constexpr size_t kMost = 16 << 10;
+  const Json* value = find(body, "user_metadata");
+  if (value == nullptr) return nullptr;
+  if (!value->is_object()) refuse("user_metadata", "is no object");
+  if (value->dump(-1, ' ', false, Json::error_handler_t::replace).size() > kMost)
+    refuse("user_metadata", "has more than 16384 bytes");
+  return *value;
+}
+
 LossRequest read_loss_request(std::string_view protobuf) {
   LossRequest out;
   ProtoReader message(protobuf, "the body");

@@ -18,8 +18,7 @@ void Samplers::create(const std::string& id, const std::string& base_model,
   if (path) store_.open(*path);
   std::lock_guard lock(mutex_);
   if (samplers_.contains(id)) return;
-  if (samplers_.size() >= kMostSessions)
-    throw Refusal{429, "there are 65536 sampling sessions; close sessions that are done"};
+  make_room();
   Sampler sampler = {id, base_model, path ? path->uri() : "", ++numbers_, nullptr};
   // Sessions of one path share its weights.
   for (const auto& [name, other] : samplers_) {
@@ -36,12 +35,21 @@ void Samplers::create(const std::string& id, const std::string& base_model,
 WeightsSlotPtr Samplers::create(const std::string& id, const std::string& base_model,
                                 WeightsPtr weights, WeightsSlotPtr slot) {
   std::lock_guard lock(mutex_);
+  if (!samplers_.contains(id)) make_room();
   if (slot == nullptr) slot = std::make_shared<WeightsSlot>();
   slot->weights = std::move(weights);
   slot->gone = false;
   samplers_[id] = {id, base_model, "", ++numbers_, slot};
   touch(slot);
   return slot;
+}
+
+// Sessions whose snapshot is gone go when there are many.
+void Samplers::make_room() {
+  if (samplers_.size() < kMostSessions) return;
+  std::erase_if(samplers_, [](const auto& sampler) { return sampler.second.slot->gone; });
+  if (samplers_.size() >= kMostSessions)
+    throw Refusal{429, "there are 65536 sampling sessions; end sessions that are done"};
 }
 
 Sampler Samplers::find(const std::string& id) {

@@ -59,6 +59,7 @@ class Samplers {
 
  private:
   void touch(const WeightsSlotPtr& slot);
+  void make_room();
 
   const WeightsPtr base_;
   const TraineeOptions options_;

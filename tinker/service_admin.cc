@@ -98,7 +98,7 @@ Json Service::Impl::create_session(const HttpRequest&, const Json& body) {
   Session session;
   session.id = "s" + fleet::random_hex(8);
   session.heard_at = steady_now();
-  if (const Json* metadata = find(body, "user_metadata")) session.user_metadata = *metadata;
+  session.user_metadata = metadata_of(body);
   const std::string id = session.id;
   sessions[id] = std::move(session);
   return {{"type", "create_session"}, {"session_id", id}};

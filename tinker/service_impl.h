@@ -1,6 +1,7 @@
 // What the requests of the service (tinker/service.h) work on, for its own files.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
@@ -75,6 +76,9 @@ struct Service::Impl {
   Engine engine;
   Models models;
   std::map<std::string, Session> sessions;
+  // Bytes of data that wait to be learnt from; those who hold some may outlive this.
+  const std::shared_ptr<std::atomic<int64_t>> waiting_bytes =
+      std::make_shared<std::atomic<int64_t>>(0);
   uint64_t loose_samples = 0;  // that were asked for without a session's number
   int64_t requests = 0, refused = 0;
 };

@@ -7,6 +7,7 @@
 namespace zeroth::tinker {
 namespace {
 
+constexpr int64_t kMostWaiting = int64_t{512} << 20;
 constexpr int64_t kMostNumber = 1'000'000;  // of a session's models and samplers
 
 void check_optimizer(const Json* config) {
@@ -21,6 +22,16 @@ std::string sampler_id(const std::string& session, int64_t number) {
 
 std::optional<int64_t> seq_of(const Json& body) {
   return whole_of(body, "seq_id", 1, INT64_MAX - 1);
+}
+
+int64_t bytes_of(const LossRequest& request) {
+  int64_t bytes = 256;
+  for (const Datum& datum : request.data) {
+    bytes += 256 + static_cast<int64_t>(datum.tokens.size() * sizeof(TokenId));
+    for (const auto& [name, tensor] : datum.inputs)
+      bytes += 256 + static_cast<int64_t>(tensor.size() * (tensor.integer ? 8 : 4));
+  }
+  return bytes;
 }
 
 int64_t needed(const Json& body, const char* name) {
@@ -38,7 +49,7 @@ SavedNote Service::Impl::note_of(const Model& model, const Json& body) const {
   note.saved_at = std::time(nullptr);
   if (const auto ttl = whole_of(body, "ttl_seconds", 1, int64_t{1} << 32))
     note.expires_at = note.saved_at + *ttl;
-  if (const Json* metadata = find(body, "user_metadata")) note.user_metadata = *metadata;
+  note.user_metadata = metadata_of(body);
   return note;
 }
 
@@ -50,7 +61,7 @@ Json Service::Impl::create_model(const HttpRequest&, const Json& body) {
   check_base(facts.base_model);
   check_optimizer(find(body, "optimizer_config"));
   facts.lora = read_lora(find(body, "lora_config"));
-  if (const Json* metadata = find(body, "user_metadata")) facts.user_metadata = *metadata;
+  facts.user_metadata = metadata_of(body);
   const std::string id = facts.id, future = id + ":0";
   if (models.contains(id)) return promise(future, id);  // asked again
   models.create(
@@ -76,7 +87,15 @@ Json Service::Impl::unload_model(const HttpRequest&, const Json& body) {
 Json Service::Impl::submit_loss(LossRequest request) {
   if (request.seq && *request.seq < 1) throw Refusal{400, "'seq_id' is not above 0"};
   const std::string id = request.model_id;
-  const auto shared = std::make_shared<const LossRequest>(std::move(request));
+  const int64_t bytes = bytes_of(request);
+  if (*waiting_bytes > 0 && *waiting_bytes + bytes > kMostWaiting)
+    throw Refusal{429, "512 MiB of data wait to be learnt from; try again in a moment"};
+  *waiting_bytes += bytes;
+  const std::shared_ptr<const LossRequest> shared(
+      new LossRequest(std::move(request)), [bytes, waiting = waiting_bytes](LossRequest* done) {
+        delete done;
+        *waiting -= bytes;
+      });
   const std::string future = models.submit(id, shared->seq, [shared](Model& model) -> Result {
     if (shared->bad) throw *shared->bad;
     return model.trainee->run(*shared);
@@ -198,7 +217,7 @@ Json Service::Impl::load_new(const Json& body, const SavedPath& path, bool momen
     throw Refusal{400, path.uri() + " is of base model \"" + note.base_model + "\""};
   check_optimizer(find(body, "optimizer_config"));
   facts.lora = note.lora;
-  if (const Json* metadata = find(body, "user_metadata")) facts.user_metadata = *metadata;
+  facts.user_metadata = metadata_of(body);
   const std::string id = facts.id, future = id + ":0";
   if (models.contains(id)) return promise(future, id);
   models.create(

@@ -366,6 +366,7 @@ try:
     server.do("unload_model", {"model_id": other.id})
     test_crowd(server, session, prompt)
     server.call(f"sessions/{session}/finish", {"reason": {"type": "success"}})
+    refused("a long note", 400, lambda: server.call("create_session", {"user_metadata": {"x": "y" * 20000}}), "user_metadata")
     refused("a finished session", 410, lambda: server.call("session_heartbeat", {"session_id": session}))
     refused("its models", 404, lambda: model.step())
     clash = subprocess.run([zeroth, "tinker", "--model", base, "--out", out, "--listen", "127.0.0.1:0"], capture_output=True, text=True)
@@ -384,6 +385,27 @@ try:
     twin.step()
     check(twin.logprobs(data) == after, "in other batches, after a restart, the same bits")
     check(server.end() == 143, "and it ends")
+    # A head of its own is adapted.
+    with open("tests/data/tiny_base/config.json") as file:
+        config = {**json.load(file), "tie_word_embeddings": False}
+    with open(os.path.join(work, "untied.json"), "w") as file:
+        json.dump(config, file)
+    apart = os.path.join(work, "apart")
+    run("init", "--config", os.path.join(work, "untied.json"), "--seed", "5", "--out", apart)
+    shutil.copy("tests/data/tiny_base/tokenizer.json", apart)
+    server = Server(zeroth, apart, os.path.join(work, "out2"))
+    session = server.call("create_session", {"tags": []})["session_id"]
+    model = Training(server, session, 0, base="apart", train_attn=False, train_mlp=False)
+    before = model.logprobs(data)
+    model.loss(data, "importance_sampling")
+    model.step()
+    saved = model.save_for_sampler("head")
+    with open(os.path.join(work, "out2", model.id.replace(":", "_"), "sampler_weights", "head", "adapter", "adapter_config.json")) as file:
+        check(json.load(file)["target_modules"] == ["lm_head"], "the head alone learns")
+    after = model.logprobs(data)
+    model.load(model.save("head"))
+    check(before != after == model.logprobs(data), "and is saved and loaded")
+    server.end()
 finally:
     shutil.rmtree(work, ignore_errors=True)
 print("ok" if not failures else f"{len(failures)} failed")
