@@ -4,11 +4,15 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstdlib>
+#include <future>
+#include <map>
+#include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
@@ -23,11 +27,14 @@ using namespace mpi_abi;
 
 // MPI counts in int.
 constexpr size_t kMostBytes = size_t{1} << 30;
-constexpr int kTag = 1;
+constexpr int kExchanged = 1, kBegun = 2;  // tags, so that each is matched by itself
 constexpr char kFix[] =
     "start it by mpirun, or by srun --mpi=pmix; any launcher will do for ranks.engine=gloo";
 // So often a call that waits looks without sleeping: some tenths of a millisecond.
 constexpr int kBusyTurns = 2000;
+// Then, and while the callers compute, the thread sleeps between two looks: large messages between
+// two machines' memories move by themselves, others in MPI's calls.
+constexpr std::chrono::microseconds kWaiting{100}, kComputing{200};
 
 struct Mpi {
   SharedLibrary library{"libmpi.so.40 libmpi.so",
@@ -75,6 +82,18 @@ struct Mpi {
   }
 };
 
+// What is asked of MPI's thread, in order.
+struct Job {
+  std::vector<Outgoing> out;
+  std::vector<Incoming> in;
+  int tag = 0;
+  std::span<float> sum;  // empty: messages
+  std::vector<void*> requests;
+  bool done = false;
+};
+
+// One thread makes all calls of MPI: it starts what it is asked for and looks after what is under
+// way, also while nobody waits.
 class MpiTransport : public Transport {
  public:
   MpiTransport(const Launch& launch, Rendezvous& rendezvous) : rendezvous_(rendezvous) {
@@ -84,12 +103,99 @@ class MpiTransport : public Transport {
                ")",
            kFix);
     }
+    std::promise<void> started;
+    thread_ = std::thread([&, this] {
+      try {
+        start(launch);
+      } catch (...) {
+        return started.set_exception(std::current_exception());
+      }
+      started.set_value();
+      work();
+    });
+    try {
+      started.get_future().get();
+    } catch (...) {
+      thread_.join();
+      throw;
+    }
+  }
+
+  ~MpiTransport() override { stop(); }
+
+  void exchange(std::span<const Outgoing> out, std::span<const Incoming> in) override {
+    finish(add({{out.begin(), out.end()}, {in.begin(), in.end()}, kExchanged, {}, {}, false}));
+  }
+  Ticket begin(std::span<const Outgoing> out, std::span<const Incoming> in) override {
+    return add({{out.begin(), out.end()}, {in.begin(), in.end()}, kBegun, {}, {}, false});
+  }
+  void sum(std::span<float> values) override { finish(add({{}, {}, 0, values, {}, false})); }
+
+  void finish(Ticket ticket) override {
+    std::unique_lock lock(mutex_);
+    const auto found = jobs_.find(ticket);
+    if (found == jobs_.end()) fail("an exchange is waited for that is not under way");
+    ++waiting_;
+    asked_.notify_one();
+    done_.wait(lock, [&] { return found->second.done || broken_; });
+    --waiting_;
+    if (!found->second.done) lose(lock);
+    jobs_.erase(found);
+  }
+
+  void abort() noexcept override {
+    const std::lock_guard lock(mutex_);
+    broken_ = true;
+    asked_.notify_one();
+    done_.notify_all();
+  }
+
+  // MPI moves bytes in its calls only, and there are none any more.
+  void cancel() noexcept override {
+    abort();
+    stop();
+  }
+
+ private:
+  // Of MPI's thread.
+  struct Broken {
+    std::string what, detail;
+  };
+
+  Ticket add(Job job) {
+    std::unique_lock lock(mutex_);
+    if (broken_) lose(lock);
+    jobs_.emplace(++last_, std::move(job));
+    asked_.notify_one();
+    return last_;
+  }
+
+  [[noreturn]] void lose(std::unique_lock<std::mutex>& lock) {
+    const Broken why = why_;
+    lock.unlock();
+    end_exchange(rendezvous_, why.what.empty() ? "the exchange was ended" : why.what, why.detail);
+  }
+
+  void stop() noexcept {
+    if (!thread_.joinable()) return;
+    {
+      const std::lock_guard lock(mutex_);
+      quit_ = true;
+      asked_.notify_one();
+    }
+    thread_.join();
+  }
+
+  // ---- what follows is of MPI's thread
+
+  void start(const Launch& launch) {
     int is = 0, was = 0;
     mpi_.initialized(&is);
     mpi_.finalized(&was);
     if (is != 0 || was != 0) fail("MPI can be started once a process");
     int provided = 0;
-    check(mpi_.init(nullptr, nullptr, kThreadSerialized, &provided), "cannot start MPI");
+    if (mpi_.init(nullptr, nullptr, kThreadSerialized, &provided) != kSuccess)
+      fail("cannot start MPI", kFix);
     int rank = -1, size = 0;
     mpi_.rank(mpi_.world, &rank);
     mpi_.size(mpi_.world, &size);
@@ -102,74 +208,108 @@ class MpiTransport : public Transport {
     mpi_.set_error_handler(mpi_.world, mpi_.errors_return);
   }
 
-  ~MpiTransport() override {
-    if (!broken_) mpi_.finalize();  // waits for all, so not when some are gone
+  void work() {
+    Ticket posted = 0;
+    std::vector<Job*> running;
+    int turn = 0;  // since something happened
+    std::unique_lock lock(mutex_);
+    while (!quit_ && !broken_) {
+      std::vector<Job*> added;
+      for (auto next = jobs_.upper_bound(posted); next != jobs_.end(); ++next) {
+        added.push_back(&next->second);
+        posted = next->first;
+      }
+      const bool waited_for = waiting_ > 0;
+      if (added.empty() && running.empty()) {
+        asked_.wait(lock);
+        continue;
+      }
+      lock.unlock();
+      std::vector<Job*> ended;
+      Broken why;
+      try {
+        for (Job* job : added) post(*job);
+        running.insert(running.end(), added.begin(), added.end());
+        std::erase_if(running, [&](Job* job) {
+          const bool done = finished(*job);
+          if (done) ended.push_back(job);
+          return done;
+        });
+      } catch (const Broken& broken) {
+        why = broken;
+      }
+      turn = added.empty() && ended.empty() ? turn + 1 : 0;
+      // MPI's own wait cannot be ended from outside, and takes a whole core for as long as it waits.
+      const bool busy = waited_for && turn < kBusyTurns;
+      if (busy) ::sched_yield();
+      lock.lock();
+      for (Job* job : ended) job->done = true;
+      if (!why.what.empty()) why_ = why;
+      if (!why.what.empty()) broken_ = true;
+      if (!ended.empty() || broken_) done_.notify_all();
+      if (!busy && !running.empty() && !broken_ && !quit_)
+        asked_.wait_for(lock, waited_for ? kWaiting : kComputing);
+    }
+    const bool orderly = !broken_;
+    lock.unlock();
+    if (orderly) mpi_.finalize();  // waits for all, so not when some are gone
   }
 
-  void exchange(std::span<const Outgoing> out, std::span<const Incoming> in) override {
-    std::vector<void*> requests;
-    for (const Incoming& one : in) {
+  void post(Job& job) {
+    if (!job.sum.empty()) return post_sum(job);
+    for (const Incoming& one : job.in) {
       for (size_t at = 0; at < one.bytes.size(); at += kMostBytes) {
         const size_t count = std::min(kMostBytes, one.bytes.size() - at);
         check(mpi_.receive(one.bytes.data() + at, static_cast<int>(count), mpi_.byte, one.from,
-                           kTag, mpi_.world, &requests.emplace_back()),
+                           job.tag, mpi_.world, &job.requests.emplace_back()),
               "cannot receive");
       }
     }
-    for (const Outgoing& one : out) {
+    for (const Outgoing& one : job.out) {
       for (size_t at = 0; at < one.bytes.size(); at += kMostBytes) {
         const size_t count = std::min(kMostBytes, one.bytes.size() - at);
-        check(mpi_.send(one.bytes.data() + at, static_cast<int>(count), mpi_.byte, one.to, kTag,
-                        mpi_.world, &requests.emplace_back()),
+        check(mpi_.send(one.bytes.data() + at, static_cast<int>(count), mpi_.byte, one.to, job.tag,
+                        mpi_.world, &job.requests.emplace_back()),
               "cannot send");
       }
     }
-    finish(requests);
   }
-
-  void sum(std::span<float> values) override {
-    std::vector<void*> requests;
+  void post_sum(Job& job) {
     const size_t most = kMostBytes / sizeof(float);
-    for (size_t at = 0; at < values.size(); at += most) {
-      const size_t count = std::min(most, values.size() - at);
-      check(mpi_.all_reduce(kInPlace, values.data() + at, static_cast<int>(count), mpi_.real,
-                            mpi_.sum, mpi_.world, &requests.emplace_back()),
+    for (size_t at = 0; at < job.sum.size(); at += most) {
+      const size_t count = std::min(most, job.sum.size() - at);
+      check(mpi_.all_reduce(kInPlace, job.sum.data() + at, static_cast<int>(count), mpi_.real,
+                            mpi_.sum, mpi_.world, &job.requests.emplace_back()),
             "cannot add");
     }
-    finish(requests);
   }
 
-  void abort() noexcept override { broken_ = true; }
-
- private:
-  // MPI's own wait cannot be ended from outside, and takes a whole core for as long as it waits.
-  void finish(std::vector<void*>& requests) {
-    const auto count = static_cast<int>(requests.size());
-    for (int turn = 0;; ++turn) {
-      if (broken_) end_exchange(rendezvous_, "the exchange was ended", "");
-      int done = 0;
-      check(mpi_.test_all(count, requests.data(), &done, kStatusesIgnore), "an exchange broke");
-      if (done != 0) return;
-      if (turn < kBusyTurns) {
-        ::sched_yield();
-      } else {
-        std::this_thread::sleep_for(std::chrono::microseconds(100));
-      }
-    }
+  bool finished(Job& job) {
+    int done = 0;
+    check(mpi_.test_all(static_cast<int>(job.requests.size()), job.requests.data(), &done,
+                        kStatusesIgnore),
+          "an exchange broke");
+    return done != 0;
   }
 
-  void check(int code, const char* what) {
+  void check(int code, const char* what) const {
     if (code == kSuccess) return;
-    broken_ = true;
     char text[kMostError] = "";
     int length = 0;
     mpi_.error_text(code, text, &length);
-    end_exchange(rendezvous_, what, text);
+    throw Broken{what, text};
   }
 
   Rendezvous& rendezvous_;
   Mpi mpi_;
-  std::atomic<bool> broken_{false};
+  std::thread thread_;
+  std::mutex mutex_;                      // guards what follows
+  std::condition_variable asked_, done_;  // asked_: of the thread
+  std::map<Ticket, Job> jobs_;            // what is done stays until it is waited for
+  Ticket last_ = 0;
+  int waiting_ = 0;  // callers
+  bool broken_ = false, quit_ = false;
+  Broken why_;
 };
 
 }  // namespace

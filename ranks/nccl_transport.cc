@@ -248,6 +248,24 @@ class NcclTransport : public Transport {
     for (size_t begin = 0; begin < most; begin += slice) round(to, from, begin, slice);
   }
 
+  Ticket begin(std::span<const Outgoing> out, std::span<const Incoming> in) override {
+    out_.insert(out_.end(), out.begin(), out.end());
+    in_.insert(in_.end(), in.begin(), in.end());
+    return ++last_;
+  }
+  void finish(Ticket ticket) override {
+    if (ticket <= finished_) return;
+    const std::vector<Outgoing> out = std::exchange(out_, {});
+    const std::vector<Incoming> in = std::exchange(in_, {});
+    exchange(out, in);
+    finished_ = last_;
+  }
+  void cancel() noexcept override {
+    abort();
+    out_.clear();
+    in_.clear();
+  }
+
   void sum(std::span<float> values) override {
     gpu_.enter();
     const size_t most = kStaged / sizeof(float);
@@ -355,6 +373,9 @@ class NcclTransport : public Transport {
   Gpu gpu_;
   void* comm_ = nullptr;
   std::atomic<bool> broken_{false};
+  std::vector<Outgoing> out_;  // begun, and not waited for
+  std::vector<Incoming> in_;
+  Ticket last_ = 0, finished_ = 0;
 };
 
 }  // namespace

@@ -59,7 +59,7 @@ std::unique_ptr<Team> Team::join(const Launch& launch, const std::vector<RankFac
     } else if (config.engine == "nccl") {
       team->transport_ = make_nccl_transport(launch, rendezvous);
     } else {
-      team->transport_ = make_gloo_transport(launch, rendezvous, config.timeout_s);
+      team->transport_ = make_gloo_transport(launch, rendezvous, config.timeout_s, config.direct);
     }
   } catch (const std::exception& error) {
     team->fail(error.what());
@@ -83,7 +83,7 @@ void Team::leave() {
 }
 
 void Team::exchange(std::span<const Outgoing> out, std::span<const Incoming> in) {
-  if (serve_) serve_();
+  meet();
   serve_exchange(out, in);
 }
 
@@ -91,6 +91,24 @@ void Team::serve_exchange(std::span<const Outgoing> out, std::span<const Incomin
   const Stopwatch watch(waited_);
   for (const Outgoing& one : out) sent_ += static_cast<int64_t>(one.bytes.size());
   transport_->exchange(out, in);
+}
+
+Team::Ticket Team::begin_exchange(std::span<const Outgoing> out, std::span<const Incoming> in) {
+  for (const Outgoing& one : out) sent_ += static_cast<int64_t>(one.bytes.size());
+  return transport_->begin(out, in);
+}
+
+void Team::meet() {
+  if (serve_) serve_();
+}
+
+void Team::finish_exchange(Ticket ticket) {
+  const Stopwatch watch(waited_);
+  transport_->finish(ticket);
+}
+
+void Team::cancel_exchanges() noexcept {
+  if (transport_ != nullptr) transport_->cancel();
 }
 
 std::vector<std::string> Team::gather(std::string_view what, std::string_view mine) {

@@ -22,6 +22,7 @@ struct RanksConfig {
   double timeout_s = 300;
   double silence_s = 4;
   std::string engine = "gloo";
+  bool direct = true;
   bool expert_parallel = false;
   template <class V>
   void fields(V& v) {
@@ -33,6 +34,9 @@ struct RanksConfig {
       "what carries messages between ranks: gloo (TCP), mpi (Open MPI, for ranks that mpirun or "
       "srun --mpi=pmix starts), or nccl (over GPUs, one a rank); the bytes are the same",
       Choice{{"gloo", "mpi", "nccl"}});
+    v("direct", direct,
+      "with gloo: gradients and parameters for a rank of this machine are read by it from this "
+      "one's memory, where the system allows it, in place of a connection; the bytes are the same");
     v("expert_parallel", expert_parallel,
       "each rank keeps a share of the experts of a mixture and computes the others' rows with it, "
       "in place of all experts; the bytes are the same");
@@ -68,6 +72,14 @@ class Team {
   void set_service(std::function<void()> serve) { serve_ = std::move(serve); }
   // As exchange(), of a service: members need not be at the same call.
   void serve_exchange(std::span<const Outgoing> out, std::span<const Incoming> in);
+  // Messages under way while this member computes; see Transport. Before it waits for them it calls
+  // meet(): it may have to serve those who have not begun all that it waits for.
+  using Ticket = Transport::Ticket;
+  Ticket begin_exchange(std::span<const Outgoing> out, std::span<const Incoming> in);
+  void finish_exchange(Ticket ticket);
+  void meet();
+  // Gives up what is under way, and with it the team: for a member that fails.
+  void cancel_exchanges() noexcept;
   // By the engine's own sum, in an order of its own; see Transport.
   void sum(std::span<float> values) { transport_->sum(values); }
   // Member `rank`'s share of n things: neighbours, in the order of ranks.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -29,6 +30,19 @@ class Transport {
   // and have the same lengths on both sides; those of no bytes are not sent. Blocks for as long as
   // the others take. Throws Error when a connection breaks, and after abort().
   virtual void exchange(std::span<const Outgoing> out, std::span<const Incoming> in) = 0;
+
+  // Messages that are under way while the caller computes. begin() starts them and returns at once;
+  // what is sent stays as it is, and what is received is left alone, until finish() of its ticket
+  // has returned. They are matched apart from those of exchange(): between two ranks in the order
+  // in which they were begun, in whatever calls, so a rank may begin to receive long before the
+  // other one begins to send. A rank waits in finish() only when it has begun all that the others
+  // wait for. What begin() takes it keeps no reference to but the bytes. Throw as exchange() does.
+  using Ticket = uint64_t;
+  virtual Ticket begin(std::span<const Outgoing> out, std::span<const Incoming> in) = 0;
+  virtual void finish(Ticket ticket) = 0;
+  // Gives up whatever was begun: its bytes are the caller's again. Every later call throws.
+  virtual void cancel() noexcept = 0;
+
   // The engine's own sum over ranks, in place. Its order of additions, and so the last bits, follow
   // the number of ranks: zeroth bench measures it beside the tree, a run never calls it. abort()
   // need not end it.
@@ -40,12 +54,13 @@ class Transport {
 // The engines. All ranks make theirs at once; blocks until they are connected. Each throws Error
 // when it is not to be had here. The rendezvous outlives what they return.
 // gloo (github.com/facebookincubator/gloo): TCP, one connection a pair of ranks. In builds that
-// found it.
+// found it. `direct`: what begin() sends to a rank of this machine that one reads from this process's
+// memory, where the system allows it.
 std::unique_ptr<Transport> make_gloo_transport(const Launch& launch, Rendezvous& rendezvous,
-                                               double timeout_s);
+                                               double timeout_s, bool direct);
 bool has_gloo();  // whether this build did
 // Open MPI, loaded when it is asked for; the process must have been started by mpirun, or by srun
-// --mpi=pmix. Once a process.
+// --mpi=pmix. Once a process. All calls of MPI are made by one thread of the transport's.
 std::unique_ptr<Transport> make_mpi_transport(const Launch& launch, Rendezvous& rendezvous);
 
 // The version of the Open MPI that make_mpi_transport() would load. Throws Error when there is none.
@@ -53,7 +68,8 @@ std::string mpi_version();
 
 // NCCL (github.com/NVIDIA/nccl) 2.7 or later, loaded when it is asked for: the environment's
 // ZEROTH_NCCL, else libnccl.so.2. One GPU of this machine a rank, in the order of ranks, and at
-// most 128 MiB of its memory. Messages are the host's: they pass through the GPU's memory.
+// most 128 MiB of its memory. Messages are the host's: they pass through the GPU's memory. NCCL
+// matches all messages of two ranks in one order, so those of begin() move in finish(), all at once.
 std::unique_ptr<Transport> make_nccl_transport(const Launch& launch, Rendezvous& rendezvous);
 // The NCCL that would be loaded. Makes an id of a job, which needs no GPU. Throws Error when there
 // is none.

@@ -83,6 +83,15 @@ TEST_CASE("messages through GPUs arrive whole, in any number and length") {
   }
 }
 
+TEST_CASE("messages that are begun arrive over NCCL when they are waited for") {
+  const Fake fake;
+  for (const int size : {2, 3}) {
+    const auto errors =
+        run_members(members_of(size), free_port(), [](Team& team) { pass_messages(team, 5); });
+    for (const std::string& error : errors) CHECK(error == "");
+  }
+}
+
 TEST_CASE("a rank that fails ends those that wait for its message over NCCL") {
   const Fake fake;
   const auto errors = run_members(members_of(3), free_port(), [&](Team& team) {

@@ -75,6 +75,43 @@ TEST_CASE("members gather what each gave, of any length, and rank 0's word goes 
   }
 }
 
+TEST_CASE("messages that are under way beside other calls arrive whole") {
+  for (const bool direct : {false, true}) {
+    for (const int size : {2, 4}) {
+      std::vector<Member> members;
+      for (int r = 0; r < size; ++r) members.push_back({.rank = r, .size = size, .direct = direct});
+      const auto errors =
+          run_members(members, free_port(), [](Team& team) { pass_messages(team, 12); });
+      for (const std::string& error : errors) CHECK(error == "");
+    }
+  }
+}
+
+TEST_CASE("a member that one waits for may fail or give up what is under way") {
+  for (const bool direct : {false, true}) {
+    for (const bool begun : {false, true}) {
+      const std::vector<Member> members = {{.rank = 0, .size = 2, .direct = direct},
+                                           {.rank = 1, .size = 2, .direct = direct}};
+      const auto errors = run_members(members, free_port(), [&](Team& team) {
+        std::vector<float> mine(1 << 20, 1.0f), theirs(1 << 20);
+        const Outgoing out{1 - team.rank(), std::as_bytes(std::span(mine))};
+        const Incoming in{1 - team.rank(), std::as_writable_bytes(std::span(theirs))};
+        const Team::Ticket coming = team.begin_exchange({}, std::span(&in, 1));
+        if (team.rank() == 1) {
+          if (begun) team.begin_exchange(std::span(&out, 1), {});
+          team.cancel_exchanges();
+          team.fail("the disk is full");
+          fail("the disk is full");
+        }
+        // What was begun may have arrived before.
+        team.finish_exchange(coming);
+        team.gather("turn", "");
+      });
+      expect(errors, "the disk is full");
+    }
+  }
+}
+
 TEST_CASE("a stop that one member is asked for is heard by all at the same call") {
   std::atomic<bool> stop{false}, never{false};
   std::vector<int> heard(3, -1);
