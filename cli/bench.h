@@ -31,6 +31,7 @@ struct BenchOptions {
   std::string engine = "gloo";
   int branches = 8;
   bool expert_parallel = false;
+  bool direct = true;
   int rounds = 3;
   PublishConfig publish;
   DeviceConfig device;
@@ -58,6 +59,7 @@ struct BenchOptions {
       Choice{{"gloo", "mpi", "nccl"}});
     v("branches", branches, "with --ranks: trainer.branches, at least that many", Range{1, 1024});
     v("expert_parallel", expert_parallel, "with --ranks: ranks.expert_parallel");
+    v("direct", direct, "with --ranks: ranks.direct");
     v("rounds", rounds, "with --ranks: turns", Range{1, 1000});
     v("json", json, "print one JSON object");
   }

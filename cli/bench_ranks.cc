@@ -108,6 +108,7 @@ class RankBench {
     const double start = steady_now();
     const std::vector<Group> groups = bench_groups(policy_, options_, *sampler, tickets);
     const double sampled = steady_now();
+    const double waited_sampling = team_ != nullptr ? team_->waited_seconds() : 0;
     trainer.update(groups, 1, tickets);
     const double end = steady_now();
     shards = trainer.optimizer().shards();
@@ -124,6 +125,7 @@ class RankBench {
                 {"update_seconds", end - sampled}};
     if (team_ != nullptr) {
       row["exchange_seconds"] = team_->waited_seconds() - waited;
+      row["update_exchange_seconds"] = team_->waited_seconds() - waited_sampling;
       row["sent_mb"] = static_cast<double>(team_->sent_bytes() - sent) / 1e6;
     }
     return row;
@@ -136,6 +138,7 @@ class RankBench {
     const TreeNode own = own_branches(options_.branches, team_->rank(), team_->size());
     const FloatRanges all = {{0, static_cast<int64_t>(values.size())}};
     GradientTree gradients(values.size(), options_.branches, all, own);
+    const std::vector<bool> filled(options_.branches, true);
     TreeCollective tree(*team_);
     double reduce = 1e300, gather = 1e300, sum = 1e300;
     int64_t sent = 0;
@@ -146,7 +149,8 @@ class RankBench {
       meet();
       sent = -team_->sent_bytes();
       const double start = steady_now();
-      tree.reduce(gradients, shards);
+      tree.begin_reduce(filled, shards);
+      tree.reduce(gradients);
       const double reduced = steady_now();
       tree.gather(values, shards);
       const double end = steady_now();
@@ -171,7 +175,7 @@ class RankBench {
   // for its share of communication.
   Json merged(Json own) {
     const auto texts = team_->gather("bench's figures", own.dump());
-    double least = 1e300;
+    double least = 1e300, least_updating = 1e300;
     for (const char* part : {"step", "exchange"}) own[part] = Json::object();
     own["rank"] = Json::array();
     for (const std::string& text : texts) {
@@ -182,6 +186,8 @@ class RankBench {
         }
       }
       least = std::min(least, one["step"]["exchange_seconds"].get<double>());
+      least_updating =
+          std::min(least_updating, one["step"]["update_exchange_seconds"].get<double>());
       own["rank"].push_back({{"exchange_seconds", one["step"]["exchange_seconds"]},
                              {"sent_mb", one["step"]["sent_mb"]},
                              {"optimizer_mb", one["optimizer_mb"]},
@@ -194,9 +200,12 @@ class RankBench {
     }
     const double seconds = own["step"]["seconds"].get<double>();
     const Json& tree = own["exchange"];
+    const double alone =
+        tree["reduce_seconds"].get<double>() + tree["gather_seconds"].get<double>();
     own["communication_share"] = least / seconds;
-    own["tree_share"] =
-        (tree["reduce_seconds"].get<double>() + tree["gather_seconds"].get<double>()) / seconds;
+    own["tree_share"] = alone / seconds;
+    // Of what the tree takes when nothing else is done, what an update does not wait for.
+    own["overlap"] = std::max(0.0, 1 - least_updating / alone);
     return own;
   }
 
@@ -277,7 +286,7 @@ double median(std::vector<double> values) {
 // Turns of the ranks and of one process with all cores.
 Json compare(const BenchOptions& options, const Args& args) {
   Json out = {{"ranks", options.ranks}, {"rounds", Json::array()}};
-  std::vector<double> ratios, shares, trees, sums;
+  std::vector<double> ratios, shares, trees, sums, overlaps;
   for (int i = 0; i < options.rounds; ++i) {
     std::fprintf(stderr, "round %d of %d\n", i + 1, options.rounds);
     double load[3] = {};
@@ -288,6 +297,7 @@ Json compare(const BenchOptions& options, const Args& args) {
     const Json& tree = job["exchange"];
     ratios.push_back(job["step"]["seconds"].get<double>() / alone["step"]["seconds"].get<double>());
     shares.push_back(job["communication_share"].get<double>());
+    overlaps.push_back(job["overlap"].get<double>());
     trees.push_back(tree["reduce_seconds"].get<double>() + tree["gather_seconds"].get<double>());
     sums.push_back(tree["engine_sum_seconds"].get<double>());
     out["optimizer_share"] = job["optimizer_share"].get<double>();
@@ -299,6 +309,7 @@ Json compare(const BenchOptions& options, const Args& args) {
   }
   out["ratio"] = median(ratios);
   out["communication_share"] = median(shares);
+  out["overlap"] = median(overlaps);
   out["tree_seconds"] = median(trees);
   out["engine_sum_seconds"] = median(sums);
   return out;
@@ -308,16 +319,18 @@ void print_table(const Json& out) {
   const auto number = [](const Json& value) { return value.get<double>(); };
   std::printf("%.1f M parameters, %d ranks; seconds of a step\n\n", number(out["parameters"]) / 1e6,
               out["ranks"].get<int>());
-  std::printf("round    ranks    alone   ratio   exchanging   tree   engine's sum   load\n");
+  std::printf(
+      "round    ranks    alone   ratio   exchanging   tree   hidden   engine's sum   load\n");
   int turn = 0;
   for (const Json& round : out["rounds"]) {
     const Json &job = round["job"], &tree = job["exchange"];
     const double step = number(job["step"]["seconds"]);
     const double alone = number(round["alone"]["step"]["seconds"]);
-    std::printf("%5d  %7.2f  %7.2f  %6.3f       %5.1f%%  %5.2f          %5.2f  %5.1f\n", ++turn,
-                step, alone, step / alone, 100 * number(job["communication_share"]),
+    std::printf("%5d  %7.2f  %7.2f  %6.3f       %5.1f%%  %5.2f    %4.0f%%          %5.2f  %5.1f\n",
+                ++turn, step, alone, step / alone, 100 * number(job["communication_share"]),
                 number(tree["reduce_seconds"]) + number(tree["gather_seconds"]),
-                number(tree["engine_sum_seconds"]), number(round["load"]));
+                100 * number(job["overlap"]), number(tree["engine_sum_seconds"]),
+                number(round["load"]));
   }
   std::printf(
       "\nmedian ratio %.3f, %.1f MB sent by a rank in a step, moments of a rank %.1f%%\n"
@@ -355,6 +368,7 @@ int bench_ranks(const BenchOptions& options, const Args& args) {
     share_cores(launch);
     RanksConfig config;
     config.engine = options.engine;
+    config.direct = options.direct;
     BenchOptions own = options;
     team = Team::join(launch, rank_facts("the options' hash", dump_config(own).dump()), config);
   }

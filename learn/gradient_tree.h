@@ -17,6 +17,12 @@ struct TreeNode {
 };
 // The smallest node of the tree over so many branches that holds both, first < last.
 TreeNode smallest_node(int branches, int first, int last);
+// What branches `own` add up to, of which those with a gradient are `filled` [branches]: the largest
+// nodes that hold no others, from left to right.
+std::vector<TreeNode> nodes_of(int branches, TreeNode own, const std::vector<bool>& filled);
+// From nodes that branches below `end` complete to those that they add up to; `own` as above. In
+// order, which were joined: the number of the left one, into which the one behind it went.
+std::vector<size_t> join_nodes(int branches, TreeNode own, int end, std::vector<TreeNode>& nodes);
 
 // The samples of an update stand in `branches` fixed ranges. Inside a branch everything is added in
 // order; branches are added as a binary tree: node [a, b) = node [a, m) + node [m, b) with m =
@@ -42,13 +48,16 @@ class GradientTree {
   // The sum over all branches, which are complete; zeros when there was none. Valid until begin().
   // Of a learner that has them all. In the memory of the host, and so are parts().
   std::span<float> total();
-  // What the own branches, which are complete, add up to: the largest nodes of the tree that hold
-  // no others, from left to right; none for those without samples. Valid until begin().
+  // What the own branches add up to (nodes_of); nothing for those without samples. Valid until
+  // begin().
   struct Part {
     TreeNode node;
     std::span<float> values;
   };
-  std::vector<Part> parts();
+  // Floats from `complete` on get no more by any own branch, and these are summed on return; the
+  // others may still get theirs by the last branch. From call to call `complete` falls; after 0 no
+  // branch is asked for.
+  std::vector<Part> parts(int64_t complete = 0);
 
  private:
   using Values = kernels::Array<float>;
@@ -57,9 +66,10 @@ class GradientTree {
     Values values;
   };
   Values zeros();
-  // Node `i` of the stack where the host finds it.
-  std::span<float> on_host(size_t i);
-  // Joins what hangs below tree nodes whose branches are all own ones below `end`.
+  // Node `i` of the stack where the host finds it; there are copies of these floats then.
+  std::span<float> on_host(size_t i, const FloatRanges& ranges);
+  std::vector<TreeNode> nodes() const;
+  void add(const Node& right, const Node& left, const FloatRanges& ranges);
   void join(int end);
 
   const kernels::Operators& ops_;
@@ -68,6 +78,7 @@ class GradientTree {
   const int branches_;
   const TreeNode own_;
   std::vector<Node> stack_;  // from left to right; the last one may be open
+  int64_t summed_;           // floats from here on are those of parts()
   std::vector<Values> idle_;
   std::vector<ZeroedFloats> copies_;  // of nodes, where the host cannot follow the device
 };

@@ -1,6 +1,7 @@
 #include "learn/learner.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "core/error.h"
@@ -26,6 +27,18 @@ FloatRanges collected_here(const Policy& policy) {
   return common(with_gradient(policy.parameters()), policy.own_masters());
 }
 
+// By layer: the first float of those that nothing below it, nor the embedding, adds to.
+std::vector<int64_t> complete_from(const Policy& policy) {
+  std::vector<int64_t> from(policy.config().layers, 0);
+  for (const ParameterInfo& info : policy.parameters().infos()) {
+    for (int l = 0; l < policy.config().layers; ++l) {
+      if (info.role == Role::kEmbedding || (info.layer >= 0 && info.layer < l))
+        from[l] = std::max(from[l], info.offset + info.count);
+    }
+  }
+  return from;
+}
+
 }  // namespace
 
 Learner::Learner(Policy& policy, const OptimizerConfig& optimizer, const LearnerConfig& config,
@@ -34,6 +47,8 @@ Learner::Learner(Policy& policy, const OptimizerConfig& optimizer, const Learner
       low_rank_(adapter ? std::make_unique<LowRankUpdate>(policy, std::move(adapter)) : nullptr),
       optimizer_(updated(), optimizer, policy.operators(), policy.expert_masters()),
       collective_(collective ? std::move(collective) : std::make_unique<Alone>()),
+      branches_(config.branches),
+      complete_from_(complete_from(policy)),
       gradients_(policy.parameters().values().size(), config.branches, collected_here(policy),
                  own_branches(config.branches, collective_->rank(), collective_->size()),
                  policy.operators()),
@@ -41,6 +56,7 @@ Learner::Learner(Policy& policy, const OptimizerConfig& optimizer, const Learner
       activations_(config.mode),
       dhidden_(policy.operators().device()),
       dresponses_(policy.operators().device()) {
+  if (collective_->size() > 1) optimizer_.use_small_pages();
   if (policy_.experts() != nullptr) collect(config.branches);
 }
 
@@ -67,7 +83,11 @@ void Learner::collect(int branches) {
   experts.collect([this](int rank, int branch) { return collected_[rank]->branch(branch); });
 }
 
-void Learner::begin() {
+const Shards& Learner::shards() const {
+  return low_rank_ ? low_rank_->gradient_shards() : optimizer_.shards();
+}
+
+void Learner::begin(const std::vector<bool>& filled) {
   // What others add to is cleared where nobody adds.
   if (policy_.experts() != nullptr) policy_.experts()->meet();
   for (const auto& tree : collected_) {
@@ -77,6 +97,7 @@ void Learner::begin() {
   gradients_.begin();
   inputs_.clear();
   reduced_ = {};
+  collective_->begin_reduce(filled.empty() ? std::vector<bool>(branches_, true) : filled, shards());
 }
 
 void Learner::forward(const TargetBatch& batch, float* logprob, float* entropy,
@@ -97,7 +118,7 @@ void Learner::score(const TargetBatch& batch, int64_t rows, float* logprob, floa
 }
 
 void Learner::accumulate(const TargetBatch& batch, const float* dlogprob, const float* dentropy,
-                         const BalanceLoss& balance, int branch) {
+                         const BalanceLoss& balance, int branch, bool last) {
   if (branch != branch_) finish_branch();
   branch_ = branch;
   if (policy_.experts() != nullptr && announced_ != branch) {
@@ -129,7 +150,12 @@ void Learner::accumulate(const TargetBatch& batch, const float* dlogprob, const 
     const double share = static_cast<double>(part.rows) / static_cast<double>(balance.responses);
     if (balance.coef > 0) aux.push_back(static_cast<float>(balance.coef * share));
   }
-  policy_.backward(batch.view(), scorer_.cache(), activations_, dhidden, grads, aux, &inputs_);
+  std::function<void(int)> complete;
+  if (last) {
+    complete = [&](int layer) { collective_->contribute(gradients_, complete_from_[layer]); };
+  }
+  policy_.backward(batch.view(), scorer_.cache(), activations_, dhidden, grads, aux, &inputs_,
+                   complete);
 }
 
 void Learner::finish_branch() {
@@ -139,27 +165,35 @@ void Learner::finish_branch() {
 
 std::span<const float> Learner::reduce() {
   finish_branch();
-  if (!low_rank_) {
-    std::vector<GradientTree*> collected;
-    for (const auto& tree : collected_) collected.push_back(tree.get());
-    reduced_ = collective_->reduce(gradients_, optimizer_.shards(), collected);
-    return reduced_;
-  }
+  std::vector<GradientTree*> collected;
+  for (const auto& tree : collected_) collected.push_back(tree.get());
+  const std::span<float> sum = collective_->reduce(gradients_, collected);
+  reduced_ = sum;
+  if (!low_rank_) return reduced_;
   // A and B need the gradient of whole matrices.
-  const Shards& shards = low_rank_->gradient_shards();
-  const std::span<float> whole = collective_->reduce(gradients_, shards);
-  collective_->gather(whole, shards);
-  reduced_ = low_rank_->differentiate(whole);
+  collective_->gather(sum, shards());
+  reduced_ = low_rank_->differentiate(sum);
   return reduced_;
 }
 
+void Learner::abandon() { collective_->abandon(); }
+
 double Learner::step(double lr) {
   const double norm = optimizer_.step(updated(), reduced_, lr, collective_.get());
+  if (low_rank_) collective_->await(Collective::kAll);
   if (low_rank_) low_rank_->merge();
   return norm;
 }
 
-WeightsPtr Learner::publish() { return policy_.publish(optimizer_.steps()); }
+WeightsPtr Learner::publish() {
+  if (collective_->size() == 1) return policy_.publish(optimizer_.steps());
+  // Members meet before the policy is held, whose weights they may be asked for.
+  collective_->await(0);
+  WeightsPtr weights =
+      policy_.publish(optimizer_.steps(), [&](int64_t end) { collective_->await(end); });
+  collective_->await(Collective::kAll);
+  return weights;
+}
 
 std::vector<std::vector<float>> differentiate_sequences(
     Learner& learner, std::span<const std::vector<TokenId>> sequences, int64_t batch_tokens) {

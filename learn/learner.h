@@ -47,8 +47,9 @@ class Learner {
           std::unique_ptr<LoraAdapter> adapter = nullptr);
   ~Learner();
 
-  // The gradient is zero again.
-  void begin();
+  // The gradient is zero again. filled[branch]: which branches accumulate() will be called for,
+  // whatever member has them; {}: all. One of several members must keep it, or abandon().
+  void begin(const std::vector<bool>& filled = {});
   // By the published weights: log-prob and entropy (may be null) of every response. `stats` may be
   // null.
   void forward(const TargetBatch& batch, float* logprob, float* entropy,
@@ -61,14 +62,18 @@ class Learner {
   void score(const TargetBatch& batch, int64_t rows, float* logprob, float* entropy) const;
   // Adds the gradient of sum_i dlogprob[i] logprob[i] + dentropy[i] entropy[i] (dentropy may be
   // null) over the responses of the last forward or recall, once for each of them, to a branch;
-  // those of earlier calls are no larger.
+  // those of earlier calls are no larger. `last`: no other call comes before reduce(), so what is
+  // complete goes to the other members while the rest is differentiated.
   void accumulate(const TargetBatch& batch, const float* dlogprob, const float* dentropy,
-                  const BalanceLoss& balance = {}, int branch = 0);
+                  const BalanceLoss& balance = {}, int branch = 0, bool last = false);
   // The gradient of all members, laid out like what is updated, the policy's parameters or the
   // adapter's; of the former only this member's shard. Before step().
   std::span<const float> reduce();
+  // In place of reduce() and what follows it: this update is none. All members say so.
+  void abandon();
   // One update with the reduced gradient. Returns its norm over trainable parameters before
-  // clipping; when that is not finite nothing is changed.
+  // clipping; when that is not finite nothing is changed. Else publish() is next: of several
+  // members' parameters some may be on their way until then.
   double step(double lr);
   // Publishes the parameters as version optimizer().steps().
   WeightsPtr publish();
@@ -81,6 +86,8 @@ class Learner {
  private:
   // Nothing more goes to the branch.
   void finish_branch();
+  // Of what is differentiated: all members' shards.
+  const Shards& shards() const;
   void collect(int branches);
 
   Parameters& updated() { return low_rank_ ? low_rank_->parameters() : policy_.parameters(); }
@@ -89,6 +96,8 @@ class Learner {
   std::unique_ptr<LowRankUpdate> low_rank_;
   AdamW optimizer_;
   std::unique_ptr<Collective> collective_;
+  const int branches_;
+  std::vector<int64_t> complete_from_;  // by layer: floats complete with it and all above it
   GradientTree gradients_;
   std::vector<std::unique_ptr<GradientTree>> collected_;  // by rank; with experts elsewhere
   int announced_ = -1;                                    // the branch that the others know of

@@ -24,6 +24,8 @@ std::vector<ParameterBlock> blocks_of(const LoraAdapter& adapter) {
   std::vector<ParameterBlock> blocks;
   for (const LoraPair& pair : adapter.pairs())
     blocks.push_back({pair.matrix.weight, pair.matrix.weight + values_of(pair), false});
+  std::sort(blocks.begin(), blocks.end(),
+            [](const auto& a, const auto& b) { return a.begin < b.begin; });
   return blocks;
 }
 

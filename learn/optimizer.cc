@@ -1,5 +1,8 @@
 #include "learn/optimizer.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -84,23 +87,51 @@ double AdamW::step(Parameters& parameters, std::span<const float> grads, double 
   if (config_.max_grad_norm > 0 && norm > config_.max_grad_norm) {
     update.grad_scale = static_cast<float>(config_.max_grad_norm / norm);
   }
-  float* w = parameters.values().data();
-  // The shard's part of every block.
   const FloatRanges own = shards_.of(members.rank(), members.size());
+  if (members.size() == 1) {
+    update_ranges(parameters, grads, own, update);
+    return norm;
+  }
+  // Band by band, so that one goes out while the next is updated.
+  members.begin_gather(parameters.values(), shards_);
+  const std::vector<Band> bands = shards_.bands(members.size());
+  for (size_t b = 0; b < bands.size(); ++b) {
+    update_ranges(parameters, grads, bands[b].of[members.rank()], update);
+    members.give(b);
+  }
+  if (!shards_.experts().empty())
+    update_ranges(parameters, grads, common(own, shards_.experts()[members.rank()]), update);
+  return norm;
+}
+
+void AdamW::update_ranges(Parameters& parameters, std::span<const float> grads,
+                          const FloatRanges& ranges, kernels::AdamWStep step) {
+  float* const w = parameters.values().data();
   for (const ParameterBlock& block : blocks_) {
-    update.weight_decay = block.decay ? static_cast<float>(config_.weight_decay) : 0;
-    for (const auto& [begin, end] : common({{block.begin, block.end}}, own)) {
+    step.weight_decay = block.decay ? static_cast<float>(config_.weight_decay) : 0;
+    for (const auto& [begin, end] : common({{block.begin, block.end}}, ranges)) {
       ops_.adamw(w + begin, grads.data() + begin, m_.span().data() + begin,
-                 v_.span().data() + begin, end - begin, update);
+                 v_.span().data() + begin, end - begin, step);
     }
   }
-  members.gather(parameters.values(), shards_);
-  return norm;
 }
 
 void AdamW::reset() {
   moment_steps_ = 0;
   for (ZeroedFloats* moment : {&m_, &v_}) *moment = ZeroedFloats(moment->span().size());
+  if (small_pages_) use_small_pages();
+}
+
+void AdamW::use_small_pages() {
+  small_pages_ = true;
+  for (ZeroedFloats* moment : {&m_, &v_}) {
+    const std::span<float> values = moment->span();
+    // From the array's first page on; where the system has no large pages it says no.
+    const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+    const auto at = reinterpret_cast<uintptr_t>(values.data());
+    const uintptr_t begin = (at + page - 1) / page * page, end = at + values.size_bytes();
+    if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_NOHUGEPAGE);
+  }
 }
 
 }  // namespace zeroth

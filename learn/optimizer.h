@@ -62,8 +62,9 @@ class AdamW {
 
   // One update with learning rate `lr`. Returns the global norm of the trainable gradients before
   // clipping; when it is not finite nothing is changed. `grads` is laid out like the parameters.
-  // As a member of a collective it needs the gradients of its shard, updates that and gets the
-  // others' parameters: the same bits as alone.
+  // As a member of a collective it needs the gradients of its shard and updates that: the same bits
+  // as alone. The others' parameters are there when collective->await() says so; the caller awaits
+  // all of them.
   double step(Parameters& parameters, std::span<const float> grads, double lr,
               Collective* collective = nullptr);
 
@@ -83,15 +84,21 @@ class AdamW {
   void configure(const OptimizerConfig& config) { config_ = config; }
   // The moments are zero again, and warm up as at the start; steps() stays.
   void reset();
+  // The moments will be used in part. Large pages, which others' floats share, would take memory
+  // for whatever lies between the own ones.
+  void use_small_pages();
 
  private:
   double squares_of(std::span<const float> grads, Collective& collective) const;
+  void update_ranges(Parameters& parameters, std::span<const float> grads,
+                     const FloatRanges& ranges, kernels::AdamWStep step);
 
   const kernels::Operators& ops_;
   OptimizerConfig config_;
   std::vector<ParameterBlock> blocks_;  // maximal runs of trainable ones that share the decay
   Shards shards_{{}};
   ZeroedFloats m_, v_;
+  bool small_pages_ = false;
   int64_t steps_ = 0, moment_steps_ = 0;
 };
 

@@ -34,10 +34,50 @@ Shards::Shards(const std::vector<ParameterBlock>& blocks, std::vector<FloatRange
   }
 }
 
+// A band ends where it has kDealt floats a member, or nearly: the even parts are whole chunks then.
+// In it the member of a chunk is the one whose even part of the floats holds the chunk's middle.
+Shards::Deal Shards::deal(int size) const {
+  Deal deal;
+  deal.owner.resize(dealt_.size());
+  for (size_t first = 0, last = 0; first < dealt_.size(); first = last) {
+    deal.begins.push_back(first);
+    int64_t floats = 0;
+    const auto length = [&](size_t i) {
+      const FloatRange range = chunks_[dealt_[i]].range;
+      return range.end - range.begin;
+    };
+    constexpr int64_t kHalf = kernels::kNormChunk / 2;
+    while (last < dealt_.size() && floats + kHalf < kDealt * size) floats += length(last++);
+    int64_t before = 0;
+    for (size_t i = first; i < last; ++i) {
+      deal.owner[i] = static_cast<int>((2 * before + length(i)) * size / (2 * floats));
+      before += length(i);
+    }
+  }
+  deal.begins.push_back(dealt_.size());
+  return deal;
+}
+
+std::vector<Band> Shards::bands(int size) const {
+  const Deal deal = this->deal(size);
+  std::vector<Band> bands;
+  for (size_t b = 0; b + 1 < deal.begins.size(); ++b) {
+    const size_t first = deal.begins[b], last = deal.begins[b + 1];
+    std::vector<std::vector<FloatRange>> parts(size);
+    for (size_t i = first; i < last; ++i) parts[deal.owner[i]].push_back(chunks_[dealt_[i]].range);
+    Band& band = bands.emplace_back();
+    band.range = {chunks_[dealt_[first]].range.begin, chunks_[dealt_[last - 1]].range.end};
+    for (auto& part : parts) band.of.push_back(shared(united(std::move(part))));
+  }
+  return bands;
+}
+
 std::vector<size_t> Shards::chunks_of(int rank, int size) const {
-  const size_t first = dealt_.size() * rank / size, last = dealt_.size() * (rank + 1) / size;
-  std::vector<size_t> out(dealt_.begin() + static_cast<std::ptrdiff_t>(first),
-                          dealt_.begin() + static_cast<std::ptrdiff_t>(last));
+  const Deal deal = this->deal(size);
+  std::vector<size_t> out;
+  for (size_t i = 0; i < dealt_.size(); ++i) {
+    if (deal.owner[i] == rank) out.push_back(dealt_[i]);
+  }
   for (size_t c = 0; c < home_.size(); ++c) {
     if (home_[c] == rank) out.push_back(c);
   }

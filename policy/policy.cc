@@ -115,10 +115,12 @@ const kernels::Operators& Policy::operators() const { return impl_->architecture
 Parameters& Policy::parameters() { return impl_->parameters; }
 const Parameters& Policy::parameters() const { return impl_->parameters; }
 
-WeightsPtr Policy::publish(WeightsVersion version) {
+WeightsPtr Policy::publish(WeightsVersion version,
+                           const std::function<void(int64_t end)>& arrived) {
   std::lock_guard lock(impl_->mutex);
   impl_->weights = nullptr;  // unless somebody reads them, their memory is that of the next
-  impl_->weights = publish_values(impl_->architecture, impl_->parameters.values().data(), version);
+  impl_->weights =
+      publish_values(impl_->architecture, impl_->parameters.values().data(), version, arrived);
   return impl_->weights;
 }
 
@@ -166,7 +168,8 @@ void Policy::forward(const ForwardBatch& batch, KvCache& cache, At<float> hidden
 
 void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activations& saved,
                       At<float> dhidden, View<float> grads, std::span<const float> aux_coefs,
-                      EmbeddingGradient* apart) const {
+                      EmbeddingGradient* apart,
+                      const std::function<void(int layer)>& complete) const {
   const Architecture& a = *impl_->architecture;
   const PolicyConfig& c = a.config;
   const WeightsPtr weights = this->weights();
@@ -249,6 +252,7 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
     // The recomputed layer's output is not wanted: it goes where the next layer's spent input was.
     if (!full) layer_forward(pass, l, kept.x[l].data(), state, kept.x[l + 1].data());
     layer_backward(pass, l, kept.x[l].data(), state, dx, aux.empty() ? nullptr : aux.data());
+    if (complete) complete(l);
   }
   if (first >= 0) return;
   if (c.scaled_embedding) a.ops.scale_rows(dx, width, m, width, embedding_scale(c));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -54,7 +55,9 @@ class Policy {
   void read_masters(int64_t begin, std::span<float> out) const;
   // Packs the current parameters as the weights of a version. What was published before stays as it
   // is for those who hold it; when nobody does, its memory is taken for the new one.
-  WeightsPtr publish(WeightsVersion version);
+  // `arrived`: parameters may still be on their way; arrived(end) returns when those in front of
+  // float `end` are here, and is called in ascending order.
+  WeightsPtr publish(WeightsVersion version, const std::function<void(int64_t end)>& arrived = {});
   // What was published last. Waits while publish() packs.
   WeightsPtr weights() const;
   // The first layer with a trainable parameter; the number of layers when there is none, -1 when
@@ -75,10 +78,12 @@ class Policy {
   // Nothing is computed below the first layer that has a trainable parameter, so grads there stay
   // as they are; other frozen parameters' gradients are not promised. What is trainable must not
   // change between forward and backward. With `apart` what a tied embedding gets as an input goes
-  // there in place of grads.
+  // there in place of grads. complete(l) is called when grads get nothing more for layer `l`, those
+  // above it and the final norm.
   void backward(const ForwardBatch& batch, const KvCache& cache, Activations& saved,
                 kernels::At<float> dhidden, kernels::View<float> grads,
-                std::span<const float> aux_coefs = {}, EmbeddingGradient* apart = nullptr) const;
+                std::span<const float> aux_coefs = {}, EmbeddingGradient* apart = nullptr,
+                const std::function<void(int layer)>& complete = {}) const;
 
   // See kernels/head.h. Gradients of the head go to the right place of `grads` (also when the
   // embedding is tied).

@@ -24,6 +24,10 @@ using kernels::View;
 // Values of a piece of work. As floats, and beside what they are packed to, they stay in the cache of
 // one core: pieces of a whole cache's size cost twice the time.
 constexpr int64_t kPiece = int64_t{1} << 14;
+// Values of the flat buffer that are waited for at a time.
+constexpr int64_t kStretch = int64_t{1} << 20;
+
+using Arrived = std::function<void(int64_t end)>;
 
 // Values of the flat buffer: they are there, or they are read from a checkpoint on the way; then
 // they go to their place, or, when they are not kept, to memory of the calling thread.
@@ -160,8 +164,8 @@ class Plan {
     for (const Vector& v : vectors_) n += aligned(v.count);
     return n;
   }
-  // `memory` [floats()]: matrices first, in the order of their calls.
-  void fill(const Values& values, At<float> memory) const {
+  // `memory` [floats()]: matrices first, in the order of their calls. `arrived`: see Policy::publish.
+  void fill(const Values& values, At<float> memory, const Arrived& arrived) const {
     std::vector<Piece> pieces;
     for (const Placed& m : matrices_) {
       m.to->place(m.from->out, m.from->in, element_, memory);
@@ -189,9 +193,21 @@ class Plan {
       memory += aligned(v.count);
     }
     for (Piece& piece : pieces) piece.place = values.place(piece.offset);
-    for_each_by_place(pieces, [&](const Piece& piece) {
+    const auto use = [&](const Piece& piece) {
       piece.use(values.get(piece.offset, piece.count * piece.width), piece.row, piece.count);
-    });
+    };
+    if (!arrived) return for_each_by_place(pieces, use);
+    std::stable_sort(pieces.begin(), pieces.end(),
+                     [](const Piece& a, const Piece& b) { return a.offset < b.offset; });
+    for (size_t first = 0, last = 0; first < pieces.size(); first = last) {
+      const int64_t most = pieces[first].offset + kStretch;
+      int64_t end = 0;
+      for (; last < pieces.size() && pieces[last].offset < most; ++last)
+        end = std::max(end, pieces[last].offset + pieces[last].count * pieces[last].width);
+      arrived(end);
+      parallel_in_order(static_cast<int64_t>(last - first),
+                        [&](int64_t i) { use(pieces[first + static_cast<size_t>(i)]); });
+    }
   }
 
  private:
@@ -266,7 +282,7 @@ class Plan {
 };
 
 WeightsPtr publish(std::shared_ptr<const Architecture> architecture, const Values& values,
-                   WeightsVersion version) {
+                   WeightsVersion version, const Arrived& arrived = {}) {
   static std::atomic<int64_t> publications{0};
   const PolicyConfig& c = architecture->config;
   const Layout& layout = architecture->layout;
@@ -287,7 +303,7 @@ WeightsPtr publish(std::shared_ptr<const Architecture> architecture, const Value
   Plan plan(architecture->ops, architecture->element);
   visit_model(plan, *architecture, model);
   model.block = architecture->take_block(plan.floats() * static_cast<int64_t>(sizeof(float)));
-  plan.fill(values, model.block.data().as<float>());
+  plan.fill(values, model.block.data().as<float>(), arrived);
   if (model.tied) model.embedding.packed = &model.head;
   model.exchange = architecture->experts.exchange;
   model.place = {architecture->experts.model, version};
@@ -364,9 +380,9 @@ void check_whole(const Architecture& architecture) {
 }  // namespace
 
 WeightsPtr publish_values(std::shared_ptr<const Architecture> architecture, const float* values,
-                          WeightsVersion version) {
+                          WeightsVersion version, const Arrived& arrived) {
   const Values from(architecture->layout.infos, values);
-  return publish(std::move(architecture), from, version);
+  return publish(std::move(architecture), from, version, arrived);
 }
 
 WeightsPtr publish_from(std::shared_ptr<const Architecture> architecture,

@@ -114,9 +114,10 @@ struct WeightsImpl {
   mutable std::string sha256;
 };
 
-// Packs the flat buffer `values` (policy/publish.cc).
+// Packs the flat buffer `values` (policy/publish.cc); `arrived`: see Policy::publish.
 WeightsPtr publish_values(std::shared_ptr<const Architecture> architecture, const float* values,
-                          WeightsVersion version);
+                          WeightsVersion version,
+                          const std::function<void(int64_t end)>& arrived = {});
 // The same while a checkpoint is read, so that no second copy is made of it; with `keep` (may be
 // null) the flat buffer is filled too.
 WeightsPtr publish_from(std::shared_ptr<const Architecture> architecture,

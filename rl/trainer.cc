@@ -211,7 +211,12 @@ bool Trainer::Impl::mini_batch(const MiniBatchPlan& batch, const UpdatePlan& pla
   loss.begin(batch.groups, plan.step_tokens);
   batch_router = {};
   counts = {0, 0};
-  learner.begin();
+  std::vector<bool> filled(config.branches);
+  for (int branch = 0; branch < config.branches; ++branch) {
+    const LeafShare of = leaves_of({branch, branch + 1}, config.branches, batch.leaves.size());
+    filled[branch] = of.begin < of.end;
+  }
+  learner.begin(filled);
   accumulate(batch.leaves, plan.step, report);
   if (team != nullptr) share_scores(batch.leaves, report);
   report.forward_rows += counts[0];
@@ -246,20 +251,30 @@ void Trainer::Impl::accumulate(std::span<const GroupSlice> leaves, int64_t step,
   if (team != nullptr) reset(scores, groups);
   const Collective& members = learner.collective();
   const TreeNode mine = own_branches(config.branches, members.rank(), members.size());
+  struct Call {
+    int branch;
+    int64_t turn;
+    SliceList slices;
+  };
+  std::vector<Call> own;
   int64_t turn = step;
   for (int branch = 0; branch < config.branches; ++branch) {
-    for (const SliceList& slices : calls_of(branch, leaves)) {
-      const int64_t now = turn++;
-      if (branch < mine.begin || branch >= mine.end) continue;
-      if (report.updates == 0 && cut_short()) return;
-      const bool recalled = rows.forward(slices, now, batch_router);
-      differentiate(report);
-      learner.accumulate(rows.batch().targets(), dlogprob.data(),
-                         dentropy.empty() ? nullptr : dentropy.data(), balance, branch);
-      if (team != nullptr) rows.keep(scores);
-      counts[0] += rows.batch().packed().rows();
-      if (recalled) counts[1] += rows.batch().packed().rows();
+    for (SliceList& slices : calls_of(branch, leaves)) {
+      if (branch >= mine.begin && branch < mine.end)
+        own.push_back({branch, turn, std::move(slices)});
+      ++turn;
     }
+  }
+  for (const Call& call : own) {
+    if (report.updates == 0 && cut_short()) return;
+    const bool recalled = rows.forward(call.slices, call.turn, batch_router);
+    differentiate(report);
+    learner.accumulate(rows.batch().targets(), dlogprob.data(),
+                       dentropy.empty() ? nullptr : dentropy.data(), balance, call.branch,
+                       &call == &own.back());
+    if (team != nullptr) rows.keep(scores);
+    counts[0] += rows.batch().packed().rows();
+    if (recalled) counts[1] += rows.batch().packed().rows();
   }
 }
 
@@ -293,7 +308,10 @@ void Trainer::Impl::share_scores(std::span<const GroupSlice> leaves, StepReport&
                      leaves.size());
   };
   const auto texts = gather_scores(*team, "log-probs", leaves, share(team->rank()), scores);
-  if (report.updates == 0) check_stop(stop, "the update");
+  if (report.updates == 0 && stop != nullptr && *stop) {
+    learner.abandon();
+    check_stop(stop, "the update");
+  }
   take_scores(*team, texts, groups, leaves, share, scores);
   for (const GroupSlice& leaf : leaves) {
     for (const int32_t i : leaf.samples) {

@@ -56,11 +56,12 @@ void accumulate(Learner& learner, TreeNode own, uint32_t stream, Outcome& outcom
       outcome.logprobs.resize(std::max<size_t>(outcome.logprobs.size(), call + 1));
       if (b < own.begin || b >= own.end) continue;
       const auto sequences = sequences_of(config, stream + 100 * b + i);
+      const bool last = i + 1 == b % 4 && (b + 1 == own.end || (b + 2 == own.end && b % 4 == 3));
       for_each_pass(config, sequences, 1000, [&](const TargetBatch& batch) {
         logprob.resize(batch.target.size());
         learner.forward(batch, logprob.data(), nullptr);
         const std::vector<float> dlogprob(batch.target.size(), -1.0f);
-        learner.accumulate(batch, dlogprob.data(), nullptr, {0.01, 40}, b);
+        learner.accumulate(batch, dlogprob.data(), nullptr, {0.01, 40}, b, last);
         outcome.logprobs[call] = logprob;
       });
     }
@@ -75,8 +76,10 @@ Outcome train(Policy& policy, std::unique_ptr<Collective> collective, Activation
                                   : TreeNode{0, kBranches};
   const int rank = collective ? collective->rank() : 0;
   Learner learner(policy, optimizer, {mode, kBranches}, std::move(collective));
+  std::vector<bool> filled;
+  for (int b = 0; b < kBranches; ++b) filled.push_back(b % 4 > 0);
   for (uint32_t update = 0; update < 2; ++update) {
-    learner.begin();
+    learner.begin(filled);
     accumulate(learner, own, 1000 * update, outcome);
     learner.reduce();
     outcome.norms.push_back(learner.step(1e-3));

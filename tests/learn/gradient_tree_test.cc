@@ -112,3 +112,50 @@ TEST_CASE("branches on a device that the host cannot follow add up to the same b
   }
   CHECK(far.strangers().empty());
 }
+
+TEST_CASE("what is complete is summed while the last branch still gets the rest") {
+  const kernels::FarOperators far(kernels::cpu_operators());
+  for (const bool there : {false, true}) {
+    for (const TreeNode own : {TreeNode{0, 8}, {4, 8}, {3, 7}, {5, 6}, {1, 13}}) {
+      GradientTree tree(kFloats, 13, kUsed, own, there ? far : kernels::cpu_operators());
+      for (uint64_t seed = 0; seed < 10; ++seed) {
+        const auto branches = random_branches(13, seed);
+        std::vector<bool> filled;
+        for (const auto& branch : branches) filled.push_back(branch.has_value());
+        int last = -1;
+        for (int b = own.begin; b < own.end; ++b) last = filled[b] ? b : last;
+        const auto put = [&](int b, int64_t first, int64_t end) {
+          const kernels::At<float> to = tree.branch(b).data();
+          for (const auto& [begin, behind] : common({{first, end}}, kUsed))
+            kernels::copy_in(there ? far.device() : kernels::cpu_operators().device(), to + begin,
+                             branches[b]->data() + begin, behind - begin);
+        };
+        tree.begin();
+        for (int b = own.begin; b < last; ++b) {
+          if (filled[b]) put(b, 0, kFloats);
+        }
+        const std::vector<TreeNode> nodes = nodes_of(13, own, filled);
+        CHECK(nodes.empty() == (last < 0));
+        for (int64_t from = kFloats - 7; from > -7; from -= 7) {
+          const int64_t complete = std::max<int64_t>(0, from);
+          if (last >= 0) put(last, complete, from + 7);
+          const auto parts = tree.parts(complete);
+          REQUIRE(parts.size() == nodes.size());
+          for (size_t n = 0; n < nodes.size(); ++n) {
+            CHECK(parts[n].node.begin == nodes[n].begin);
+            CHECK(parts[n].node.end == nodes[n].end);
+            auto of = branches;  // those of the node alone
+            for (int b = 0; b < 13; ++b) {
+              if (b < nodes[n].begin || b >= nodes[n].end) of[b].reset();
+            }
+            const auto want = node(of, 0, 13);
+            for (const auto& [begin, end] : common({{complete, kFloats}}, kUsed)) {
+              for (int64_t i = begin; i < end; ++i) CHECK(parts[n].values[i] == (*want)[i]);
+            }
+          }
+        }
+      }
+    }
+  }
+  CHECK(far.strangers().empty());
+}

@@ -51,6 +51,25 @@ TEST_CASE("the SHA-256 of weights is that of their values, however they are pack
   }
 }
 
+TEST_CASE("parameters are packed when they have arrived, and not before") {
+  for (NamedModel& model : all_models()) {
+    CAPTURE(model.name);
+    Policy& policy = *model.policy;
+    const std::string hash = policy.weights()->sha256();
+    const std::span<float> values = policy.parameters().values();
+    const std::vector<float> there(values.begin(), values.end());
+    std::fill(values.begin(), values.end(), -7.5f);
+    int64_t here = 0;
+    const auto arrive = [&](int64_t end) {
+      CHECK(end > here);
+      REQUIRE(end <= static_cast<int64_t>(values.size()));
+      std::copy(there.begin() + here, there.begin() + end, values.begin() + here);
+      here = end;
+    };
+    CHECK(policy.publish(3, arrive)->sha256() == hash);
+  }
+}
+
 TEST_CASE("a version that is held stays as it was when others are published") {
   for (const std::string& family : families()) {
     CAPTURE(family);
