@@ -8,6 +8,7 @@
 #include "core/terminal.h"
 #include "model/formats/gguf_model.h"
 #include "rl/chat.h"
+#include "rl/same_inputs.h"
 #include "rl/shared_sampler.h"
 #include "rollout/local_sampler.h"
 #include "rollout/roofline.h"
@@ -115,7 +116,10 @@ void RunParts::open_trainer(const RunConfig& config, const PartsSource& source) 
   if (!config.distill.teacher.empty()) {
     const std::filesystem::path place = config.distill.teacher;
     check_same_tokens(*tokenizer, *load_tokenizer(place), config.distill.teacher);
-    trainer->distil(Policy::load(place, config.policy.element()), config.distill);
+    auto teacher = Policy::load(place, config.policy.element());
+    if (source.team != nullptr)
+      check_same_weights(*source.team, *teacher, "weights of the teacher");
+    trainer->distil(std::move(teacher), config.distill);
   }
   if (config.async.ahead() || config.replay.share > 0) trainer->expect_older_weights();
 }

@@ -5,11 +5,11 @@
 #include <cstdlib>
 
 #include "core/error.h"
-#include "core/sha256.h"
 #include "kernels/back_ends.h"
 #include "model/formats/provenance.h"
 #include "rl/chat.h"
 #include "rl/inputs.h"
+#include "rl/same_inputs.h"
 #include "text/jinja/template.h"
 
 namespace zeroth {
@@ -87,22 +87,12 @@ void TrainingRun::open(const fs::path& model, const fs::path& reference, const f
   peak_flops = kernels::limits_of(config.device.device, 0.2).gflops * 1e9;
 }
 
-void TrainingRun::check_same_weights() const {
+void TrainingRun::check_same_ranks() const {
   if (team == nullptr) return;
-  // Those that all have; experts that only one rank has are not another's to compare.
-  FloatRanges shared = parts->policy->own_masters();
-  for (const FloatRanges& experts : parts->policy->expert_masters())
-    shared = without(shared, experts);
-  Sha256 hash;
-  const std::span<const float> values = parts->policy->parameters().values();
-  for (const auto& [begin, end] : shared)
-    hash.update(values.data() + begin, (end - begin) * sizeof(float));
-  const auto all = team->gather("loaded weights", hash.hex());
-  for (int r = 1; r < team->size(); ++r) {
-    if (all[r] == all[0]) continue;
-    fail("rank " + std::to_string(r) + " has loaded other weights than rank 0",
-         "the model and the run's folder are to be the same files on all machines");
-  }
+  check_same_inputs(*team, fingerprint());
+  check_same_weights(*team, *parts->policy, "weights");
+  if (const Policy* reference = parts->trainer->reference())
+    check_same_weights(*team, *reference, "weights of the reference");
 }
 
 // AlphaZero's condition: nothing that anyone wrote has been learnt.
@@ -139,7 +129,7 @@ std::unique_ptr<TrainingRun> TrainingRun::create(const fs::path& folder, const R
   run->before_ = stages_of(config.model);
   run->check_zero();
   run->open(config.model, config.model);
-  run->check_same_weights();
+  run->check_same_ranks();
   if (run->leads()) run->history.begin(run->config, run->fingerprint());
   return run;
 }
@@ -197,7 +187,7 @@ std::unique_ptr<TrainingRun> TrainingRun::resume(const fs::path& folder, const R
                             options.accept_changed_data || changes_part(options, "task"),
                             run->leads());
   if (checkpoint) run->restore(*checkpoint, options);
-  run->check_same_weights();
+  run->check_same_ranks();
   if (!run->leads()) return run;
   RunParts& parts = *run->parts;
   parts.recorder->truncate_to(run->first_step - 1, set_aside_folder(folder));

@@ -99,7 +99,7 @@ struct TrainingRun {
   void restore(const TrainingCheckpoint& checkpoint, const ResumeOptions& options);
   void restore_state(const TrainingCheckpoint& checkpoint, const ResumeOptions& options);
   void restore_pending(const TrainingCheckpoint& checkpoint);
-  void check_same_weights() const;
+  void check_same_ranks() const;
   void check_zero() const;
   Json fingerprint() const;
 

@@ -31,14 +31,15 @@ def variables(launcher, rank, size, port):
     return environment
 
 
-def start(arguments, size, launcher="torchrun", port=None, ranks=None, log=None, extra=None, cwd=None, binaries=None):
-    """One process a rank; `extra`: more arguments by rank; `binaries`: other programs by rank."""
+def start(arguments, size, launcher="torchrun", port=None, ranks=None, log=None, extra=None, cwd=None, binaries=None, changed=None):
+    """One process a rank; `extra`: more arguments by rank; `binaries`: other programs by rank; `changed`: other variables by rank."""
     port = port or free_port()
     processes = []
     for position, rank in enumerate(range(size) if ranks is None else ranks):
         environment = variables(launcher, rank, size, port)
         if size == 1:
             environment = {k: v for k, v in os.environ.items() if k not in NAMES}
+        environment.update((changed or {}).get(position, {}))
         errors = open(root / f"{log or 'rank'}.{position}", "w+")
         processes.append((subprocess.Popen([(binaries or {}).get(position, zeroth), "train", *arguments, *((extra or {}).get(position, []))], env=environment,
                                            cwd=(cwd or {}).get(position), stdout=subprocess.DEVNULL, stderr=errors), errors))
@@ -68,8 +69,8 @@ def run(arguments, size, **more):
     return texts
 
 
-def base(kind):
-    folder = root / f"base-{kind}"
+def base(kind, seed=5):
+    folder = root / f"base-{kind}-{seed}"
     if folder.exists():
         return folder
     tiny = pathlib.Path("tests/data/tiny_base")
@@ -79,7 +80,7 @@ def base(kind):
         config = json.loads(pathlib.Path("tests/data/parity", {"dense": "qwen3", "mla": "deepseek_v3"}[kind], "config.json").read_text())
         config.update(vocab_size=264, bos_token_id=None, eos_token_id=1, pad_token_id=0, max_position_embeddings=512, initializer_range=0.15)
     (root / f"{kind}.json").write_text(json.dumps(config))
-    subprocess.run([zeroth, "init", "--config", root / f"{kind}.json", "--seed", "5", "--out", folder], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([zeroth, "init", "--config", root / f"{kind}.json", "--seed", str(seed), "--out", folder], check=True, stdout=subprocess.DEVNULL)
     for name in ("tokenizer.json", "generation_config.json"):
         shutil.copy(tiny / name, folder)
     return folder
@@ -229,6 +230,34 @@ def patched(name, old, new):
     return str(copy)
 
 
+def check_strangers(config):
+    """Whoever says nothing, or anything, at rank 0's port does no harm: before all ranks are there, and while they work."""
+    port, folder, held = free_port(), root / "strangers", []
+
+    def visit():
+        try:
+            visitor = socket.create_connection(("127.0.0.1", port), 1)
+            visitor.settimeout(1)
+            if len(held) % 3:
+                visitor.sendall(random.randbytes(4000) if len(held) % 3 == 1 else b"\xff" * 4000)
+        except OSError:
+            return  # nobody listens any more, or it was sent away
+        held.append(visitor)
+
+    first = start([*config, "--out", str(folder)], 2, ranks=(0,), port=port, log="first")
+    until = time.time() + 3
+    while time.time() < until:
+        visit()
+        time.sleep(0.05)
+    second = start([*config, "--out", str(folder)], 2, ranks=(1,), port=port, log="second")
+    while any(process.poll() is None for process, _ in first + second):
+        visit()
+        time.sleep(0.05)
+    codes, texts = finish(first + second)
+    assert codes == [0, 0], (codes, texts)
+    assert len(held) > 20, f"only {len(held)} visitors"
+
+
 def check_refused():
     config = config_of("dense")
     out = root / "refused"
@@ -260,6 +289,13 @@ def check_refused():
     expect("two ranks 0", start(at, 3, ranks=(0, 0, 1)), "a second process .* says that it is rank 0 of 3")
     expect("a rank that never comes", start([*at, "--set", "ranks.timeout_s=2"], 3, ranks=(0, 2)), "rank 1 of 3 did not come")
     expect("no rank 0", start([*at, "--set", "ranks.timeout_s=1"], 2, ranks=(1,)), "found no rank 0 at 127.0.0.1:")
+    expect("another number of ranks", start(at, 3, changed={2: {"WORLD_SIZE": "4"}}), "rank 2 .* was told of 4 ranks, rank 0 of 3")
+    nowhere = {"MASTER_ADDR": "no-such-host.invalid"}
+    expect("an address that is none", start([*at, "--set", "ranks.timeout_s=1"], 2, changed={0: nowhere, 1: nowhere}),
+           "(cannot listen on|found no rank 0 at) no-such-host.invalid:.*is no address")
+    (root / "file").write_text("")
+    codes, texts = finish(start([*config, "--out", str(root / "file/run")], 2), 60)
+    assert codes == [1, 1] and "rank 0 of 2" in texts[1] and all(str(root / "file") in text for text in texts), (codes, texts)
     expect("a wrong number", start(at, 2, ranks=(2,)), "RANK=2")
     expect("too few branches", start([*at, "--set", "trainer.branches=2"], 3), "trainer.branches is 2 for 3 ranks")
     for field in ("lora.rank=2", "fleet.listen=127.0.0.1:1"):
@@ -283,6 +319,20 @@ def check_refused():
     assert codes[0] == 1 and codes[1] not in (0, "hangs"), (codes, texts)
     assert "rank 1 of 2" in texts[0] and "failed:" in texts[0], texts
     assert not (out / "metrics.jsonl").exists() or not (out / "metrics.jsonl").read_text(), "something was recorded"
+    # Machines that have other files under one name.
+    tokenizer = json.loads((base("dense") / "tokenizer.json").read_text())
+    for what, words in (("weights", "rank 1 has loaded other weights than rank 0"), ("tokenizer", "rank 1 reads other files than rank 0: tokenizer")):
+        shutil.rmtree(out, ignore_errors=True)
+        for rank in range(2):
+            shutil.copytree(base("dense"), root / f"{what}{rank}/model")
+        if what == "weights":
+            shutil.copy(base("dense", seed=6) / "model.safetensors", root / "weights1/model")
+        else:
+            (root / "tokenizer1/model/tokenizer.json").write_text(json.dumps(tokenizer, indent=7))
+        codes, texts = finish(start([*at, "--set", "model=model"], 2, cwd={r: root / f"{what}{r}" for r in range(2)}), 60)
+        assert codes == [1, 1] and all(words in text for text in texts), (codes, texts)
+        assert not (out / "metrics.jsonl").exists() or not (out / "metrics.jsonl").read_text(), "something was recorded"
+    check_strangers(config)
     print("refused as they should be")
 
 
