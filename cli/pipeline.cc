@@ -20,6 +20,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "rl/run_folder.h"
+#include "stages/pipeline_summary.h"
 
 namespace zeroth {
 namespace {
@@ -167,15 +168,36 @@ class Runner {
     if (code != 0 || finished(stage)) return code;
     state_["finished"].push_back(stage.name);
     write_file_atomic(folder_ / kState, state_.dump(2) + "\n");
+    if (stage.command == "eval") std::fprintf(stderr, "\n%s", summarise().c_str());
     return 0;
+  }
+
+  std::vector<const PipelineStage*> measurements() const {
+    std::vector<const PipelineStage*> done;
+    for (const PipelineStage& stage : pipeline_.stages) {
+      if (stage.command == "eval" && finished(stage)) done.push_back(&stage);
+    }
+    return done;
+  }
+
+  // Keeps the table so far in the folder and returns it; empty without a measurement.
+  std::string summarise() const {
+    std::vector<StageResult> results;
+    for (const PipelineStage* stage : measurements())
+      results.push_back({stage->measured, read_json_file(result_of(*stage))});
+    if (results.empty()) return "";
+    const std::string table = summary_table(results);
+    write_file_atomic(folder_ / "summary.md", table);
+    write_file_atomic(folder_ / "summary.json", summary_json(results).dump(2) + "\n");
+    return table;
   }
 
   // A line for every measurement.
   void report() const {
-    for (const PipelineStage& stage : pipeline_.stages) {
-      if (stage.command != "eval" || !finished(stage)) continue;
-      Json row = {{"stage", stage.name}};
-      row.update(read_json_file(result_of(stage)));
+    summarise();  // a kill may have come between the last measurement and its row
+    for (const PipelineStage* stage : measurements()) {
+      Json row = {{"stage", stage->name}};
+      row.update(read_json_file(result_of(*stage)));
       std::printf("%s\n", row.dump().c_str());
     }
   }

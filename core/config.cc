@@ -181,6 +181,22 @@ Json value_from_text(const Field& field, const std::string& text) {
   return parsed ? std::move(*parsed) : Json(text);
 }
 
+// Sets the member "a.b" of a free-form object; objects on the way are made where nothing is.
+void set_member(Json& object, const std::string& path, const std::string& text,
+                const std::string& assignment) {
+  Json* at = &object;
+  std::stringstream stream(path);
+  for (std::string part; std::getline(stream, part, '.');) {
+    if (at->is_null()) *at = Json::object();
+    if (!at->is_object()) {
+      fail_usage("--set " + assignment + ": " + shorten(*at) + " has no member \"" + part + "\"",
+                 "name a member of an object");
+    }
+    at = &(*at)[part];
+  }
+  *at = try_parse_json(text).value_or(Json(text));
+}
+
 }  // namespace
 
 void apply(std::vector<Field>& fields, const Json& json, const std::string& path,
@@ -214,10 +230,9 @@ void apply_override(std::vector<Field>& fields, const std::string& assignment) {
   Field* field = nullptr;
   while (std::getline(stream, part, '.')) {
     so_far += (so_far.empty() ? "" : ".") + part;
-    if (field != nullptr && field->type == Type::kJson) {  // free-form object: set the member
+    if (field != nullptr && field->type == Type::kJson) {
       Json object = field->get();
-      if (!object.is_object()) object = Json::object();
-      object[part] = try_parse_json(text).value_or(Json(text));
+      set_member(object, path.substr(so_far.size() - part.size()), text, assignment);
       field->set(object);
       return;
     }

@@ -44,15 +44,19 @@ Json last_of(const MetricsFile& metrics, const std::string& name) {
   return found->second.values.back();
 }
 
-Json config_of(const fs::path& folder) {
+// A file of a folder that anybody may have written; null when it cannot be read.
+Json json_of(const fs::path& folder, const char* file) {
   try {
-    require_regular_file(folder / "config.json");
-    const std::string text = read_file(folder / "config.json", 1 << 20);
-    Json config = parse_json(text, "config.json", kStoredJson);
-    return config.is_object() ? config : Json();
+    require_regular_file(folder / file);
+    return parse_json(read_file(folder / file, 1 << 20), file, kStoredJson);
   } catch (const Error&) {
     return nullptr;
   }
+}
+
+Json config_of(const fs::path& folder) {
+  Json config = json_of(folder, "config.json");
+  return config.is_object() ? config : Json();
 }
 
 std::string text_at(const Json& config, const char* key) {
@@ -170,6 +174,19 @@ Json RunSet::list() {
                    {"reward", last_of(*entry.tail, "reward")},
                    {"held_out", last_of(*entry.tail, "eval/pass@1")},
                    {"age_s", std::chrono::duration<double>(age).count()}});
+  }
+  return out;
+}
+
+Json RunSet::stages() const {
+  Json out = Json::array();
+  for (const fs::path& folder : folders_) {  // which never change
+    std::error_code error;
+    if (!fs::exists(folder / "summary.json", error)) continue;
+    Json rows = json_of(folder, "summary.json");
+    if (!rows.is_array() || rows.empty()) continue;
+    out.push_back(
+        {{"name", name_of(folder)}, {"path", folder.string()}, {"rows", std::move(rows)}});
   }
   return out;
 }

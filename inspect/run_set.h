@@ -29,6 +29,9 @@ class RunSet {
   // "held_out" (the newest eval/pass@1 or null), "age_s" (seconds since it last wrote)}]; read from
   // the ends of the runs' files, so that a hundred runs take no longer than their folders.
   Json list();
+  // What the stages of pipelines came to, of the folders that `zeroth pipeline` wrote:
+  // [{"name", "path", "rows": their summary.json (stages/pipeline_summary.h)}].
+  Json stages() const;
   // The run of that number, opened; keeps the eight that were asked for last open, and the first.
   // Throws a usage Error when there is none, an Error when it cannot be read.
   std::shared_ptr<RunView> view(size_t id);

@@ -209,11 +209,13 @@ struct InspectServer::Impl {
 
   Json api(const std::string& name, const Target& target) {
     if (name == "runs") return runs.list();
+    if (name == "stages") return runs.stages();
     const std::shared_ptr<RunView> held = runs.view(run_of(target));
     RunView& run = *held;
     if (name == "info") {
       Json info = run.info();
       info["runs"] = runs.size();
+      info["pipelines"] = runs.stages().size();
       info["overlay"] = options.overlay;
       return info;
     }

@@ -75,6 +75,36 @@ uint64_t mix(uint64_t hash, uint64_t value) {
   return hash ^ (hash >> 32);
 }
 
+constexpr const char* kProblem = "problem";  // the script of the problem
+
+// Calls f(script) for every word of the text.
+template <class F>
+void for_each_word(std::string_view text, const F& f) {
+  const char* current = nullptr;  // script of the word that is being read
+  for (size_t at = 0; at < text.size();) {
+    // Tags such as <think> are markup, not language.
+    if (text[at] == '<') {
+      const size_t close = text.substr(at, 16).find('>');
+      if (close != std::string_view::npos) {
+        at += close + 1;
+        current = nullptr;
+        continue;
+      }
+    }
+    const uint32_t code = next_code(text, &at);
+    const char* script = script_of(code);
+    if (script == nullptr) {
+      if (!joins_words(code)) current = nullptr;
+      continue;
+    }
+    if (std::string_view(script) == "han" || current == nullptr ||
+        std::string_view(current) != script) {
+      f(script);
+    }
+    current = script;
+  }
+}
+
 void add_verdict(Sample& sample, const char* name, double score, double weight) {
   Verdict verdict;
   verdict.name = name;
@@ -109,32 +139,37 @@ const std::vector<std::string>& known_scripts() {
 
 double language_consistency(std::string_view text, std::span<const std::string> scripts) {
   int64_t words = 0, target = 0;
-  const char* current = nullptr;  // script of the word that is being read
-  for (size_t at = 0; at < text.size();) {
-    // Tags such as <think> are markup, not language.
-    if (text[at] == '<') {
-      const size_t close = text.substr(at, 16).find('>');
-      if (close != std::string_view::npos) {
-        at += close + 1;
-        current = nullptr;
-        continue;
-      }
-    }
-    const uint32_t code = next_code(text, &at);
-    const char* script = script_of(code);
-    if (script == nullptr) {
-      if (!joins_words(code)) current = nullptr;
-      continue;
-    }
-    const bool own_word = std::string_view(script) == "han" || current == nullptr ||
-                          std::string_view(current) != script;
-    if (own_word) {
-      ++words;
-      target += std::find(scripts.begin(), scripts.end(), script) != scripts.end();
-    }
-    current = script;
-  }
+  for_each_word(text, [&](const char* script) {
+    ++words;
+    target += std::find(scripts.begin(), scripts.end(), script) != scripts.end();
+  });
   return words == 0 ? 1 : static_cast<double>(target) / static_cast<double>(words);
+}
+
+std::string main_script(std::string_view text) {
+  std::vector<std::pair<std::string, int64_t>> counts;  // in the order in which they were met
+  for_each_word(text, [&](const char* script) {
+    const auto known = std::find_if(counts.begin(), counts.end(),
+                                    [&](const auto& count) { return count.first == script; });
+    if (known != counts.end()) {
+      ++known->second;
+    } else {
+      counts.emplace_back(script, 1);
+    }
+  });
+  const auto most =
+      std::max_element(counts.begin(), counts.end(),
+                       [](const auto& a, const auto& b) { return a.second < b.second; });
+  return most == counts.end() ? "" : most->first;
+}
+
+double language_share(std::string_view text, std::string_view prompt,
+                      std::span<const std::string> scripts) {
+  if (std::find(scripts.begin(), scripts.end(), kProblem) == scripts.end())
+    return language_consistency(text, scripts);
+  std::vector<std::string> wanted(scripts.begin(), scripts.end());
+  wanted.push_back(main_script(prompt));
+  return wanted.back().empty() ? 1 : language_consistency(text, wanted);
 }
 
 double repeated_ngrams(std::span<const TokenId> tokens, int n) {
@@ -169,12 +204,12 @@ std::vector<double> kimi_length(std::span<const int64_t> lengths, std::span<cons
   return scores;
 }
 
-namespace {
-
 std::string_view thought_of(const Sample& sample) {
   const std::string_view text = sample.text;
   return text.substr(0, text.rfind("</think>"));
 }
+
+namespace {
 
 void add_process(const ShapingConfig& config, Sample& sample) {
   for (Verdict& verdict : sample.verdicts) {
@@ -194,16 +229,20 @@ bool ShapingConfig::any() const {
          cosine_weight != 0 || process_weight != 0;
 }
 
-void ShapingConfig::check() const {
+void check_scripts(std::span<const std::string> scripts, const char* field) {
+  std::vector<std::string> known = known_scripts();
+  known.emplace_back(kProblem);
   for (const std::string& script : scripts) {
-    const std::vector<std::string>& known = known_scripts();
     if (std::find(known.begin(), known.end(), script) != known.end()) continue;
     const std::string near = nearest(script, known);
-    fail_usage("scripts: \"" + script + "\" is not known" +
+    fail_usage(std::string(field) + ": \"" + script + "\" is not known" +
                    (near.empty() ? "" : "; did you mean \"" + near + "\"?"),
-               "use latin, greek, cyrillic, han, kana, hangul, arabic, hebrew, devanagari or thai");
+               "use latin, greek, cyrillic, han, kana, hangul, arabic, hebrew, devanagari, thai or "
+               "problem");
   }
 }
+
+void ShapingConfig::check() const { check_scripts(scripts, "scripts"); }
 
 const Verdict* accuracy_verdict(const Sample& sample) {
   for (const Verdict& verdict : sample.verdicts) {
@@ -265,7 +304,8 @@ void shape_group(const ShapingConfig& config, int max_tokens, Group& group) {
     Sample& sample = *samples[i];
     const double cosine = config.cosine_weight != 0 ? cosine_score(config, max_tokens, sample) : 0;
     if (config.language_weight != 0) {
-      add_verdict(sample, "language", language_consistency(thought_of(sample), config.scripts),
+      add_verdict(sample, "language",
+                  language_share(thought_of(sample), group.problem.prompt, config.scripts),
                   config.language_weight);
     }
     if (config.repetition_weight != 0) {

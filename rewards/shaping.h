@@ -22,6 +22,19 @@ namespace zeroth {
 // skipped.
 double language_consistency(std::string_view text, std::span<const std::string> scripts);
 const std::vector<std::string>& known_scripts();
+// Throws a usage Error naming `field` for a script that is neither known nor "problem".
+void check_scripts(std::span<const std::string> scripts, const char* field);
+
+// The script that most words of a text are in, of several the first one met; empty without a word.
+std::string main_script(std::string_view text);
+
+// language_consistency of a text that answers `prompt`. Where `scripts` names "problem", that is the
+// prompt's main_script; after a prompt without words it is 1.
+double language_share(std::string_view text, std::string_view prompt,
+                      std::span<const std::string> scripts);
+
+// What a sample has thought, which the language reward looks at: its text up to the last </think>.
+std::string_view thought_of(const Sample& sample);
 
 // Share of the n-grams of `tokens` that occurred before in it, in [0, 1): 1 - distinct / all. 0 for
 // fewer than n tokens. The repetition penalty of Yeo et al. 2025 (arXiv 2502.03373, section 4.3) is
@@ -63,7 +76,8 @@ struct ShapingConfig {
     v("language_weight", language_weight, "share of words in the target scripts; 0 = off", weight);
     v("scripts", scripts,
       "target scripts: latin, greek, cyrillic, han, kana, hangul, arabic, hebrew, devanagari, "
-      "thai");
+      "thai; problem = that of most words of the prompt. The measure \"language\" of evaluations "
+      "goes by them too");
     v("repetition_weight", repetition_weight, "minus the share of repeated n-grams; 0 = off",
       weight);
     v("repetition_ngram", repetition_ngram, "tokens of an n-gram", Range{1, 1000});
@@ -88,7 +102,7 @@ struct ShapingConfig {
   }
 
   bool any() const;
-  void check() const;  // throws a usage Error for an unknown script
+  void check() const;  // check_scripts
 };
 
 // The verdict named "accuracy", else the first; nullptr without any.

@@ -94,7 +94,8 @@ EvalReport evaluate(Sampler& sampler, const Tokenizer& tokenizer, const Task& ta
   if (options.screen != nullptr) turns.context = options.screen->context();
   turns.background = options.background;
   turns.team = options.team;
-  Evaluation evaluation(task.name());
+  const std::vector<std::string>& scripts = options.rubric.shaping.scripts;
+  Evaluation evaluation(task.name(), scripts);
   int64_t done = 0;
   const auto finished = [&] {
     ++done;
@@ -122,7 +123,7 @@ EvalReport evaluate(Sampler& sampler, const Tokenizer& tokenizer, const Task& ta
       const std::string cluster = task.cluster(group.problem);
       evaluation.add(group, cluster);
       const std::string part = task.part(group.problem);
-      if (!part.empty()) parts.try_emplace(part, part).first->second.add(group, cluster);
+      if (!part.empty()) parts.try_emplace(part, part, scripts).first->second.add(group, cluster);
       if (options.on_group) options.on_group(group);
     }
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "core/error.h"
 #include "core/json_text.h"
@@ -37,6 +38,8 @@ class Reader {
     if (!own.is_object()) wrong("values is no object");
     for (const std::string& value : values) set_value(own, value);
     for (const auto& [name, value] : own.items()) add_name(name, word_of(value));
+    measure_ = pipeline.file.value("measure", Json::object());
+    if (!measure_.is_object()) wrong("measure is no object of flags");
     const Json stages = pipeline.file.value("stages", Json());
     if (!stages.is_array() || stages.empty()) wrong("stages is no list with at least one stage");
     for (size_t i = 0; i < stages.size(); ++i) {
@@ -46,8 +49,8 @@ class Reader {
       if (config.is_string()) config = fs::absolute(pipeline.stages.back().words[1]).string();
       if (config.is_null()) pipeline.file["stages"][i].erase("config");
       if (!pipeline.file.contains("measure") || !pipeline.stages.back().makes_model()) continue;
-      const PipelineStage& measured = pipeline.stages.back();
-      pipeline.stages.push_back(measure(pipeline.file["measure"], measured));
+      const PipelineStage measured = pipeline.stages.back();
+      pipeline.stages.push_back(measure(measured));
     }
     return pipeline;
   }
@@ -150,7 +153,14 @@ class Reader {
     const Json arguments = json.value("arguments", Json::array());
     if (!arguments.is_array()) wrong(where + ": arguments is no list");
     for (const Json& argument : arguments) stage.words.push_back(filled(word_of(argument), where));
-    add_flags(json.value("flags", Json::object()), where, stage);
+    Json flags = json.value("flags", Json::object());
+    if (!flags.is_object()) wrong(where + ": flags is no object");
+    if (stage.command == "eval") {
+      stage.measured = stage.name;
+      Json own = std::exchange(flags, measure_);
+      flags.update(own);
+    }
+    add_flags(flags, where, stage);
     add_name(stage.name, stage.made.string());
     names_[stage.name + ".run"] = stage.folder.string();
     return stage;
@@ -189,7 +199,6 @@ class Reader {
   }
 
   void add_flags(const Json& flags, const std::string& where, PipelineStage& stage) const {
-    if (!flags.is_object()) wrong(where + ": flags is no object");
     for (const auto& [name, value] : flags.items()) {
       if (name == "out" || name == "resume" || name == "save" || name == "json")
         wrong(where + ": the flag " + name + " is the pipeline's own");
@@ -197,14 +206,15 @@ class Reader {
     }
   }
 
-  PipelineStage measure(const Json& flags, const PipelineStage& of) {
-    Json stage = {{"name", of.name + "_eval"}, {"run", "eval"}, {"flags", flags}};
-    if (!flags.is_object()) wrong("measure is no object of flags");
-    stage["flags"]["model"] = of.made.string();
-    return read_stage(stage);
+  PipelineStage measure(const PipelineStage& of) {
+    PipelineStage stage = read_stage(
+        {{"name", of.name + "_eval"}, {"run", "eval"}, {"flags", {{"model", of.made.string()}}}});
+    stage.measured = of.name;
+    return stage;
   }
 
   const fs::path file_, folder_;
+  Json measure_;  // flags of every eval
   std::map<std::string, std::string> names_;
 };
 

@@ -27,6 +27,7 @@ struct PipelineStage {
   // The words of the command without those that say where it writes, values and stages put in; with
   // `config`, its file is named in them.
   std::vector<std::string> words;
+  std::string measured;               // of eval: what its row is called in the table of results
   std::filesystem::path folder;       // of the stage
   std::filesystem::path made;         // what it makes: a checkpoint folder or a file of rows
   std::filesystem::path config_file;  // where `config` is to be written; empty without one
@@ -46,7 +47,8 @@ struct Pipeline {
 
 // `file` with `values` ("NAME=VALUE", JSON or a bare word) put over its own, in `folder`. Paths of
 // config files are relative to the file's folder, or else to the working directory. With "measure"
-// an eval of every model that a stage makes follows it, as stage NAME_eval with these flags. Throws
+// an eval of every model that a stage makes follows it, as stage NAME_eval with these flags; a stage
+// that runs eval has them too, but for those that it gives itself. Throws
 // Error(kUsage) naming the file, the stage and the field for what is unknown, missing, of another
 // type, or named twice.
 Pipeline read_pipeline(const std::filesystem::path& file, const std::vector<std::string>& values,

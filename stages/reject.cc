@@ -2,21 +2,14 @@
 
 #include <algorithm>
 
-#include "core/error.h"
 #include "rewards/shaping.h"
 
 namespace zeroth {
 Rejection::Rejection(const RejectConfig& config) : config_(config) {
-  const auto& known = known_scripts();
-  for (const std::string& script : config.scripts) {
-    if (std::find(known.begin(), known.end(), script) != known.end()) continue;
-    std::string names;
-    for (const std::string& name : known) names += (names.empty() ? "" : ", ") + name;
-    fail_usage("scripts names \"" + script + "\", which is not known", "known are " + names);
-  }
+  check_scripts(config.scripts, "scripts");
 }
 
-bool Rejection::passes(const Sample& sample) const {
+bool Rejection::passes(const Problem& problem, const Sample& sample) const {
   const int64_t tokens = drawn_tokens(sample);
   if (tokens < config_.min_length) return false;
   if (config_.max_length > 0 && tokens > config_.max_length) return false;
@@ -25,7 +18,7 @@ bool Rejection::passes(const Sample& sample) const {
     return false;
   }
   return config_.language_share <= 0 ||
-         language_consistency(sample.text, config_.scripts) >= config_.language_share;
+         language_share(sample.text, problem.prompt, config_.scripts) >= config_.language_share;
 }
 
 void Rejection::add(const Group& group) {
@@ -49,7 +42,7 @@ void Rejection::add(const Group& group) {
     const bool right = accuracy->score >= config_.min_score;
     (right ? right_ : wrong_) += 1;
     // A wrong completion is an example of what not to do, whatever it looks like.
-    if (right && !passes(sample)) {
+    if (right && !passes(group.problem, sample)) {
       ++filtered_;
       continue;
     }

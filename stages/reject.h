@@ -35,7 +35,8 @@ struct RejectConfig {
     v("language_share", language_share,
       "completions with a smaller share of words in `scripts` are left out (DeepSeek-R1)",
       Range{0, 1});
-    v("scripts", scripts, "scripts of the wanted language");
+    v("scripts", scripts,
+      "scripts of the wanted language; problem = that of most words of the prompt");
     v("max_repetition", max_repetition,
       "completions with a larger share of repeated 4-grams of tokens are left out", Range{0, 1});
     v("pairs", pairs,
@@ -73,7 +74,7 @@ class Rejection {
     std::string task, problem, prompt;
     std::vector<Candidate> right, wrong;  // in the order in which they came
   };
-  bool passes(const Sample& sample) const;
+  bool passes(const Problem& problem, const Sample& sample) const;
   std::vector<Candidate> chosen(const Found& found) const;
   void add_pairs(const Found& found, std::vector<Json>& rows) const;
 

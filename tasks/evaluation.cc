@@ -3,10 +3,15 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <map>
+
+#include "rewards/shaping.h"
 
 namespace zeroth {
 namespace {
+
+constexpr double kZ = 1.959963984540054;  // 97.5% quantile of the standard normal
 
 double mean(const std::vector<double>& values) {
   double sum = 0;
@@ -21,11 +26,12 @@ bool has_verdict(const Sample& sample) {
   });
 }
 
-const Verdict& accuracy_of(const Sample& sample) {
-  for (const Verdict& verdict : sample.verdicts) {
-    if (verdict.name == "accuracy") return verdict;
+Json to_json_object(const std::vector<Measure>& measures) {
+  Json out = Json::object();
+  for (const Measure& measure : measures) {
+    out[measure.name] = {{"mean", measure.mean}, {"ci95", {measure.ci95.lo, measure.ci95.hi}}};
   }
-  return sample.verdicts.front();
+  return out;
 }
 
 void add_to(Json& sums, const std::string& key, double value) {
@@ -57,11 +63,30 @@ Interval clustered_interval(std::span<const double> values, std::span<const std:
   const double binomial = p * (1 - p);
   const bool degenerate = groups < 2 || variance < 1e-15 || binomial < 1e-15;
   const double n = degenerate ? groups : binomial / variance;
-  constexpr double kZ = 1.959963984540054;  // 97.5% quantile of the standard normal
   const double centre = (p + kZ * kZ / (2 * n)) / (1 + kZ * kZ / n);
   const double half =
       kZ / (1 + kZ * kZ / n) * std::sqrt(std::max(0.0, binomial) / n + kZ * kZ / (4 * n * n));
   return {std::max(0.0, centre - half), std::min(1.0, centre + half)};
+}
+
+Interval clustered_ratio_interval(std::span<const double> totals, std::span<const double> counts,
+                                  std::span<const std::string> clusters) {
+  double total = 0, count = 0;
+  for (size_t i = 0; i < totals.size(); ++i) {
+    total += totals[i];
+    count += counts[i];
+  }
+  const double mean = count > 0 ? total / count : 0;
+  std::map<std::string, double> residuals;
+  for (size_t i = 0; i < totals.size(); ++i) {
+    if (counts[i] > 0) residuals[clusters[i]] += totals[i] - mean * counts[i];
+  }
+  const auto groups = static_cast<double>(residuals.size());
+  if (groups < 2) return {0, std::numeric_limits<double>::infinity()};
+  double variance = 0;
+  for (const auto& [name, sum] : residuals) variance += sum * sum;
+  const double half = kZ * std::sqrt(variance * groups / (groups - 1)) / count;
+  return {std::max(0.0, mean - half), mean + half};
 }
 
 double majority_score(std::span<const std::string> answers, std::span<const double> scores) {
@@ -90,18 +115,23 @@ double majority_score(std::span<const std::string> answers, std::span<const doub
 
 void Evaluation::add(const Group& group, const std::string& cluster) {
   std::vector<std::string> answers;
-  std::vector<double> scores;
+  std::vector<double> scores, formats, languages;
+  double tokens = 0, right_tokens = 0;
   int right = 0;
   for (const Sample& sample : group.samples) {
     ++samples_;
     if (!has_verdict(sample)) continue;
-    const Verdict& accuracy = accuracy_of(sample);
+    const Verdict& accuracy = *accuracy_verdict(sample);
     answers.push_back(accuracy.extracted);
     scores.push_back(accuracy.score);
     right += accuracy.score >= 1;
+    languages.push_back(language_share(thought_of(sample), group.problem.prompt, scripts_));
+    tokens += static_cast<double>(drawn_tokens(sample));
+    if (accuracy.score >= 1) right_tokens += static_cast<double>(drawn_tokens(sample));
     tokens_ += drawn_tokens(sample);
     truncated_ += sample.finish == FinishReason::kLength;
     for (const Verdict& verdict : sample.verdicts) {
+      if (verdict.name == "format" && has_score(verdict.reason)) formats.push_back(verdict.score);
       if (&verdict != &accuracy) add_to(sums_, verdict.name, verdict.score);
       for (const auto& [key, value] : verdict.info.items()) {
         if (value.is_number()) add_to(sums_, key, value.get<double>());
@@ -119,6 +149,35 @@ void Evaluation::add(const Group& group, const std::string& cluster) {
   clusters_.push_back(cluster);
   counts_.push_back(valid);
   rights_.push_back(right);
+  languages_.push_back(mean(languages));
+  lengths_.push_back(tokens);
+  right_lengths_.push_back(right_tokens);
+  if (formats.empty()) return;
+  formats_.push_back(mean(formats));
+  format_clusters_.push_back(cluster);
+}
+
+std::vector<Measure> Evaluation::measures() const {
+  std::vector<Measure> out;
+  const auto share = [&](const char* name, const std::vector<double>& values,
+                         const std::vector<std::string>& clusters) {
+    if (!values.empty()) out.push_back({name, mean(values), clustered_interval(values, clusters)});
+  };
+  const auto tokens = [&](const char* name, const std::vector<double>& totals,
+                          const std::vector<int>& numbers) {
+    const std::vector<double> counts(numbers.begin(), numbers.end());
+    double total = 0, count = 0;
+    for (const double value : totals) total += value;
+    for (const double value : counts) count += value;
+    if (count > 0)
+      out.push_back({name, total / count, clustered_ratio_interval(totals, counts, clusters_)});
+  };
+  share("accuracy", shares_, clusters_);
+  share("format", formats_, format_clusters_);
+  share("language", languages_, clusters_);
+  tokens("length", lengths_, counts_);
+  tokens("right_length", right_lengths_, rights_);
+  return out;
 }
 
 EvalReport Evaluation::report() const {
@@ -130,6 +189,7 @@ EvalReport Evaluation::report() const {
   report.avg_at_K = mean(scores_);
   report.cons_at_K = mean(majorities_);
   report.ci95 = clustered_interval(shares_, clusters_);
+  report.measures = measures();
   std::map<std::string, int> distinct;
   for (const std::string& cluster : clusters_) distinct[cluster] = 1;
   report.clusters = static_cast<int64_t>(distinct.size());
@@ -164,6 +224,13 @@ EvalReport Evaluation::report() const {
   return report;
 }
 
+const Measure* EvalReport::measure(const std::string& name) const {
+  for (const Measure& measure : measures) {
+    if (measure.name == name) return &measure;
+  }
+  return nullptr;
+}
+
 Json EvalReport::to_json() const {
   Json json = {{"task", task},
                {"n", n},
@@ -185,6 +252,7 @@ Json EvalReport::to_json() const {
     json["cons@" + k] = cons_at_K;
   }
   if (tokens_per_correct > 0) json["tokens_per_correct"] = tokens_per_correct;
+  json["measures"] = to_json_object(measures);
   json["facts"] = facts;
   if (skipped > 0) json["skipped"] = skipped;
   for (const auto& [name, part] : parts) {
@@ -193,7 +261,8 @@ Json EvalReport::to_json() const {
                            {"avg@K", part.avg_at_K},
                            {"ci95", {part.ci95.lo, part.ci95.hi}},
                            {"mean_length", part.mean_length},
-                           {"truncated", part.truncated}};
+                           {"truncated", part.truncated},
+                           {"measures", to_json_object(part.measures)}};
   }
   return json;
 }
@@ -210,6 +279,14 @@ std::string EvalReport::to_text() const {
                 "  mean length %.1f tokens, truncated %.3f, checker errors %.3f\n", mean_length,
                 truncated, errors);
   text += line;
+  for (const Measure& measure : measures) {
+    if (measure.name == "accuracy") continue;  // above
+    const bool tokens = measure.name == "length" || measure.name == "right_length";
+    std::snprintf(line, sizeof line,
+                  tokens ? "  %-24s %.1f  [%.1f, %.1f]\n" : "  %-24s %.3f  [%.3f, %.3f]\n",
+                  measure.name.c_str(), measure.mean, measure.ci95.lo, measure.ci95.hi);
+    text += line;
+  }
   if (tokens_per_correct > 0) {
     std::snprintf(line, sizeof line, "  cost of a right answer: %.1f tokens\n", tokens_per_correct);
     text += line;
@@ -223,6 +300,7 @@ std::string EvalReport::to_text() const {
     text += line;
   }
   for (const auto& [key, value] : facts.items()) {
+    if (measure(key) != nullptr) continue;  // above, with its interval
     std::snprintf(line, sizeof line, "  %-24s %.3f\n", key.c_str(), value.get<double>());
     text += line;
   }

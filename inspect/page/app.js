@@ -148,7 +148,7 @@ async function start() {
   addEventListener('hashchange', () => route());
   try {
     const info = await api('info');
-    TABS = [...ALL_TABS, !EXPORTED && info.fleet && ['workers', 'Workers', '#/workers'], !EXPORTED && info.runs > 1 && ['runs', 'Runs', '#/runs']].filter(Boolean);
+    TABS = [...ALL_TABS, !EXPORTED && info.fleet && ['workers', 'Workers', '#/workers'], !EXPORTED && (info.runs > 1 || info.pipelines > 0) && ['runs', 'Runs', '#/runs']].filter(Boolean);
     showState(info.run_state);
     $('run-name').textContent = info.run;
     document.title = info.run + ' · zeroth';

@@ -178,15 +178,28 @@ async function viewExperts(root, self, args, params) {
   requestAnimationFrame(resizeCharts);
 }
 
+// What each stage of a pipeline came to: means with their 95% intervals.
+function stagePanel(pipeline) {
+  const of = (row, name) => (row.measures && row.measures[name]) || {};
+  const cell = (measure, show) => [show(measure.mean), h('div', { class: 'small dim' }, Array.isArray(measure.ci95) ? measure.ci95.map(show).join(' to ') : '')];
+  const share = (x) => percent(x, 1), tokens = (x) => fixed(x, 1);
+  const columns = [['accuracy', share], ['format', share], ['language', share], ['length', tokens], ['right_length', tokens]];
+  return h('section', { class: 'scroll panel stages' }, h('h2', {}, 'Stages of ' + visible(pipeline.name), h('span', { class: 'dim' }, 'held out, with 95% intervals')),
+    h('table', { class: 'runs' }, h('thead', {}, h('tr', {}, [['after', ''], ['accuracy', 'r'], ['format', 'r'], ['language', 'r'], ['tokens', 'r'], ['tokens of right answers', 'r'], ['cut off', 'r hide-s']].map(([t, c]) => h('th', { class: c }, t)))),
+      h('tbody', {}, pipeline.rows.filter((row) => row && typeof row === 'object').map((row) => h('tr', { class: 'row' }, h('td', {}, visible(String(row.after))),
+        columns.map(([name, show]) => h('td', { class: 'r' }, cell(of(row, name), show))), h('td', { class: 'r hide-s' }, share(row.truncated)))))));
+}
+
 // The runs of this page: what has become of each, and which are drawn over which.
 async function viewRuns(root, self, args, params) {
-  const [runs, info] = await Promise.all([api('runs'), api('info')]);
+  const [runs, info, pipelines] = await Promise.all([api('runs'), api('info'), api('stages')]);
   const names = runNames(runs), over = new Set(overlayIds(info));
   const address = (id, others) => '?' + query({ run: id || '', over: [...others].filter((o) => o !== id).join(',') }) + '#/timeline';
   const choose = (id, on) => { on ? over.add(id) : over.delete(id); location.assign('?' + query({ run: RUN || '', over: [...over].join(',') || '-' }) + '#/runs'); };
   const ago = (s) => (s < 5 ? 'now' : duration(s) + ' ago');
   add(root, [h('div', { class: 'head' }, h('h1', {}, 'Runs'), pill(runs.length + (runs.length === 1 ? ' run' : ' runs'), 'accent'), h('span', { class: 'grow' }),
     over.size > 0 && h('a', { class: 'btn on', href: address(RUN, over) }, 'draw ' + (over.size + 1) + ' runs together')),
+  pipelines.map(stagePanel),
   h('div', { class: 'scroll panel' }, h('table', { class: 'runs' }, h('thead', {}, h('tr', {}, [['draw', ''], ['run', ''], ['state', ''], ['steps', 'r'], ['held out', 'r'], ['reward', 'r hide-s'], ['task', 'hide-s'], ['model', 'hide-s'], ['wrote', 'r hide-s']].map(([t, c]) => h('th', { class: c }, t)))),
     h('tbody', {}, runs.map((run) => h('tr', { class: 'row item', tabindex: -1, onclick: (event) => { if (event.target.tagName !== 'INPUT') location.assign(address(run.id, over)); } },
       h('td', {}, run.id === RUN ? pill('shown', 'accent') : h('input', { type: 'checkbox', checked: over.has(run.id), 'aria-label': 'draw ' + names[run.id] + ' over the run that is shown', onchange: (event) => choose(run.id, event.target.checked) })),

@@ -47,6 +47,10 @@ run
 fingerprint > "$work/expected"
 [ "$(wc -l < "$work/result")" = 3 ] || fail "not a line for every measurement"
 grep -q '"stage":"mean_eval","task":"parity"' "$work/result" || fail "the merged model was not measured"
+[ "$(wc -l < "$work/out/summary.md")" = 5 ] || fail "not a row for every measurement in summary.md"
+grep -q '^| mean *| [0-9.]*% ([0-9.]* to [0-9.]*) ' "$work/out/summary.md" || { cat "$work/out/summary.md"; fail "a row lacks its accuracy"; }
+[ "$(grep -c '"after"' "$work/out/summary.json")" = 3 ] || fail "not a row for every measurement in summary.json"
+[ "$(tail -5 "$work/log")" = "$(cat "$work/out/summary.md")" ] || { tail -5 "$work/log"; fail "the table was not shown"; }
 mv "$work/out" "$work/straight"
 
 for stage in cold rl; do
@@ -61,6 +65,9 @@ for stage in cold rl; do
   "$zeroth" pipeline --resume "$work/out" > "$work/again" 2> "$work/log" || { cat "$work/log"; exit 1; }
   fingerprint | cmp - "$work/expected" || fail "killed in $stage and resumed, other bytes"
   cmp -s "$work/again" "$work/result" || fail "killed in $stage and resumed, other results"
+  for file in summary.md summary.json; do
+    cmp -s "$work/out/$file" "$work/straight/$file" || fail "killed in $stage and resumed, another $file"
+  done
 done
 
 "$zeroth" pipeline --resume "$work/out" > "$work/again" 2> "$work/log" || fail "a finished pipeline cannot be resumed"

@@ -111,6 +111,15 @@ TEST_CASE("overrides and flags reach nested fields") {
   CHECK(config.inner.depth == 7);
   CHECK(config.stop == std::vector<std::string>{"a", "b"});
   CHECK(config.options["key"] == 5);
+  // Members of members, beside those that are there and where none is.
+  override_config(config, R"(options.inner={"kept": 1, "word": "w"})");
+  override_config(config, "options.inner.url=http://127.0.0.1:8000/v1");
+  override_config(config, "options.new.deep=[2]");
+  CHECK(config.options == parse_json(R"({"key": 5, "inner": {"kept": 1,
+      "word": "w", "url": "http://127.0.0.1:8000/v1"}, "new": {"deep": [2]}})",
+                                     "t"));
+  CHECK(has(error_of([&] { override_config(config, "options.inner.word.x=1"); }),
+            "\"w\" has no member \"x\""));
   CHECK(has(error_of([&] { override_config(config, "inner.depht=7"); }), "did you mean \"depth\""));
   CHECK(has(error_of([&] { override_config(config, "nothing"); }), "no '='"));
 

@@ -265,6 +265,17 @@ def check_runs(zeroth, make_run, folder):
     until(lambda: server.json("/api/info?run=1").get("samples", 0) > 0, "the index of the second run")
     check(server.json("/api/timeline?run=1")["series"]["reward"] != server.json("/api/timeline?run=0")["series"]["reward"], "the runs differ")
     check(server.ask("/api/info?run=2")[0] == 404, "there is no third run")
+    check(server.json("/api/stages") == [] and info["pipelines"] == 0, "a folder of runs is no pipeline")
+    rows = [{"after": "cold <b>", "measures": {"accuracy": {"mean": 0.5, "ci95": [0.4, None]}}, "truncated": 0.1, "tokens_per_correct": None}]
+    for text, shown in ((json.dumps(rows), rows), ("{", None), ('{"rows": 1}', None), ("[]", None)):
+        with open(runs + "/summary.json", "w") as file:
+            file.write(text)
+        stages = server.json("/api/stages")
+        check(stages == ([{"name": "runs", "path": runs, "rows": rows}] if shown else []), "what stages came to, of %s: %s" % (text, stages))
+    os.remove(runs + "/summary.json")
+    os.mkfifo(runs + "/summary.json")
+    check(server.json("/api/stages") == [], "a pipe in its place is not read")
+    os.remove(runs + "/summary.json")
     os.rename(runs + "/none", runs + "/late")
     subprocess.run([make_run, runs + "/late", "--steps", "1", "--groups", "1", "--samples", "2"], check=True)
     check([row["name"] for row in server.json("/api/runs")][2] == "late", "a run that appears goes to the end of the list")

@@ -41,6 +41,20 @@ TEST_CASE("language consistency counts words by script") {
   CHECK(language_consistency("wait 等", std::vector<std::string>{"han"}) == 0.5);
 }
 
+TEST_CASE("the script of a problem is that of most of its words") {
+  CHECK(main_script("2 + 2 = ?") == "");
+  CHECK(main_script("Numbers 3 5 target") == "latin");
+  CHECK(main_script("求 x 的值") == "han");
+  CHECK(main_script("да yes") == "cyrillic");  // the first of several
+  const std::vector<std::string> problem = {"problem"}, both = {"latin", "problem"};
+  CHECK(language_share("x 等等", "求 x 的值", problem) == doctest::Approx(2.0 / 3));
+  CHECK(language_share("x 等等", "求 x 的值", both) == 1);
+  CHECK(language_share("x 等等", "find x", problem) == doctest::Approx(1.0 / 3));
+  CHECK(language_share("x 等等", "1+1=", problem) == 1);
+  CHECK(language_share("x 等等", "1+1=", std::vector<std::string>{"latin"}) ==
+        doctest::Approx(1.0 / 3));
+}
+
 TEST_CASE("repetition: distinct n-grams") {
   const std::vector<TokenId> loop = {1, 2, 1, 2, 1, 2};
   // bigrams: 12 21 12 21 12, two distinct of five

@@ -1,7 +1,8 @@
 #!/bin/bash
-# usage: kill_resume.sh ZEROTH [KILLS [--programs] [FIELD=VALUE..]]
+# usage: kill_resume.sh ZEROTH [KILLS [--programs] [--moves=METRIC] [FIELD=VALUE..]]
 # --programs: a mixture of a code task, whose programs run in the sandbox, and of a plug-in that is a process, with an
 # inspector that looks at the run all the time.
+# --moves: fails unless that metric is above zero in some step, so that what it measures was there to be resumed.
 # Kills a training run with SIGKILL at random moments, resumes it after each, and compares what it leaves with an
 # uninterrupted run: weights, optimizer, metrics without timings, and traces must be equal byte for byte.
 # Run from the project's root.
@@ -9,9 +10,14 @@ set -euo pipefail
 zeroth=$(realpath "$1")
 kills=${2:-4}
 programs=
+moves=
 overrides=()
 for argument in "${@:3}"; do
-  if [ "$argument" = --programs ]; then programs=1; else overrides+=(--set "$argument"); fi
+  case "$argument" in
+    --programs) programs=1 ;;
+    --moves=*) moves=${argument#--moves=} ;;
+    *) overrides+=(--set "$argument") ;;
+  esac
 done
 work=$(mktemp -d)
 watcher=
@@ -68,6 +74,9 @@ fingerprint() {  # of a finished run
 
 "$zeroth" train "$work/config.json" ${overrides[@]+"${overrides[@]}"} --out "$work/straight" > /dev/null 2> "$work/straight.log" || { cat "$work/straight.log"; exit 1; }
 fingerprint "$work/straight" > "$work/expected"
+if [ -n "$moves" ]; then
+  grep -q "\"$moves\":[0-9.]*[1-9]" "$work/straight/metrics.jsonl" || { echo "$moves was never above zero"; exit 1; }
+fi
 
 # An inspector over the run that is killed: its index is written beside the traces while they grow and are cut.
 watch() {

@@ -28,6 +28,14 @@ add_test(NAME rl/kill_resume_lora
                  lora.rank=2 lora.alpha=4 loss.entropy_target=3 loss.entropy_coef=0.01 trainer.optimizer_reset=5
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(rl/kill_resume_lora PROPERTIES TIMEOUT 900)
+# With groups of earlier steps in the update, which checkpoints keep. The base answers at once or thinks, so groups of two
+# agree in every second step or so.
+add_test(NAME rl/kill_resume_replay
+         COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/kill_resume.sh $<TARGET_FILE:zeroth> 4 --moves=replay/groups
+                 model=models/parity "task.options={\"bits\":32}" sampling.stop=[] sampling.max_tokens=44 overlong.buffer=0
+                 samples_per_prompt=2 replay.share=0.5 replay.max_age=3 replay.uses=2
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+set_tests_properties(rl/kill_resume_replay PROPERTIES TIMEOUT 900)
 # Programs, children of a plug-in and an inspector beside the trainer change nothing.
 add_test(NAME rl/kill_resume_programs
          COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/kill_resume.sh $<TARGET_FILE:zeroth> 3 --programs

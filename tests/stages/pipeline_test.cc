@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/temporary_folder.h"
+#include "stages/pipeline_summary.h"
 
 using namespace zeroth;
 
@@ -54,6 +55,44 @@ TEST_CASE("stages become command lines that write into the folder") {
   CHECK(pipeline.stages[5].begin() ==
         Words{"merge", "models/base", "out/rl/checkpoints/latest", "--out", "out/mean/model"});
   CHECK(pipeline.file["values"]["seed"] == 7);
+  CHECK(pipeline.stages[2].measured.empty());
+  CHECK(pipeline.stages[6].measured == "mean");
+}
+
+TEST_CASE("a stage that evaluates has the flags of measure but for its own") {
+  const Pipeline pipeline = read(R"({
+    "values": {"base": "models/base"},
+    "measure": {"task": "sums", "n": 8},
+    "stages": [{"name": "base_as_given", "run": "eval", "flags": {"model": "${base}", "n": 2}}]})");
+  REQUIRE(pipeline.stages.size() == 1);
+  CHECK(pipeline.stages[0].measured == "base_as_given");
+  CHECK(pipeline.stages[0].begin() == Words{"eval", "--task=sums", "--n=2", "--model=models/base",
+                                            "--save", "out/base_as_given/samples.jsonl", "--json"});
+}
+
+TEST_CASE("the table of results") {
+  const auto measure = [](double mean, const Json& ends) {
+    return Json{{"mean", mean}, {"ci95", ends}};
+  };
+  const std::vector<StageResult> results = {{"cold",
+                                             {{"truncated", 0.0625},
+                                              {"tokens_per_correct", 123.456},
+                                              {"measures",
+                                               {{"accuracy", measure(0.5, {0.4, 0.61})},
+                                                {"language", measure(1, {0.98, 1})},
+                                                {"length", measure(30.25, {29, 31.5})},
+                                                {"right_length", measure(20, {0, nullptr})}}}}},
+                                            {"of another program", {{"pass@1", 1}}}};
+  CHECK(
+      summary_table(results) ==
+      "| after              | accuracy             | format | language               | tokens     "
+      "         | tokens of right answers | cut off | tokens a right answer |\n"
+      "|--------------------|----------------------|--------|------------------------|------------"
+      "---------|-------------------------|---------|-----------------------|\n"
+      "| cold               | 50.0% (40.0 to 61.0) | -      | 100.0% (98.0 to 100.0) | 30.2 (29.0 "
+      "to 31.5) | 20.0 (0.0 to ?)         | 6.2%    | 123.5                 |\n"
+      "| of another program | -                    | -      | -                      | -          "
+      "         | -                       | -       | -                     |\n");
 }
 
 TEST_CASE("a pipeline that says nothing clear is refused by stage and field") {
@@ -71,6 +110,8 @@ TEST_CASE("a pipeline that says nothing clear is refused by stage and field") {
   refused(stage(R"("run": "sft", "config": {"model": "${a"})"), "lacks a }");
   refused(stage(R"("run": "merge", "flags": {"out": "x"})"), "the flag out");
   refused(stage(R"("run": "merge", "config": {})"), "merge has flags");
+  refused(stage(R"("run": "merge", "flags": [1])"), "flags is no object");
+  refused(R"({"measure": [], "stages": [{"name": "a", "run": "merge"}]})", "measure is no object");
   refused(R"({"values": {"a": 1}, "stages": [{"name": "a", "run": "merge"}]})", "given twice");
   refused(R"({"stages": [{"name": "../a", "run": "merge"}]})", "no name");
   CHECK_THROWS_WITH_AS(

@@ -107,6 +107,56 @@ TEST_CASE("interval: covers the truth about 95 times in 100 with clustered data"
   CHECK(covered < 0.97 * trials);
 }
 
+TEST_CASE("interval of a ratio: independent problems of one sample are the mean's") {
+  std::vector<double> totals, counts;
+  std::vector<std::string> clusters;
+  for (int i = 0; i < 50; ++i) {
+    totals.push_back(10 + i % 2 * 4);  // mean 12, every residual 2
+    counts.push_back(1);
+    clusters.push_back(std::to_string(i));
+  }
+  const Interval ci = clustered_ratio_interval(totals, counts, clusters);
+  const double half = 1.959963984540054 * std::sqrt(50 * 4.0 * 50 / 49) / 50;
+  CHECK(ci.lo == doctest::Approx(12 - half).epsilon(1e-9));
+  CHECK(ci.hi == doctest::Approx(12 + half).epsilon(1e-9));
+  // Problems without a sample that counts are none.
+  for (int i = 0; i < 9; ++i) {
+    totals.push_back(0);
+    counts.push_back(0);
+    clusters.push_back("more " + std::to_string(i));
+  }
+  CHECK(clustered_ratio_interval(totals, counts, clusters).hi == ci.hi);
+  // One cluster says nothing about others, and nothing is below 0.
+  CHECK(std::isinf(
+      clustered_ratio_interval({totals.data(), 1}, {counts.data(), 1}, {clusters.data(), 1}).hi));
+  const std::vector<double> uneven = {100, 0, 0}, one = {1, 1, 1};
+  CHECK(clustered_ratio_interval(uneven, one, {clusters.data(), 3}).lo == 0);
+}
+
+TEST_CASE("interval of a ratio: covers the truth about 95 times in 100 with clustered data") {
+  int covered = 0;
+  const int trials = 2000;
+  for (int t = 0; t < trials; ++t) {
+    Rng rng(11, static_cast<uint32_t>(t));
+    std::vector<double> totals, counts;
+    std::vector<std::string> clusters;
+    for (int g = 0; g < 80; ++g) {
+      // Hard clusters have fewer right samples and longer ones: 1 of length 30 or 3 of length 10.
+      const bool hard = rng.chance(0.5);
+      for (int i = 0; i < 4; ++i) {
+        const double length = (hard ? 30 : 10) * (rng.chance(0.5) ? 0.5 : 1.5);
+        counts.push_back(hard ? 1 : 3);
+        totals.push_back(counts.back() * length);
+        clusters.push_back(std::to_string(g));
+      }
+    }
+    const Interval ci = clustered_ratio_interval(totals, counts, clusters);
+    covered += ci.lo <= 15 && 15 <= ci.hi;  // (1 x 30 + 3 x 10) / 4
+  }
+  CHECK(covered > 0.93 * trials);
+  CHECK(covered < 0.97 * trials);
+}
+
 TEST_CASE("majority: ties, silence, partial credit") {
   const auto majority = [](std::vector<std::string> answers, std::vector<double> scores) {
     return majority_score(answers, scores);
@@ -149,4 +199,45 @@ TEST_CASE("report: counts, curve, facts, errors") {
     CHECK(json.contains(key));
   }
   CHECK(json["ci95"].size() == 2);
+}
+
+TEST_CASE("report: what stages are compared by") {
+  Evaluation evaluation("toy", {"problem"});
+  Group group;
+  group.problem.prompt = "сложи 2 и 2";
+  group.samples = {sample_of(1, "x", 10), sample_of(0, "y", 20), sample_of(1, "x", 40)};
+  group.samples[0].text = "<think>два и два это four</think>";
+  group.samples[1].text = "<think>да</think> yes";  // the thought alone counts
+  group.samples[1].verdicts[0].score = 0;
+  group.samples[2].verdicts[0].reason = Reason::kNotApplicable;
+  evaluation.add(group, "c1");
+  CHECK(evaluation.report().to_text().find("right_length             25.0") != std::string::npos);
+  group.problem.prompt = "2+2";
+  group.samples = {sample_of(0, "y", 30), sample_of(0, "y", 50)};
+  group.samples[0].text = "что?";  // a prompt without words asks for no script
+  evaluation.add(group, "c2");
+  const EvalReport r = evaluation.report();
+  const auto of = [&](const char* name) {
+    REQUIRE(r.measure(name) != nullptr);
+    return *r.measure(name);
+  };
+  CHECK(of("accuracy").mean == r.pass_at_1);
+  CHECK(of("accuracy").ci95.lo == r.ci95.lo);
+  CHECK(of("format").mean == doctest::Approx((0.5 + 1) / 2));
+  CHECK(of("language").mean == doctest::Approx(((0.8 + 1 + 1) / 3 + 1) / 2));
+  CHECK(of("length").mean == r.mean_length);
+  CHECK(of("right_length").mean == 25);
+  CHECK(std::isinf(of("right_length").ci95.hi));  // one cluster has right samples
+  CHECK(of("length").ci95.lo < of("length").mean);
+  const Json json = Json::parse(r.to_json().dump());
+  CHECK(json["measures"]["right_length"]["ci95"][1].is_null());
+  CHECK(json["measures"]["length"]["ci95"][0] == of("length").ci95.lo);
+
+  Evaluation none("toy");
+  group.samples = {sample_of(0, "y", 30)};
+  group.samples[0].verdicts.erase(group.samples[0].verdicts.begin());
+  none.add(group, "c1");
+  CHECK(none.report().measure("right_length") == nullptr);
+  CHECK(none.report().measure("format") == nullptr);
+  CHECK(none.report().measure("language")->mean == 1);
 }

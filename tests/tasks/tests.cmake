@@ -16,3 +16,8 @@ zeroth_compile_options(test_plugin_host)
 target_link_libraries(test_plugin_host PRIVATE zeroth_tasks)
 add_dependencies(test_tasks test_plugin test_group_plugin test_plugin_host)
 target_compile_definitions(test_tasks PRIVATE ZEROTH_BUILD_DIR="${PROJECT_BINARY_DIR}")
+
+# examples/judge against a server of our own that speaks chat completions.
+add_test(NAME tasks/judge_example COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/judge_example_test.py $<TARGET_FILE:zeroth>
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+set_tests_properties(tasks/judge_example PROPERTIES TIMEOUT 300)
