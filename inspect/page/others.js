@@ -184,7 +184,7 @@ function stagePanel(pipeline) {
   const cell = (measure, show) => [show(measure.mean), h('div', { class: 'small dim' }, Array.isArray(measure.ci95) ? measure.ci95.map(show).join(' to ') : '')];
   const share = (x) => percent(x, 1), tokens = (x) => fixed(x, 1);
   const columns = [['accuracy', share], ['format', share], ['language', share], ['length', tokens], ['right_length', tokens]];
-  return h('section', { class: 'scroll panel stages' }, h('h2', {}, 'Stages of ' + visible(pipeline.name), h('span', { class: 'dim' }, 'held out, with 95% intervals')),
+  return h('section', { class: 'scroll panel stages' }, h('h2', {}, 'Stages of ', visible(pipeline.name), h('span', { class: 'dim' }, 'held out, with 95% intervals')),
     h('table', { class: 'runs' }, h('thead', {}, h('tr', {}, [['after', ''], ['accuracy', 'r'], ['format', 'r'], ['language', 'r'], ['tokens', 'r'], ['tokens of right answers', 'r'], ['cut off', 'r hide-s']].map(([t, c]) => h('th', { class: c }, t)))),
       h('tbody', {}, pipeline.rows.filter((row) => row && typeof row === 'object').map((row) => h('tr', { class: 'row' }, h('td', {}, visible(String(row.after))),
         columns.map(([name, show]) => h('td', { class: 'r' }, cell(of(row, name), show))), h('td', { class: 'r hide-s' }, share(row.truncated)))))));
