@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 
 #include "cli/bench.h"
 #include "cli/rank_facts.h"
@@ -31,6 +32,13 @@ namespace zeroth {
 namespace {
 
 constexpr int kExchanges = 3;  // of which the fastest counts
+
+// Seconds that all threads of this process have computed.
+double computed_seconds() {
+  timespec time{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
 
 // Bytes of the array that have memory behind them.
 int64_t resident_bytes(std::span<const float> values) {
@@ -105,7 +113,7 @@ class RankBench {
     meet();
     const double waited = team_ != nullptr ? team_->waited_seconds() : 0;
     const int64_t sent = team_ != nullptr ? team_->sent_bytes() : 0;
-    const double start = steady_now();
+    const double computed = computed_seconds(), start = steady_now();
     const std::vector<Group> groups = bench_groups(policy_, options_, *sampler, tickets);
     const double sampled = steady_now();
     const double waited_sampling = team_ != nullptr ? team_->waited_seconds() : 0;
@@ -122,7 +130,8 @@ class RankBench {
     out["optimizer_share"] = static_cast<double>(moments) / (8.0 * static_cast<double>(learnt));
     Json row = {{"seconds", end - start},
                 {"sample_seconds", sampled - start},
-                {"update_seconds", end - sampled}};
+                {"update_seconds", end - sampled},
+                {"cpu_seconds", computed_seconds() - computed}};
     if (team_ != nullptr) {
       row["exchange_seconds"] = team_->waited_seconds() - waited;
       row["update_exchange_seconds"] = team_->waited_seconds() - waited_sampling;
@@ -172,10 +181,10 @@ class RankBench {
   }
 
   // Rank 0's view of all: the slowest counts for a step and an exchange, the one that waited least
-  // for its share of communication.
+  // for its share of communication, and processors' time is that of all.
   Json merged(Json own) {
     const auto texts = team_->gather("bench's figures", own.dump());
-    double least = 1e300, least_updating = 1e300;
+    double least = 1e300, least_updating = 1e300, computed = 0;
     for (const char* part : {"step", "exchange"}) own[part] = Json::object();
     own["rank"] = Json::array();
     for (const std::string& text : texts) {
@@ -186,6 +195,7 @@ class RankBench {
         }
       }
       least = std::min(least, one["step"]["exchange_seconds"].get<double>());
+      computed += one["step"]["cpu_seconds"].get<double>();
       least_updating =
           std::min(least_updating, one["step"]["update_exchange_seconds"].get<double>());
       own["rank"].push_back({{"exchange_seconds", one["step"]["exchange_seconds"]},
@@ -198,6 +208,7 @@ class RankBench {
           std::max(own["optimizer_share"].get<double>(), one["optimizer_share"].get<double>());
       if (one["weights_sha256"] != own["weights_sha256"]) fail("the ranks have other weights");
     }
+    own["step"]["cpu_seconds"] = computed;
     const double seconds = own["step"]["seconds"].get<double>();
     const Json& tree = own["exchange"];
     const double alone =
@@ -286,7 +297,7 @@ double median(std::vector<double> values) {
 // Turns of the ranks and of one process with all cores.
 Json compare(const BenchOptions& options, const Args& args) {
   Json out = {{"ranks", options.ranks}, {"rounds", Json::array()}};
-  std::vector<double> ratios, shares, trees, sums, overlaps;
+  std::vector<double> ratios, computed, shares, trees, sums, overlaps;
   for (int i = 0; i < options.rounds; ++i) {
     std::fprintf(stderr, "round %d of %d\n", i + 1, options.rounds);
     double load[3] = {};
@@ -296,6 +307,8 @@ Json compare(const BenchOptions& options, const Args& args) {
       fail("the ranks have other weights than one process");
     const Json& tree = job["exchange"];
     ratios.push_back(job["step"]["seconds"].get<double>() / alone["step"]["seconds"].get<double>());
+    computed.push_back(job["step"]["cpu_seconds"].get<double>() /
+                       alone["step"]["cpu_seconds"].get<double>());
     shares.push_back(job["communication_share"].get<double>());
     overlaps.push_back(job["overlap"].get<double>());
     trees.push_back(tree["reduce_seconds"].get<double>() + tree["gather_seconds"].get<double>());
@@ -308,6 +321,7 @@ Json compare(const BenchOptions& options, const Args& args) {
     out["rounds"].push_back({{"job", job}, {"alone", alone}, {"load", load[0]}});
   }
   out["ratio"] = median(ratios);
+  out["cpu_ratio"] = median(computed);
   out["communication_share"] = median(shares);
   out["overlap"] = median(overlaps);
   out["tree_seconds"] = median(trees);
@@ -333,10 +347,12 @@ void print_table(const Json& out) {
                 number(round["load"]));
   }
   std::printf(
-      "\nmedian ratio %.3f, %.1f MB sent by a rank in a step, moments of a rank %.1f%%\n"
+      "\nmedian ratio %.3f, of processors' time %.3f; %.1f MB sent by a rank in a step, moments of "
+      "a rank %.1f%%\n"
       "peak memory of a rank %.0f MiB, alone %.0f MiB\n",
-      number(out["ratio"]), number(out["sent_mb"]), 100 * number(out["optimizer_share"]),
-      number(out["peak_rss_mb"]), number(out["alone_peak_rss_mb"]));
+      number(out["ratio"]), number(out["cpu_ratio"]), number(out["sent_mb"]),
+      100 * number(out["optimizer_share"]), number(out["peak_rss_mb"]),
+      number(out["alone_peak_rss_mb"]));
 }
 
 }  // namespace
