@@ -78,27 +78,27 @@ try:
     check(rest.get_training_run(training.model_id).result().lora_rank == 8, "a run is described")
     check(rest.get_weights_info_by_tinker_path(state).result().base_model == "countdown", "and its weights")
     check({c.tinker_path for c in rest.list_checkpoints(training.model_id).result().checkpoints} == {state, path}, "and all of them")
-    # 2,000 data are two requests.
-    many = [datum(prompt, response.sequences[i % 4], 1e-4) for i in range(1500)]
-    check(len(training.forward(many, "importance_sampling").result().loss_fn_outputs) == 1500, "chunks come together")
+    # Of more than 1,024 data the client makes two requests.
+    brief = types.Datum(model_input=types.ModelInput.from_ints(prompt[:2]), loss_fn_inputs={"target_tokens": prompt[1:3], "weights": [1.0, 1.0]})
+    check(len(training.forward([brief] * 1100, "cross_entropy").result().loss_fn_outputs) == 1100, "chunks come together")
     raises(tinker.RequestFailedError, lambda: training.forward_backward(data, "gspo").result(), "gspo")
     raises(tinker.NotFoundError, lambda: service.create_sampling_client(base_model="other").result(), "other")
     raises(tinker.BadRequestError, lambda: sampler.sample(types.ModelInput.from_ints([]), 1, params).result(), "prompt")
     training.optim_step(types.AdamParams(learning_rate=0.0)).result()  # a failed request poisons nothing
     service.close("success").result()
 
-    # The example: three steps, twice, are the same bytes.
+    # The example: two steps, twice, are the same bytes.
     logs = []
     for name in ("a", "b"):
         server.end()
         server = Server(zeroth, "models/base", os.path.join(work, name), "--name", "countdown")
         log = os.path.join(work, name + ".jsonl")
-        done = subprocess.run([sys.executable, "examples/tinker/countdown.py", "--base-url", server.address, "--zeroth", zeroth, "--steps", "3",
-                               "--groups", "4", "--samples", "4", "--max-tokens", "64", "--rank", "8", "--save", "end", "--log", log],
+        done = subprocess.run([sys.executable, "examples/tinker/countdown.py", "--base-url", server.address, "--zeroth", zeroth, "--steps", "2",
+                               "--groups", "4", "--samples", "4", "--max-tokens", "32", "--rank", "8", "--save", "end", "--log", log],
                               capture_output=True, text=True)
         check(done.returncode == 0, f"the example runs: {done.stderr[-2000:]}")
         rows = [json.loads(line) for line in open(log)]
-        check(len(rows) == 3 and all(row["sampling_logp_difference"] == 0 for row in rows), "its log-prob differences are 0")
+        check(len(rows) == 2 and all(row["sampling_logp_difference"] == 0 for row in rows), "its log-prob differences are 0")
         logs.append([{k: v for k, v in row.items() if k != "seconds"} for row in rows])
         check("/sampler_weights/end" in done.stdout, "it says where the weights are")
     check(logs[0] == logs[1], "a second run is the same, number for number")
