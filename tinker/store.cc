@@ -14,6 +14,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kScheme[] = "tinker://", kNoteFile[] = "tinker.json";
+// Of this class alone: what begins so and is left from a crash is deleted.
+constexpr char kFresh[] = ".zeroth-new-", kAway[] = ".zeroth-old-";
 constexpr char kTraining[] = "weights", kSampler[] = "sampler_weights";
 constexpr size_t kMostName = 128;
 
@@ -96,7 +98,8 @@ SavedNote SavedNote::from_json(const Json& json) {
 
 Store::Store(const fs::path& folder) : root_(make_run_folder(folder)), lock_(root_) {
   for (const auto& entry : fs::directory_iterator(root_)) {
-    if (entry.path().filename().string().starts_with(".")) fs::remove_all(entry.path());
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(kFresh) || name.starts_with(kAway)) fs::remove_all(entry.path());
   }
 }
 
@@ -114,7 +117,7 @@ std::optional<SavedNote> Store::note_of(const SavedPath& path) const {
 
 // Renamed first, so that a crash leaves no half of it under its name.
 void Store::erase(const fs::path& folder) {
-  const fs::path away = root_ / (".old-" + std::to_string(++numbers_));
+  const fs::path away = root_ / (kAway + std::to_string(++numbers_));
   fs::rename(folder, away);
   fs::remove_all(away);
 }
@@ -126,7 +129,7 @@ void Store::save(const SavedPath& path, const SavedNote& note, bool overwrite,
   if (fs::exists(target) && !overwrite) {
     throw Refusal{409, path.uri() + " is there already; choose another name, or overwrite=True"};
   }
-  const fs::path fresh = root_ / (".tmp-" + std::to_string(++numbers_));
+  const fs::path fresh = root_ / (kFresh + std::to_string(++numbers_));
   try {
     fs::remove_all(fresh);
     fs::create_directories(fresh);

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <thread>
 
+#include "core/files.h"
 #include "core/stopwatch.h"
 #include "tests/rollout/tiny_models.h"
 
@@ -120,6 +121,36 @@ TEST_CASE("a silent session's model makes room, a loud one's does not") {
   f.create("c", "quiet");
   CHECK(!f.models.contains("b"));
   CHECK(f.models.contains("a"));
+}
+
+TEST_CASE("a store deletes what it left itself, and nothing else") {
+  const std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / ("zeroth-store-" + std::to_string(::getpid()));
+  for (const char* name : {".git", ".zeroth-new-1", ".zeroth-old-7", "runs"})
+    std::filesystem::create_directories(folder / name / "x");
+  { Store store(folder); }
+  CHECK(std::filesystem::exists(folder / ".git" / "x"));
+  CHECK(std::filesystem::exists(folder / "runs" / "x"));
+  CHECK(!std::filesystem::exists(folder / ".zeroth-new-1"));
+  CHECK(!std::filesystem::exists(folder / ".zeroth-old-7"));
+  // A save that fails leaves what was there.
+  Store store(folder);
+  const SavedPath path = {"s1:train:0", "one", true};
+  const auto write = [](const std::string& text) {
+    return [text](const std::filesystem::path& to) { write_file_atomic(to / "file", text); };
+  };
+  store.save(path, {"base", {}}, false, write("a"));
+  CHECK_THROWS_AS(store.save(path, {"base", {}}, false, write("b")), Refusal);
+  CHECK_THROWS(store.save(path, {"base", {}}, true,
+                          [](const std::filesystem::path&) { throw std::runtime_error("full"); }));
+  CHECK(read_file(folder / "s1_train_0" / "weights" / "one" / "file") == "a");
+  store.save(path, {"base", {}}, true, write("c"));
+  CHECK(read_file(folder / "s1_train_0" / "weights" / "one" / "file") == "c");
+  CHECK(store.list("").size() == 1);
+  CHECK(store.list("s1:train:0")[0].path.uri() == path.uri());
+  store.remove(path);
+  CHECK_THROWS_AS(store.open(path), Refusal);
+  std::filesystem::remove_all(folder);
 }
 
 TEST_CASE("results are kept within a bound, those that were fetched go first") {
