@@ -95,8 +95,10 @@ __attribute__((noinline)) void tile(const Tile<B>& t) {
     a.next();
     b += b_k;
   };
+  // What is masked is slower even when the mask is full.
+  const bool whole = t.columns >= kVecs * kLanes;
   const auto store_outputs = [&]() ZEROTH_INLINED {
-    if (t.columns >= kVecs * kLanes) {  // masked stores are slower even when the mask is full
+    if (whole) {
       outputs([&](auto r, auto v) ZEROTH_INLINED { store(c(r, v), acc[r][v]); });
     } else {
       outputs([&](auto r, auto v) ZEROTH_INLINED { store_masked(c(r, v), acc[r][v], mask(v)); });
@@ -112,7 +114,9 @@ __attribute__((noinline)) void tile(const Tile<B>& t) {
       outputs([&](auto r, auto v) ZEROTH_INLINED { acc[r][v] = load_masked(c(r, v), mask(v)); });
     }
     for_each_k(fetches, left < t.leaf ? left : t.leaf, step);
-    if (mode == Accumulate::kAdd) {
+    if (mode == Accumulate::kAdd && whole) {
+      outputs([&](auto r, auto v) ZEROTH_INLINED { acc[r][v] = add(load(c(r, v)), acc[r][v]); });
+    } else if (mode == Accumulate::kAdd) {
       outputs([&](auto r, auto v)
                   ZEROTH_INLINED { acc[r][v] = add(load_masked(c(r, v), mask(v)), acc[r][v]); });
     }
