@@ -104,6 +104,7 @@ try:
     check(logs[0] == logs[1], "a second run is the same, number for number")
     server.end()
 finally:
+    Server.end_all()
     shutil.rmtree(work, ignore_errors=True)
 print("ok" if not failures else f"{len(failures)} failed")
 os._exit(1 if failures else 0)

@@ -407,6 +407,7 @@ try:
     check(before != after == model.logprobs(data), "and is saved and loaded")
     server.end()
 finally:
+    Server.end_all()
     shutil.rmtree(work, ignore_errors=True)
 print("ok" if not failures else f"{len(failures)} failed")
 sys.exit(1 if failures else 0)

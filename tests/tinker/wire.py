@@ -18,9 +18,19 @@ class Failed(Exception):
 
 
 class Server:
+    started = []
+
+    @classmethod
+    def end_all(cls):
+        """Also of a test that failed in the middle."""
+        for process in cls.started:
+            if process.poll() is None:
+                process.kill()
+
     def __init__(self, zeroth, model, out, *args):
         self.process = subprocess.Popen([zeroth, "tinker", "--model", model, "--out", out, "--listen", "127.0.0.1:0", *args],
                                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        Server.started.append(self.process)
         self.address = self.process.stdout.readline().strip()
         self.port = int(self.address.rsplit(":", 1)[1])
         self.headers = {}
