@@ -24,10 +24,11 @@ get_target_property(all_sources ${target} SOURCES)
 list(FILTER all_sources EXCLUDE REGEX "kernels/cpu/(${foreign_kernels})")
 set_target_properties(${target} PROPERTIES SOURCES "${all_sources}")
 # A GPU's back end: nvcc's archive calls functions of this library, which it names once more. As files, so that nothing is
-# linked by nvcc.
+# linked by nvcc, and no other source is compiled by another command than without CUDA: the CPU's code is the same.
 if(ZEROTH_CUDA)
   find_package(CUDAToolkit REQUIRED)
   set_source_files_properties(${PROJECT_SOURCE_DIR}/kernels/back_ends.cc PROPERTIES COMPILE_DEFINITIONS ZEROTH_CUDA)
-  target_link_libraries(${target} INTERFACE $<TARGET_FILE:zeroth_cuda> $<TARGET_FILE:${target}> CUDA::cudart_static)
+  target_link_libraries(${target} INTERFACE $<TARGET_FILE:zeroth_cuda> $<TARGET_FILE:${target}>
+                        $<TARGET_FILE:CUDA::cudart_static> ${CMAKE_DL_LIBS} rt)
   add_dependencies(${target} zeroth_cuda)
 endif()

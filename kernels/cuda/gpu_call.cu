@@ -1,3 +1,6 @@
+#include <string>
+
+#include "core/error.h"
 #include "kernels/cuda/experts.h"
 #include "kernels/cuda/gpu.h"
 #include "kernels/cuda/gpu_operators.h"
@@ -6,6 +9,12 @@ namespace zeroth::kernels::cuda {
 
 std::unique_ptr<const Operators> operators_of_gpu(int index) {
   return std::make_unique<GpuOperators>(index);
+}
+
+void refuse_launch(int error) {
+  fail(std::string("the GPU refused a kernel: ") +
+           cudaGetErrorString(static_cast<cudaError_t>(error)),
+       "report this with the name of the GPU and its driver's version");
 }
 
 Call::~Call() {

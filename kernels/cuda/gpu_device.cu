@@ -111,6 +111,7 @@ void GpuDevice::give_back(void* memory) const {
 }
 
 void GpuDevice::copy_in(void* to, const void* from, size_t bytes) const {
+  if (bytes == 0) return;
   const auto lock = use();
   known_.forget(to, bytes);
   if (recording_) {  // read again at every replay

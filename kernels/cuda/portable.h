@@ -8,8 +8,6 @@
 #if defined(__CUDACC__)
 #include <cuda_pipeline_primitives.h>
 #include <cuda_runtime.h>
-
-#include "core/error.h"
 #else
 #include "kernels/cuda/fibers/cuda.h"
 #include "kernels/cuda/fibers/runtime.h"
@@ -43,6 +41,9 @@ struct Grid {
   int64_t x = 1, y = 1, z = 1;
 };
 
+// Throws Error: the device refused a launch with this cudaError_t (gpu_call.cu).
+[[noreturn]] void refuse_launch(int error);
+
 // Starts the kernel on the stream; a grid with nothing in it starts nothing. Throws Error when the
 // device refuses the launch.
 template <class... P, class... A>
@@ -61,10 +62,7 @@ void launch(Stream stream, void (*kernel)(P...), Grid grid, int threads, size_t 
     kernel<<<dim3(x, y, z), threads, shared_bytes, stream>>>(static_cast<P>(a)...);
     error = cudaGetLastError();
   }
-  if (error != cudaSuccess) {
-    fail(std::string("the GPU refused a kernel: ") + cudaGetErrorString(error),
-         "report this with the name of the GPU and its driver's version");
-  }
+  if (error != cudaSuccess) refuse_launch(error);
 #else
   auto work =
       fibers::launch_of(kernel, {x, y, z}, static_cast<unsigned>(threads), shared_bytes, a...);

@@ -1,13 +1,20 @@
-// The CUDA runtime for the back end: NVIDIA's under nvcc, a stand-in over fibers under g++
-// (kernels/cuda/fibers/runtime.h).
+// The CUDA runtime for the back end's host side (gpu_*.cu), which has no kernels and is compiled as
+// C++: NVIDIA's where the kernels come from nvcc (ZEROTH_NVIDIA, cmake/ZerothCuda.cmake), else a
+// stand-in over fibers (kernels/cuda/fibers/runtime.h).
 #pragma once
 
-#include "kernels/cuda/portable.h"
+#if defined(ZEROTH_NVIDIA)
+#include <cuda_runtime_api.h>
+#else
+#include "kernels/cuda/fibers/runtime.h"
+#endif
+
+#include "kernels/cuda/stream.h"
 
 namespace zeroth::kernels::cuda {
 
 // Bytes behind an array that no array has: over fibers, where what is written past an end is found.
-#if defined(__CUDACC__)
+#if defined(ZEROTH_NVIDIA)
 inline constexpr size_t kBehindArray = 0;
 inline void retire(Stream, void*, size_t) {}
 inline void renew(Stream, void*, size_t) {}
