@@ -12,7 +12,6 @@
 
 #include "core/error.h"
 #include "kernels/cuda/fibers/runtime.h"
-#include "kernels/cuda/fibers/sanitizers.h"
 #include "kernels/cuda/rows.h"
 
 namespace zeroth::kernels {
@@ -175,7 +174,7 @@ constexpr Planted kPlanted[] = {
 static_assert(std::size(kPlanted) == kCount - 1);
 
 TEST_CASE("faults of the host's half of the back end are found, and work without one is quiet") {
-  if (!fibers::kWatched) return;
+  if (fibers::looker() != fibers::Looker::kWatch) return;
   const auto control = [] {
     const Found found = Work(kNone).run();
     CHECK(!found.kind);
@@ -209,7 +208,8 @@ int signal_of(const F& work) {
 }
 
 TEST_CASE("a host that follows the device's address, or gives memory back twice, ends") {
-  if (!fibers::kWatched) return;  // a sanitizer has its own way with signals
+  if (fibers::looker() != fibers::Looker::kWatch)
+    return;  // a sanitizer has its own way with signals
   const Gpu gpu(0);
   float* const array = static_cast<float*>(gpu.device().allocate(4000));
   gpu.device().clear(array, 4000);

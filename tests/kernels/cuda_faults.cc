@@ -1,5 +1,8 @@
 // The machine that runs kernels on the CPU finds what is wrong with them: one fault planted at a
 // time, in every order of threads and blocks; the same kernels without one are quiet.
+#include <cstdio>
+#include <iterator>
+
 #include "cuda_planted.h"
 #include "cuda_test.h"
 
@@ -9,39 +12,64 @@ namespace {
 using namespace planted;
 using fibers::Kind;
 
+// Who finds a fault, beside the watch on accesses, which finds them all: the fibers, whoever looks
+// at accesses; AddressSanitizer; ThreadSanitizer.
+enum Finder { kNobody = 0, kFibers = 1, kAddresses = 2, kThreads = 4 };
+
 struct Planted {
   Plant plant;
   std::vector<float> (*run)(Plant);
   Kind kind;
+  int finders;
 };
 constexpr Planted kPlanted[] = {
-    {kReadPastEnd, run_reduction, Kind::kOutOfBounds},
-    {kReadBeforeBegin, run_reduction, Kind::kOutOfBounds},
-    {kWritePastEnd, run_reduction, Kind::kOutOfBounds},
-    {kFreedMemory, run_reduction, Kind::kOutOfBounds},
-    {kHostPointer, run_reduction, Kind::kHostMemory},
-    {kUnwrittenInput, run_reduction, Kind::kUnwritten},
-    {kSharedOverrun, run_reduction, Kind::kSharedBounds},
-    {kUnwrittenShared, run_reduction, Kind::kUnwritten},
-    {kNoBarrierBeforeWrite, run_reduction, Kind::kRace},
-    {kBarrierSomeSkip, run_reduction, Kind::kBarrier},
-    {kBarrierTwoPlaces, run_reduction, Kind::kBarrier},
-    {kShuffleHalfMissing, run_reduction, Kind::kWarp},
-    {kShuffleMaskWithoutSelf, run_reduction, Kind::kWarp},
-    {kBlocksWriteOnePlace, run_reduction, Kind::kBlockRace},
-    {kNoEnd, run_reduction, Kind::kStuck},
-    {kTooMuchShared, run_reduction, Kind::kLimits},
-    {kTooManyThreads, run_reduction, Kind::kLimits},
-    {kGridTooHigh, run_reduction, Kind::kLimits},
-    {kNoWarpBarrier, run_staging, Kind::kRace},
-    {kAsyncNotWaited, run_staging, Kind::kAsync},
-    {kAsyncReadTooEarly, run_staging, Kind::kAsync},
-    {kAsyncWaitsForTooFew, run_staging, Kind::kAsync},
-    {kAsyncMisaligned, run_staging, Kind::kMisaligned},
-    {kVectorMisaligned, run_staging, Kind::kMisaligned},
-    {kCounterNotAtomic, run_counting, Kind::kRace},
-    {kTotalNotAtomic, run_counting, Kind::kRace},
+    {kReadPastEnd, run_reduction, Kind::kOutOfBounds, kAddresses},
+    {kReadBeforeBegin, run_reduction, Kind::kOutOfBounds, kAddresses},
+    {kWritePastEnd, run_reduction, Kind::kOutOfBounds, kAddresses},
+    {kFreedMemory, run_reduction, Kind::kOutOfBounds, kAddresses},
+    {kHostPointer, run_reduction, Kind::kHostMemory, kNobody},
+    {kUnwrittenInput, run_reduction, Kind::kUnwritten, kNobody},
+    {kSharedOverrun, run_reduction, Kind::kSharedBounds, kAddresses},
+    {kUnwrittenShared, run_reduction, Kind::kUnwritten, kNobody},
+    {kNoBarrierBeforeRead, run_reduction, Kind::kRace, kThreads},
+    {kNoBarrierBeforeWrite, run_reduction, Kind::kRace, kThreads},
+    {kBarrierSomeSkip, run_reduction, Kind::kBarrier, kFibers},
+    {kBarrierTwoPlaces, run_reduction, Kind::kBarrier, kFibers},
+    {kShuffleHalfMissing, run_reduction, Kind::kWarp, kFibers},
+    {kShuffleMaskWithoutSelf, run_reduction, Kind::kWarp, kFibers},
+    {kBlocksWriteOnePlace, run_reduction, Kind::kBlockRace, kThreads},
+    {kBlockReadsAnothers, run_reduction, Kind::kBlockRace, kThreads},
+    {kNoEnd, run_reduction, Kind::kStuck, kFibers},
+    {kTooMuchShared, run_reduction, Kind::kLimits, kFibers},
+    {kTooManyThreads, run_reduction, Kind::kLimits, kFibers},
+    {kGridTooHigh, run_reduction, Kind::kLimits, kFibers},
+    {kNoWarpBarrier, run_staging, Kind::kRace, kThreads},
+    {kAsyncNotWaited, run_staging, Kind::kAsync, kFibers | kAddresses | kThreads},
+    {kAsyncReadTooEarly, run_staging, Kind::kAsync, kAddresses | kThreads},
+    {kAsyncWaitsForTooFew, run_staging, Kind::kAsync, kAddresses | kThreads},
+    {kAsyncMisaligned, run_staging, Kind::kMisaligned, kFibers},
+    {kVectorMisaligned, run_staging, Kind::kMisaligned, kFibers},
+    {kCounterNotAtomic, run_counting, Kind::kRace, kThreads},
+    {kTotalNotAtomic, run_counting, Kind::kRace, kThreads},
 };
+static_assert(std::size(kPlanted) == kCount - 1);
+
+// Who looks at accesses in this program.
+Finder sanitizer() {
+  return fibers::looker() == fibers::Looker::kAddressSanitizer  ? kAddresses
+         : fibers::looker() == fibers::Looker::kThreadSanitizer ? kThreads
+                                                                : kNobody;
+}
+bool is_found(const Planted& p) {
+  return sanitizer() == kNobody || (p.finders & (kFibers | sanitizer()));
+}
+bool is_its_kind(const Planted& p, Kind kind) {
+  if (p.finders & sanitizer()) return kind == Kind::kReported;
+  // Where the reader comes first, nobody has written yet.
+  const bool reads = p.plant == kNoBarrierBeforeRead || p.plant == kBlockReadsAnothers;
+  return kind == p.kind || (reads && (kind == Kind::kRace || kind == Kind::kUnwritten));
+}
+
 constexpr fibers::Order kOrders[] = {fibers::Order::kAscending, fibers::Order::kDescending,
                                      fibers::Order::kShuffled};
 
@@ -54,32 +82,19 @@ struct InOrder {
 TEST_CASE("every planted fault is found by its kind in every order") {
   for (const fibers::Order order : kOrders) {
     const InOrder in_order(order);
+    int count = 0;
     for (const Planted& p : kPlanted) {
+      if (!is_found(p)) continue;
       CAPTURE(p.plant);
       fibers::take_faults();
       p.run(p.plant);
       const std::vector<fibers::Fault> faults = fibers::take_faults();
       REQUIRE(faults.size() == 1);
       INFO(std::string(fibers::name_of(faults[0].kind)), ": ", faults[0].what);
-      CHECK(faults[0].kind == p.kind);
+      CHECK(is_its_kind(p, faults[0].kind));
+      ++count;
     }
-  }
-}
-
-TEST_CASE("a read that races with a write is found before or behind it") {
-  for (const fibers::Order order : kOrders) {
-    const InOrder in_order(order);
-    for (const Plant plant : {kNoBarrierBeforeRead, kBlockReadsAnothers}) {
-      fibers::take_faults();
-      run_reduction(plant);
-      const std::vector<fibers::Fault> faults = fibers::take_faults();
-      REQUIRE(faults.size() == 1);
-      // Where the reader comes first, nobody has written yet.
-      const bool found = faults[0].kind == Kind::kRace || faults[0].kind == Kind::kBlockRace ||
-                         faults[0].kind == Kind::kUnwritten;
-      INFO(std::string(fibers::name_of(faults[0].kind)), ": ", faults[0].what);
-      CHECK(found);
-    }
+    std::printf("%d of %d planted faults found\n", count, kCount - 1);
   }
 }
 

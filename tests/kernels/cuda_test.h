@@ -2,10 +2,10 @@
 // ZEROTH_ON_DEVICE) of a GPU, and comparison with the CPU's operators, bit by bit.
 #pragma once
 
-#include <cstdio>
 #include <string>
 #include <vector>
 
+#include "cuda_shapes.h"
 #include "kernel_test.h"
 #include "kernels/cuda/products.h"
 #if defined(ZEROTH_ON_DEVICE)
@@ -31,21 +31,12 @@ inline void check_quiet() {
 }
 #endif
 
-// How many arrays were held against the CPU's, said at the end.
-struct Comparisons {
-  int64_t arrays = 0;
-  ~Comparisons() {
-    if (arrays > 0) std::printf("%lld arrays compared\n", static_cast<long long>(arrays));
-  }
-};
-inline Comparisons comparisons;
-
 // The launches so far were right, and left what the CPU's operator left. Values that nobody wrote
 // are NaN of all ones on both sides.
 template <class T>
 void check_same(const Array<T>& device, const std::vector<T>& cpu, const char* what) {
   check_quiet();
-  ++comparisons.arrays;
+  ++shapes.arrays;
   const std::vector<T> got = device.host();
   REQUIRE(got.size() == cpu.size());
   size_t differing = 0, first = 0;
@@ -56,6 +47,14 @@ void check_same(const Array<T>& device, const std::vector<T>& cpu, const char* w
   if (differing == 0) return;
   FAIL_CHECK(what << ": " << differing << " of " << got.size() << " values differ, the first at "
                   << first << ": " << got[first] << " on the device, " << cpu[first]);
+}
+
+// Integers in [0, below).
+inline std::vector<int32_t> random_ids(int64_t n, int32_t below, uint32_t stream) {
+  std::vector<int32_t> x(n);
+  Rng rng(30, stream);
+  for (int32_t& v : x) v = static_cast<int32_t>(rng.below(static_cast<uint32_t>(below)));
+  return x;
 }
 
 // What an output holds before: the device's unwritten memory.

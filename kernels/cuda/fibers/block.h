@@ -12,13 +12,15 @@ namespace zeroth::fibers {
 
 inline constexpr unsigned kMostThreads = 1024, kWarp = 32;
 inline constexpr size_t kMostShared = size_t{227} * 1024, kMostParameters = 4096;
-inline constexpr size_t kStackBytes = size_t{64} * 1024;
+// Reports of a sanitizer are written on the stack where the fault is.
+inline constexpr size_t kStackBytes = size_t{kWatched ? 64 : 256} * 1024;
 
 // A copy that is under way: nothing arrives before it is waited for.
 struct AsyncCopy {
   void* to;  // null: the end of a group
   const void* from;
   int bytes;
+  unsigned group;  // counts the thread's
 };
 
 enum class Wait : uint8_t { kNone, kBlock, kWarp, kDone };
@@ -26,7 +28,7 @@ enum class Wait : uint8_t { kNone, kBlock, kWarp, kDone };
 struct Fiber {
   void* stack_pointer = nullptr;
   char* stack = nullptr;  // kStackBytes
-  unsigned index = 0;
+  unsigned index = 0, slot = 0;
   Wait wait = Wait::kNone;
   uint32_t mask = 0;  // lanes that a warp's wait names
   int line = 0;       // of the wait
@@ -37,6 +39,7 @@ struct Fiber {
   // clocks[j]. Its own clock counts its waits.
   uint32_t clocks[kWarp] = {};
   std::vector<AsyncCopy> copies;
+  unsigned groups = 0;  // of copies that it has ended
   FiberSwitch switching;
 
   unsigned lane() const { return index % kWarp; }
@@ -94,6 +97,6 @@ struct OpenMemory {
 };
 char* shared_arena();
 void reset_shared(size_t bytes);
-char* stack_arena();  // kMostThreads stacks
+char* stack_arena();  // kSlots stacks
 
 }  // namespace zeroth::fibers

@@ -15,7 +15,7 @@
 namespace zeroth::fibers {
 namespace {
 
-constexpr uint32_t kMostBarriers = 20'000;  // of a block: then it does not end
+constexpr uint32_t kMostBarriers = kWatched ? 20'000 : 1'000;  // of a block: then it does not end
 
 Block current;
 std::vector<Fault> found;
@@ -29,11 +29,6 @@ struct Inside {
   Inside() { current.inside = true; }
   ~Inside() { current.inside = false; }
 };
-
-// What ThreadSanitizer knows orders by: only addresses count.
-struct Orderings {
-  char block_begin, block_end, barriers[2], warps[kMostThreads / kWarp];
-} orderings;
 
 void to_scheduler() {
   Fiber* self = current.running;
@@ -51,14 +46,12 @@ std::string place() {
 // The first thing that a fiber does, and the last.
 void live() {
   current.running->switching.arrive();
-  pass(&orderings.block_begin);
   entry_of_launch(current.parameters);
   current.inside = true;
   if (!current.running->copies.empty()) {
     raise_in_kernel(Kind::kAsync, "an asynchronous copy that its thread never waited for");
   }
   current.running->wait = Wait::kDone;
-  let_pass(&orderings.block_end);
   to_scheduler();
 }
 
@@ -67,11 +60,7 @@ void wait_at(Wait wait, uint32_t mask, int line) {
   self.wait = wait;
   self.mask = mask;
   self.line = line;
-  char* const ordering =
-      wait == Wait::kWarp ? &orderings.warps[self.warp()] : &orderings.barriers[current.phase % 2];
-  let_pass(ordering);
   to_scheduler();
-  pass(ordering);
 }
 
 // A small generator of its own: orders must be the same in every run.
@@ -103,8 +92,10 @@ std::span<Fiber> lanes_of(unsigned warp) {
 // Lets the lanes of `mask` go on: hands over values and votes, and each knows what the others did.
 void release_warp(std::span<Fiber> lanes, uint32_t mask) {
   uint32_t joined[kWarp] = {}, votes = 0;
+  unsigned slots[kWarp], met = 0;
   for (Fiber& f : lanes) {
     if (!(mask >> f.lane() & 1)) continue;
+    slots[met++] = f.slot;
     for (unsigned j = 0; j < kWarp; ++j) joined[j] = std::max(joined[j], f.clocks[j]);
     if (f.value) votes |= 1u << f.lane();
   }
@@ -118,6 +109,7 @@ void release_warp(std::span<Fiber> lanes, uint32_t mask) {
     f.votes = votes;
     f.wait = Wait::kNone;
   }
+  meet({slots, met});
 }
 
 // Whether all lanes that this one's mask names wait at its line with the same mask.
@@ -170,27 +162,37 @@ void release_block() {
                                     " threads left the kernel without" + place());
   }
   ++current.phase;
-  for (Fiber& f : current.fibers) f.wait = Wait::kNone;
+  static std::vector<unsigned> slots;
+  slots.clear();
+  for (Fiber& f : current.fibers) {
+    f.wait = Wait::kNone;
+    slots.push_back(f.slot);
+  }
+  meet(slots);
 }
 
-void prepare_fibers() {
+// `turn`: how many blocks of the launch have run.
+void prepare_fibers(unsigned turn) {
+  const unsigned sets = std::max(2u, kSlots / 2 / current.threads);
+  const unsigned first = kLooker == Looker::kThreadSanitizer ? turn % sets * current.threads : 0;
   current.fibers.resize(current.threads);
   for (unsigned i = 0; i < current.threads; ++i) {
     Fiber& f = current.fibers[i];
     f = Fiber();
     f.index = i;
+    f.slot = first + i;
     f.clocks[f.lane()] = 1;
-    f.stack = stack_arena() + i * kStackBytes;
+    f.stack = stack_arena() + f.slot * kStackBytes;
     f.stack_pointer = new_stack(f.stack, kStackBytes, live);
   }
+  begin_block(first, current.threads);
 }
 
-void run_block(Order order, Shuffle& shuffle) {
-  prepare_fibers();
+void run_block(unsigned turn, Order order, Shuffle& shuffle) {
   current.phase = 1;
   reset_shared(current.shared_bytes);
   current.shared = shared_arena();
-  let_pass(&orderings.block_begin);
+  prepare_fibers(turn);
   std::vector<unsigned> turns = in_order(order, current.threads, shuffle);
   for (unsigned left = current.threads; left > 0;) {
     if (order == Order::kShuffled) shuffle(turns);
@@ -200,9 +202,10 @@ void run_block(Order order, Shuffle& shuffle) {
       current.running = &f;
       current.inside = false;
       {
-        const HostSwitch switching(f.index, f.stack, kStackBytes);
+        const HostSwitch switching(f.slot, f.stack, kStackBytes);
         switch_stack(&scheduler_stack, f.stack_pointer);
       }
+      if (take_report()) note(Kind::kReported, "what the sanitizer says above" + place());
       current.running = nullptr;
       if (current.failed) return;
       if (f.wait == Wait::kDone) --left;
@@ -211,7 +214,6 @@ void run_block(Order order, Shuffle& shuffle) {
     release_block();
     if (current.failed) return;
   }
-  pass(&orderings.block_end);
 }
 
 bool within_limits(Index3 grid, unsigned threads, size_t shared_bytes, size_t bytes) {
@@ -239,13 +241,15 @@ bool within_limits(Index3 grid, unsigned threads, size_t shared_bytes, size_t by
 const char* name_of(Kind kind) {
   constexpr const char* kNames[] = {"limits",    "host memory", "out of bounds", "shared bounds",
                                     "unwritten", "race",        "block race",    "barrier",
-                                    "warp",      "misaligned",  "async",         "stuck"};
+                                    "warp",      "misaligned",  "async",         "stuck",
+                                    "reported"};
   return kNames[static_cast<int>(kind)];
 }
 
 Block& block() { return current; }
 constinit thread_local bool runs_block = false;
 bool faulty() { return !found.empty(); }
+Looker looker() { return kLooker; }
 
 void note(Kind kind, const std::string& what) {
   found.push_back({kind, what});
@@ -283,12 +287,17 @@ void run(Index3 grid, unsigned threads, size_t shared_bytes, const void* argumen
   const OpenMemory open;
   runs_block = true;
   Shuffle shuffle{current.launch};
+  begin_launch();
+  unsigned turn = 0;
   for (const unsigned number : in_order(order, grid.x * grid.y * grid.z, shuffle)) {
     current.number = number;
     current.index = {number % grid.x, number / grid.x % grid.y, number / grid.x / grid.y};
-    run_block(order, shuffle);
+    run_block(turn++, order, shuffle);
     if (current.failed) break;
   }
+  end_launch(!current.failed);
+  // Frames that nobody left say what may be touched for whoever has their stacks next.
+  if (current.failed) permit(stack_arena(), kSlots * kStackBytes);
   current.running = nullptr;
   runs_block = false;
 }
@@ -330,9 +339,7 @@ uint32_t vote(uint32_t mask, bool yes, int line) {
 int atomic_add(int* at, int by) {
   const Inside inside;
   touch(at, sizeof(*at), Access::kAtomic);
-  const int before = *at;
-  *at = static_cast<int>(static_cast<unsigned>(before) + static_cast<unsigned>(by));
-  return before;
+  return fetch_add(at, by);
 }
 
 void check_alignment(const void* at, int bytes) {
@@ -353,12 +360,15 @@ void copy_async(void* to, const void* from, int bytes) {
   touch(from, static_cast<size_t>(bytes), Access::kRead);
   touch(to, static_cast<size_t>(bytes), Access::kWrite);
   set_pending(to, static_cast<size_t>(bytes), true);
-  current.running->copies.push_back({to, from, bytes});
+  Fiber& self = *current.running;
+  copy_begins(self.slot, self.groups, to, from, static_cast<size_t>(bytes));
+  self.copies.push_back({to, from, bytes, self.groups});
 }
 
 void commit_copies() {
   const Inside inside;
-  current.running->copies.push_back({nullptr, nullptr, 0});
+  Fiber& self = *current.running;
+  self.copies.push_back({nullptr, nullptr, 0, self.groups++});
 }
 
 void wait_for_copies(int groups_left) {
@@ -375,6 +385,7 @@ void wait_for_copies(int groups_left) {
     const AsyncCopy& c = copies[i];
     if (!c.to) continue;
     const auto bytes = static_cast<size_t>(c.bytes);
+    copies_arrive(current.running->slot, c.group);
     set_pending(c.to, bytes, false);
     touch(c.from, bytes, Access::kRead);
     touch(c.to, bytes, Access::kWrite);

@@ -1,7 +1,8 @@
 // Runs CUDA kernels on the CPU, so that they can be tested, and every access checked, without a
 // GPU. Every thread of a block is a fiber; the blocks of a launch follow one another, all on the
 // thread that called. Kernels are compiled by g++ with -fsanitize=thread, but linked with the
-// functions of watch.cc instead of ThreadSanitizer: they see each load and store of a kernel.
+// functions of watch.cc instead of ThreadSanitizer: they see each load and store of a kernel. Two
+// more programs are linked with ThreadSanitizer, and compiled for AddressSanitizer (sanitizers.h).
 //
 // For the tests of one thread; nothing here may be called by several. (The runtime's stand-in,
 // runtime.h, may: one thread at a time runs kernels then.)
@@ -34,6 +35,7 @@ enum class Kind {
   kMisaligned,    // a vector or an asynchronous copy
   kAsync,         // a copy that nobody waited for, or whose target was touched before
   kStuck,         // a launch that does not end
+  kReported,      // by the sanitizer that looks at accesses in this build
 };
 const char* name_of(Kind kind);
 struct Fault {
@@ -42,6 +44,10 @@ struct Fault {
 };
 // The faults since the last call.
 std::vector<Fault> take_faults();
+
+// Who looks at the accesses of kernels in this program.
+enum class Looker { kWatch, kAddressSanitizer, kThreadSanitizer };
+Looker looker();
 
 // In which order blocks and the threads of a block are run. A race that no check sees shows as a
 // result that depends on it.

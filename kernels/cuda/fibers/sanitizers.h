@@ -1,28 +1,39 @@
-// What AddressSanitizer and ThreadSanitizer are told of fibers, barriers and the device's memory, in
-// builds with one of them (ZEROTH_FIBERS_ASAN, ZEROTH_FIBERS_TSAN: tests/kernels/tests.cmake). There
-// they look at a kernel's accesses instead of watch.cc. Elsewhere nothing here does anything.
+// What AddressSanitizer and ThreadSanitizer are told of fibers, barriers, asynchronous copies and the
+// device's memory, in builds with one of them (ZEROTH_FIBERS_ASAN, ZEROTH_FIBERS_TSAN:
+// tests/kernels/tests.cmake). There they look at a kernel's accesses instead of watch.cc. Elsewhere
+// nothing here does anything.
 #pragma once
 
 #include <cstddef>
+#include <span>
+
+#include "kernels/cuda/fibers/fibers.h"
 
 #if defined(ZEROTH_FIBERS_ASAN)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
-#elif defined(ZEROTH_FIBERS_TSAN)
-#include <sanitizer/tsan_interface.h>
-
-#include <vector>
 #endif
 
 namespace zeroth::fibers {
 
-#if defined(ZEROTH_FIBERS_ASAN) || defined(ZEROTH_FIBERS_TSAN)
-inline constexpr bool kWatched = false;
+#if defined(ZEROTH_FIBERS_ASAN)
+inline constexpr Looker kLooker = Looker::kAddressSanitizer;
+#elif defined(ZEROTH_FIBERS_TSAN)
+inline constexpr Looker kLooker = Looker::kThreadSanitizer;
 #else
-inline constexpr bool kWatched = true;  // by watch.cc
+inline constexpr Looker kLooker = Looker::kWatch;
+#endif
+inline constexpr bool kWatched = kLooker == Looker::kWatch;
+
+// Whether the sanitizer has reported something since the last call. (It must not be asked for more:
+// it reports while it holds its own locks, from wherever the fault is.)
+#if defined(ZEROTH_FIBERS_ASAN) || defined(ZEROTH_FIBERS_TSAN)
+bool take_report();
+#else
+inline bool take_report() { return false; }
 #endif
 
-// --- memory that nobody may touch, or may again
+// --- AddressSanitizer: memory that nobody may touch, or may again
 inline void forbid(void* at, size_t bytes) {
 #if defined(ZEROTH_FIBERS_ASAN)
   __asan_poison_memory_region(at, bytes);
@@ -38,39 +49,58 @@ inline void permit(void* at, size_t bytes) {
 #endif
 }
 
-// --- what was done before `let_pass(key)` comes before what is done behind `pass(key)`
-inline void let_pass(void* key) {
+// --- ThreadSanitizer: what comes before what
+// Every slot is a thread to it, with a stack of its own. The blocks of a launch that follow one
+// another run on different slots, since threads of one slot are in order to it; so it sees blocks
+// that touch one place, and only blocks that lie `sets_of` apart are hidden from each other. All
+// functions are for the host's side of a switch.
 #if defined(ZEROTH_FIBERS_TSAN)
-  __tsan_release(key);
+inline constexpr unsigned kSlots = 2048;
+void begin_launch();  // behind everything so far; the host's own accesses do not count
+void begin_block(unsigned first, unsigned count);  // of these slots, behind the launch's begin
+void meet(std::span<const unsigned> slots);        // at a barrier
+void end_launch(bool whole);  // everything before what follows; not whole: fibers stay behind
+int fetch_add(int* at, int by);
+// Memory at page boundaries that is new, whoever touched it before.
+void renew_pages(void* at, size_t bytes);
+// An asynchronous copy is a thread of its own: it writes as soon as its fiber says so, in whatever
+// order with the rest, until the fiber waits for its group.
+void copy_begins(unsigned slot, unsigned group, void* to, const void* from, size_t bytes);
+void copies_arrive(unsigned slot, unsigned group);
 #else
-  static_cast<void>(key);
-#endif
+inline constexpr unsigned kSlots = 1024;
+inline void begin_launch() {}
+inline void begin_block(unsigned, unsigned) {}
+inline void meet(std::span<const unsigned>) {}
+inline void end_launch(bool) {}
+inline int fetch_add(int* at, int by) {
+  const int before = *at;
+  *at = static_cast<int>(static_cast<unsigned>(before) + static_cast<unsigned>(by));
+  return before;
 }
-inline void pass(void* key) {
-#if defined(ZEROTH_FIBERS_TSAN)
-  __tsan_acquire(key);
-#else
-  static_cast<void>(key);
+inline void renew_pages(void*, size_t) {}
+inline void copy_begins(unsigned, unsigned, void*, const void*, size_t) {}
+inline void copies_arrive(unsigned, unsigned) {}
 #endif
-}
 
-// --- switching stacks
-// The host's side of a switch: what stands before switch_stack() to fiber `index`, and behind it.
+// --- both: switching stacks
+#if defined(ZEROTH_FIBERS_TSAN)
+void enter_slot(unsigned slot);
+void leave_slot();
+#else
+inline void enter_slot(unsigned) {}
+inline void leave_slot() {}
+#endif
+
+// The host's side of a switch: what stands before switch_stack() to a fiber, and behind it.
 class HostSwitch {
  public:
-  HostSwitch(unsigned index, const char* stack, size_t bytes) {
+  HostSwitch(unsigned slot, const char* stack, size_t bytes) {
+    enter_slot(slot);
 #if defined(ZEROTH_FIBERS_ASAN)
-    static_cast<void>(index);
     __sanitizer_start_switch_fiber(&fake_stack_, stack, bytes);
-#elif defined(ZEROTH_FIBERS_TSAN)
-    static_cast<void>(stack), static_cast<void>(bytes);
-    // Kept for ever: fibers that end hand their numbers on, and their past with it.
-    static std::vector<void*>& all = *new std::vector<void*>;
-    while (all.size() <= index) all.push_back(__tsan_create_fiber(0));
-    host() = __tsan_get_current_fiber();
-    __tsan_switch_to_fiber(all[index], __tsan_switch_to_fiber_no_sync);
 #else
-    static_cast<void>(index), static_cast<void>(stack), static_cast<void>(bytes);
+    static_cast<void>(stack), static_cast<void>(bytes);
 #endif
   }
   ~HostSwitch() {
@@ -80,12 +110,6 @@ class HostSwitch {
   }
   HostSwitch(const HostSwitch&) = delete;
   HostSwitch& operator=(const HostSwitch&) = delete;
-#if defined(ZEROTH_FIBERS_TSAN)
-  static void*& host() {
-    static void* fiber = nullptr;
-    return fiber;
-  }
-#endif
 
  private:
 #if defined(ZEROTH_FIBERS_ASAN)
@@ -98,10 +122,9 @@ class HostSwitch {
 class FiberSwitch {
  public:
   void leave() {
+    leave_slot();
 #if defined(ZEROTH_FIBERS_ASAN)
     __sanitizer_start_switch_fiber(&fake_stack_, host_stack_, host_bytes_);
-#elif defined(ZEROTH_FIBERS_TSAN)
-    __tsan_switch_to_fiber(HostSwitch::host(), __tsan_switch_to_fiber_no_sync);
 #endif
   }
   void arrive() {

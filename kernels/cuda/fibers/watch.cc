@@ -214,6 +214,12 @@ void set_pending(const void* at, size_t bytes, bool pending) {
   const Arena& arena = shared().holds(address) ? shared() : device();
   if (!arena.holds(address)) return;
   for_words(arena, at, bytes, [&](Word& w, uint8_t) { w.pending = pending; });
+  if (bytes % 8 != 0) return;  // AddressSanitizer knows nothing smaller
+  if (pending) {
+    forbid(const_cast<void*>(at), bytes);
+  } else {
+    permit(const_cast<void*>(at), bytes);
+  }
 }
 
 char* shared_arena() { return shared().memory; }
@@ -222,6 +228,7 @@ void reset_shared(size_t bytes) {
   static size_t before = 0;
   shared().clear(shared().memory, std::max(before, bytes));
   forbid(shared().memory, before);
+  renew_pages(shared().memory, bytes);
   permit(shared().memory, bytes);
   before = bytes;
   std::memset(shared().memory, 0xff, bytes);  // NaN
@@ -230,7 +237,7 @@ void reset_shared(size_t bytes) {
 }
 
 char* stack_arena() {
-  static char* const stacks = static_cast<char*>(Arena::map(kMostThreads * kStackBytes));
+  static char* const stacks = static_cast<char*>(Arena::map(kSlots * kStackBytes));
   return stacks;
 }
 
@@ -327,6 +334,7 @@ void mark_written(const void* memory, size_t bytes) {
 
 }  // namespace zeroth::fibers
 
+#if !defined(ZEROTH_FIBERS_TSAN)  // whose runtime has these
 // --- what the compiler calls
 
 using zeroth::fibers::Access;
@@ -342,7 +350,6 @@ void seen(const void* at, size_t bytes, Access access) {
 }
 }  // namespace
 
-#if !defined(ZEROTH_FIBERS_TSAN)  // which has its own
 extern "C" {
 // The names are the compiler's.
 // NOLINTBEGIN(bugprone-reserved-identifier)
