@@ -42,12 +42,12 @@ class Shapes {
   Shapes() { choose_threads(); }
   // Notes that these operators are compared on a shape; all numbers that tell it from others.
   // False: leave it out, because it was there before or the sanitizer does not get it: of what takes
-  // `weight` times as long as most ThreadSanitizer gets so many fewer.
+  // `weight` times as long as most it gets so many fewer.
   bool add(std::initializer_list<const char*> operators, const std::vector<int64_t>& shape,
            int64_t weight = 1) {
     bool found = false;
     for (const char* name : operators) found |= seen_[name].insert(shape).second;
-    const int64_t stride = shape_stride() < 20 ? shape_stride() : shape_stride() * weight;
+    const int64_t stride = shape_stride() == 1 ? 1 : shape_stride() * weight;
     return found && turns_[*operators.begin()]++ % stride == 0;
   }
   // Whether the operator needs more. Drawing ends in any case.
