@@ -27,7 +27,7 @@ if(TARGET test_cuda_models)
   add_executable(zeroth_fibers $<TARGET_OBJECTS:zeroth> ${PROJECT_SOURCE_DIR}/kernels/back_ends.cc)
   zeroth_compile_options(zeroth_fibers)
   target_compile_definitions(zeroth_fibers PRIVATE ZEROTH_CUDA)
-  target_link_libraries(zeroth_fibers PRIVATE cuda_kernels cuda_fibers zeroth_stages zeroth_rl zeroth_inspect zeroth_core)
+  target_link_libraries(zeroth_fibers PRIVATE cuda_kernels cuda_fibers ${program_libraries})
   set_target_properties(zeroth_fibers PROPERTIES OUTPUT_NAME zeroth RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fibers)
   add_test(NAME cuda/commands COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/commands.sh $<TARGET_FILE:zeroth>
            $<TARGET_FILE:zeroth_fibers> WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
