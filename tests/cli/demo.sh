@@ -33,7 +33,7 @@ for config in configs/*.json; do
     configs/sft* | configs/dpo*)
       command=$(basename "$config" .json)
       "$zeroth" "${command%%-*}" "$config" --dry-run > /dev/null ;;
-    configs/r1.json) "$zeroth" pipeline "$config" --out "$dir/pipeline" --dry-run > /dev/null ;;
+    configs/r1* | configs/k15*) "$zeroth" pipeline "$config" --out "$dir/pipeline" --dry-run > /dev/null ;;
     configs/pretrain-*) "$zeroth" pretrain "$config" --dry-run > /dev/null ;;
     *) "$zeroth" train "$config" --dry-run > /dev/null ;;
   esac
