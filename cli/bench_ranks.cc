@@ -14,12 +14,12 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
 
 #include "cli/bench.h"
 #include "cli/rank_facts.h"
 #include "core/error.h"
 #include "core/parallel.h"
+#include "core/process_cost.h"
 #include "core/sha256.h"
 #include "core/stopwatch.h"
 #include "learn/expert_team.h"
@@ -32,13 +32,6 @@ namespace zeroth {
 namespace {
 
 constexpr int kExchanges = 3;  // of which the fastest counts
-
-// Seconds that all threads of this process have computed.
-double computed_seconds() {
-  timespec time{};
-  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
 
 // Bytes of the array that have memory behind them.
 int64_t resident_bytes(std::span<const float> values) {
@@ -113,7 +106,7 @@ class RankBench {
     meet();
     const double waited = team_ != nullptr ? team_->waited_seconds() : 0;
     const int64_t sent = team_ != nullptr ? team_->sent_bytes() : 0;
-    const double computed = computed_seconds(), start = steady_now();
+    const double computed = process_cost().core_seconds, start = steady_now();
     const std::vector<Group> groups = bench_groups(policy_, options_, *sampler, tickets);
     const double sampled = steady_now();
     const double waited_sampling = team_ != nullptr ? team_->waited_seconds() : 0;
@@ -131,7 +124,7 @@ class RankBench {
     Json row = {{"seconds", end - start},
                 {"sample_seconds", sampled - start},
                 {"update_seconds", end - sampled},
-                {"cpu_seconds", computed_seconds() - computed}};
+                {"cpu_seconds", process_cost().core_seconds - computed}};
     if (team_ != nullptr) {
       row["exchange_seconds"] = team_->waited_seconds() - waited;
       row["update_exchange_seconds"] = team_->waited_seconds() - waited_sampling;
