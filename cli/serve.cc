@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
-#include <thread>
 
 #include "cli/commands.h"
+#include "cli/http_command.h"
 #include "cli/interrupt.h"
 #include "cli/usage.h"
 #include "core/config.h"
@@ -57,9 +57,7 @@ class Server {
         [this](const HttpRequest& request, uint64_t& bytes) { return admit(request, bytes); },
         [this](const HttpExchangePtr& exchange) { handle(exchange); });
   }
-  uint16_t port() const { return server_.port(); }
-  bool tls() const { return server_.tls(); }
-  void stop() { server_.stop(); }
+  HttpServer& http() { return server_; }
 
  private:
   std::optional<HttpReply> admit(const HttpRequest& request, uint64_t& bytes) const {
@@ -91,8 +89,7 @@ class Server {
     const serve::ServiceStats s = service_.stats();
     std::string out;
     const auto line = [&](const char* name, const char* type, int64_t value) {
-      out += std::string("# TYPE zeroth_serve_") + name + " " + type + "\nzeroth_serve_" + name +
-             " " + std::to_string(value) + "\n";
+      add_metric(out, std::string("zeroth_serve_") + name, type, value);
     };
     line("in_flight", "gauge", s.in_flight);
     line("connections", "gauge", server_.stats().connections);
@@ -113,14 +110,6 @@ class Server {
   HttpServer server_;
 };
 
-std::string name_of(const std::string& model) {
-  std::filesystem::path path(model);
-  if (!path.has_filename()) path = path.parent_path();
-  std::error_code error;
-  const std::filesystem::path real = std::filesystem::canonical(path, error);
-  return (error ? path : real).filename().string();
-}
-
 }  // namespace
 
 int run_serve(const Args& args) {
@@ -130,18 +119,14 @@ int run_serve(const Args& args) {
   if (!rest.empty()) fail_usage("zeroth serve: unexpected argument \"" + rest[0] + "\"");
   if (flags.model.empty())
     fail_usage("zeroth serve: no --model", "give the folder of a checkpoint, --model DIR");
-  HttpServerOptions options;
-  std::tie(options.address, options.port) = parse_listen(flags.listen, "--listen");
-  options.certificate_file = flags.certificate;
-  options.key_file = flags.key;
-  options.connections = 4096;
+  const HttpServerOptions options = listening(flags.listen, flags.certificate, flags.key);
 
   const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(flags.model);
   const WeightsPtr weights = load_adapted_weights(
       flags.model, flags.adapter, flags.publish.element(), flags.device.operators());
   const PolicyConfig config = weights->config();
   serve::ServedModel model;
-  model.name = flags.name.empty() ? name_of(flags.model) : flags.name;
+  model.name = flags.name.empty() ? served_name(flags.model) : flags.name;
   model.config = &config;
   model.tokenizer = tokenizer.get();
   model.render = serve::chat_renderer(*tokenizer);
@@ -156,14 +141,7 @@ int run_serve(const Args& args) {
   const std::atomic<bool>& stop = stop_on_interrupt("ending");
   serve::CompletionService service(weights, model, service_options);
   Server server(flags, options, service);
-  const bool six = options.address.find(':') != std::string::npos;
-  std::printf("%s://%s:%d/v1\n", server.tls() ? "https" : "http",
-              (six ? "[" + options.address + "]" : options.address).c_str(), server.port());
-  std::fflush(stdout);
-  std::fprintf(stderr, "serving %s; Ctrl-C ends it\n", model.name.c_str());
-  while (!stop) std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  server.stop();
-  return interrupt_exit_code();
+  return serve_until_signal(server.http(), options, "/v1", "serving " + model.name, stop);
 }
 
 }  // namespace zeroth

@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
-#include <thread>
 
 #include "cli/commands.h"
+#include "cli/http_command.h"
 #include "cli/interrupt.h"
 #include "cli/usage.h"
 #include "core/config.h"
@@ -61,11 +61,7 @@ struct TinkerFlags {
 
 tinker::ServiceOptions service_options(const TinkerFlags& flags) {
   tinker::ServiceOptions options;
-  options.name = flags.name;
-  if (options.name.empty()) {
-    const std::filesystem::path folder = std::filesystem::absolute(flags.model).lexically_normal();
-    options.name = (folder.has_filename() ? folder : folder.parent_path()).filename().string();
-  }
+  options.name = flags.name.empty() ? served_name(flags.model) : flags.name;
   options.out = flags.out;
   options.models = flags.models;
   options.samplers = flags.samplers;
@@ -85,8 +81,7 @@ tinker::ServiceOptions service_options(const TinkerFlags& flags) {
 std::string metrics_of(const tinker::ServiceStats& stats) {
   std::string out;
   const auto line = [&](const char* name, const char* type, int64_t value) {
-    out += std::string("# TYPE zeroth_tinker_") + name + " " + type + "\nzeroth_tinker_" + name +
-           " " + std::to_string(value) + "\n";
+    add_metric(out, std::string("zeroth_tinker_") + name, type, value);
   };
   line("sessions", "gauge", stats.sessions);
   line("models", "gauge", stats.models);
@@ -129,11 +124,7 @@ int run_tinker(const Args& args) {
   if (!rest.empty()) fail_usage("zeroth tinker: unexpected argument \"" + rest[0] + "\"");
   if (flags.model.empty())
     fail_usage("zeroth tinker: no --model", "give the folder of a checkpoint, --model DIR");
-  HttpServerOptions options;
-  std::tie(options.address, options.port) = parse_listen(flags.listen, "--listen");
-  options.certificate_file = flags.certificate;
-  options.key_file = flags.key;
-  options.connections = 4096;
+  const HttpServerOptions options = listening(flags.listen, flags.certificate, flags.key);
 
   std::signal(SIGPIPE, SIG_IGN);
   const std::atomic<bool>& stop = stop_on_interrupt("ending; what is not saved is lost");
@@ -152,16 +143,10 @@ int run_tinker(const Args& args) {
           service.handle(exchange);
         }
       });
-  const bool six = options.address.find(':') != std::string::npos;
-  std::printf("%s://%s:%d\n", server.tls() ? "https" : "http",
-              (six ? "[" + options.address + "]" : options.address).c_str(), server.port());
-  std::fflush(stdout);
-  std::fprintf(stderr,
-               "serving %s to Tinker clients (TINKER_BASE_URL); weights go to %s; Ctrl-C ends it\n",
-               with.name.c_str(), flags.out.c_str());
-  while (!stop) std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  server.stop();
-  return interrupt_exit_code();
+  return serve_until_signal(
+      server, options, "",
+      "serving " + with.name + " to Tinker clients (TINKER_BASE_URL); weights go to " + flags.out,
+      stop);
 }
 
 }  // namespace zeroth
