@@ -1,11 +1,12 @@
-// As much of protocol buffers' wire format as the Tinker protocol needs: bytes of a stranger in,
-// within their bounds; messages out.
+// Messages of the Tinker protocol, field by field: core/protobuf.h, with types that are checked and
+// errors that are answers.
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
+
+#include "core/protobuf.h"
 
 namespace zeroth::tinker {
 
@@ -13,14 +14,14 @@ namespace zeroth::tinker {
 //
 // Use: while (reader.next()) switch (reader.field()) { case 1: reader.bytes() .. }. A field that is
 // not asked for is skipped.
-class ProtoReader {
+class ProtoReader : private WireReader {
  public:
   // `bytes` outlive it; `what` is named in errors.
-  ProtoReader(std::string_view bytes, const char* what) : rest_(bytes), what_(what) {}
+  ProtoReader(std::string_view bytes, const char* what) : WireReader(bytes), what_(what) {}
 
   // False at the end. Throws Refusal for what is cut off or of an unknown wire type.
-  bool next();
-  uint32_t field() const { return field_; }
+  bool next() { return WireReader::next(field_); }
+  uint32_t field() const { return field_.number; }
 
   // The value of the field; throws Refusal when it is written as another type.
   uint64_t varint() const;
@@ -31,34 +32,10 @@ class ProtoReader {
   bool packed() const;
 
  private:
-  uint64_t read_varint();
-  std::string_view read_bytes(uint64_t size);
-  [[noreturn]] void refuse(const std::string& why) const;
+  void refuse(const std::string& why) const override;
 
-  std::string_view rest_;
   const char* what_;
-  uint32_t field_ = 0, type_ = 0;
-  uint64_t number_ = 0;
-  std::string_view bytes_;
-};
-
-// A message, field by field.
-class ProtoWriter {
- public:
-  void varint(uint32_t field, uint64_t value);
-  void real(uint32_t field, double value);
-  void bytes(uint32_t field, std::string_view value);
-  // The values as they lie in memory, little-endian.
-  template <class T>
-  void array(uint32_t field, std::span<const T> values) {
-    bytes(field, {reinterpret_cast<const char*>(values.data()), values.size_bytes()});
-  }
-  const std::string& str() const { return out_; }
-
- private:
-  void write_varint(uint64_t value);
-  void tag(uint32_t field, uint32_t type) { write_varint(uint64_t{field} << 3 | type); }
-  std::string out_;
+  WireField field_;
 };
 
 }  // namespace zeroth::tinker

@@ -18,31 +18,31 @@ std::string batched(const LossResult& result,
     values.insert(values.end(), (datum.*member).begin(), (datum.*member).end());
     offsets.push_back(static_cast<int64_t>(values.size() * sizeof(float)));
   }
-  ProtoWriter out;
+  WireWriter out;
   out.array(1, std::span<const float>(values));
   out.array(2, std::span<const int64_t>(offsets));
   out.varint(3, kFloat32);
   return out.str();
 }
 
-void write_entry(ProtoWriter& to, uint32_t field, const std::string& key, std::string_view value) {
-  ProtoWriter entry;
+void write_entry(WireWriter& to, uint32_t field, const std::string& key, std::string_view value) {
+  WireWriter entry;
   entry.bytes(1, key);
   entry.bytes(2, value);
   to.bytes(field, entry.str());
 }
 
 std::string protobuf_of(const LossResult& result) {
-  ProtoWriter record;
+  WireWriter record;
   record.bytes(1, kOutputType);
   write_entry(record, 2, "logprobs", batched(result, &LossResult::OfDatum::logprobs));
   write_entry(record, 2, "elementwise_loss", batched(result, &LossResult::OfDatum::losses));
   record.varint(3, result.data.size());
-  ProtoWriter out;
+  WireWriter out;
   out.bytes(1, kOutputType);
   out.bytes(2, record.str());
   for (const auto& [name, value] : result.metrics) {
-    ProtoWriter entry;
+    WireWriter entry;
     entry.bytes(1, name);
     entry.real(2, value);
     out.bytes(3, entry.str());
@@ -52,9 +52,9 @@ std::string protobuf_of(const LossResult& result) {
 
 std::string protobuf_of(const SampleResult& result) {
   constexpr uint64_t kStop = 0, kLength = 1;
-  ProtoWriter out;
+  WireWriter out;
   for (const SampleResult::Sequence& sequence : result.sequences) {
-    ProtoWriter one;
+    WireWriter one;
     one.varint(1, sequence.stopped ? kStop : kLength);
     one.array(2, std::span<const TokenId>(sequence.tokens));
     one.array(3, std::span<const float>(sequence.logprobs));

@@ -14,7 +14,7 @@ namespace {
 
 // A request as the public client writes it, with a packed shape, spans and both kinds of config.
 std::string packed() {
-  ProtoWriter text, chunk, tensor, entry, datum, number, config, out;
+  WireWriter text, chunk, tensor, entry, datum, number, config, out;
   const std::vector<int32_t> tokens = {7, 8, 9};
   text.array(1, std::span<const int32_t>(tokens));
   chunk.bytes(1, text.str());
