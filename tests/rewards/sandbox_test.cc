@@ -1,6 +1,7 @@
 #include "rewards/code/sandbox.h"
 
 #include <doctest/doctest.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -204,21 +205,37 @@ TEST_CASE("sandbox: groups of processes that were killed are removed") {
       found += at->path().filename().string().rfind(begin, 0) == 0;
     return found;
   };
-  const auto leave_one = [] {
+  // A process that holds a group until it is killed. Pools of other programs on this machine remove
+  // the groups of dead processes too, so a group is only sure to be there while its maker lives.
+  const auto hold_one = [] {
+    int ready[2];
+    REQUIRE(::pipe(ready) == 0);
     const pid_t pid = ::fork();
     if (pid == 0) {
       new Cgroup();
-      ::_exit(0);
+      const bool told = ::write(ready[1], "r", 1) == 1;
+      while (told) ::pause();
+      ::_exit(1);
     }
-    ::waitpid(pid, nullptr, 0);
+    char told = 0;
+    ::close(ready[1]);
+    CHECK(::read(ready[0], &told, 1) == 1);
+    ::close(ready[0]);
     return pid;
   };
+  const auto kill_one = [](pid_t pid) {
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+  };
   const Cgroup own;
-  const pid_t first = leave_one(), second = leave_one();
-  REQUIRE(groups_of(first) > 0);
+  const pid_t first = hold_one(), second = hold_one();
+  CHECK(groups_of(first) > 0);
+  kill_one(first);
   Cgroup::remove_of(first);
   CHECK(groups_of(first) == 0);
+  Cgroup::remove_stale();
   CHECK(groups_of(second) > 0);
+  kill_one(second);
   Cgroup::remove_stale();
   CHECK(groups_of(second) == 0);
   CHECK(groups_of(::getpid()) > 0);
