@@ -15,6 +15,7 @@
 #include "model/formats/model_folder.h"
 #include "model/formats/peft.h"
 #include "model/formats/provenance.h"
+#include "model/image_codes.h"
 #include "policy/layer_state.h"
 #include "policy/publish_config.h"
 #include "rl/chat.h"
@@ -203,14 +204,20 @@ Json describe(const std::filesystem::path& path, const DescribeOptions& options)
   const double floats = static_cast<double>(n.total) * 4 / mib;
   const double packed = static_cast<double>(n.total) * options.publish.bytes() / mib;
   const int recurrent = c.recurrent_layers();
-  const double cache_token =
-      4.0 * ((c.layers - recurrent) * c.cache_heads() * (c.k_dim() + c.v_dim()) +
-             recurrent * c.delta.slot());
+  const double cache_token = 4.0 * (image_codes(c).guided() ? 2 : 1) *
+                             ((c.layers - recurrent) * c.cache_heads() * (c.k_dim() + c.v_dim()) +
+                              recurrent * c.delta.slot());
   Json out;
   out["family"] = to_string(c.family);
   out["parameters"] = n.total;
   out["active_parameters"] = n.active;
   out["vocabulary"] = c.vocab_size;
+  if (const ImageCodes codes = image_codes(c); codes.present()) {
+    out["image_codes"] = {{"codes", codes.codes},
+                          {"rows", codes.rows},
+                          {"columns", codes.columns},
+                          {"guidance", codes.guidance}};
+  }
   out["layers"] = c.layers;
   out["width"] = c.width;
   out["context"] = c.max_position;

@@ -5,6 +5,7 @@
 
 #include "core/rng.h"
 #include "learn/learner.h"
+#include "model/image_codes.h"
 
 namespace zeroth {
 namespace {
@@ -14,9 +15,13 @@ constexpr int kPromptTokens = kernels::kPageTokens + 5;
 constexpr int kSamples = 3, kSampleTokens = 6;
 
 std::vector<TokenId> random_tokens(const PolicyConfig& config, int64_t n, uint32_t stream) {
+  const ImageCodes codes = image_codes(config);
   Rng rng(1, stream);
   std::vector<TokenId> out;
-  for (int64_t i = 0; i < n; ++i) out.push_back(static_cast<TokenId>(rng.below(config.vocab_size)));
+  for (int64_t i = 0; i < n; ++i) {
+    out.push_back(static_cast<TokenId>(rng.below(text_vocab(config))));
+    if (codes.before_code(out.back())) out.back() = codes.pad;
+  }
   return out;
 }
 
@@ -27,8 +32,8 @@ std::vector<std::vector<TokenId>> draw(const Weights& weights, std::span<const T
   KvCache cache(c, 2 * kSamples, weights.operators());
   const auto length = static_cast<int32_t>(prompt.size());
   const kernels::Operators& ops = weights.operators();
-  kernels::Array<float> hidden(ops.device(), std::max<int64_t>(length, kSamples) * c.width);
-  kernels::Array<float> last(ops.device(), c.width);
+  kernels::Array<float> hidden(ops.device(), std::max<int64_t>(length, kSamples) * hidden_width(c));
+  kernels::Array<float> last(ops.device(), hidden_width(c));
   std::vector<int32_t> positions, sequence, table, page_begin = {0, 2};
   std::vector<kernels::KvWrite> writes;
   for (int32_t i = 0; i < length; ++i) {
@@ -38,7 +43,7 @@ std::vector<std::vector<TokenId>> draw(const Weights& weights, std::span<const T
   }
   table = {0, 1};
   weights.forward({prompt, positions, sequence, table, page_begin, writes}, cache, hidden.data());
-  const int64_t width = c.width;
+  const int64_t width = hidden_width(c);
   ops.copy(hidden.data() + (length - 1) * width, last.data(), width);
   for (int s = 0; s < kSamples; ++s) ops.copy(last.data(), hidden.data() + s * width, width);
 
@@ -138,8 +143,10 @@ BackendCheck check_backends(const std::filesystem::path& model, kernels::Element
   const auto checked = kernels::CheckedOperators::make(first, second, bounds);
   {
     const std::unique_ptr<Policy> policy = Policy::load(model, element, *checked);
-    const auto prompt = random_tokens(
+    auto prompt = random_tokens(
         policy->config(), std::min<int64_t>(kPromptTokens, policy->config().max_position / 2), 0);
+    if (const ImageCodes codes = image_codes(policy->config()); codes.present())
+      prompt.back() = codes.begin;
     const auto samples = draw(*policy->weights(), prompt);
     update(*policy, prompt, samples);
     policy->weights()->sha256();

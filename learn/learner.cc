@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "model/image_codes.h"
 #include "policy/expert_exchange.h"
 
 namespace zeroth {
@@ -30,9 +31,11 @@ FloatRanges collected_here(const Policy& policy) {
 // By layer: the first float of those that nothing below it, nor the embedding, adds to.
 std::vector<int64_t> complete_from(const Policy& policy) {
   std::vector<int64_t> from(policy.config().layers, 0);
+  bool in_front = true;  // of all layers: the embedding, and what codes of images have beside it
   for (const ParameterInfo& info : policy.parameters().infos()) {
+    in_front = in_front && info.layer < 0;
     for (int l = 0; l < policy.config().layers; ++l) {
-      if (info.role == Role::kEmbedding || (info.layer >= 0 && info.layer < l))
+      if (in_front || (info.layer >= 0 && info.layer < l))
         from[l] = std::max(from[l], info.offset + info.count);
     }
   }
@@ -127,7 +130,7 @@ void Learner::accumulate(const TargetBatch& batch, const float* dlogprob, const 
   }
   const kernels::View<float> grads = gradients_.branch(branch);
   const PackedBatch& packed = batch.packed;
-  const int64_t width = policy_.config().width;
+  const int64_t width = hidden_width(policy_.config());
   const auto parts = packed.response_rows();
   const bool apart = parts.size() > 1;
   const kernels::Operators& ops = policy_.operators();

@@ -5,6 +5,7 @@
 
 #include "core/config.h"
 #include "learn/learner.h"
+#include "model/image_codes.h"
 #include "policy/packing.h"
 #include "policy/scoring.h"
 
@@ -48,9 +49,9 @@ std::vector<float> last_logits(const Weights& weights, const std::vector<TokenId
   batch.add(ids);
   batch.finish();
   KvCache cache(weights.config(), batch.pages(), weights.operators());
-  const int64_t width = weights.config().width;
+  const int64_t width = hidden_width(weights.config());
   const kernels::Device& device = weights.operators().device();
-  const int64_t vocab = weights.config().vocab_size;
+  const int64_t vocab = text_vocab(weights.config());
   kernels::Array<float> hidden(device, batch.rows() * width), logits(device, vocab);
   weights.forward(batch.view(), cache, hidden.data());
   weights.logits(hidden.data() + (batch.rows() - 1) * width, 1, logits.data());

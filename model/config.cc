@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "model/config_parts.h"
+#include "model/image_codes.h"
 #include "model/multimodal.h"
 
 namespace zeroth {
@@ -119,7 +120,12 @@ PolicyConfig PolicyConfig::from_json(const Json& json, const std::string& source
   if (const auto part = language_part(json, source_name)) {
     PolicyConfig c = from_json(part->config, source_name + ": " + part->key);
     c.names = part->names;
+    if (asks_for_image_codes(json)) add_image_codes(json, source_name, c);
     return c;
+  }
+  if (asks_for_image_codes(json)) {
+    fail_usage(source_name + ": 'image_generation' in the config of a text model",
+               "it belongs beside the language_config of a MultiModalityCausalLM");
   }
   const ConfigReader in(json, source_name);
   PolicyConfig c;

@@ -4,6 +4,8 @@
 #include <initializer_list>
 #include <utility>
 
+#include "model/image_codes.h"
+
 namespace zeroth {
 namespace {
 
@@ -158,13 +160,25 @@ void add_experts(const PolicyConfig& c, const std::string& layer, Builder& b, La
     l.shared_gate = b.matrix(block, Role::kSharedGate, {{"shared_expert_gate", 1}}, c.width);
 }
 
+// In front of the layers: their gradient is complete only when that of the input is.
+void add_image_codes(const PolicyConfig& c, const ImageCodes& codes, Builder& b) {
+  b.add("gen_embed.weight", Role::kEmbedding, {codes.codes, codes.code_width});
+  b.matrix("gen_aligner.", Role::kHead, {{"layers.0", c.width}}, codes.code_width, true);
+  b.matrix("gen_aligner.", Role::kHead, {{"layers.2", c.width}}, c.width, true);
+  b.matrix("gen_head.", Role::kHead, {{"output_mlp_projector", codes.head_width}}, c.width, true);
+  b.matrix("gen_head.", Role::kHead, {{"vision_head", codes.codes}}, codes.head_width, true);
+}
+
 }  // namespace
 
 Layout make_layout(const PolicyConfig& c) {
   Layout layout;
   Builder b(layout);
   const TensorNames& names = names_of(c.family).tensors;
-  layout.embedding = b.add("model.embed_tokens.weight", Role::kEmbedding, {c.vocab_size, c.width});
+  const ImageCodes codes = image_codes(c);
+  const int vocab = c.vocab_size - codes.codes;
+  layout.embedding = b.add("model.embed_tokens.weight", Role::kEmbedding, {vocab, c.width});
+  if (codes.present()) add_image_codes(c, codes, b);
   for (int i = 0; i < c.layers; ++i) {
     const std::string prefix = "model.layers." + std::to_string(i) + ".";
     LayerLayout& l = layout.layers.emplace_back();
@@ -194,9 +208,9 @@ Layout make_layout(const PolicyConfig& c) {
   b.begin_layer(-1);
   layout.final_norm = b.norm("model.norm", c.width);
   if (c.tied_embeddings) {
-    layout.head = {layout.embedding, -1, c.vocab_size, c.width};
+    layout.head = {layout.embedding, -1, vocab, c.width};
   } else {
-    layout.head = b.matrix("", Role::kHead, {{"lm_head", c.vocab_size}}, c.width);
+    layout.head = b.matrix("", Role::kHead, {{"lm_head", vocab}}, c.width);
   }
   return layout;
 }
@@ -223,7 +237,7 @@ ParameterCounts count_parameters(const PolicyConfig& config) {
   const Layout layout = make_layout(config);
   ParameterCounts n;
   for (const ParameterInfo& info : layout.infos) n.total += info.count;
-  n.embedding = int64_t{config.vocab_size} * config.width;
+  n.embedding = int64_t{text_vocab(config)} * config.width;
   n.active = n.total;
   for (const LayerLayout& l : layout.layers) {
     if (l.experts.empty()) continue;

@@ -203,8 +203,10 @@ void attend_backward(const Pass& pass, int layer, At<const float> q, int64_t ldq
 
   const DevicePages cache = pass.cache.layer(layer);
   DevicePages dcache = cache;
-  dcache.k = s.dcache_k.get(pass.cache.pages() * cache.k_page());
-  dcache.v = s.dcache_v.get(pass.cache.pages() * cache.v_page());
+  // A batch may have pages behind those of its caller (policy/image_rows.h).
+  const int64_t pages = std::max<int64_t>(pass.cache.pages(), s.page_list.back() + 1);
+  dcache.k = s.dcache_k.get(pages * cache.k_page());
+  dcache.v = s.dcache_v.get(pages * cache.v_page());
   pass.ops.zero_pages(dcache, pass.pages);
   if (c.chunk_len > 0) {
     s.chunks.backward(pass.ops, c, cache, host_rows(pass, layer, pass.all()), pass.rope.cos,

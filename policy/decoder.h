@@ -42,6 +42,9 @@ struct Pass {
   const RopeRows* local_rope = nullptr;  // of layers with a window; null: `rope` is
   const DeltaCall* delta = nullptr;      // null: no layer is a gated delta net
   At<const float> delta_scales = {};     // Architecture::delta_scales
+  // Of models with image codes, Architecture's
+  const CodeLayout* images = nullptr;
+  At<const float> image_constants = {};
 
   // What a layer's queries and keys are rotated by.
   const RopeRows& rope_of(int layer) const {

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "model/image_codes.h"
 #include "policy/delta_plan.h"
 #include "policy/forward.h"
 
@@ -20,7 +21,8 @@ int64_t states_of(const PolicyConfig& c, int64_t pages) {
 struct KvCache::Impl {
   Impl(const PolicyConfig& c, int64_t pages_in, const kernels::Operators& operators)
       : ops(operators),
-        pages(pages_in),
+        halves(image_codes(c).guided() ? 2 : 1),
+        pages(pages_in * halves),
         slot(c.delta.slot()),
         state(c.delta.state()),
         table(pages, states_of(c, pages)) {
@@ -32,6 +34,8 @@ struct KvCache::Impl {
   }
 
   const kernels::Operators& ops;
+  // Guided models keep the rows without a prompt in pages behind those that callers know of.
+  const int64_t halves;
   const int64_t pages;
   const int64_t slot, state;  // floats
   int64_t attentions = 0, deltas = 0;
@@ -54,8 +58,8 @@ KvCache::KvCache(const PolicyConfig& config, int64_t pages, const kernels::Opera
     : impl_(std::make_unique<Impl>(config, pages, ops)) {
   Impl& i = *impl_;
   try {
-    i.k.get(i.attentions * pages * i.shape.k_page());
-    i.v.get(i.attentions * pages * i.shape.v_page());
+    i.k.get(i.attentions * i.pages * i.shape.k_page());
+    i.v.get(i.attentions * i.pages * i.shape.v_page());
     if (i.deltas > 0) {
       i.slots.get(i.deltas * i.slot_floats());
       i.states.get(i.deltas * i.table.states() * i.state);
@@ -70,7 +74,7 @@ KvCache::KvCache(const PolicyConfig& config, int64_t pages, const kernels::Opera
 
 KvCache::~KvCache() = default;
 
-int64_t KvCache::pages() const { return impl_->pages; }
+int64_t KvCache::pages() const { return impl_->pages / impl_->halves; }
 
 int64_t KvCache::bytes() const { return impl_->floats() * static_cast<int64_t>(sizeof(float)); }
 
@@ -101,7 +105,9 @@ void KvCache::copy_page(int32_t from, int32_t to) {
     if (impl_->recurrent[l]) {
       impl_->ops.copy(slots(l) + from * page, slots(l) + to * page, page);
     } else {
-      impl_->ops.copy_page(layer(l), from, to);
+      const auto behind = static_cast<int32_t>(pages());
+      for (int32_t half = 0; half < impl_->halves; ++half)
+        impl_->ops.copy_page(layer(l), from + half * behind, to + half * behind);
     }
   }
   if (impl_->deltas > 0) impl_->table.forget(to);

@@ -151,9 +151,11 @@ void Policy::read_masters(int64_t begin, std::span<float> out) const {
 
 int Policy::first_trainable_layer() const {
   int first = config().layers;
+  bool in_front = true;  // of all layers: what the input is made of
   for (const ParameterInfo& info : impl_->parameters.infos()) {
+    in_front = in_front && info.layer < 0;
     if (!info.trainable) continue;
-    if (info.role == Role::kEmbedding) return -1;
+    if (in_front) return -1;
     if (info.layer >= 0) first = std::min(first, info.layer);
   }
   return first;
@@ -166,7 +168,7 @@ void Policy::forward(const ForwardBatch& batch, KvCache& cache, At<float> hidden
   weights()->forward(batch, cache, hidden, extras);
 }
 
-void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activations& saved,
+void Policy::backward(const ForwardBatch& rows, const KvCache& cache, Activations& saved,
                       At<float> dhidden, View<float> grads, std::span<const float> aux_coefs,
                       EmbeddingGradient* apart,
                       const std::function<void(int layer)>& complete) const {
@@ -174,6 +176,10 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
   const PolicyConfig& c = a.config;
   const WeightsPtr weights = this->weights();
   Activations::Impl& kept = saved.impl();
+  ScratchLease lease(a);
+  Scratch& s = *lease;
+  const bool images = a.codes.present();
+  const ForwardBatch batch = images ? s.images.put(a, rows, cache.pages()) : rows;
   const int64_t m = static_cast<int64_t>(batch.tokens.size()), width = c.width;
   if (kept.rows != m) {
     fail("backward of " + std::to_string(m) + " rows after a forward of " +
@@ -197,8 +203,6 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
   kept.rows = 0;  // layer inputs are overwritten below
   if (m == 0) return;
   const PublishedModel& model = weights->impl().model;
-  ScratchLease lease(a);
-  Scratch& s = *lease;
   s.page_list.assign(batch.page_table.begin(), batch.page_table.end());
   std::sort(s.page_list.begin(), s.page_list.end());
   s.page_list.erase(std::unique(s.page_list.begin(), s.page_list.end()), s.page_list.end());
@@ -228,7 +232,9 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
                   .pages = s.pages.put(a.ops.device(), std::span(std::as_const(s.page_list))),
                   .local_rope = local_rope.get(),
                   .delta = delta,
-                  .delta_scales = a.delta_scales.data()};
+                  .delta_scales = a.delta_scales.data(),
+                  .images = &a.images,
+                  .image_constants = a.image_constants.data()};
 
   std::vector<float> aux;  // [parts, experts]
   if (!aux_coefs.empty() && c.is_moe()) {
@@ -243,7 +249,12 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
     });
   }
   const At<float> dx = s.dx.get(m * width);
-  a.ops.rms_norm_backward(dhidden, width, kept.x[c.layers].data(), width, model.final_norm.data(),
+  At<float> dnormed = dhidden;
+  if (images) {
+    dnormed = s.images.normed(m * width);
+    s.images.finish_backward(pass, kept.x[c.layers].data(), dhidden, dnormed);
+  }
+  a.ops.rms_norm_backward(dnormed, width, kept.x[c.layers].data(), width, model.final_norm.data(),
                           kept.inv_final.data(), dx, width, grads.data() + a.layout.final_norm, m,
                           width, false, 1, batch.parts, c.norm_plus_one);
   const bool full = kept.mode == Activations::Mode::kFull;
@@ -256,6 +267,7 @@ void Policy::backward(const ForwardBatch& batch, const KvCache& cache, Activatio
   }
   if (first >= 0) return;
   if (c.scaled_embedding) a.ops.scale_rows(dx, width, m, width, embedding_scale(c));
+  if (images) return s.images.embed_backward(pass, dx, apart);
   if (apart && model.tied) return apart->add(dx, batch.tokens, width, c.vocab_size);
   a.ops.embedding_backward(dx, staged.tokens.data(), grads.data() + a.layout.embedding, m, width,
                            c.vocab_size);
@@ -267,6 +279,12 @@ void Policy::logprobs_backward(At<const float> hidden, int64_t m, const int32_t*
                                View<float> grads, kernels::RowParts parts) const {
   const int64_t width = config().width, head = impl_->architecture->layout.head.weight;
   const WeightsPtr weights = this->weights();
+  if (impl_->architecture->codes.present()) {
+    ScratchLease lease(*impl_->architecture);
+    (*lease).heads.backward(weights->impl(), hidden, m, target, temperature, kept, dlogprob,
+                            dentropy, dhidden, grads.data(), parts);
+    return;
+  }
   operators().head_backward(hidden, width, weights->impl().model.head, target, temperature, kept,
                             dlogprob, dentropy, dhidden, width, grads.data() + head, m, parts,
                             config().logit_cap);

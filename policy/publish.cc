@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/sha256.h"
 #include "model/buffer.h"
+#include "policy/image_rows.h"
 #include "policy/published.h"
 
 namespace zeroth {
@@ -130,17 +131,33 @@ void visit_layer(Visitor& v, const PolicyConfig& c, OwnExperts own, const LayerL
   for (int e = own.begin; e < own.end; ++e) linear(to.experts[e].down, from.experts[e].down);
 }
 
+template <class Visitor, class Images>
+void visit_images(Visitor& v, const Architecture& architecture, Images& to) {
+  const CodeLayout& from = architecture.images;
+  const ImageCodes& codes = architecture.codes;
+  v.vector(to.embed, from.embed, int64_t{codes.codes} * codes.code_width);
+  const auto linear = [&](auto& matrix, const Matrix& place) {
+    v.matrix(matrix.weight, place);
+    v.vector(matrix.bias, place.bias, place.out);
+  };
+  linear(to.aligner_in, from.aligner_in);
+  linear(to.aligner_out, from.aligner_out);
+  linear(to.projector, from.projector);
+  linear(to.head, from.head);
+}
+
 template <class Visitor, class Model>
 void visit_model(Visitor& v, const Architecture& architecture, Model& model) {
   const PolicyConfig& c = architecture.config;
   const Layout& layout = architecture.layout;
   const OwnExperts own(architecture);
   if (!model.tied) {
-    v.table(model.embedding, layout.embedding, c.vocab_size, c.width);
+    v.table(model.embedding, layout.embedding, text_vocab(c), c.width);
   }
   for (int l = 0; l < c.layers; ++l) visit_layer(v, c, own, layout.layers[l], model.layers[l]);
   v.vector(model.final_norm, layout.final_norm, c.width);
   v.matrix(model.head, layout.head);
+  if (architecture.codes.present()) visit_images(v, architecture, model.images);
 }
 
 // Gives every part its place in one block, and fills it in pieces that stay in a core's cache. The
@@ -305,6 +322,7 @@ WeightsPtr publish(std::shared_ptr<const Architecture> architecture, const Value
   model.block = architecture->take_block(plan.floats() * static_cast<int64_t>(sizeof(float)));
   plan.fill(values, model.block.data().as<float>(), arrived);
   if (model.tied) model.embedding.packed = &model.head;
+  if (architecture->codes.present()) derive_images(*architecture, model.images);
   model.exchange = architecture->experts.exchange;
   model.place = {architecture->experts.model, version};
   impl->architecture = std::move(architecture);

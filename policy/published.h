@@ -14,18 +14,10 @@
 #include "model/layout.h"
 #include "model/rope_table.h"
 #include "policy/expert_exchange.h"
+#include "policy/image_weights.h"
 #include "policy/weights.h"
 
 namespace zeroth {
-
-// A published matrix with its bias (empty: none).
-struct Linear {
-  kernels::PackedMatrix weight;
-  kernels::View<const float> bias;
-  void operator()(const kernels::Operators& ops, kernels::At<const float> x, int64_t ldx,
-                  kernels::At<float> y, int64_t ldy, int64_t m,
-                  const kernels::FetchList& fetch = {}) const;
-};
 
 struct PublishedMlp {
   Linear gate_up, down;
@@ -51,6 +43,7 @@ struct PublishedModel {
   kernels::View<const float> final_norm;
   std::vector<PublishedLayer> layers;
   kernels::PackedMatrix head;
+  PublishedImages images;
   // Where experts are that are not here; null: all are.
   std::shared_ptr<ExpertExchange> exchange;
   ExpertExchange::Model place;
@@ -77,6 +70,11 @@ struct Architecture {
   const kernels::Element element;  // of the published weights
   const kernels::Operators& ops;
   const Layout layout;
+  const ImageCodes codes;
+  const CodeLayout images;
+  // Rows that features of images are completed from: ones, then [1, 0 .., 1], as many values as
+  // hidden_width(config).
+  kernels::Array<float> image_constants;
   const RopeTable rope;
   const std::unique_ptr<const RopeTable> local_rope;  // null: config has none
   // Weights of the norms of a gated delta net's keys, then of its queries: constants, each as wide as

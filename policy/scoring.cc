@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "model/image_codes.h"
 #include "policy/packing.h"
 
 namespace zeroth {
@@ -25,7 +26,7 @@ void Scorer::prepare(const Weights& weights, const PackedBatch& batch) {
   const PolicyConfig& config = weights.config();
   hidden_.on(weights.operators().device());
   gathered_.on(weights.operators().device());
-  hidden_.get(batch.rows() * config.width);
+  hidden_.get(batch.rows() * hidden_width(config));
   const bool here = cache_ && &cache_->device() == &weights.operators().device();
   if (here && cache_->pages() >= batch.pages()) return;
   cache_ = nullptr;  // free the old one first
@@ -34,7 +35,7 @@ void Scorer::prepare(const Weights& weights, const PackedBatch& batch) {
 }
 
 void Scorer::take_responses(const Weights& weights, const PackedBatch& batch) {
-  const int64_t width = weights.config().width;
+  const int64_t width = hidden_width(weights.config());
   const auto parts = batch.response_rows();
   if (parts.size() == 1) {
     responses_ = hidden_.data() + parts[0].row * width;
@@ -146,12 +147,12 @@ std::vector<TokenId> greedy_continuation(const Weights& weights, std::span<const
       positions[i] = done + i;
       writes[i] = {i, done + i};
     }
-    hidden.get(int64_t{m} * c.width);
+    hidden.get(int64_t{m} * hidden_width(c));
     weights.forward(
         {std::span(tokens).subspan(done), positions, sequence, table, page_begin, writes}, cache,
         hidden.data());
-    weights.logits(hidden.data() + int64_t{m - 1} * c.width, 1, logits.get(c.vocab_size));
-    const kernels::OnHost<float> last(device, logits.data(), c.vocab_size);
+    weights.logits(hidden.data() + int64_t{m - 1} * hidden_width(c), 1, logits.get(text_vocab(c)));
+    const kernels::OnHost<float> last(device, logits.data(), text_vocab(c));
     const auto best = std::max_element(last.values().begin(), last.values().end());
     done = static_cast<int32_t>(tokens.size());
     out.push_back(static_cast<TokenId>(best - last.values().begin()));

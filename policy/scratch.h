@@ -9,8 +9,10 @@
 #include "policy/delta_plan.h"
 #include "policy/device_batch.h"
 #include "policy/dual_chunk.h"
+#include "policy/image_rows.h"
 #include "policy/layer_state.h"
 #include "policy/published.h"
+#include "policy/two_heads.h"
 
 namespace zeroth {
 
@@ -52,6 +54,8 @@ struct Scratch {
   int64_t reroutings = 0;         // how often
   DualChunks chunks;
   StagedDelta delta;
+  ImageRows images{device};
+  TwoHeads heads{device};
 };
 
 // A scratch of one call.

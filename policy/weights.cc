@@ -216,9 +216,12 @@ void run(const WeightsImpl& impl, const ForwardBatch& rows, KvCache& cache, At<f
   ScratchLease lease(a);
   Scratch& scratch = *lease;
   const bool replay = a.ops.replays() && repeats && !kept && !stats && !routing &&
-                      !a.experts.exchange && c.chunk_len == 0 && c.recurrent_layers() == 0 &&
-                      DecodeStep::is_one(rows);
-  const ForwardBatch batch = replay ? scratch.batch.step.fill(rows) : rows;
+                      !a.experts.exchange && !a.codes.present() && c.chunk_len == 0 &&
+                      c.recurrent_layers() == 0 && DecodeStep::is_one(rows);
+  const bool images = a.codes.present();
+  const ForwardBatch batch = images   ? scratch.images.put(a, rows, cache.pages())
+                             : replay ? scratch.batch.step.fill(rows)
+                                      : rows;
   const int64_t m = static_cast<int64_t>(batch.tokens.size()), width = c.width;
   const int64_t positions = positions_used(c, batch);
   const std::shared_ptr<const RopeRows> rope = a.rope_rows(positions);
@@ -242,7 +245,9 @@ void run(const WeightsImpl& impl, const ForwardBatch& rows, KvCache& cache, At<f
     pass.delta = &scratch.delta.put(a.ops.device(), std::move(plan));
     pass.delta_scales = a.delta_scales.data();
   }
-  pass.slices = slices_of(a.ops, c, batch, cache.pages());
+  pass.slices = slices_of(a.ops, c, batch, cache.pages() * (a.codes.guided() ? 2 : 1));
+  pass.images = &a.images;
+  pass.image_constants = a.image_constants.data();
   pass.local_rope = local_rope.get();
   scratch.rerouted.assign(m, 0);
   scratch.reroutings = 0;
@@ -262,10 +267,16 @@ void run(const WeightsImpl& impl, const ForwardBatch& rows, KvCache& cache, At<f
     return kept && layer >= first ? kept->x[layer].get(m * width) : scratch.x.get(m * width);
   };
   scratch.batch.last_rows.on(a.ops.device());
-  const At<float> out = replay ? scratch.batch.last_rows.get(m * width) : hidden;
+  const At<float> out = images   ? scratch.images.normed(m * width)
+                        : replay ? scratch.batch.last_rows.get(m * width)
+                                 : hidden;
   const auto compute = [&] {
     At<float> x = stream(0);
-    a.ops.embedding(impl.model.embedding, width, staged.tokens.data(), x, m);
+    if (images) {
+      scratch.images.embed(pass, x);
+    } else {
+      a.ops.embedding(impl.model.embedding, width, staged.tokens.data(), x, m);
+    }
     if (c.scaled_embedding) a.ops.scale_rows(x, width, m, width, embedding_scale(c));
     for (int l = 0, moe = 0; l < c.layers; ++l) {
       LayerState& state = !kept || l < first ? scratch.layer : kept->layers[full ? l : 0];
@@ -287,6 +298,7 @@ void run(const WeightsImpl& impl, const ForwardBatch& rows, KvCache& cache, At<f
     return;
   }
   compute();
+  if (images) scratch.images.finish(pass, out, hidden);
   if (stats) stats->change += change_of(c, batch, scratch);
 }
 
@@ -325,6 +337,9 @@ Architecture::Architecture(const PolicyConfig& c, kernels::Element e, const kern
       element(e),
       ops(o),
       layout(make_layout(c)),
+      codes(image_codes(c)),
+      images(image_layout(layout, codes)),
+      image_constants(o.device()),
       rope(c.rope, c.rope_dim(), c.max_position),
       local_rope(c.local_rope ? std::make_unique<const RopeTable>(*c.local_rope, c.rope_dim(),
                                                                   c.max_position)
@@ -332,6 +347,11 @@ Architecture::Architecture(const PolicyConfig& c, kernels::Element e, const kern
       delta_scales(o.device()),
       experts(std::move(x)),
       spare_(o.device()) {
+  const std::vector<float> constants = zeroth::image_constants(c, codes);
+  if (!constants.empty()) {
+    const auto count = static_cast<int64_t>(constants.size());
+    copy_in(o.device(), image_constants.get(count), constants.data(), count);
+  }
   if (c.recurrent_layers() == 0) return;
   const auto dim = static_cast<size_t>(c.delta.key_dim);
   std::vector<float> scales(dim, static_cast<float>(1 / std::sqrt(static_cast<double>(dim))));
@@ -405,6 +425,10 @@ void Weights::forward(const ForwardBatch& batch, KvCache& cache, At<float> hidde
                       const ForwardExtras& extras) const {
   ActivationStore* store = extras.store;
   if (store) check_store(*this, batch, *store, extras.store_rows, -1);
+  if (store && impl_->architecture->codes.present()) {
+    fail("forward: activations of a model with image codes are not kept",
+         "call it without a store");
+  }
   run(*impl_, batch, cache, hidden, extras.save ? &extras.save->impl() : nullptr, extras.save_from,
       extras.stats, extras.routing, true, store == nullptr,
       [&](const Pass& pass, int layer, At<const float> x, LayerState& state, At<float> next) {
@@ -429,6 +453,11 @@ void Weights::recall(const ForwardBatch& batch, KvCache& cache, At<float> hidden
 void Weights::logprobs(At<const float> hidden, int64_t m, const int32_t* target,
                        const float* temperature, std::span<const kernels::KeptSet> kept,
                        float* logprob, float* entropy) const {
+  if (impl_->architecture->codes.present()) {
+    ScratchLease lease(*impl_->architecture);
+    (*lease).heads.logprobs(*impl_, hidden, m, target, temperature, kept, logprob, entropy);
+    return;
+  }
   operators().head_logprobs(hidden, config().width, impl_->model.head, target, temperature, kept,
                             logprob, entropy, nullptr, m, config().logit_cap);
 }
@@ -436,11 +465,21 @@ void Weights::logprobs(At<const float> hidden, int64_t m, const int32_t* target,
 void Weights::sample(At<const float> hidden, int64_t m, const kernels::SampleParams* params,
                      const StreamKey* keys, const uint32_t* position, int32_t* token,
                      float* logprob, float* entropy, std::vector<int32_t>* kept) const {
+  if (impl_->architecture->codes.present()) {
+    ScratchLease lease(*impl_->architecture);
+    (*lease).heads.sample(*impl_, hidden, m, params, keys, position, token, logprob, entropy, kept);
+    return;
+  }
   operators().head_sample(hidden, config().width, impl_->model.head, params, keys, position, token,
                           logprob, entropy, kept, m, config().logit_cap);
 }
 
 void Weights::logits(At<const float> hidden, int64_t m, At<float> out) const {
+  if (impl_->architecture->codes.present()) {
+    ScratchLease lease(*impl_->architecture);
+    (*lease).heads.logits(*impl_, hidden, m, out);
+    return;
+  }
   operators().head_logits(hidden, config().width, impl_->model.head, out, m, config().logit_cap);
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/rng.h"
+#include "model/image_codes.h"
 
 namespace zeroth {
 namespace {
@@ -40,7 +41,8 @@ RoutingUse TrainingForward::routing_use(const SliceList& slices) const {
 }
 
 bool TrainingForward::reuses() const {
-  return config_.reuse_mb > 0 && !config_.recompute && policy_.first_trainable_layer() <= 0;
+  return config_.reuse_mb > 0 && !config_.recompute && policy_.first_trainable_layer() <= 0 &&
+         !image_codes(policy_.config()).present();
 }
 
 void TrainingForward::begin(std::span<const Group> groups, const Tickets& tickets) {

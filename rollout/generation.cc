@@ -36,7 +36,7 @@ void draw_by(WeightsVersion version, Sample& sample) {
 
 Generation::Generation(const std::vector<GenerationRequest>& requests, const PolicyConfig& model,
                        const Tokenizer* tokenizer, bool record_experts)
-    : model_(model), tokenizer_(tokenizer) {
+    : model_(model), codes_(image_codes(model)), tokenizer_(tokenizer) {
   if (record_experts) {
     expert_row_ = size_t(model.moe_layers()) * model.router.top_k;
     routing_row_ = expert_row_ + model.moe_layers();
@@ -228,7 +228,7 @@ void Generation::keep_prompt_experts(const StepPlan& plan, const uint8_t* routin
 
 void Generation::gather(const StepPlan& plan, const kernels::Operators& ops,
                         kernels::At<const float> hidden, const uint8_t* routing, DrawBatch& batch) {
-  const int64_t width = model_.width;
+  const int64_t width = hidden_width(model_);
   if (expert_row_ > 0) keep_prompt_experts(plan, routing);
   for (const auto& [request, row] : plan.prompt_rows) {
     prompt_rows_[request].hidden.on(ops.device());
@@ -301,7 +301,8 @@ bool Generation::append(Live& live, const DrawBatch& batch, size_t row, const ui
     sample.kept_ids.insert(sample.kept_ids.end(), kept.begin(), kept.end());
     sample.kept_offsets.push_back(static_cast<int32_t>(sample.kept_ids.size()));
   }
-  const bool stopped = live.text.append(batch.tokens[row]);
+  const bool ended = live.text.append(batch.tokens[row]);
+  const bool stopped = ended || image_ends(codes_, requests_[live.request].prompt, sample.tokens);
   if (!stopped && static_cast<int>(sample.tokens.size()) < max_tokens_[live.request]) return false;
   finish(live, stopped ? FinishReason::kStop : FinishReason::kLength);
   return true;

@@ -8,6 +8,7 @@
 
 #include "kernels/head.h"
 #include "model/config.h"
+#include "model/image_codes.h"
 #include "policy/activation_store.h"
 #include "rollout/completion_text.h"
 #include "rollout/drafter.h"
@@ -122,6 +123,7 @@ class Generation {
   std::deque<GenerationRequest> requests_;  // the scheduler reads their prompts
   std::vector<size_t> numbers_;             // outside
   const PolicyConfig& model_;
+  const ImageCodes codes_;
   const Tokenizer* tokenizer_;
   size_t expert_row_ = 0;        // bytes of routed ids per token; 0: not recorded
   size_t routing_row_ = 0;       // of ids and confidences

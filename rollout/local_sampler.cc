@@ -11,6 +11,7 @@
 
 #include "core/error.h"
 #include "core/stopwatch.h"
+#include "model/image_codes.h"
 #include "policy/activation_store.h"
 #include "rollout/generation.h"
 #include "rollout/roofline.h"
@@ -164,7 +165,7 @@ struct LocalSampler::Impl {
   void forward(const StepPlan& plan, bool keep) {
     const size_t rows = plan.tokens.size();
     hidden.on(weights->operators().device());
-    hidden.get(static_cast<int64_t>(rows) * model.width);
+    hidden.get(static_cast<int64_t>(rows) * hidden_width(model));
     if (config.record_experts) {
       const size_t row_bytes = size_t(model.moe_layers()) * (model.router.top_k + 1);
       routing.resize(std::max(routing.size(), rows * row_bytes));

@@ -13,6 +13,7 @@
 #include "model/formats/peft.h"
 #include "model/formats/safetensors.h"
 #include "model/formats/stacked_experts.h"
+#include "model/image_codes.h"
 #include "model/layout.h"
 #include "model/multimodal.h"
 
@@ -226,6 +227,9 @@ class Matcher {
     const std::string name = classes.is_array() && !classes.empty() && classes[0].is_string()
                                  ? classes[0].get<std::string>()
                                  : "";
+    if (asks_for_image_codes(config_.source)) {
+      return "config.json has \"image_generation\": without it the text model alone is read";
+    }
     if (!name.empty() && name != names_of(config_.family).architecture) {
       return "config.json names " + shown(name) +
              ", which is no model with a language head: take the checkpoint of one";
@@ -363,7 +367,7 @@ struct Checkpoint::Impl {
       config.notes.push_back("only lm_head.weight is stored; the embedding is tied to it");
     } else if (!equal(head->second, embedding->second)) {
       config.tied_embeddings = false;
-      config.source["tie_word_embeddings"] = false;
+      text_source(config)["tie_word_embeddings"] = false;
       config.notes.push_back(
           "tie_word_embeddings is true, and the file holds another lm_head.weight than the "
           "embedding: the head is kept, as transformers 5 and vLLM do");

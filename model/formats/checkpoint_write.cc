@@ -9,6 +9,7 @@
 #include "model/formats/model_folder.h"
 #include "model/formats/safetensors.h"
 #include "model/formats/stacked_experts.h"
+#include "model/image_codes.h"
 
 namespace zeroth {
 namespace {
@@ -26,7 +27,11 @@ std::vector<StoredTensor> stored_tensors(const PolicyConfig& config,
                                          const std::vector<ParameterInfo>& infos) {
   if (names_of(config.family).tensors.stacked_experts) return stacked_tensors(infos);
   std::vector<StoredTensor> out;
-  for (const ParameterInfo& info : infos) out.push_back({info.name, info.shape, &info, {}, false});
+  const bool images = asks_for_image_codes(config.source);
+  for (const ParameterInfo& info : infos) {
+    const bool text = images && !info.name.starts_with("gen_");
+    out.push_back({(text ? "language_model." : "") + info.name, info.shape, &info, {}, false});
+  }
   return out;
 }
 
@@ -37,6 +42,7 @@ Json saved_config(const PolicyConfig& config, bool bfloat16) {
   json[old_style ? "torch_dtype" : "dtype"] = bfloat16 ? "bfloat16" : "float32";
   json.erase("quantization_config");
   json.erase("auto_map");  // names Python files that are not copied
+  if (asks_for_image_codes(json)) return json;
   const FamilyNames& names = names_of(config.family);
   json["model_type"] = names.model_type;  // the reader may have known it by its class
   json["architectures"] = {names.architecture};

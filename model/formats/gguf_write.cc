@@ -10,6 +10,7 @@
 #include "core/parallel.h"
 #include "model/formats/gguf_model.h"
 #include "model/formats/gguf_names.h"
+#include "model/image_codes.h"
 
 namespace zeroth {
 namespace {
@@ -250,6 +251,7 @@ void write_tensor(const Tensor& tensor, FileWriter& file) {
 std::string write_gguf(const std::filesystem::path& path, const PolicyConfig& config,
                        const Parameters& parameters, const Tokenizer* tokenizer,
                        const GgufOptions& options) {
+  refuse_image_codes(config, "GGUF");
   std::map<std::string, GgufValue> metadata = gguf_metadata(config);
   std::string note;
   if (tokenizer != nullptr) {

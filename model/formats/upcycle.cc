@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/rng.h"
+#include "model/image_codes.h"
 #include "model/layout.h"
 
 namespace zeroth {
@@ -111,6 +112,7 @@ ModelValues upcycle(const ModelValues& dense, const UpcycleOptions& options) {
                    " experts",
                "choose at most as many as there are");
   }
+  refuse_image_codes(dense.config, "upcycling");
   const PolicyConfig config =
       PolicyConfig::from_json(sparse_config(dense.config, options), "the upcycled config");
   check_same_attention(dense.config, config);

@@ -6,6 +6,7 @@
 #include <functional>
 #include <set>
 
+#include "model/image_codes.h"
 #include "policy/packing.h"
 #include "rollout/completion_text.h"
 #include "rollout/sample_rules.h"
@@ -73,9 +74,12 @@ std::string check_experts(const Sample& sample, const kernels::RouterConfig& rou
 std::string replay(const GenerationRequest& request, const PolicyConfig& model,
                    const Tokenizer* tokenizer, const StopStrings& stops, Sample& sample) {
   CompletionText text(tokenizer, stops);
+  const ImageCodes codes = image_codes(model);
   const auto most = static_cast<size_t>(longest_sample(request, model));
   for (size_t i = 0; i < sample.tokens.size(); ++i) {
-    const bool stopped = text.append(sample.tokens[i]);
+    const bool ended = text.append(sample.tokens[i]);
+    const bool stopped =
+        ended || image_ends(codes, request.prompt, std::span(sample.tokens).first(i + 1));
     const bool last = i + 1 == sample.tokens.size();
     if (!stopped && i + 1 < most) {
       if (last) return "it ends before its end";
@@ -167,7 +171,7 @@ class Pass {
     const PolicyConfig& model = weights_.config();
     const kernels::Operators& ops = weights_.operators();
     KvCache cache(model, batch.pages(), ops);
-    const kernels::Array<float> hidden(ops.device(), batch.rows() * model.width);
+    const kernels::Array<float> hidden(ops.device(), batch.rows() * hidden_width(model));
     const size_t ids = static_cast<size_t>(model.moe_layers()) * model.router.top_k;
     const size_t routed = ids + model.moe_layers();
     std::vector<uint8_t> routing(experts_ ? batch.rows() * routed : 0);
@@ -182,7 +186,7 @@ class Pass {
     std::vector<Sample> out;
     for (size_t i = 0; i < rows_.size(); ++i) {
       const auto [row, count] = batch.segment(first + static_cast<int>(i));
-      out.push_back(drawn(hidden.data() + row * model.width, *samples_[i]));
+      out.push_back(drawn(hidden.data() + row * hidden_width(model), *samples_[i]));
       out.back().prompt_experts = prompt_experts;
       for (int64_t r = row; experts_ && r < row + count; ++r) {
         const uint8_t* at = routing.data() + r * routed;
