@@ -8,6 +8,7 @@
 #include "tasks/builtin/code_task.h"
 #include "tasks/builtin/countdown.h"
 #include "tasks/builtin/data_task.h"
+#include "tasks/builtin/draw.h"
 #include "tasks/builtin/knights.h"
 #include "tasks/builtin/parity.h"
 #include "tasks/builtin/programs.h"
@@ -90,6 +91,7 @@ const std::vector<Entry>& entries() {
       entry<KnightsTask, KnightsOptions>("knights",
                                          "knights who tell the truth and knaves who lie"),
       entry<ZebraTask, ZebraOptions>("zebra", "houses in a row, clues that leave one arrangement"),
+      entry<DrawTask, DrawOptions>("draw", "a small picture of coloured cells, by its image codes"),
       data_entry("gsm8k", "number", "word problems in GSM8K's format (a local file), final number"),
       data_entry("math", "math",
                  "problems in MATH's format (a local file), mathematical equivalence"),

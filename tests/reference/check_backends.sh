@@ -1,12 +1,12 @@
 #!/bin/sh
 # check_backends.sh ZEROTH: `check backends` over models with experts, latent attention, windows, clipping and dual
-# chunks: back ends agree, and where they do not the place is named.
+# chunks, image codes: back ends agree, and where they do not the place is named.
 set -eu
 zeroth=$1
 failures=0
 fail() { echo "FAILED: $1"; failures=1; }
 
-models="tests/data/parity/qwen2 tests/data/parity/deepseek_v3 tests/data/parity/qwen2_moe tests/data/parity_variants/olmoe_clip"
+models="models/drawings tests/data/parity/qwen2 tests/data/parity/deepseek_v3 tests/data/parity/qwen2_moe tests/data/parity_variants/olmoe_clip"
 # shellcheck disable=SC2086
 "$zeroth" check backends $models || fail "the back ends differ"
 "$zeroth" check backends tests/data/parity/qwen3_moe --weights bfloat16 || fail "bfloat16"

@@ -36,6 +36,16 @@ add_test(NAME rl/kill_resume_replay
                  samples_per_prompt=2 replay.share=0.5 replay.max_age=3 replay.uses=2
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(rl/kill_resume_replay PROPERTIES TIMEOUT 900)
+# Images as codes, guided; in one process and with workers that are audited.
+set(images model=models/drawings task.name=draw "task.options={\"rows\":3}" sampling.stop=[] sampling.max_tokens=9
+           overlong.buffer=0 steps=40)
+add_test(NAME rl/kill_resume_images
+         COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/kill_resume.sh $<TARGET_FILE:zeroth> 3 ${images}
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+add_test(NAME rl/fleet_images
+         COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/fleet_train.sh $<TARGET_FILE:zeroth> 2 4 1 ${images} fleet.audit_rate=0.5
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+set_tests_properties(rl/kill_resume_images rl/fleet_images PROPERTIES TIMEOUT 900)
 # Programs, children of a plug-in and an inspector beside the trainer change nothing.
 add_test(NAME rl/kill_resume_programs
          COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/kill_resume.sh $<TARGET_FILE:zeroth> 3 --programs
