@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/terminal.h"
+#include "inspect/pictures.h"
 #include "inspect/run_view_impl.h"
 
 namespace zeroth {
@@ -202,6 +203,7 @@ Json RunView::trace(const SampleAddress& address) {
       out["moe"] = {{"layers", shape.layers}, {"top_k", shape.top_k}, {"experts", shape.experts}};
     }
   }
+  out["pictures"] = pictures_of(picture_shape(impl_->reader->run_info()), sample.tokens);
   out["candidates"] = candidates_json(scan, begins);
   Json markers = Json::array();
   for (const Span& span : scan.markers) markers.push_back(token_span(begins, span.begin, span.end));

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/terminal.h"
 #include "model/formats/gguf_model.h"
+#include "model/image_codes.h"
 #include "rl/chat.h"
 #include "rl/same_inputs.h"
 #include "rl/shared_sampler.h"
@@ -33,6 +34,13 @@ Json run_info_of(const RunConfig& config, const PolicyConfig& model) {
     info["moe"] = {{"layers", model.moe_layers()},
                    {"top_k", model.router.top_k},
                    {"experts", model.router.experts}};
+  }
+  if (const ImageCodes codes = image_codes(model); codes.present()) {
+    // To show what was drawn.
+    info["images"] = {{"first", codes.text_vocab},
+                      {"codes", codes.codes},
+                      {"rows", codes.rows},
+                      {"columns", codes.columns}};
   }
   return info;
 }

@@ -112,6 +112,42 @@ function referencePanel(problem) {
       h('dl', { class: 'kv' }, meta.slice(0, 100).map(([k, v]) => [h('dt', { class: 'mono' }, visible(k)), h('dd', { class: 'mono' }, visible(asText(v)))]))));
 }
 
+// A picture of codes as cells. Names of codes that are CSS colours in brackets are shown in them, others in colours of
+// their own; cells that differ from `wanted` (names, or null) are framed. tokens: the cells' tokens, for tips; none: null.
+const cellName = (piece) => (/^\[[^\[\]]+\]$/.test(piece || '') ? piece.slice(1, -1) : null);
+function cellColour(name, code) {
+  if (name === '.' || name === 'blank') return 'var(--soft)';
+  if (name && CSS.supports('color', name)) return name;
+  return `hsl(${(code * 137.508) % 360} 62% ${45 + (code % 3) * 12}%)`;
+}
+function pictureOf(rows, columns, cells, wanted) {
+  const size = Math.max(6, Math.min(36, Math.floor(420 / Math.max(rows, columns))));
+  const svg = h('svg', { class: 'picture', width: columns * size + 2, height: rows * size + 2, role: 'img', 'aria-label': cells.map((c) => c.name || c.code).join(' ') });
+  for (let i = 0; i < rows * columns; i++) {
+    const cell = cells[i], wrong = cell && wanted && wanted[i] !== cell.name;
+    svg.append(h('rect', { x: (i % columns) * size + 2, y: Math.floor(i / columns) * size + 2, width: size - 2, height: size - 2, rx: Math.min(4, size / 5), 'data-i': cell && cell.token !== undefined ? cell.token : null,
+      class: (cell ? 'cell' : 'cell none') + (wrong ? ' wrong' : ''), style: cell ? { fill: cellColour(cell.name, cell.code) } : {} }));
+  }
+  return svg;
+}
+function picturePanel(trace) {
+  if (!trace.pictures || trace.pictures.length === 0) return null;
+  const meta = trace.meta && Array.isArray(trace.meta.cells) ? trace.meta : null;
+  const panel = h('section', { class: 'panel', id: 'pictures' }, h('h2', {}, trace.pictures.length > 1 ? 'Pictures' : 'Picture', h('span', { class: 'dim' }, `${trace.pictures[0].rows} × ${trace.pictures[0].columns} codes`)),
+    h('div', { class: 'pictures' }, trace.pictures.map((p) => {
+      const cells = p.codes.map((code, i) => ({ code, token: p.first + i, name: cellName(trace.pieces[p.first + i]) }));
+      const fits = meta && meta.rows === p.rows && meta.columns === p.columns && meta.cells.length === p.rows * p.columns;
+      return [h('figure', {}, pictureOf(p.rows, p.columns, cells, fits ? meta.cells : null), h('figcaption', {}, cells.length < p.rows * p.columns ? `drawn, ${cells.length} of ${p.rows * p.columns} cells` : 'drawn')),
+        fits && h('figure', {}, pictureOf(p.rows, p.columns, meta.cells.map((name, i) => ({ name: String(name), code: i })), null), h('figcaption', {}, 'asked for'))];
+    })));
+  panel.addEventListener('pointermove', (event) => {
+    const cell = event.target.closest('[data-i]');
+    if (cell) tip(event, tokenTip(trace, Number(cell.dataset.i))); else untip();
+  });
+  panel.addEventListener('pointerleave', untip);
+  return panel;
+}
+
 async function viewTrace(root, self, args, params) {
   const at = args[0];
   const trace = await api('trace', { at }, false);
@@ -136,7 +172,7 @@ async function viewTrace(root, self, args, params) {
   const body = h('div', { class: 'tokens', id: 'tokens' });
   const side = h('div', { class: 'side' });
   const main = h('div', {}, h('section', { class: 'panel', style: { 'margin-bottom': '14px' } }, h('h2', {}, 'Prompt', h('span', { class: 'dim' }, trace.task + ' · ' + trace.problem)),
-    h('div', { class: 'tokens prompt' }, visibleText(trace.prompt))), h('section', { class: 'panel' }, tools, body));
+    h('div', { class: 'tokens prompt' }, visibleText(trace.prompt))), picturePanel(trace), h('section', { class: 'panel' }, tools, body));
   add(root, [h('div', { class: 'trace-grid' }, main, side)]);
 
   const spans = new Array(trace.ids.length).fill('');
