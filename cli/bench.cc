@@ -40,6 +40,7 @@ class Bench {
     out["parameters"] = counts.total;
     out["active_parameters"] = counts.active;
     out["weights"] = options_.publish.weights;
+    out["cache_bytes_per_token"] = policy_.config().cache_bytes_per_token();
     out["threads"] = num_threads();
     out["isa"] = kernels::isa();
     out["device"] = options_.device.device;
@@ -146,6 +147,7 @@ void print_table(const Json& out) {
   const auto number = [](const Json& value) { return value.get<double>(); };
   std::printf("parameters            %.1f M, %.1f M active\n", number(out["parameters"]) / 1e6,
               number(out["active_parameters"]) / 1e6);
+  std::printf("cache                 %.0f bytes a token\n", number(out["cache_bytes_per_token"]));
   if (out.contains("product_gflops")) {
     std::printf("device                %s\n", out["device"].get<std::string>().c_str());
     std::printf("multiply-adds         %.0f GFLOP/s, a product of 4096^3 %.0f GFLOP/s (%.1f%%)\n",

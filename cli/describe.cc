@@ -48,7 +48,8 @@ struct DescribeOptions {
 std::string attention_text(const PolicyConfig& c) {
   std::string text = std::to_string(c.heads) + " heads";
   if (c.is_latent()) {
-    text = "latent, " + text + ", rank " + std::to_string(c.latent.kv_rank);
+    text = std::string(c.absorbed() ? "latent, absorbed, " : "latent, ") + text + ", rank " +
+           std::to_string(c.latent.kv_rank);
   } else {
     text += " of " + std::to_string(c.head_dim) + ", " + std::to_string(c.kv_heads) +
             " key/value heads";
@@ -204,9 +205,6 @@ Json describe(const std::filesystem::path& path, const DescribeOptions& options)
   const double floats = static_cast<double>(n.total) * 4 / mib;
   const double packed = static_cast<double>(n.total) * options.publish.bytes() / mib;
   const int recurrent = c.recurrent_layers();
-  const double cache_token = 4.0 * (image_codes(c).guided() ? 2 : 1) *
-                             ((c.layers - recurrent) * c.cache_heads() * (c.k_dim() + c.v_dim()) +
-                              recurrent * c.delta.slot());
   Json out;
   out["family"] = to_string(c.family);
   out["parameters"] = n.total;
@@ -224,7 +222,8 @@ Json describe(const std::filesystem::path& path, const DescribeOptions& options)
   out["attention"] = attention_text(c);
   out["experts"] = expert_text(c);
   out["memory_mb"] = {{"sampling", packed}, {"training_state", 4 * floats + packed}};
-  out["cache_bytes_per_token"] = cache_token;
+  // A guided sequence is attended to twice, with its prompt and without.
+  out["cache_bytes_per_token"] = (image_codes(c).guided() ? 2 : 1) * c.cache_bytes_per_token();
   if (recurrent > 0) out["state_bytes"] = 4.0 * recurrent * static_cast<double>(c.delta.state());
   out["activation_bytes_per_token"] = {{"full", activation_bytes(c)},
                                        {"checkpoint", 4.0 * (c.layers + 1) * c.width}};

@@ -53,14 +53,14 @@ void zero_rows(float* x, int64_t ldx, int64_t m, int64_t width) {
 void zero_pages(const KvPages& cache, std::span<const int32_t> pages) {
   for_rows(static_cast<int64_t>(pages.size()), 16, [&](int64_t i) {
     clear(cache.k + pages[i] * cache.k_page(), cache.k_page());
-    clear(cache.v + pages[i] * cache.v_page(), cache.v_page());
+    if (!cache.values_in_keys) clear(cache.v + pages[i] * cache.v_page(), cache.v_page());
   });
 }
 
 void copy_page(const KvPages& cache, int32_t from, int32_t to) {
   const int64_t k = cache.k_page(), v = cache.v_page();
   copy_to(cache.k + to * k, cache.k + from * k, k);
-  copy_to(cache.v + to * v, cache.v + from * v, v);
+  if (!cache.values_in_keys) copy_to(cache.v + to * v, cache.v + from * v, v);
 }
 
 void copy(const float* x, float* y, int64_t n) {

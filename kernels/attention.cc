@@ -95,13 +95,40 @@ struct Forward {
         high = std::max(high, last[vectors]);
       }
     const int64_t tokens = int64_t{high / kPageTokens - low / kPageTokens + 1} * kPageTokens;
-    float* scratch = thread_scratch(Slot::kAttention, vectors * (tokens + cache.k_dim));
-    table().attention({vectors, qs, outs, lses, first, last,
-                       rows.page_table.data() + rows.page_begin[rows.sequence[begin]],
-                       cache.k + int64_t{kv} * cache.k_dim * kPageTokens,
-                       cache.v + int64_t{kv} * cache.v_dim * kPageTokens, cache.k_page(),
-                       cache.v_page(), cache.k_dim, cache.v_dim, scale, scratch,
-                       scratch + vectors * tokens, cold});
+    const int64_t values = cache.values_in_keys ? tokens * cache.v_dim : 0;
+    float* scratch = thread_scratch(Slot::kAttention, values + vectors * (tokens + cache.k_dim));
+    const int32_t* pages = rows.page_table.data() + rows.page_begin[rows.sequence[begin]];
+    const float* keys = cache.k + int64_t{kv} * cache.k_dim * kPageTokens;
+    if (cache.values_in_keys) {
+      take_values(keys, pages + low / kPageTokens, tokens / kPageTokens, scratch);
+    }
+    AttentionTile tile{vectors,
+                       qs,
+                       outs,
+                       lses,
+                       first,
+                       last,
+                       pages,
+                       keys,
+                       scratch,
+                       cache.k_page(),
+                       cache.v_page(),
+                       cache.k_dim,
+                       cache.v_dim,
+                       scale,
+                       scratch + values,
+                       scratch + values + vectors * tokens,
+                       cold && !cache.values_in_keys};
+    if (!cache.values_in_keys) tile.v = cache.v + int64_t{kv} * cache.v_dim * kPageTokens;
+    table().attention(tile);
+  }
+
+  // The values of `count` pages, which lie in their keys, one page behind the other.
+  void take_values(const float* keys, const int32_t* pages, int64_t count, float* to) const {
+    const int64_t page = int64_t{kPageTokens} * cache.v_dim;
+    for (int64_t p = 0; p < count; ++p)
+      table().transpose(keys + pages[p] * cache.k_page(), kPageTokens, cache.v_dim, kPageTokens,
+                        to + p * page, cache.v_dim);
   }
 };
 
@@ -120,7 +147,7 @@ void kv_write(const KvPages& cache, std::span<const KvWrite> writes, const float
           const float* from_k = k + row * ldk;
           for (int64_t d = 0; d < int64_t{cache.kv_heads} * cache.k_dim; ++d)
             to_k[d * kPageTokens] = from_k[d];
-          for (int h = 0; h < cache.kv_heads; ++h)
+          for (int h = 0; !cache.values_in_keys && h < cache.kv_heads; ++h)
             std::copy_n(v + row * ldv + int64_t{h} * cache.v_dim, cache.v_dim,
                         cache.v + page * cache.v_page() + (h * kPageTokens + token) * cache.v_dim);
         }
@@ -313,8 +340,12 @@ struct Backward {
       // matter.
       table().transpose(cache.k + id * cache.k_page() + k_offset, kPageTokens, cache.k_dim,
                         sets.filled[sets.page_begin[set] + p], k_rows + p * k_size, kd);
-      table().transpose(cache.v + id * cache.v_page() + v_offset, cache.v_dim, kPageTokens,
-                        cache.v_dim, v_columns + p * v_size, kPageTokens);
+      if (cache.values_in_keys) {
+        std::copy_n(cache.k + id * cache.k_page() + k_offset, v_size, v_columns + p * v_size);
+      } else {
+        table().transpose(cache.v + id * cache.v_page() + v_offset, cache.v_dim, kPageTokens,
+                          cache.v_dim, v_columns + p * v_size, kPageTokens);
+      }
     }
     const std::span<const int32_t> order(sets.rows.data() + sets.row_begin[set],
                                          sets.row_begin[set + 1] - sets.row_begin[set]);
@@ -365,7 +396,7 @@ struct Backward {
                                 dcache.k + k_offset,
                                 dcache.v + v_offset,
                                 cache.k_page(),
-                                cache.v_page(),
+                                dcache.v_page(),
                                 cache.k_dim,
                                 cache.v_dim,
                                 scale,

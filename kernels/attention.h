@@ -11,19 +11,24 @@ namespace zeroth::kernels {
 inline constexpr int kPageTokens = 16;
 
 // One layer of the cache, in memory of the host or of a device (kernels/array.h). K page:
-// [kv_heads][k_dim][16 tokens] (transposed); V page: [kv_heads][16 tokens][v_dim].
+// [kv_heads][k_dim][16 tokens] (transposed); V page: [kv_heads][16 tokens][v_dim]. With
+// `values_in_keys` there are no V pages: a value is the first v_dim components of its key (latent
+// attention), and operators give the same bits as from V pages with a copy of them.
 template <class Where>
 struct KvPagesIn {
   typename Where::template At<float> k = {};
   typename Where::template At<float> v = {};
   int kv_heads = 0, k_dim = 0, v_dim = 0;
+  bool values_in_keys = false;
   int64_t k_page() const { return int64_t{1} * kv_heads * k_dim * kPageTokens; }
-  int64_t v_page() const { return int64_t{1} * kv_heads * v_dim * kPageTokens; }
+  int64_t v_page() const {
+    return values_in_keys ? 0 : int64_t{1} * kv_heads * v_dim * kPageTokens;
+  }
 };
 using KvPages = KvPagesIn<InHost>;
 using DevicePages = KvPagesIn<OnDevice>;
 // Row `row` of K/V goes to token `slot % 16` of page `slot / 16`. A row may be written to several
-// slots (a partial page that children of a shared prompt copied).
+// slots (a partial page that children of a shared prompt copied). With values in keys v is not read.
 struct KvWrite {
   int32_t row;
   int64_t slot;
@@ -53,7 +58,7 @@ using DeviceRows = AttentionRowsIn<OnDevice>;
 // backward when not null.
 void attention(const float* q, int64_t ldq, const KvPages& cache, const AttentionRows& rows,
                float scale, int heads, float* out, int64_t ldout, float* lse);
-// dq = ; dcache += (caller zeroes it). Deterministic: every page of a head is accumulated by one
+// dq = ; dcache += (caller zeroes it), which has pages of both whatever the cache has. Deterministic: every page of a head is accumulated by one
 // task in row order.
 void attention_backward(const float* q, int64_t ldq, const KvPages& cache,
                         const AttentionRows& rows, float scale, int heads, const float* out,

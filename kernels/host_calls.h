@@ -48,8 +48,8 @@ decltype(auto) on_host(T& argument) {
   } else if constexpr (ViewOf<Value>::value) {
     return argument.host();
   } else if constexpr (std::is_same_v<Value, DevicePages>) {
-    return KvPages{argument.k.address(), argument.v.address(), argument.kv_heads, argument.k_dim,
-                   argument.v_dim};
+    return KvPages{argument.k.address(), argument.v.address(), argument.kv_heads,
+                   argument.k_dim,       argument.v_dim,       argument.values_in_keys};
   } else if constexpr (std::is_same_v<Value, DeviceRows>) {
     return AttentionRows{argument.sequence.host(), argument.position.host(),
                          argument.page_table.host(), argument.page_begin.host(), argument.window};

@@ -183,8 +183,14 @@ int PolicyConfig::recurrent_layers() const {
   return n;
 }
 
+int64_t PolicyConfig::cache_bytes_per_token() const {
+  const int64_t floats =
+      (layers - recurrent_layers()) * cache_floats() + recurrent_layers() * delta.slot();
+  return floats * static_cast<int64_t>(sizeof(float));
+}
+
 float PolicyConfig::attention_scale() const {
-  const double divisor = query_scalar > 0 ? query_scalar : k_dim();
+  const double divisor = query_scalar > 0 ? query_scalar : head_width();
   return static_cast<float>(rope.softmax_scale / std::sqrt(divisor));
 }
 

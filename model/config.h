@@ -41,6 +41,10 @@ struct LatentConfig {
   int nope_dim = 0;  // part of a query/key head without position
   int rope_dim = 0;  // part with position; the key's is shared by all heads
   int v_dim = 0;
+  // Attention goes over the normed latents themselves, which take what kv_b_proj does into queries
+  // and results ("absorbed", the same section). Mathematically the same, in another order of
+  // additions.
+  bool absorbed = false;
 };
 
 // Names in a file that begin so begin with `to` here, or are those of another modality.
@@ -107,11 +111,18 @@ struct PolicyConfig : FamilyFeatures {
   int moe_layers() const;
   int recurrent_layers() const;
   bool is_moe() const { return moe_layers() > 0; }
-  // Geometry of the cache and of attention: latents are expanded to whole heads when they are
-  // written to the cache.
-  int cache_heads() const { return is_latent() ? heads : kv_heads; }
-  int k_dim() const { return is_latent() ? latent.nope_dim + latent.rope_dim : head_dim; }
-  int v_dim() const { return is_latent() ? latent.v_dim : head_dim; }
+  // Geometry of the cache and of attention. Latents are expanded to whole heads when they are
+  // written to the cache; absorbed, they are the one head that all queries share, whose values are
+  // the first v_dim() components of its keys.
+  bool absorbed() const { return latent.absorbed; }
+  int cache_heads() const { return absorbed() ? 1 : is_latent() ? heads : kv_heads; }
+  int k_dim() const { return absorbed() ? latent.kv_rank + latent.rope_dim : head_width(); }
+  int v_dim() const { return absorbed() ? latent.kv_rank : is_latent() ? latent.v_dim : head_dim; }
+  int64_t cache_floats() const {  // of a token in a layer with attention
+    return int64_t{cache_heads()} * (k_dim() + (absorbed() ? 0 : v_dim()));
+  }
+  int64_t cache_bytes_per_token() const;  // of all layers
+  int head_width() const { return is_latent() ? latent.nope_dim + latent.rope_dim : head_dim; }
   int rope_dim() const { return is_latent() ? latent.rope_dim : rotary_dim; }
   float attention_scale() const;
 };

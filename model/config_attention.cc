@@ -55,6 +55,12 @@ void read_latent_heads(const ConfigReader& in, PolicyConfig& c) {
     in.bad("num_key_value_heads", "differs from num_attention_heads",
            "latent attention has one key head per query head: make them equal");
   }
+  // A key of our own: no other program has both forms.
+  const std::string form = in.text({"latent_attention"}, "expanded");
+  if (form != "expanded" && form != "absorbed") {
+    in.bad("latent_attention", "is " + ConfigReader::shown(form), "expanded or absorbed");
+  }
+  c.latent.absorbed = form == "absorbed";
   c.head_dim = c.latent.nope_dim + c.latent.rope_dim;
   c.qkv_bias = c.output_bias = in.boolean("attention_bias", false);
 }
@@ -157,12 +163,13 @@ void read_dual_chunks(const ConfigReader& top, PolicyConfig& c) {
   }
   const bool windowed = std::any_of(c.window.begin(), c.window.end(), [](int w) { return w > 0; });
   const bool unrotated = std::find(c.rotated.begin(), c.rotated.end(), 0) != c.rotated.end();
-  const char* const other = windowed                                  ? "sliding windows"
-                            : c.is_latent()                           ? "latent attention"
-                            : unrotated || c.rope_dim() != c.head_dim ? "unrotated queries"
-                            : c.sinks                                 ? "attention sinks"
-                            : c.attention_gate                        ? "gated attention"
-                                                                      : nullptr;
+  const bool part = !c.is_latent() && c.rope_dim() != c.head_dim;
+  const char* const other = windowed                    ? "sliding windows"
+                            : unrotated || part         ? "unrotated queries"
+                            : c.rope.cos_sin_scale != 1 ? "a scale of rotations"
+                            : c.sinks                   ? "attention sinks"
+                            : c.attention_gate          ? "gated attention"
+                                                        : nullptr;
   if (other != nullptr) {
     top.bad("dual_chunk_attention_config", std::string("stands beside ") + other,
             "remove one of them");

@@ -215,6 +215,16 @@ Layout make_layout(const PolicyConfig& c) {
   return layout;
 }
 
+Matrix latent_keys_of(const PolicyConfig& c, const Matrix& kv_up, int head) {
+  const int64_t row = int64_t{head} * (c.latent.nope_dim + c.latent.v_dim);
+  return {kv_up.weight + row * c.latent.kv_rank, -1, c.latent.nope_dim, c.latent.kv_rank};
+}
+
+Matrix latent_values_of(const PolicyConfig& c, const Matrix& kv_up, int head) {
+  const Matrix keys = latent_keys_of(c, kv_up, head);
+  return {keys.weight + int64_t{keys.out} * keys.in, -1, c.latent.v_dim, c.latent.kv_rank};
+}
+
 FloatRanges expert_floats(const Layout& layout, int first, int last) {
   std::vector<FloatRange> ranges;
   const auto add = [&](int64_t begin, int64_t floats) {

@@ -63,6 +63,11 @@ struct Layout {
 // A pure function of the config.
 Layout make_layout(const PolicyConfig& config);
 
+// Where latents are absorbed (LatentConfig), kv_up is used by head: its keys [nope_dim, kv_rank],
+// below them its values [v_dim, kv_rank].
+Matrix latent_keys_of(const PolicyConfig& config, const Matrix& kv_up, int head);
+Matrix latent_values_of(const PolicyConfig& config, const Matrix& kv_up, int head);
+
 // The floats of experts [first, last) of all layers, their biases included.
 FloatRanges expert_floats(const Layout& layout, int first, int last);
 

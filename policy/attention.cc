@@ -168,7 +168,8 @@ void attend(const Pass& pass, int layer, At<const float> q, int64_t ldq, LayerSt
                     Gate::kSigmoid);
     attended = gated;
   }
-  l.o(pass.ops, attended, width, out + rows.begin * c.width, c.width, rows.count);
+  if (c.absorbed()) attended = values_of_latents(pass, layer, attended);
+  l.o(pass.ops, attended, l.o.weight.in(), out + rows.begin * c.width, c.width, rows.count);
 }
 
 void attend_backward(const Pass& pass, int layer, At<const float> q, int64_t ldq, LayerState& state,
@@ -178,15 +179,22 @@ void attend_backward(const Pass& pass, int layer, At<const float> q, int64_t ldq
   Scratch& s = pass.scratch;
   const int64_t m = pass.rows, width = int64_t{c.heads} * c.v_dim();
   const int64_t gates = c.attention_gate ? width : 0, ld = gates + width;
-  At<float> dattention = s.dattention.get(m * width);
+  const int64_t given = pass.layout.layers[layer].o.in;  // what the output projection reads
+  At<float> dattention = s.dattention.get(m * std::max(width, given));
   At<const float> attended = state.attention.data() + gates, summed = attended;
   if (c.attention_gate) {
     const At<float> gated = s.gated.get(m * width);
     pass.ops.swiglu(state.attention.data(), ld, gated, width, m, width, Gate::kSigmoid);
     summed = gated;
   }
+  if (c.absorbed()) summed = values_of_latents(pass, layer, attended);
   linear_backward(pass, pass.layout.layers[layer].o, pass.model.layers[layer].o, dout, c.width,
-                  summed, width, dattention, width, false);
+                  summed, given, dattention, given, false);
+  if (c.absorbed()) {
+    const At<float> dlatents = s.dgates.get(m * width);
+    values_of_latents_backward(pass, layer, attended, dattention, dlatents);
+    dattention = dlatents;
+  }
   int64_t ldd = width;
   if (c.attention_gate) {
     const At<float> dgated = s.dgates.get(m * ld);
@@ -206,7 +214,8 @@ void attend_backward(const Pass& pass, int layer, At<const float> q, int64_t ldq
   // A batch may have pages behind those of its caller (policy/image_rows.h).
   const int64_t pages = std::max<int64_t>(pass.cache.pages(), s.page_list.back() + 1);
   dcache.k = s.dcache_k.get(pages * cache.k_page());
-  dcache.v = s.dcache_v.get(pages * cache.v_page());
+  dcache.values_in_keys = false;
+  dcache.v = s.dcache_v.get(pages * dcache.v_page());
   pass.ops.zero_pages(dcache, pass.pages);
   if (c.chunk_len > 0) {
     s.chunks.backward(pass.ops, c, cache, host_rows(pass, layer, pass.all()), pass.rope.cos,

@@ -105,6 +105,11 @@ void delta_backward(const Pass& pass, int layer, At<const float> normed, LayerSt
 void delta_cache(const Pass& pass, int layer, LayerState& state);
 void attention_cache(const Pass& pass, int layer, LayerState& state);
 void latent_attention_cache(const Pass& pass, int layer, LayerState& state);
+// Absorbed latents: what attention gave over them [m, heads * kv_rank] becomes what the output
+// projection reads [m, heads * v_dim] (scratch); and back: dattended (=) from the gradient of that.
+At<float> values_of_latents(const Pass& pass, int layer, At<const float> attended);
+void values_of_latents_backward(const Pass& pass, int layer, At<const float> attended,
+                                At<const float> dvalues, At<float> dattended);
 // Sorts the choices in state.expert_ids by expert.
 void sort_choices(const Pass& pass, LayerState& state);
 void moe_forward(const Pass& pass, int layer, At<const float> normed, LayerState& state,

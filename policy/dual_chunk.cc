@@ -78,11 +78,18 @@ void DualChunks::gather_queries(const Operators& ops, const PolicyConfig& config
                                 At<const float> cos, At<const float> sin, At<const float> q,
                                 int64_t ldq) {
   const auto n = static_cast<int64_t>(part.row.size());
-  const int64_t width = int64_t{config.heads} * config.head_dim;
+  const int64_t width = int64_t{config.heads} * config.k_dim();
   At<float> to = q_.get(n * width);
   ops.take_rows(q, ldq, part.device_row, to, width, width);
-  ops.rope(to, width, config.head_dim, part.device_delta.data(), cos, sin, n, config.heads,
-           config.head_dim, config.rope.interleaved, false);
+  turn(ops, config, part, cos, sin, to, false);
+}
+
+void DualChunks::turn(const Operators& ops, const PolicyConfig& config, const Part& part,
+                      At<const float> cos, At<const float> sin, At<float> q, bool back) {
+  const auto n = static_cast<int64_t>(part.row.size());
+  const int64_t dim = config.k_dim(), rotated = config.rope_dim();  // the last values of a head
+  ops.rope(q + (dim - rotated), config.heads * dim, dim, part.device_delta.data(), cos, sin, n,
+           config.heads, static_cast<int>(rotated), config.rope.interleaved, back);
 }
 
 void DualChunks::forward(const Operators& ops, const PolicyConfig& config, const DevicePages& cache,
@@ -99,7 +106,7 @@ void DualChunks::forward(const Operators& ops, const PolicyConfig& config, const
     gather_queries(ops, config, part, cos, sin, q, ldq);
     At<float> part_out = out_[region].get(n * width);
     At<float> part_lse = lse_[region].get(n * heads);
-    ops.attention(q_.data(), heads * config.head_dim, cache, part.rows, scale, config.heads,
+    ops.attention(q_.data(), heads * config.k_dim(), cache, part.rows, scale, config.heads,
                   part_out, width, part_lse);
     ops.merge_attention(part_out, part_lse, part.device_row, heads, dim, out, lse);
   }
@@ -114,7 +121,7 @@ void DualChunks::backward(const Operators& ops, const PolicyConfig& config,
                           const DevicePages& dcache) {
   split(ops.device(), config, rows);
   const int64_t heads = config.heads, width = heads * cache.v_dim;
-  const int64_t q_width = heads * config.head_dim;
+  const int64_t q_width = heads * config.k_dim();
   const float scale = config.attention_scale();
   ops.attention_backward(q, ldq, cache, parts_[kOwn].rows, scale, config.heads, out, width, lse,
                          dout, width, dq, lddq, dcache);
@@ -132,8 +139,7 @@ void DualChunks::backward(const Operators& ops, const PolicyConfig& config,
     ops.take_rows(lse, heads, part.device_row, part_lse, heads, heads);
     ops.attention_backward(q_.data(), q_width, cache, part.rows, scale, config.heads, part_out,
                            width, part_lse, part_dout, width, part_dq, q_width, dcache);
-    ops.rope(part_dq, q_width, config.head_dim, part.device_delta.data(), cos, sin, n, config.heads,
-             config.head_dim, config.rope.interleaved, true);
+    turn(ops, config, part, cos, sin, part_dq, true);
     ops.add_to_rows(part_dq, q_width, part.device_row, dq, lddq, q_width);
   }
 }

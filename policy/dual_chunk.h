@@ -62,6 +62,11 @@ class DualChunks {
                       kernels::At<const float> cos, kernels::At<const float> sin,
                       kernels::At<const float> q, int64_t ldq);
 
+  // Rotates a part's queries [rows, heads * k_dim] on by its deltas, or back.
+  static void turn(const kernels::Operators& ops, const PolicyConfig& config, const Part& part,
+                   kernels::At<const float> cos, kernels::At<const float> sin, kernels::At<float> q,
+                   bool back);
+
   Part parts_[kRegions];
   std::vector<int32_t> own_;
   kernels::Staged<int32_t> staged_own_;

@@ -29,6 +29,7 @@ struct KvCache::Impl {
     shape.kv_heads = c.cache_heads();
     shape.k_dim = c.k_dim();
     shape.v_dim = c.v_dim();
+    shape.values_in_keys = c.absorbed();
     recurrent = c.recurrent;
     for (int l = 0; l < c.layers; ++l) place.push_back(c.recurrent[l] ? deltas++ : attentions++);
   }

@@ -56,7 +56,7 @@ struct LayerWidths {
     if (c.is_latent()) {
       q_latent = c.latent.q_rank;
       kv_latent = c.latent.kv_rank + c.latent.rope_dim;
-      q_heads = int64_t{c.heads} * c.k_dim();
+      q_heads = int64_t{c.heads} * c.head_width();
     } else {
       qkv = int64_t{c.heads + 2 * c.kv_heads} * c.head_dim;
       if (c.qk_norm == QkNorm::kWholeWidth) qk_norms = 2;
@@ -87,8 +87,8 @@ struct LayerState {
   Floats inv_qk;                          // [heads + kv_heads, m], or [2, m] for whole-width norms
   Floats q_latent, kv_latent;             // [m, q_rank], [m, kv_rank + rope_dim]
   Floats inv_latent;                      // [2, m]
-  Floats q;                               // [m, heads * k_dim] latent attention, rotated
-  Floats attention;                       // [m, heads * v_dim], behind its gate where it has one
+  Floats q;                               // [m, heads * (nope + rope)] latent attention, rotated
+  Floats attention;                       // [m, heads * v_dim()], behind its gate where it has one
   Floats lse;                             // [m, heads]
   Floats delta_in;  // [m, channels | beta | a | z | normed output], as projected
   Floats delta_memory, delta_out, inv_delta;  // [m, memory()], [m, values], [value_heads, m]

@@ -84,12 +84,13 @@ struct OwnExperts {
   }
 };
 
-// Calls v.matrix(packed, matrix), v.vector(values, offset, count), and once v.table(table, offset,
+// Calls v.matrix(packed, matrix), by a matrix that may be gone afterwards, v.vector(values, offset, count), and once v.table(table, offset,
 // rows, width), for every part that is published;
 // matrices in the order in which forward reads them. Layer: PublishedLayer, const or not.
-template <class Visitor, class Layer>
+// `latents` may be null.
+template <class Visitor, class Layer, class Latents>
 void visit_layer(Visitor& v, const PolicyConfig& c, OwnExperts own, const LayerLayout& from,
-                 Layer& to) {
+                 Layer& to, Latents* latents) {
   const bool per_head = c.qk_norm == QkNorm::kPerHead;
   v.vector(to.input_norm, from.input_norm, c.width);
   v.vector(to.post_norm, from.post_norm, c.width);
@@ -118,7 +119,14 @@ void visit_layer(Visitor& v, const PolicyConfig& c, OwnExperts own, const LayerL
   linear(to.q_in, from.q_in);
   linear(to.q_up, from.q_up);
   linear(to.kv_in, from.kv_in);
-  linear(to.kv_up, from.kv_up);
+  if (latents != nullptr) {
+    for (int h = 0; h < c.heads; ++h) {
+      linear(latents->keys[h], latent_keys_of(c, from.kv_up, h));
+      linear(latents->values[h], latent_values_of(c, from.kv_up, h));
+    }
+  } else {
+    linear(to.kv_up, from.kv_up);
+  }
   linear(to.o, from.o);
   linear(to.router, from.router);
   linear(to.shared_gate, from.shared_gate);
@@ -154,7 +162,9 @@ void visit_model(Visitor& v, const Architecture& architecture, Model& model) {
   if (!model.tied) {
     v.table(model.embedding, layout.embedding, text_vocab(c), c.width);
   }
-  for (int l = 0; l < c.layers; ++l) visit_layer(v, c, own, layout.layers[l], model.layers[l]);
+  for (int l = 0; l < c.layers; ++l)
+    visit_layer(v, c, own, layout.layers[l], model.layers[l],
+                model.latents.empty() ? nullptr : &model.latents[l]);
   v.vector(model.final_norm, layout.final_norm, c.width);
   v.matrix(model.head, layout.head);
   if (architecture.codes.present()) visit_images(v, architecture, model.images);
@@ -172,7 +182,7 @@ class Plan {
   void table(EmbeddingTable& to, int64_t offset, int64_t rows, int64_t width) {
     tables_.push_back({&to, offset, rows, width});
   }
-  void matrix(PackedMatrix& to, const Matrix& from) { matrices_.push_back({&to, &from}); }
+  void matrix(PackedMatrix& to, const Matrix& from) { matrices_.push_back({&to, from}); }
 
   int64_t floats() const {
     int64_t n = 0;
@@ -185,10 +195,10 @@ class Plan {
   void fill(const Values& values, At<float> memory, const Arrived& arrived) const {
     std::vector<Piece> pieces;
     for (const Placed& m : matrices_) {
-      m.to->place(m.from->out, m.from->in, element_, memory);
+      m.to->place(m.from.out, m.from.in, element_, memory);
       memory += floats_of(m);
       cut(
-          m.from->weight, m.from->out, m.from->in, kernels::kPackRows,
+          m.from.weight, m.from.out, m.from.in, kernels::kPackRows,
           [this, matrix = m.to](const float* rows, int64_t first, int64_t count) {
             ops_.pack_rows(*matrix, first, count, rows, matrix->in());
           },
@@ -230,7 +240,7 @@ class Plan {
  private:
   struct Placed {
     PackedMatrix* to;
-    const Matrix* from;
+    Matrix from;
   };
   struct Table {
     EmbeddingTable* to;
@@ -250,7 +260,7 @@ class Plan {
 
   static int64_t aligned(int64_t floats) { return (floats + 15) / 16 * 16; }  // to cache lines
   int64_t floats_of(const Placed& m) const {
-    return aligned(ops_.packed_floats(m.from->out, m.from->in, element_));
+    return aligned(ops_.packed_floats(m.from.out, m.from.in, element_));
   }
   int64_t floats_of(const Table& t) const {
     const int64_t values = t.rows * t.width;
@@ -309,6 +319,13 @@ WeightsPtr publish(std::shared_ptr<const Architecture> architecture, const Value
   PublishedModel& model = impl->model;
   model.tied = layout.head.weight == layout.embedding;
   model.layers.resize(c.layers);
+  if (c.absorbed()) {
+    model.latents.resize(c.layers);
+    for (PublishedLatents& latents : model.latents) {
+      latents.keys.resize(c.heads);
+      latents.values.resize(c.heads);
+    }
+  }
   for (int l = 0; l < c.layers; ++l) {
     PublishedLayer& layer = model.layers[l];
     layer.experts.resize(layout.layers[l].experts.size());
@@ -364,19 +381,15 @@ class Published {
   // use(span) for the parameter's values in row-major order, piece by piece.
   template <class Use>
   void read(const ParameterInfo& info, const Use& use) const {
-    const Part& part = *(std::upper_bound(parts_.begin(), parts_.end(), info.offset,
-                                          [](int64_t o, const Part& p) { return o < p.offset; }) -
-                         1);
-    const int64_t width = part.width, first = info.offset - part.offset;
-    // Rows of whole panels.
-    const int64_t step =
-        std::max<int64_t>(1, kPiece / (kernels::kPackRows * width)) * kernels::kPackRows;
-    thread_local Buffer<float> block;
-    for (int64_t row = first / width, end = (first + info.count) / width; row < end; row += step) {
-      const int64_t rows = std::min(step, end - row);
-      float* values = block.get(rows * width);
-      part.rows(row, rows, values);
-      use(std::span<const float>(values, rows * width));
+    const int64_t last = info.offset + info.count;
+    auto part = std::upper_bound(parts_.begin(), parts_.end(), info.offset,
+                                 [](int64_t o, const Part& p) { return o < p.offset; }) -
+                1;
+    // Of one part, or of several on top of each other.
+    for (int64_t at = info.offset; at < last; ++part) {
+      const int64_t end = part + 1 == parts_.end() ? last : std::min(last, (part + 1)->offset);
+      read_rows(*part, at - part->offset, end - part->offset, use);
+      at = end;
     }
   }
 
@@ -385,6 +398,21 @@ class Published {
     int64_t offset, width;
     std::function<void(int64_t row, int64_t rows, float* to)> rows;
   };
+  // Values [first, last) of a part: whole rows.
+  template <class Use>
+  static void read_rows(const Part& part, int64_t first, int64_t last, const Use& use) {
+    const int64_t width = part.width;
+    // Rows of whole panels.
+    const int64_t step =
+        std::max<int64_t>(1, kPiece / (kernels::kPackRows * width)) * kernels::kPackRows;
+    thread_local Buffer<float> block;
+    for (int64_t row = first / width, end = last / width; row < end; row += step) {
+      const int64_t rows = std::min(step, end - row);
+      float* values = block.get(rows * width);
+      part.rows(row, rows, values);
+      use(std::span<const float>(values, rows * width));
+    }
+  }
   const Operators& ops_;
   std::vector<Part> parts_;
 };

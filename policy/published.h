@@ -35,6 +35,12 @@ struct PublishedLayer {
   std::vector<const kernels::PackedMatrix*> expert_gate_up, expert_down;
 };
 
+// What a layer has in place of kv_up where latents are absorbed: by head [nope, kv_rank] and [v,
+// kv_rank].
+struct PublishedLatents {
+  std::vector<Linear> keys, values;
+};
+
 // Everything lies in one block: first the matrices in the order in which forward reads them.
 struct PublishedModel {
   kernels::Array<char> block;
@@ -47,6 +53,7 @@ struct PublishedModel {
   // Where experts are that are not here; null: all are.
   std::shared_ptr<ExpertExchange> exchange;
   ExpertExchange::Model place;
+  std::vector<PublishedLatents> latents;  // by layer; empty: they are expanded
 };
 
 struct Scratch;

@@ -15,7 +15,7 @@ Roofline::Roofline(const PolicyConfig& config, double weight_bytes) : weight_byt
   const double width = double{1} * config.k_dim() + config.v_dim();
   const int recurrent = config.recurrent_layers(), layers = config.layers - recurrent;
   attention_flops_ = 2.0 * layers * config.heads * width;
-  cache_bytes_ = sizeof(float) * layers * config.cache_heads() * width;
+  cache_bytes_ = sizeof(float) * layers * static_cast<double>(config.cache_floats());
   // A token reads a state once for its key and once for its query; a sixteenth of a state is made.
   const double state = static_cast<double>(config.delta.state()) * recurrent;
   state_flops_ = 6 * state;

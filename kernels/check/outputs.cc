@@ -27,7 +27,7 @@ Outputs pages_of(const KvPages& cache, std::span<const int32_t> pages) {
   std::vector<float*> k, v;
   for (const int32_t page : std::set<int32_t>(pages.begin(), pages.end())) {
     k.push_back(cache.k + page * cache.k_page());
-    v.push_back(cache.v + page * cache.v_page());
+    if (!cache.values_in_keys) v.push_back(cache.v + page * cache.v_page());
   }
   return {rows_at("k pages", std::move(k), cache.k_page()),
           rows_at("v pages", std::move(v), cache.v_page())};

@@ -60,9 +60,10 @@ void attention_rows(const AttentionTile& t, int at, int origin, int pages, int64
     inverse[r] = 1.0f / sum;
     if (t.lse[at + r]) *t.lse[at + r] = largest + log(sum);
   }
-  value_rows<kRows, beside(kRows)>({scores, ld, origin, t.pages, t.v, t.v_page, t.v_dim,
-                                    t.first + at, t.last + at, t.out + at, inverse},
-                                   0);
+  value_rows<kRows, beside(kRows)>(
+      {scores, ld, origin, t.v_page > 0 ? t.pages : nullptr, t.v, t.v_page, t.v_dim, t.first + at,
+       t.last + at, t.out + at, inverse},
+      0);
 }
 
 using AttentionRowsFunction = void (*)(const AttentionTile&, int, int, int, int64_t);

@@ -19,7 +19,8 @@ struct AttentionTile {
   const int32_t* pages;   // page ids by position / 16
   const float* k;         // K and V of this kv head in page 0
   const float* v;
-  int64_t k_page, v_page;  // distance between pages
+  // Distance between pages; v_page 0: V has those of the tile's pages one behind the other.
+  int64_t k_page, v_page;
   int k_dim, v_dim;
   float scale;
   float* scores;    // scratch [vectors][pages of the tile * 16]

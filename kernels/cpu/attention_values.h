@@ -13,7 +13,7 @@ struct ValueArgs {
   const float* p;  // [rows][ld], entry of position `origin` first
   int64_t ld;
   int origin;
-  const int32_t* pages;  // by position / 16
+  const int32_t* pages;  // by position / 16; null: V has the pages from `origin` on in order
   const float* v;
   int64_t v_page;
   int v_dim;
@@ -35,7 +35,9 @@ ZEROTH_INLINE void value_leaf(const ValueArgs& g, int column, int begin, int end
   });
   // Positions t .. stop of one page; all rows see them, or each is asked.
   const auto chain = [&](int t, int stop, auto joint) ZEROTH_INLINED {
-    const float* row = g.v + g.pages[t / kPage] * g.v_page + (t % kPage) * g.v_dim + column;
+    const float* row = g.pages ? g.v + g.pages[t / kPage] * g.v_page + (t % kPage) * g.v_dim
+                               : g.v + int64_t{t - g.origin} * g.v_dim;
+    row += column;
     const float* p = g.p + (t - g.origin);
     for (; t <= stop; ++t, ++p, row += g.v_dim) {
       Vec value[kVecs];

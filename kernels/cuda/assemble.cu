@@ -185,7 +185,8 @@ __global__ void __launch_bounds__(kThreads)
     kv_write_kernel(const KvPages cache, const KvWrite* writes, int64_t count, const float* k,
                     int64_t ldk, const float* v, int64_t ldv) {
   const int64_t keys = int64_t{cache.kv_heads} * cache.k_dim;
-  const int64_t width = keys + int64_t{cache.kv_heads} * cache.v_dim, i = element();
+  const int64_t values = cache.values_in_keys ? 0 : int64_t{cache.kv_heads} * cache.v_dim;
+  const int64_t width = keys + values, i = element();
   if (i >= count * width) return;
   const KvWrite w = writes[i / width];
   const int64_t d = i % width;
@@ -309,7 +310,8 @@ void add_sinks_backward(Stream stream, const float* sinks, const float* out, int
 
 void kv_write(Stream stream, const KvPages& cache, const KvWrite* writes, int64_t count,
               const float* k, int64_t ldk, const float* v, int64_t ldv) {
-  const int64_t width = int64_t{cache.kv_heads} * (cache.k_dim + cache.v_dim);
+  const int64_t values = cache.values_in_keys ? 0 : cache.v_dim;
+  const int64_t width = cache.kv_heads * (cache.k_dim + values);
   launch(stream, kv_write_kernel, blocks(count * width), kThreads, 0, cache, writes, count, k, ldk,
          v, ldv);
 }

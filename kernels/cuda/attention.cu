@@ -111,8 +111,12 @@ ZEROTH_DEVICE void sum_run(const AttentionArgs& t, const Run& run, const float* 
                            const float* inverse) {
   const int v_dim = t.cache.v_dim, vectors = run.vectors();
   const int items = (vectors + kBeside - 1) / kBeside * v_dim;
-  const int64_t page_size = int64_t{t.cache.kv_heads} * v_dim * kPageTokens;
-  const float* const values = t.cache.v + int64_t{run.kv} * v_dim * kPageTokens;
+  const bool in_keys = t.cache.values_in_keys;
+  const int dim = in_keys ? t.cache.k_dim : v_dim;  // of what a page holds
+  const int64_t page_size = int64_t{t.cache.kv_heads} * dim * kPageTokens;
+  const float* const values =
+      (in_keys ? t.cache.k : t.cache.v) + int64_t{run.kv} * dim * kPageTokens;
+  const int of_token = in_keys ? 1 : v_dim, of_component = in_keys ? kPageTokens : 1;
   for (int item = static_cast<int>(threadIdx.x); item < items; item += kAttentionThreads) {
     const int c = item % v_dim, base = item / v_dim * kBeside;
     Sight sight[kBeside];
@@ -134,8 +138,8 @@ ZEROTH_DEVICE void sum_run(const AttentionArgs& t, const Run& run, const float* 
       const int last = from + kLeafPositions - 1 < end ? from + kLeafPositions - 1 : end;
       for (int p = first; p <= last; ++p) {
         const int at = p - run.origin;
-        const float value =
-            values[run.page[at / kPageTokens] * page_size + at % kPageTokens * v_dim + c];
+        const float value = values[run.page[at / kPageTokens] * page_size +
+                                   at % kPageTokens * of_token + c * of_component];
         ZEROTH_UNROLL
         for (int i = 0; i < kBeside; ++i) {
           // Skipped, not multiplied by zero: what a vector does not see must not matter.

@@ -75,9 +75,12 @@ __global__ void __launch_bounds__(kAttentionThreads) weights_kernel(const Backwa
       const float* const query = q + t.head(h) * k_dim;
       float score = 0.0f, given = 0.0f;
       for (int d = 0; d < k_dim; ++d, key += kPageTokens) score = fma(query[d], *key, score);
-      const float* const value = t.cache.v + t.value(page) + int64_t{token} * v_dim;
+      const bool in_keys = t.cache.values_in_keys;
+      const float* value = in_keys ? t.cache.k + t.key(page) + token
+                                   : t.cache.v + t.value(page) + int64_t{token} * v_dim;
       const float* const g = dout + t.head(h) * v_dim;
-      for (int c = 0; c < v_dim; ++c) given = fma(g[c], value[c], given);
+      const int step = in_keys ? kPageTokens : 1;
+      for (int c = 0; c < v_dim; ++c, value += step) given = fma(g[c], *value, given);
       const float weight = exp(sub(mul(score, t.scale), t.lse[row * t.heads + t.head(h)]));
       t.weights[t.at(row, h) + p] = weight;
       t.slopes[t.at(row, h) + p] = mul(mul(weight, sub(given, inner[h])), t.scale);

@@ -114,7 +114,7 @@ inline Weights weights_of(const PackedMatrix& w) {
   return {w.memory().address(), w.out(), w.in(), w.element()};
 }
 inline KvPages pages_of(const DevicePages& p) {
-  return {p.k.address(), p.v.address(), p.kv_heads, p.k_dim, p.v_dim};
+  return {p.k.address(), p.v.address(), p.kv_heads, p.k_dim, p.v_dim, p.values_in_keys};
 }
 
 }  // namespace zeroth::kernels::cuda

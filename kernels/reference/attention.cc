@@ -33,6 +33,11 @@ std::vector<int64_t> slots_of(const AttentionRows& rows, int64_t i) {
   return slots;
 }
 
+// Component d of a value.
+float value_of(const KvPages& cache, const Place& at, int d) {
+  return cache.values_in_keys ? cache.k[at.k + d * kPageTokens] : cache.v[at.v + d];
+}
+
 double score(const float* q, const KvPages& cache, const Place& at, float scale) {
   double sum = 0;
   for (int d = 0; d < cache.k_dim; ++d) sum += double{q[d]} * cache.k[at.k + d * kPageTokens];
@@ -48,7 +53,7 @@ void kv_write(const KvPages& cache, std::span<const KvWrite> writes, const float
       const Place at = place_of(cache, write.slot, h);
       for (int d = 0; d < cache.k_dim; ++d)
         cache.k[at.k + d * kPageTokens] = k[write.row * ldk + h * cache.k_dim + d];
-      for (int d = 0; d < cache.v_dim; ++d)
+      for (int d = 0; !cache.values_in_keys && d < cache.v_dim; ++d)
         cache.v[at.v + d] = v[write.row * ldv + h * cache.v_dim + d];
     }
 }
@@ -80,7 +85,7 @@ void attention(const float* q, int64_t ldq, const KvPages& cache, const Attentio
       Doubles sum(cache.v_dim);
       for (size_t t = 0; t < slots.size(); ++t) {
         const Place at = place_of(cache, slots[t], h / share);
-        for (int d = 0; d < cache.v_dim; ++d) sum[d] += p[t] * cache.v[at.v + d];
+        for (int d = 0; d < cache.v_dim; ++d) sum[d] += p[t] * value_of(cache, at, d);
       }
       std::copy(sum.begin(), sum.end(), out + i * ldout + h * cache.v_dim);
       if (lse) lse[i * heads + h] = static_cast<float>(scores[0] - std::log(p[0]));
@@ -103,12 +108,12 @@ void attention_backward(const float* q, int64_t ldq, const KvPages& cache,
         mean += double{by[d]} * out[i * ldout + h * cache.v_dim + d];
       Doubles dquery(cache.k_dim);
       for (int64_t slot : slots_of(rows, i)) {
-        const Place at = place_of(cache, slot, h / share);
+        const Place at = place_of(cache, slot, h / share), to = place_of(dcache, slot, h / share);
         const double p = std::exp(score(query, cache, at, scale) - lse[i * heads + h]);
         double dp = 0;
         for (int d = 0; d < cache.v_dim; ++d) {
-          dp += double{by[d]} * cache.v[at.v + d];
-          dcache.v[at.v + d] += static_cast<float>(p * by[d]);
+          dp += double{by[d]} * value_of(cache, at, d);
+          dcache.v[to.v + d] += static_cast<float>(p * by[d]);
         }
         const double ds = scale * p * (dp - mean);
         for (int d = 0; d < cache.k_dim; ++d) {

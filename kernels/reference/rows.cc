@@ -313,12 +313,13 @@ void zero_rows(float* x, int64_t ldx, int64_t m, int64_t width) {
 void zero_pages(const KvPages& cache, std::span<const int32_t> pages) {
   for (int32_t page : pages) {
     std::fill_n(cache.k + page * cache.k_page(), cache.k_page(), 0.0f);
-    std::fill_n(cache.v + page * cache.v_page(), cache.v_page(), 0.0f);
+    if (!cache.values_in_keys) std::fill_n(cache.v + page * cache.v_page(), cache.v_page(), 0.0f);
   }
 }
 
 void copy_page(const KvPages& cache, int32_t from, int32_t to) {
   std::copy_n(cache.k + from * cache.k_page(), cache.k_page(), cache.k + to * cache.k_page());
+  if (cache.values_in_keys) return;
   std::copy_n(cache.v + from * cache.v_page(), cache.v_page(), cache.v + to * cache.v_page());
 }
 

@@ -196,6 +196,7 @@ Gradients run_backward(const Scene& s, const Values& dout) {
   const Values forward = s.run(positions, true);
   Values dck(s.cache_k.size()), dcv(s.cache_v.size());
   KvPages dcache = s.cache;
+  dcache.values_in_keys = false;
   dcache.k = dck.data();
   dcache.v = dcv.data();
   Gradients g{Values(s.q.size(), NAN), Values(s.k.size()), Values(s.v.size())};
@@ -238,6 +239,39 @@ TEST_CASE("gradients of attention agree with finite differences") {
     x.insert(x.end(), k.begin(), k.end());
     x.insert(x.end(), v.begin(), v.end());
     CHECK(difference(all, reference::gradient(loss, x)) < 1e-5);
+  }
+}
+
+TEST_CASE("values that lie in their keys give the bits of a copy of them") {
+  for (const Case& c : {Case{4, 1, 24, 16, 50, 0},
+                        {5, 1, 20, 10, 90, 13},
+                        {16, 1, 24, 16, 560, 0},
+                        {6, 2, 12, 12, 40, 0}}) {
+    CAPTURE(c.heads);
+    CAPTURE(c.length);
+    Scene copied(c, 1), within(c, 1);
+    for (int64_t i = 0; i < int64_t{c.length} * c.kv_heads; ++i)
+      std::copy_n(copied.k.begin() + i * c.k_dim, c.v_dim, copied.v.begin() + i * c.v_dim);
+    copied.write(0, c.length);
+    within.cache.values_in_keys = true;
+    within.cache.v = nullptr;
+    within.cache_k.assign(within.cache_k.size(), NAN);
+    within.write(0, c.length);
+    const Values expected = copied.run(copied.all(), true);
+    CHECK(same_bits(everywhere([&] { return within.run(within.all(), true); }), expected));
+    const Values dout = random_values(c.length * copied.width(), 9);
+    const Gradients a = run_backward(copied, dout);
+    const Values all = everywhere([&] {
+      const Gradients b = run_backward(within, dout);
+      Values joined = b.dq;
+      joined.insert(joined.end(), b.dk.begin(), b.dk.end());
+      joined.insert(joined.end(), b.dv.begin(), b.dv.end());
+      return joined;
+    });
+    Values joined = a.dq;
+    joined.insert(joined.end(), a.dk.begin(), a.dk.end());
+    joined.insert(joined.end(), a.dv.begin(), a.dv.end());
+    CHECK(same_bits(all, joined));
   }
 }
 

@@ -86,6 +86,11 @@ struct Scene {
              random_values(int64_t{row} * s.kv_heads * s.v_dim, 5).data(),
              int64_t{s.kv_heads} * s.v_dim);
   }
+  // Values are the first components of their keys; what the pages of values hold must not matter.
+  void put_values_in_keys() {
+    cache.values_in_keys = true;
+    std::fill(cache_v.begin(), cache_v.end(), NAN);
+  }
   // Rows in runs of a sequence, as in training; or one of each, as in decoding.
   void choose(bool in_runs) {
     sequence.clear();
@@ -130,9 +135,10 @@ struct DeviceScene {
   }
 };
 
-void check_attention(const Shape& shape, bool in_runs) {
-  if (!shapes.add({"attention"}, shape.numbers(in_runs), 2)) return;
+void check_attention(const Shape& shape, bool in_runs, bool in_keys = false) {
+  if (!in_keys && !shapes.add({"attention"}, shape.numbers(in_runs), 2)) return;
   Scene scene(shape);
+  if (in_keys) scene.put_values_in_keys();
   CAPTURE(shape.heads);
   CAPTURE(shape.window);
   CAPTURE(in_runs);
@@ -154,7 +160,10 @@ void check_attention(const Shape& shape, bool in_runs) {
 
 TEST_CASE("attention gives the CPU's bits: heads, windows, leaves, shared pages, NaN unseen") {
   for (const Shape& shape : kShapes) {
-    for (const bool in_runs : {false, true}) check_attention(shape, in_runs);
+    for (const bool in_runs : {false, true}) {
+      check_attention(shape, in_runs);
+      if (shape.v_dim <= shape.k_dim) check_attention(shape, in_runs, true);
+    }
   }
   for (Draw draw(1); shapes.wanting("attention");) {
     const Shape shape = drawn(draw);
@@ -190,9 +199,10 @@ TEST_CASE("attention over more than a block's shared memory keeps its scores in 
                                shape.heads + 1, aout.data(), ld, nullptr));
 }
 
-void check_attention_backward(const Shape& shape) {
-  if (!shapes.add({"attention_backward"}, shape.numbers(true), 2)) return;
+void check_attention_backward(const Shape& shape, bool in_keys = false) {
+  if (!in_keys && !shapes.add({"attention_backward"}, shape.numbers(true), 2)) return;
   Scene scene(shape);
+  if (in_keys) scene.put_values_in_keys();
   scene.choose(true);
   CAPTURE(shape.heads);
   CAPTURE(shape.window);
@@ -205,6 +215,7 @@ void check_attention_backward(const Shape& shape) {
             lse.data());
   Values dk(scene.cache_k.size(), 0.0f), dv(scene.cache_v.size(), 0.0f);
   KvPages dcache = scene.cache;
+  dcache.values_in_keys = false;
   dcache.k = dk.data();
   dcache.v = dv.data();
   const Array<float> adk(dk), adv(dv), again_dk(dk), again_dv(dv);
@@ -216,6 +227,7 @@ void check_attention_backward(const Shape& shape) {
   for (const bool whole : {true, false}) {
     const Array<float> adq(m * ldq), workspace(whole ? all : all / m);
     KvPages adcache = device.cache;
+    adcache.values_in_keys = false;
     adcache.k = (whole ? adk : again_dk).data();
     adcache.v = (whole ? adv : again_dv).data();
     cuda::attention_backward(nullptr, aq.data(), ldq, device.cache, device.rows, scene.scale(),
@@ -228,13 +240,16 @@ void check_attention_backward(const Shape& shape) {
 }
 
 TEST_CASE("the gradient of attention has the CPU's bits, in one piece and row by row") {
-  for (const Shape& shape : kShapes) check_attention_backward(shape);
+  for (const Shape& shape : kShapes) {
+    check_attention_backward(shape);
+    if (shape.v_dim <= shape.k_dim) check_attention_backward(shape, true);
+  }
   for (Draw draw(2); shapes.wanting("attention_backward");) check_attention_backward(drawn(draw));
 }
 
-void check_pages(int heads, int k_dim, int v_dim, int32_t rows) {
-  if (!shapes.add({"kv_write", "kv_write_backward", "copy_page", "zero_pages"},
-                  {heads, k_dim, v_dim, rows})) {
+void check_pages(int heads, int k_dim, int v_dim, int32_t rows, bool in_keys = false) {
+  if (!in_keys && !shapes.add({"kv_write", "kv_write_backward", "copy_page", "zero_pages"},
+                              {heads, k_dim, v_dim, rows})) {
     return;
   }
   KvPages cache;
@@ -264,6 +279,7 @@ void check_pages(int heads, int k_dim, int v_dim, int32_t rows) {
   check_same(adk, dk, "dk");
   check_same(adv, dv, "dv");
 
+  cache.values_in_keys = device.values_in_keys = in_keys;  // then the values' pages stay
   const std::vector<int32_t> some = {4, 1};
   const Array<int32_t> asome(some);
   copy_page(cache, 0, 2);
@@ -278,6 +294,7 @@ TEST_CASE("the cache's pages are written, cleared, copied and summed as by the C
   check_pages(1, 4, 4, 20);
   check_pages(2, 7, 5, 20);
   check_pages(3, 16, 32, 20);
+  check_pages(1, 20, 12, 20, true);
   for (Draw draw(3); shapes.wanting("kv_write");) {
     check_pages(static_cast<int>(draw.between(1, 4)), static_cast<int>(draw.between(1, 20)),
                 static_cast<int>(draw.between(1, 20)), static_cast<int32_t>(draw.between(1, 60)));
