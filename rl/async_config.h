@@ -9,8 +9,11 @@ struct AsyncConfig {
   int lag = 0;
   int max_staleness = 0;
   bool switch_in_flight = false;
+  int token_budget = 0;
   // Whether a step may get samples of earlier weights.
   bool ahead() const { return lag > 0 || max_staleness > 0; }
+  // Whether a step may train on tokens of earlier weights.
+  bool mixes() const { return ahead() || token_budget > 0; }
   template <class V>
   void fields(V& v) {
     v("lag", lag,
@@ -25,6 +28,11 @@ struct AsyncConfig {
     v("switch_in_flight", switch_in_flight,
       "with max_staleness: samples that are being drawn go on by new weights from their next token "
       "on");
+    v("token_budget", token_budget,
+      "partial rollouts: a step draws at most so many tokens of a sample; a group with a sample "
+      "that has not ended is set aside and goes on in the next step, by its weights, and the step "
+      "trains on the others; 0 = off",
+      Range{0, 1 << 20});
   }
 };
 

@@ -195,11 +195,21 @@ std::span<const double> BatchLoss::add(size_t group, size_t index, std::span<con
   return gradient_;
 }
 
+// The first token from which on sampling and training compute the same: it was drawn by the weights
+// of the step's start, and they computed all tokens before it, too. Behind a switch replayed experts
+// do not let them: those of the tokens before it are of the weights that drew them.
+size_t BatchLoss::same_from(const Sample& sample) const {
+  if (!older_weights_) return 0;
+  const VersionSegment last = sample.versions.empty() ? VersionSegment{} : sample.versions.back();
+  const bool same = last.version == start_ && (last.first == 0 || !replays_);
+  return same ? static_cast<size_t>(last.first) : sample.tokens.size();
+}
+
 // With what sampling has recorded.
 void BatchLoss::compare(size_t group, size_t index, std::span<const float> logprobs,
                         StepReport& report) {
   const Sample& sample = groups_[group].samples[index];
-  const bool same_weights = !older_weights_ || first_version(sample) == start_;
+  const size_t same = same_from(sample);
   for (size_t t = 0; t < logprobs.size(); ++t) {
     if (!drawn(group, index, t)) continue;
     const double gap = static_cast<double>(logprobs[t]) - sample.logprobs[t];
@@ -209,7 +219,7 @@ void BatchLoss::compare(size_t group, size_t index, std::span<const float> logpr
       ratio_squares_ += ratio * ratio;
       ++ratio_tokens_;
     }
-    if (!same_weights) continue;
+    if (t < same) continue;
     report.logp_difference_mean += std::abs(gap);  // a sum until the step ends
     report.logp_difference_max = std::max(report.logp_difference_max, std::abs(gap));
   }

@@ -33,8 +33,12 @@ class BatchLoss {
         mini_batches_(mini_batches),
         entropy_coef_(config.entropy_coef) {}
 
-  // Samples may be of older weights from now on (section async).
-  void expect_older_weights() { older_weights_ = true; }
+  // Samples may be of older weights from now on (section async). `replays`: training takes the
+  // experts that each token was drawn with (trainer.router_replay).
+  void expect_older_weights(bool replays) {
+    older_weights_ = true;
+    replays_ = replays;
+  }
   // The groups must outlive the step. `start`: version of the weights that it begins with.
   void begin_step(std::span<const Group> groups, WeightsVersion start);
   // Makes means of what add() left in the report as sums over the step's first update.
@@ -78,13 +82,14 @@ class BatchLoss {
   std::span<const float> old_logprobs(size_t group, size_t index) const;
   double advantage(size_t group, size_t index, size_t token) const;
   SampleTerms terms_of(size_t group, size_t index, std::span<const float> logprobs) const;
+  size_t same_from(const Sample& sample) const;
   void compare(size_t group, size_t index, std::span<const float> logprobs, StepReport& report);
 
   const LossConfig config_;
   const PolicyLoss loss_;
   const int64_t max_tokens_;
   const int mini_batches_;
-  bool older_weights_ = false;
+  bool older_weights_ = false, replays_ = false;
 
   std::span<const Group> groups_;         // of the step
   BySample<std::vector<uint8_t>> drawn_;  // drawn_mask() of every sample

@@ -9,6 +9,7 @@
 //   reference.bin                       weights of the reference policy, when there is one
 //   pending.bin, elastic.bin            rollouts that were sampled ahead (async.lag,
 //                                       async.max_staleness)
+//   aside.bin                           groups that a token budget has set aside (async.token_budget)
 //   replay.bin                          groups of earlier steps that may be trained on again
 //   trainer_state.json                  step, counters, numeric contract, layout; of every other
 //                                       file its size and SHA-256

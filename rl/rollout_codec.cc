@@ -128,6 +128,7 @@ std::vector<Group> unpack_groups(const Json& json) {
 Json pack_rollout(const Rollout& rollout) {
   return {{"groups", pack_groups(rollout.groups)},
           {"discarded", pack_groups(rollout.discarded)},
+          {"set_aside", rollout.set_aside},
           {"rounds", rollout.rounds},
           {"prompt_tokens", rollout.prompt_tokens},
           {"sampled_tokens", rollout.sampled_tokens},
@@ -140,6 +141,7 @@ Rollout unpack_rollout(const Json& json) {
   Rollout rollout;
   rollout.groups = unpack_groups(json.at("groups"));
   rollout.discarded = unpack_groups(json.at("discarded"));
+  rollout.set_aside = json.value("set_aside", 0);  // earlier builds have none
   rollout.rounds = json.at("rounds").get<int>();
   rollout.prompt_tokens = json.at("prompt_tokens").get<int64_t>();
   rollout.sampled_tokens = json.at("sampled_tokens").get<int64_t>();

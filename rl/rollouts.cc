@@ -1,6 +1,8 @@
 #include "rl/rollouts.h"
 
 #include <algorithm>
+#include <limits>
+#include <utility>
 
 #include "core/error.h"
 #include "core/interrupted.h"
@@ -50,6 +52,11 @@ Rollouts::Rollouts(const RunConfig& config, const Task& task, const Tokenizer& t
     if (std::find(sampling_.stop.begin(), sampling_.stop.end(), stop) == sampling_.stop.end()) {
       sampling_.stop.push_back(stop);
     }
+  }
+  if (sets_aside() && task.environment() != nullptr) {
+    fail_usage("async.token_budget = " + std::to_string(config.async.token_budget) + " with task " +
+                   task.name() + ", which has turns: its environment would wait",
+               "set it to 0");
   }
   if (task.size(Split::kTrain) < 1) {
     fail("task " + task.name() + " has no training problem", "give it data or other options");
@@ -190,9 +197,11 @@ void Rollouts::restore_curriculum(const Json& state) {
 Rollout Rollouts::collect(int64_t step, int64_t& draws, const std::atomic<bool>* stop) {
   draws_before_ = draws;
   lengths_before_ = lengths_;
+  aside_before_ = aside_;
   if (curriculum_) curriculum_before_ = std::make_unique<ProblemSampler>(*curriculum_);
   try {
-    return collect_groups(step, draws, stop);
+    return sets_aside() ? collect_within_budget(step, draws, stop)
+                        : collect_groups(step, draws, stop);
   } catch (const Interrupted&) {
     undo_collect(draws);
     throw;
@@ -202,7 +211,83 @@ Rollout Rollouts::collect(int64_t step, int64_t& draws, const std::atomic<bool>*
 void Rollouts::undo_collect(int64_t& draws) {
   draws = draws_before_;
   lengths_ = lengths_before_;
+  aside_ = aside_before_;
   if (curriculum_) *curriculum_ = *curriculum_before_;
+}
+
+// ---- within a token budget
+
+// prompts_per_step new groups; `taken` are the problems of all that are open.
+void Rollouts::open_groups(int64_t& draws, std::vector<OpenGroup>& open,
+                           std::vector<int64_t>& taken, Rollout& rollout,
+                           const std::atomic<bool>* stop) {
+  Drawn drawn = draw(config_.prompts_per_step, draws, taken, rollout, stop);
+  for (size_t i = 0; i < drawn.groups.size(); ++i) {
+    rollout.prompt_tokens += static_cast<int64_t>(drawn.groups[i].prompt_tokens.size());
+    open.push_back({std::move(drawn.groups[i]), drawn.indices[i]});
+  }
+}
+
+// Another budget for every sample that is open. `slot`: of the next new group among those of the
+// step.
+void Rollouts::go_on(int64_t step, uint32_t& slot, std::vector<OpenGroup>& open, Tickets& tickets,
+                     Rollout& rollout, const std::atomic<bool>* stop) {
+  std::vector<GenerationRequest> whole;
+  for (const OpenGroup& one : open) {
+    const StreamKey key = one.drawn == OpenGroup::kFresh
+                              ? StreamKey{config_.seed, static_cast<uint32_t>(step), slot++, 0}
+                              : one.group.samples[0].key;
+    whole.push_back(request_of(one.group, key.step, key.problem));
+    whole.back().expected_tokens = lengths_.expected(one.problem);
+  }
+  const int64_t context =
+      screen_ != nullptr ? screen_->context() : std::numeric_limits<int64_t>::max();
+  const BudgetedRequests budgeted(open, std::move(whole), config_.async.token_budget, context);
+  const SamplerStats before = sampler_.stats();
+  auto samples = sampler_.generate(budgeted.requests(), {.cancel = stop, .tickets = &tickets});
+  rollout.add_work(before, sampler_.stats());
+  check_stop(stop, "sampling");
+  rollout.sampled_tokens += budgeted.settle(std::move(samples), open, tickets);
+}
+
+Rollout Rollouts::collect_within_budget(int64_t step, int64_t& draws,
+                                        const std::atomic<bool>* stop) {
+  Rollout rollout;
+  std::vector<int64_t> problems;
+  {
+    const Stopwatch watch(rollout.generate_seconds);
+    std::vector<OpenGroup> open = std::exchange(aside_, {});
+    std::vector<int64_t> taken;
+    for (const OpenGroup& one : open) taken.push_back(one.problem);
+    uint32_t slot = 0;
+    Tickets tickets;
+    const auto complete = [](const OpenGroup& one) { return one.drawn == 0; };
+    // In the first step, mostly: where nothing is complete it goes on, with new groups behind the
+    // others, so that later steps have some of every age.
+    for (rollout.rounds = 1;; ++rollout.rounds) {
+      open_groups(draws, open, taken, rollout, stop);
+      go_on(step, slot, open, tickets, rollout, stop);
+      if (std::any_of(open.begin(), open.end(), complete)) break;
+    }
+    for (size_t i = 0; i < open.size(); ++i) {
+      if (!complete(open[i])) {
+        aside_.push_back(std::move(open[i]));
+        continue;
+      }
+      lengths_.note(open[i].problem, open[i].group.samples);
+      problems.push_back(open[i].problem);
+      rollout.groups.push_back(std::move(open[i].group));
+      rollout.tickets.push_back(std::move(tickets[i]));
+    }
+  }
+  rollout.set_aside = static_cast<int>(aside_.size());
+  const Stopwatch watch(rollout.grade_seconds);
+  grade_groups(task_, config_.rubric(), rollout.groups, background_, stop, team_);
+  check_stop(stop, "grading");
+  if (curriculum_) record_outcomes(rollout.groups, problems, *curriculum_);
+  if (config_.curriculum.mode == "levels") rollout.level = curriculum_->level();
+  assign_advantages(rollout.groups, config_.advantage);
+  return rollout;
 }
 
 Rollout Rollouts::collect_groups(int64_t step, int64_t& draws, const std::atomic<bool>* stop) {

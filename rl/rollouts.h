@@ -11,6 +11,7 @@
 #include "rl/background.h"
 #include "rl/length_history.h"
 #include "rl/run_config.h"
+#include "rl/set_aside.h"
 #include "rollout/sampler.h"
 #include "tasks/curriculum.h"
 #include "tasks/task.h"
@@ -25,6 +26,7 @@ struct Rollout {
   Tickets tickets;               // [group][sample] of groups
   std::vector<Group> discarded;  // groups without signal that dynamic sampling replaced
   int rounds = 1;                // generation rounds, 1 + what dynamic sampling added
+  int set_aside = 0;             // groups that a token budget has left for later steps
   int64_t prompt_tokens = 0, sampled_tokens = 0;
   int64_t skipped_prompts = 0;  // drawn and left out, see rl/prompt_screen.h
   int level = -1;               // of the curriculum, when it has levels
@@ -79,6 +81,10 @@ class Rollouts {
   // What the curriculum has learnt about the problems, for checkpoints; null without one.
   Json curriculum_state() const;
   void restore_curriculum(const Json& state);
+  // Whether there is a token budget (async.token_budget), and the groups that it has set aside.
+  bool sets_aside() const { return config_.async.token_budget > 0; }
+  const std::vector<OpenGroup>& aside() const { return aside_; }
+  void restore_aside(std::vector<OpenGroup> aside) { aside_ = std::move(aside); }
   // How long their samples were, likewise.
   Json lengths_state() const { return lengths_.state(); }
   void restore_lengths(const Json& state) { lengths_.restore(state); }
@@ -97,6 +103,11 @@ class Rollouts {
                  Rollout& rollout, const std::atomic<bool>* stop);
   std::optional<Group> with_prompt(Problem problem);
   Rollout collect_groups(int64_t step, int64_t& draws, const std::atomic<bool>* stop);
+  Rollout collect_within_budget(int64_t step, int64_t& draws, const std::atomic<bool>* stop);
+  void open_groups(int64_t& draws, std::vector<OpenGroup>& open, std::vector<int64_t>& taken,
+                   Rollout& rollout, const std::atomic<bool>* stop);
+  void go_on(int64_t step, uint32_t& slot, std::vector<OpenGroup>& open, Tickets& tickets,
+             Rollout& rollout, const std::atomic<bool>* stop);
 
   const RunConfig& config_;
   const Task& task_;
@@ -109,8 +120,9 @@ class Rollouts {
   std::unique_ptr<ProblemSampler> curriculum_;  // null: every problem once an epoch
   int64_t draws_before_ = 0;                    // the last collect() or settle()
   std::unique_ptr<ProblemSampler> curriculum_before_;
-  LengthHistory lengths_, lengths_before_;  // of training problems; before the last collect()
-  SamplingConfig sampling_;                 // config.sampling with the task's stop strings
+  LengthHistory lengths_, lengths_before_;       // of training problems; before the last collect()
+  SamplingConfig sampling_;                      // config.sampling with the task's stop strings
+  std::vector<OpenGroup> aside_, aside_before_;  // oldest first; before the last collect()
 };
 
 }  // namespace zeroth

@@ -38,6 +38,26 @@ void check_keep_best(const RunConfig& config) {
   }
 }
 
+void check_token_budget(const RunConfig& config) {
+  if (config.async.token_budget == 0) return;
+  const auto refuse = [&](const std::string& field, const std::string& why,
+                          const std::string& fix) {
+    fail_usage("async.token_budget = " + std::to_string(config.async.token_budget) + " with " +
+                   field + ": " + why,
+               fix);
+  };
+  if (config.async.max_staleness > 0)
+    refuse("async.max_staleness = " + std::to_string(config.async.max_staleness),
+           "sampling that never waits sets nothing aside",
+           "set one of them to 0; async.switch_in_flight lets long samples go on by new weights");
+  if (config.dynamic_sampling.max_rounds > 0)
+    refuse("dynamic_sampling.max_rounds = " + std::to_string(config.dynamic_sampling.max_rounds),
+           "both decide how many groups a step draws", "set one of them to 0");
+  if (!config.fleet.listen.empty())
+    refuse("fleet.listen", "workers draw samples from their beginning to their end",
+           "leave one of them out");
+}
+
 void check_async(const RunConfig& config) {
   const AsyncConfig& async = config.async;
   if (async.lag > 0 && async.max_staleness > 0) {
@@ -49,6 +69,7 @@ void check_async(const RunConfig& config) {
     fail_usage("async.switch_in_flight is set, and async.max_staleness is 0",
                "set async.max_staleness to 1 or more, or leave the switch out");
   }
+  check_token_budget(config);
 }
 
 }  // namespace

@@ -129,7 +129,7 @@ void RunParts::open_trainer(const RunConfig& config, const PartsSource& source) 
       check_same_weights(*source.team, *teacher, "weights of the teacher");
     trainer->distil(std::move(teacher), config.distill);
   }
-  if (config.async.ahead() || config.replay.share > 0) trainer->expect_older_weights();
+  if (config.async.mixes() || config.replay.share > 0) trainer->expect_older_weights();
 }
 
 void RunParts::open_sampler(const RunConfig& config, const PartsSource& source, bool leads) {

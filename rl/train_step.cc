@@ -92,7 +92,7 @@ void TrainStep::record_probe() {
 void TrainStep::generate_and_grade() {
   parts_.pipeline->begin(step_, weights_);
   rollout_ = parts_.pipeline->take(step_, stop_);
-  if (parts_.pipeline->lagged())
+  if (run_.config.async.mixes())
     add_staleness(*parts_.pipeline, rollout_, step_, weights_->version(), row_);
   weights_ = nullptr;  // whoever samples with them holds them; else the next ones take their memory
 }
@@ -148,7 +148,8 @@ void TrainStep::count() {
   row_["num_tokens"] = counters.num_tokens;
   row_["epoch"] =
       static_cast<double>(counters.draws) / static_cast<double>(parts_.task->size(Split::kTrain));
-  if (parts_.pipeline->lagged()) row_["sampling/ess"] = report_.effective_sample_size;
+  if (run_.config.async.token_budget > 0) row_["sampling/groups_set_aside"] = rollout_.set_aside;
+  if (run_.config.async.mixes()) row_["sampling/ess"] = report_.effective_sample_size;
 }
 
 // Notes the alarms of the step in the row and on the screen.

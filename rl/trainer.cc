@@ -385,7 +385,9 @@ void Trainer::distil(std::unique_ptr<Policy> teacher, const DistillConfig& confi
 }
 double Trainer::entropy_coef() const { return impl_->loss.entropy_coef(); }
 void Trainer::set_entropy_coef(double coef) { impl_->loss.set_entropy_coef(coef); }
-void Trainer::expect_older_weights() { impl_->loss.expect_older_weights(); }
+void Trainer::expect_older_weights() {
+  impl_->loss.expect_older_weights(impl_->config.router_replay);
+}
 ActivationStore* Trainer::activation_store() { return impl_->rows.store(); }
 LowRankUpdate* Trainer::low_rank() { return impl_->learner.low_rank(); }
 AdamW& Trainer::optimizer() { return impl_->learner.optimizer(); }

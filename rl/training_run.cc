@@ -17,6 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr char kAsideFile[] = "aside.bin";    // groups that a token budget has set aside
 constexpr char kReplayFile[] = "replay.bin";  // in a checkpoint: groups that may be replayed
 
 // In a checkpoint: what was sampled ahead and not trained on yet.
@@ -255,6 +256,10 @@ void TrainingRun::restore_pending(const TrainingCheckpoint& checkpoint) {
   const std::string pending =
       parts->pipeline->lagged() && fs::exists(file) ? read_file(file, UINT64_MAX) : std::string();
   parts->pipeline->restore(checkpoint.step, counters.draws, pending, file.string());
+  const fs::path aside = checkpoint.folder / kAsideFile;
+  if (parts->rollouts->sets_aside() && fs::exists(aside))
+    parts->rollouts->restore_aside(
+        unpack_open_groups(read_file(aside, UINT64_MAX), aside.string()));
 }
 
 // ---- what the loop asks of it
@@ -284,6 +289,7 @@ void TrainingRun::save(int64_t step) {
       provenance_text(before_, new_stage("train", step, dump_config(config), free_fields()));
   if (config.replay.share > 0) more[kReplayFile] = earlier.state();
   if (pipeline.lagged()) more[pending_file(config.async)] = pipeline.pending();
+  if (parts->rollouts->sets_aside()) more[kAsideFile] = pack_open_groups(parts->rollouts->aside());
   save_checkpoint(folder, step,
                   {*parts->policy, parts->tokenizer_files, parts->trainer->optimizer(),
                    parts->trainer->reference(), state, std::move(more), team,

@@ -8,6 +8,12 @@ add_test(NAME rl/kill_resume_curriculum
                  curriculum.mode=prioritised shaping.repetition_weight=0.5 shaping.repetition_ngram=2
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(rl/kill_resume_curriculum PROPERTIES TIMEOUT 900)
+# Partial rollouts: what a token budget has set aside.
+add_test(NAME rl/kill_resume_budget
+         COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/kill_resume.sh $<TARGET_FILE:zeroth> 3
+                 --moves=sampling/groups_set_aside async.token_budget=6 curriculum.mode=prioritised
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+set_tests_properties(rl/kill_resume_budget PROPERTIES TIMEOUT 900)
 # Samples of several turns, with an environment in a process of its own; in one process and with workers.
 set(turns task.name=process "task.options={\"command\":[\"python3\",\"tests/rl/turns_plugin.py\"],\"workers\":2}"
           advantage.supervision=turns sampling.max_tokens=40 steps=24)
