@@ -25,6 +25,12 @@ const RopeConfig& local_rope(const PolicyConfig& c) {
   return c.local_rope ? *c.local_rope : c.rope;
 }
 
+// Every so many-th layer has attention, the others gated delta nets; llama.cpp knows no other order.
+int attention_interval(const PolicyConfig& c) {
+  const auto first = std::find(c.recurrent.begin(), c.recurrent.end(), 0);
+  return static_cast<int>(first - c.recurrent.begin()) + 1;
+}
+
 // Real numbers are stored as float32; what is compared later must be what is stored.
 double as_stored(double value) { return static_cast<float>(value); }
 
@@ -56,6 +62,7 @@ class Metadata {
     }
     if (c.is_moe()) add_experts();
     if (gguf_architecture_of(c.family).period > 0) add_windows();
+    if (c.delta_net) add_delta_nets();
     if (facts_of(c.family).extra_layers && !c.is_latent()) number("nextn_predict_layers", 0);
     return std::move(values_);
   }
@@ -73,6 +80,22 @@ class Metadata {
     const int window = *std::max_element(c.window.begin(), c.window.end());
     if (window > 0) number("attention.sliding_window", window);
     if (c.family == Family::kGemma3) real("rope.freq_base_swa", local_rope(c).theta);
+  }
+
+  void add_delta_nets() {
+    const PolicyConfig& c = config_;
+    number("ssm.conv_kernel", c.delta_taps);
+    number("ssm.state_size", c.delta.key_dim);
+    number("ssm.group_count", c.delta.key_heads);
+    number("ssm.time_step_rank", c.delta.value_heads);
+    number("ssm.inner_size", c.delta.values());
+    number("full_attention_interval", attention_interval(c));
+    if (c.grouped_delta) return;
+    // Which pairs turn by time, height and width: the same to text, and llama.cpp insists on them.
+    const int pairs = c.rope_dim() / 2, width = pairs / 3, height = (pairs - width) / 2;
+    values_[prefix_ + ".rope.dimension_sections"] =
+        std::vector<double>{static_cast<double>(pairs - width - height),
+                            static_cast<double>(height), static_cast<double>(width), 0};
   }
 
   void add_rope() {
@@ -157,10 +180,21 @@ void refuse_other_windows(const PolicyConfig& c, int period) {
   }
 }
 
+void refuse_other_delta_nets(const PolicyConfig& c) {
+  const int interval = attention_interval(c);
+  for (int l = 0; l < c.layers; ++l) {
+    if ((c.recurrent[l] != 0) != ((l + 1) % interval != 0)) {
+      cannot(c, "attention on other layers than every " + std::to_string(interval) + "th");
+    }
+  }
+  if (c.delta.key_dim != c.delta.value_dim) cannot(c, "linear_value_head_dim unlike the keys'");
+}
+
 // What our reader understands and llama.cpp does not.
 void refuse_what_llama_cpp_ignores(const PolicyConfig& c) {
   const GgufArchitecture& loader = gguf_architecture_of(c.family);
   if (loader.period > 0) refuse_other_windows(c, loader.period);
+  if (c.delta_net) refuse_other_delta_nets(c);
   if (c.logit_cap > 0) cannot(c, "final_logit_softcapping");
   if (c.clip_qkv > 0) cannot(c, "clip_qkv");
   if (c.sinks && !c.qkv_bias) cannot(c, "no attention biases");

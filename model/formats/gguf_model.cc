@@ -121,9 +121,9 @@ void add_experts(const GgufContents& gguf, const Keys& keys, const std::string& 
   const int64_t width = keys.number("expert_feed_forward_length", 0);
   config["moe_intermediate_size"] =
       width > 0 || gate == gguf.tensors.end() ? width : gate->second.shape[1];
-  config["norm_topk_prob"] = type == "qwen3moe";
+  config["norm_topk_prob"] = type != "qwen2moe";
   config["decoder_sparse_step"] = 1;
-  if (type == "qwen2moe") {
+  if (type != "qwen3moe") {
     const auto shared = gguf.tensors.find("blk.0.ffn_gate_shexp.weight");
     const int64_t stored = keys.number("expert_shared_feed_forward_length", 0);
     config["shared_expert_intermediate_size"] =
@@ -234,6 +234,39 @@ void add_deepseek(const GgufContents& gguf, const Keys& keys, Json& config) {
   config["topk_method"] = sigmoid ? "noaux_tc" : groups > 1 ? "group_limited_greedy" : "greedy";
 }
 
+// Gated delta nets, and every so many-th layer attention unless a list says it of each.
+void add_delta_nets(const GgufContents& gguf, const Keys& keys, Json& config) {
+  // Multi-token prediction layers are counted as layers.
+  const int64_t layers = keys.number("block_count") - keys.number("nextn_predict_layers", 0);
+  const int64_t interval = keys.number("full_attention_interval", 4);
+  const std::vector<double>& listed = gguf.numbers(keys.name("attention.recurrent_layers"));
+  if (interval < 1 || (!listed.empty() && static_cast<int64_t>(listed.size()) < layers)) {
+    fail(gguf.source + ": " +
+             keys.name(interval < 1 ? "full_attention_interval" : "attention.recurrent_layers") +
+             " does not fit " + std::to_string(layers) + " layers",
+         "fetch the file again");
+  }
+  Json types = Json::array();
+  for (int64_t l = 0; l < std::min(layers, kMaxLayers); ++l) {
+    const bool recurrent =
+        listed.empty() ? (l + 1) % interval != 0 : listed[static_cast<size_t>(l)] != 0;
+    types.push_back(recurrent ? "linear_attention" : "full_attention");
+  }
+  config["num_hidden_layers"] = layers;
+  config["layer_types"] = types;
+  const int64_t heads = keys.number("ssm.time_step_rank"), inner = keys.number("ssm.inner_size");
+  if (heads < 1 || inner % heads != 0) {
+    fail(gguf.source + ": " + keys.name("ssm.inner_size") + " is " + std::to_string(inner) +
+             ", no multiple of the " + std::to_string(heads) + " heads of ssm.time_step_rank",
+         "fetch the file again");
+  }
+  config["linear_num_key_heads"] = keys.number("ssm.group_count");
+  config["linear_num_value_heads"] = heads;
+  config["linear_key_head_dim"] = keys.number("ssm.state_size");
+  config["linear_value_head_dim"] = inner / heads;
+  config["linear_conv_kernel_dim"] = keys.number("ssm.conv_kernel");
+}
+
 Json config_of(const GgufContents& gguf, const GgufRopeDivisors& divisors) {
   const GgufArchitecture& architecture = gguf_architecture(gguf);
   const Keys keys(gguf);
@@ -273,6 +306,7 @@ Json config_of(const GgufContents& gguf, const GgufRopeDivisors& divisors) {
     add_windows(gguf, keys, architecture.period, config);
   }
   if (type == "gemma3") add_gemma3(gguf, keys, config);
+  if (facts_of(architecture.family).features.delta_net) add_delta_nets(gguf, keys, config);
   if (config["intermediate_size"] == 0) {
     config["intermediate_size"] = keys.number("expert_feed_forward_length");
   }

@@ -45,6 +45,15 @@ constexpr GgufArchitecture kArchitectures[] = {
      .own_head = true,
      .period = 2,
      .mlp_norm = "post_attention_norm"},
+    {.family = Family::kQwen3Next,
+     .gguf = "qwen3next",
+     .experts = true,
+     .mlp_norm = "post_attention_norm"},
+    {.family = Family::kQwen35, .gguf = "qwen35", .mlp_norm = "post_attention_norm"},
+    {.family = Family::kQwen35Moe,
+     .gguf = "qwen35moe",
+     .experts = true,
+     .mlp_norm = "post_attention_norm"},
     {.family = Family::kDeepseekV2, .gguf = "deepseek2"},
     {.family = Family::kDeepseekV3, .gguf = "deepseek2"},
 };
@@ -89,17 +98,6 @@ std::string known_names() {
     names += (names.empty() ? "" : ", ") + last;
   }
   return names;
-}
-
-// "model.layers.7.rest" -> "blk.7." and "rest".
-bool split_layer(const std::string& name, std::string& block, std::string& rest) {
-  const std::string prefix = "model.layers.";
-  if (!name.starts_with(prefix)) return false;
-  const size_t dot = name.find('.', prefix.size());
-  if (dot == std::string::npos) return false;
-  block = "blk." + name.substr(prefix.size(), dot - prefix.size()) + ".";
-  rest = name.substr(dot + 1);
-  return true;
 }
 
 GgufName named(std::string tensor) {
@@ -173,12 +171,22 @@ const GgufArchitecture& gguf_architecture_of(Family family) {
        "keep the model as a Hugging Face directory");
 }
 
+bool split_layer_name(const std::string& name, std::string& block, std::string& rest) {
+  const std::string prefix = "model.layers.";
+  if (!name.starts_with(prefix)) return false;
+  const size_t dot = name.find('.', prefix.size());
+  if (dot == std::string::npos) return false;
+  block = "blk." + name.substr(prefix.size(), dot - prefix.size()) + ".";
+  rest = name.substr(dot + 1);
+  return true;
+}
+
 GgufName gguf_name(Family family, const std::string& name) {
   if (name == "model.embed_tokens.weight") return named("token_embd.weight");
   if (name == "model.norm.weight") return named("output_norm.weight");
   if (name == "lm_head.weight") return named("output.weight");
   std::string block, rest;
-  if (!split_layer(name, block, rest)) return {};
+  if (!split_layer_name(name, block, rest)) return {};
   if (rest.ends_with("gate.e_score_correction_bias")) {
     return named(block + "exp_probs_b.bias");
   }
@@ -207,7 +215,7 @@ GgufName gguf_name(Family family, const std::string& name) {
 
 bool gguf_latent_names(const std::string& name, GgufLatentNames& names) {
   std::string block, rest;
-  if (!split_layer(name, block, rest) || rest != "self_attn.kv_b_proj.weight") return false;
+  if (!split_layer_name(name, block, rest) || rest != "self_attn.kv_b_proj.weight") return false;
   names = {block + "attn_k_b.weight", block + "attn_v_b.weight"};
   return true;
 }

@@ -31,6 +31,9 @@ const GgufArchitecture& gguf_architecture(const GgufContents& contents);
 // Throws Error for a family that llama.cpp has not.
 const GgufArchitecture& gguf_architecture_of(Family family);
 
+// "model.layers.7.rest" -> "blk.7." and "rest"; false: no parameter of a layer.
+bool split_layer_name(const std::string& name, std::string& block, std::string& rest);
+
 // Where a parameter stands in the file.
 struct GgufName {
   std::string tensor;         // empty: llama.cpp has no place for it

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "model/formats/gguf_delta.h"
 #include "model/formats/gguf_model.h"
 #include "model/formats/gguf_names.h"
 #include "model/layout.h"
@@ -18,6 +19,7 @@ struct Place {
   const GgufTensor* beside = nullptr;  // biases of gate and up: `tensor` holds gate's, this up's
   int64_t first = 0;                   // value index in the tensor
   bool rope_pairs = false;             // rows of a head in interleaved order
+  bool delta = false;                  // as GgufDelta says; `beside` may hold the rest of the rows
 };
 
 // A model that is cut into several files cannot be read from one of them.
@@ -52,7 +54,9 @@ class GgufWeights : public WeightSource {
   void read(size_t i, int64_t first, std::span<float> out) const override {
     const Place& place = places_[i];
     const ParameterInfo& info = infos_[i];
-    if (place.values != nullptr) {
+    if (place.delta) {
+      read_delta(place, info, first, out);
+    } else if (place.values != nullptr) {
       read_latent_heads(place, first / config_.latent.kv_rank, out);
     } else if (place.beside != nullptr) {
       read_side_by_side(place, info.shape[1] / 2, first, out);
@@ -90,6 +94,7 @@ class GgufWeights : public WeightSource {
 
   Place locate(const ParameterInfo& info, std::set<std::string>& used) const {
     Place place = latent_heads(info, used);
+    if (place.tensor == nullptr) place = delta_net(info, used);
     if (place.tensor == nullptr) {
       const GgufName name = gguf_name(config_.family, info.name);
       if (!name.beside.empty()) {
@@ -148,6 +153,27 @@ class GgufWeights : public WeightSource {
     return place;
   }
 
+  Place delta_net(const ParameterInfo& info, std::set<std::string>& used) const {
+    const GgufDelta delta = gguf_delta(config_, info.name);
+    if (delta.tensor.empty()) return {};
+    // A convolution [channels, 1, taps] is stored as a matrix.
+    ParameterInfo part = info;
+    if (part.shape.size() == 3) part.shape.erase(part.shape.begin() + 1);
+    if (!delta.together.empty() && gguf_.tensors.contains(delta.together)) {
+      return whole(part, delta.together, used);
+    }
+    Place place;
+    place.delta = true;
+    if (!delta.beside.empty()) {
+      part.shape[0] = info.shape[0] - delta.split;
+      place.beside = whole(part, delta.beside, used).tensor;
+      if (place.beside == nullptr) return {};
+      part.shape[0] = delta.split;
+    }
+    place.tensor = whole(part, delta.tensor, used).tensor;
+    return place;
+  }
+
   void check_shape(const GgufTensor& tensor, const std::vector<int64_t>& wanted) const {
     if (tensor.shape == wanted) return;
     const auto text = [](const std::vector<int64_t>& shape) {
@@ -175,6 +201,56 @@ class GgufWeights : public WeightSource {
       const int64_t row = first_row + r, at = row % dim;
       const int64_t from = row - at + at % (dim / 2) * 2 + at / (dim / 2) - begin;
       std::copy_n(heads.begin() + from * columns, columns, out.begin() + r * columns);
+    }
+  }
+
+  // Values from `first` on; rows that are neighbours in the file too are read together.
+  void read_delta(const Place& place, const ParameterInfo& info, int64_t first,
+                  std::span<float> out) const {
+    const GgufDelta delta = gguf_delta(config_, info.name);
+    const int64_t columns = info.count / info.shape[0];
+    const auto size = static_cast<int64_t>(out.size());
+    for (int64_t done = 0; done < size;) {
+      const int64_t row = (first + done) / columns, column = (first + done) % columns;
+      const int64_t at = delta.place_of_row(row);
+      const bool behind = place.beside != nullptr && at >= delta.split;
+      int64_t n = std::min(columns - column, size - done);
+      for (int64_t k = 1; done + n < size && delta.place_of_row(row + k) == at + k &&
+                          (place.beside == nullptr || behind || at + k < delta.split);
+           ++k) {
+        n = std::min(n + columns, size - done);
+      }
+      file_.read(behind ? *place.beside : *place.tensor,
+                 (behind ? at - delta.split : at) * columns + column, n, out.data() + done);
+      done += n;
+    }
+    if (delta.column_tile > 0) put_columns_back(delta, columns, out);
+    if (delta.decay) decays_to_a_log(info, first, out);
+  }
+
+  static void put_columns_back(const GgufDelta& delta, int64_t columns, std::span<float> out) {
+    std::vector<float> row(static_cast<size_t>(columns));
+    for (size_t begin = 0; begin < out.size(); begin += row.size()) {
+      std::copy_n(out.begin() + static_cast<std::ptrdiff_t>(begin), columns, row.begin());
+      for (int64_t c = 0; c < columns; ++c) {
+        out[begin + static_cast<size_t>(c)] = row[static_cast<size_t>(delta.place_of_column(c))];
+      }
+    }
+  }
+
+  // Zeroth's own files also say what the decays were made of, which counts where it still gives them.
+  void decays_to_a_log(const ParameterInfo& info, int64_t first, std::span<float> out) const {
+    const std::vector<double>& kept = gguf_.numbers(kGgufALog);
+    const std::string layers = "model.layers.";
+    const int layer = std::atoi(info.name.c_str() + layers.size());
+    const auto before = std::count(config_.recurrent.begin(), config_.recurrent.begin() + layer, 1);
+    for (size_t i = 0; i < out.size(); ++i) {
+      const float decay = out[i];
+      out[i] = gguf_a_log(decay, gguf_.source + ": a value of \"" + info.name + "\"");
+      const auto at = static_cast<size_t>(before * info.count + first) + i;
+      if (at >= kept.size()) continue;
+      const auto a_log = static_cast<float>(kept[at]);
+      if (gguf_decay(a_log) == decay) out[i] = a_log;
     }
   }
 

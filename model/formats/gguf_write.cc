@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/parallel.h"
+#include "model/formats/gguf_delta.h"
 #include "model/formats/gguf_model.h"
 #include "model/formats/gguf_names.h"
 #include "model/image_codes.h"
@@ -60,7 +61,8 @@ class HeaderWriter {
     text(v);
   }
   void write(const std::string& key, const std::vector<double>& v) {
-    const bool whole = key == "tokenizer.ggml.token_type";
+    const bool whole =
+        key == "tokenizer.ggml.token_type" || key.ends_with(".rope.dimension_sections");
     put(uint32_t{kArray});
     put(uint32_t{whole ? kInt32 : kFloat32});
     put(uint64_t{v.size()});
@@ -123,6 +125,8 @@ class TensorList {
   void add_parameter(const ParameterInfo& info) {
     GgufLatentNames latent;
     if (gguf_latent_names(info.name, latent)) return add_latent(info, latent);
+    const GgufDelta delta = gguf_delta(config_, info.name);
+    if (!delta.tensor.empty()) return add_delta(info, delta);
     const GgufName name = gguf_name(config_.family, info.name);
     if (name.tensor.empty()) fail("llama.cpp has no place for the parameter \"" + info.name + "\"");
     if (name.expert >= 0) return add_expert(info, name);
@@ -139,6 +143,32 @@ class TensorList {
           if (pairs) return interleave(info, values, out);
           for (const float value : values) *out++ = value + shift;
         });
+  }
+
+  void add_delta(const ParameterInfo& info, const GgufDelta& delta) {
+    const int64_t rows = info.shape[0], columns = info.count / rows;
+    const int64_t split = delta.beside.empty() ? rows : delta.split;
+    const std::span<const float> values = parameters_.view(info);
+    // llama.cpp convolves in float32.
+    const bool narrow = info.shape.size() == 2;
+    const auto part = [&](const std::string& tensor, int64_t first, int64_t end) {
+      std::vector<int64_t> shape{end - first};
+      if (info.shape.size() > 1) shape.push_back(columns);
+      add(tensor, std::move(shape), narrow ? type_ : GgmlType::kF32,
+          [values, delta, rows, columns, first, end](float* out) {
+            for (int64_t r = 0; r < rows; ++r) {
+              const int64_t place = delta.place_of_row(r);
+              if (place < first || place >= end) continue;
+              for (int64_t c = 0; c < columns; ++c) {
+                const float value = values[static_cast<size_t>(r * columns + c)];
+                out[(place - first) * columns + delta.place_of_column(c)] =
+                    delta.decay ? gguf_decay(value) : value;
+              }
+            }
+          });
+    };
+    part(delta.tensor, 0, split);
+    if (!delta.beside.empty()) part(delta.beside, split, rows);
   }
 
   // Row (head, half * dim/2 + i) becomes row (head, 2 i + half).
@@ -211,6 +241,18 @@ int64_t stored_bytes(const GgufTensor& tensor) {
   return tensor.count / block.values * block.bytes;
 }
 
+// A_log as it is: a file's decays are another function's values.
+void add_a_log(const PolicyConfig& config, const Parameters& parameters,
+               std::map<std::string, GgufValue>& metadata) {
+  std::vector<double> values;
+  for (const ParameterInfo& info : parameters.infos()) {
+    if (!gguf_delta(config, info.name).decay) continue;
+    const std::span<const float> layer = parameters.view(info);
+    values.insert(values.end(), layer.begin(), layer.end());
+  }
+  if (!values.empty()) metadata[kGgufALog] = std::move(values);
+}
+
 std::string header_bytes(const std::map<std::string, GgufValue>& metadata,
                          const std::vector<Tensor>& tensors) {
   HeaderWriter out;
@@ -259,6 +301,7 @@ std::string write_gguf(const std::filesystem::path& path, const PolicyConfig& co
   } else {
     metadata["tokenizer.ggml.model"] = std::string("none");
   }
+  add_a_log(config, parameters, metadata);
   // llama_ftype of llama.h: what most of the file's values are.
   const std::map<GgmlType, uint64_t> file_types = {
       {GgmlType::kF32, 0}, {GgmlType::kF16, 1}, {GgmlType::kQ8_0, 7}, {GgmlType::kBf16, 32}};

@@ -1,50 +1,35 @@
-"""Zeroth's GGUF files in llama.cpp: logits and greedy text of every family.
+"""Zeroth's GGUF files in llama.cpp: log-probs and greedy text of every family.
 
-    pip install llama-cpp-python numpy
+    pip install xllamacpp
     python3 tests/policy/by_hand/compare_llama_cpp.py build/zeroth TOKENIZER_DIR [MODEL_DIR ..]
 
-A random model of every family under tests/data/parity is made with the vocabulary of TOKENIZER_DIR
-(a folder with a Hugging Face tokenizer), exported as F32 and as Q8_0, and loaded by llama.cpp. Also every
-MODEL_DIR as it is. Printed: the largest difference of the logits of a prompt, and whether the greedy
-text of 24 tokens is equal.
+A random model of every family under tests/data/parity that llama.cpp has is made with the vocabulary of
+TOKENIZER_DIR (a folder with a Hugging Face tokenizer), exported as F32 and as Q8_0, and loaded by llama.cpp's
+server inside this process. Also every MODEL_DIR as it is. Printed: whether the token ids of a prompt are equal,
+the largest difference of the log-probs of 24 greedy tokens, whether those tokens and their text are equal.
 """
-import ctypes
 import json
 import os
 import pathlib
+import random
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
+import urllib.request
 
-import llama_cpp
-import numpy as np
-from llama_cpp import Llama
+import xllamacpp
 
-PROMPT = "The answer to 12 + 30 is"
+PROMPT = "The answer to 12 + 30 is, as everybody knows who was there, 42"
 TOKENS = 24
 
 
 def run(*args, text=None):
-    return subprocess.run([str(a) for a in args], input=text, capture_output=True, text=True, check=True).stdout
-
-
-def random_model(zeroth, family, tokenizer, out):
-    config = json.loads((family / "config.json").read_text())
-    ids = json.loads(run(zeroth, "tokenize", "--model", tokenizer, "--text", PROMPT, "--json"))["ids"]
-    vocab = 0
-    for name in ("tokenizer.json", "tokenizer.model"):
-        if (tokenizer / name).exists():
-            vocab = 32000 if name.endswith("model") else largest_id(tokenizer / name) + 1
-            break
-    config.update(vocab_size=vocab, initializer_range=0.15, max_position_embeddings=256)
-    source = out.with_suffix(".json")
-    source.write_text(json.dumps(config))
-    run(zeroth, "init", "--config", source, "--seed", 1, "--out", out)
-    for name in os.listdir(tokenizer):
-        if name not in ("config.json", "model.safetensors"):
-            shutil.copy(tokenizer / name, out / name)
-    return ids
+    done = subprocess.run([str(a) for a in args], input=text, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{args}: {done.stderr}")
+    return done.stdout
 
 
 def largest_id(path):
@@ -52,65 +37,101 @@ def largest_id(path):
     return max(list(document["model"]["vocab"].values()) + [t["id"] for t in document["added_tokens"]])
 
 
-def greedy_zeroth(zeroth, model):
-    line = run(zeroth, "sample", "--model", model, "--prompt", PROMPT, "--temperature", 0, "--max-tokens", TOKENS,
-               "--json").splitlines()[0]
-    return json.loads(line)
+def move_vectors(path, seed):
+    """A new model's vectors are all ones or zeros, which would hide that two of them, or two heads, changed places."""
+    draw = random.Random(seed)
+    data = bytearray(path.read_bytes())
+    (size,) = struct.unpack_from("<Q", data)
+    header = json.loads(data[8:8 + size])
+    for name, tensor in sorted(header.items()):
+        if name == "__metadata__" or len(tensor["shape"]) != 1:
+            continue
+        begin, end = (8 + size + at for at in tensor["data_offsets"])
+        values = [value + draw.gauss(0, .3) for (value,) in struct.iter_unpack("<f", data[begin:end])]
+        data[begin:end] = struct.pack(f"<{len(values)}f", *values)
+    path.write_bytes(data)
 
 
-def text_of(llama, tokens):
-    """llama.cpp's own detokenizer; Llama.detokenize drops tokens of more than 32 bytes."""
-    ids = (llama_cpp.llama_token * len(tokens))(*tokens)
-    out = ctypes.create_string_buffer(1 << 16)
-    vocab = llama_cpp.llama_model_get_vocab(llama.model)
-    size = llama_cpp.llama_detokenize(vocab, ids, len(tokens), out, len(out), False, False)
-    return out.raw[:size].decode(errors="replace")
+def random_model(zeroth, family, tokenizer, out):
+    config = json.loads((family / "config.json").read_text())
+    cases = json.loads((family / "cases.json").read_text())
+    vocab = 32000 if (tokenizer / "tokenizer.model").exists() else largest_id(tokenizer / "tokenizer.json") + 1
+    config.update(vocab_size=vocab, initializer_range=0.15, max_position_embeddings=256, **cases.get("for_gguf", {}))
+    if "original_max_position_embeddings" in config:  # llama.cpp's context of 256 tokens must be within it
+        config.update(original_max_position_embeddings=256, max_position_embeddings=512)
+    source = out.with_suffix(".json")
+    source.write_text(json.dumps(config))
+    run(zeroth, "init", "--config", source, "--seed", 1, "--out", out)
+    move_vectors(out / "model.safetensors", 3)
+    for name in os.listdir(tokenizer):
+        if name not in ("config.json", "model.safetensors"):
+            shutil.copy(tokenizer / name, out / name)
+
+
+class LlamaCpp:
+    def __init__(self, gguf):
+        params = xllamacpp.CommonParams()
+        params.model.path = str(gguf)
+        params.n_ctx, params.n_parallel, params.n_predict, params.warmup, params.verbosity = 256, 1, TOKENS, False, 0
+        # F32 caches: llama.cpp's default keeps keys and values in half precision.
+        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        self.server = xllamacpp.Server(params)
+
+    def post(self, path, body):
+        request = urllib.request.Request(self.server.listening_address + path, json.dumps(body).encode(),
+                                         {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=600) as answer:
+            return json.loads(answer.read())
+
+    def greedy(self, ids):
+        """Ids, log-probs (None of tokens whose text waits for the next one: the server leaves those out), text."""
+        answer = self.post("/completion", {"prompt": ids, "n_predict": TOKENS, "temperature": 0, "n_probs": 1,
+                                           "return_tokens": True, "cache_prompt": False})
+        probs, logprobs = iter(answer["completion_probabilities"]), []
+        shown = next(probs, None)
+        for token in answer["tokens"]:
+            known = shown is not None and shown["id"] == token
+            logprobs.append(shown["logprob"] if known else None)
+            if known:
+                shown = next(probs, None)
+        return answer["tokens"], logprobs, answer["content"]
 
 
 def compare(zeroth, model, work):
     for kind in ("f32", "q8_0"):
         gguf = work / f"{kind}.gguf"
         run(zeroth, "export", "--model", model, "--out", gguf, "--type", kind)
-        # F32 caches: llama.cpp's default keeps keys and values in half precision.
-        llama = Llama(str(gguf), n_ctx=256, logits_all=True, verbose=False, type_k=0, type_v=0)
-        expected = json.loads(run(zeroth, "tokenize", "--model", model, "--text", PROMPT, "--json"))["ids"]
-        ids = llama.tokenize(PROMPT.encode(), add_bos=False)
-        llama.reset()
-        llama.eval(ids)
-        logits = llama.scores[: len(ids)].astype(np.float64)
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        logprobs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        theirs = [logprobs[i, ids[i + 1]] for i in range(len(ids) - 1)]
-        line = json.dumps({"ids": ids}) + "\n"
+        ids = json.loads(run(zeroth, "tokenize", "--model", model, "--text", PROMPT, "--json"))["ids"]
+        llama = LlamaCpp(gguf)
+        theirs = llama.post("/tokenize", {"content": PROMPT, "add_special": False})["tokens"]
+        tokens, logprobs, text = llama.greedy(ids)
+        line = json.dumps({"ids": ids + tokens}) + "\n"
         ours = json.loads(run(zeroth, "score", "--model", gguf, "--in", "/dev/stdin", text=line))["logprobs"]
-        gap = max(abs(a - b) for a, b in zip(theirs, ours))
-        sample = greedy_zeroth(zeroth, gguf)
-        continued = list(ids)
-        for _ in range(TOKENS):
-            token = int(np.argmax(llama.scores[llama.n_tokens - 1]))
-            continued.append(token)
-            if token in (llama.token_eos(),):
-                break
-            llama.eval([token])
-        text = text_of(llama, continued[len(ids):])
-        same = sample["ids"] == continued[len(ids):]
-        print(f"{model.name:14} {kind:5} ids {'equal' if ids == expected else 'DIFFER'}  "
-              f"log-prob gap {gap:.1e}  greedy ids {'equal' if same else 'DIFFER'}  "
-              f"text {'equal' if text == sample['text'] else 'DIFFERS'}")
-        if text != sample["text"]:
+        gap = max(abs(a - b) for a, b in zip(logprobs, ours[-len(tokens):]) if a is not None)
+        sample = json.loads(run(zeroth, "sample", "--model", gguf, "--prompt", PROMPT, "--temperature", 0,
+                                "--max-tokens", TOKENS, "--json").splitlines()[0])
+        same = sample["ids"][:len(tokens)] == tokens
+        print(f"{model.name:16} {kind:5} ids {'equal' if ids == theirs else 'DIFFER'}  log-prob gap {gap:.1e} of "
+              f"{len(tokens) - logprobs.count(None)}  greedy ids {'equal' if same else 'DIFFER'}  "
+              f"text {'equal' if text == sample['text'] else 'DIFFERS'}", flush=True)
+        if same and text != sample["text"]:
             print("   zeroth   ", repr(sample["text"]), "\n   llama.cpp", repr(text))
+        del llama
 
 
 def main():
     zeroth, tokenizer = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
     work = pathlib.Path(tempfile.mkdtemp(prefix="zeroth-llama-cpp-"))
-    for family in sorted(pathlib.Path("tests/data/parity").iterdir()):
-        if (family / "config.json").exists():
-            random_model(zeroth, family, tokenizer, work / family.name)
-            compare(zeroth, work / family.name, work)
-    for model in sys.argv[3:]:
-        compare(zeroth, pathlib.Path(model), work)
-    shutil.rmtree(work)
+    try:
+        for family in sorted(pathlib.Path("tests/data/parity").iterdir()):
+            if (family / "config.json").exists():
+                random_model(zeroth, family, tokenizer, work / family.name)
+                compare(zeroth, work / family.name, work)
+        for model in sys.argv[3:]:
+            compare(zeroth, pathlib.Path(model), work)
+    finally:
+        shutil.rmtree(work)
 
 
 main()
