@@ -21,3 +21,8 @@ target_compile_definitions(test_tasks PRIVATE ZEROTH_BUILD_DIR="${PROJECT_BINARY
 add_test(NAME tasks/judge_example COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/judge_example_test.py $<TARGET_FILE:zeroth>
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(tasks/judge_example PROPERTIES TIMEOUT 300)
+
+# examples/verifiers; skipped where the package is not installed.
+add_test(NAME tasks/verifiers_example COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/verifiers_example_test.py $<TARGET_FILE:zeroth>
+         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+set_tests_properties(tasks/verifiers_example PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 900)
