@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # packages.sh KIND BUILD: makes the package (deb, archive, wheel) and runs the program from it, away from the source tree.
 # 77 (skipped) where a tool that makes it is missing. With ZEROTH_BARE=DIR, which needs root, debootstrap and a mirror, also:
-# from nothing to `zeroth demo --steps 2` in a bare Debian below DIR (suite ZEROTH_SUITE, default bookworm).
+# from nothing to `zeroth demo --steps 20` in a bare Debian below DIR (suite ZEROTH_SUITE, default bookworm).
 set -euo pipefail
 kind=$1 build=$2
 root=$(pwd)
@@ -65,11 +65,14 @@ case $kind in
   wheel) steps='apt-get update && apt-get install -y --no-install-recommends python3-venv && python3 -m venv /opt/venv && /opt/venv/bin/pip install --no-index /dist/*.whl'; entry=/opt/venv/bin/zeroth ;;
 esac
 before=$(du -sxk "$bare" | cut -f1); start=$(date +%s)
-STEPS="export DEBIAN_FRONTEND=noninteractive; $steps; cd /runs; $entry demo --steps 2 --eval_problems 64 --out /runs/demo" unshare --mount bash -c '
+processor() { awk '{print int(($16 + $17) / 100)}' /proc/$$/stat; }  # seconds of the children that ended
+used=$(processor)
+STEPS="export DEBIAN_FRONTEND=noninteractive; $steps; cd /runs; $entry demo --steps 20 --out /runs/demo" unshare --mount bash -c '
   set -e
   mount --make-rprivate /; mount --bind "$0" "$0"; cd "$0"
   mount --rbind /dev dev; mount --rbind /sys sys; mount -t proc proc proc
   mkdir -p .old; pivot_root . .old; cd /; umount -l /.old
   exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 bash -ec "$STEPS"' "$bare" > "$work/bare.log" 2>&1 || { tail -30 "$work/bare.log"; fail "in a bare Debian"; }
 tail -n 1 "$work/bare.log" | grep -q accuracy_after || fail "no demo"
-echo "$kind in a bare Debian $(cat "$bare/etc/debian_version"): $(( $(date +%s) - start )) s, $(( ($(du -sxk "$bare" | cut -f1) - before) / 1024 )) MiB more on disk"
+size=$(du -b "$bare"/dist/* | awk '{printf "%.1f MB", $1 / 1e6}')
+echo "$kind of $size in a bare Debian $(cat "$bare/etc/debian_version"): $(( $(date +%s) - start )) s, of the processor $(( $(processor) - used )) s, $(( ($(du -sxk "$bare" | cut -f1) - before) / 1024 )) MiB more on disk"
