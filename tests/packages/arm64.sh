@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # arm64.sh BUILD: what scripts/cross-arm64 built, under qemu-user: NEON gives the bits of the portable kernels, and training
-# the weights of this machine's own build, byte for byte. BUILD is that one's folder. 77 (skipped) without qemu-user or the
-# cross build.
+# the weights of this machine's own build, byte for byte: ZEROTH_ARM64_STEPS (2) steps of configs/smoke.json. BUILD is that
+# one's folder. 77 (skipped) without qemu-user or the cross build.
 set -euo pipefail
 build=$1 cross=build-arm64
 command -v qemu-aarch64 >/dev/null || command -v qemu-aarch64-static >/dev/null || { echo "skipped: no qemu-user"; exit 77; }
@@ -16,10 +16,10 @@ scripts/cross-arm64 --run zeroth --version | tee "$work/version"
 grep -q neon "$work/version" || fail "no NEON kernels"
 scripts/cross-arm64 --run test_kernels ${ZEROTH_ARM64_TESTS:+"$ZEROTH_ARM64_TESTS"} || fail "the kernels' tests"
 
-# A step of GRPO that grades, updates and saves: small, because qemu is slow.
+# GRPO that grades, updates and saves.
 train() {  # OUT PROGRAM..
   local out=$1; shift
-  "$@" train configs/smoke.json --out "$out" --set steps=1 --set prompts_per_step=2 --set samples_per_prompt=4 --set sampling.max_tokens=48 >/dev/null 2>"$out.log" ||
+  "$@" train configs/smoke.json --out "$out" --set steps="${ZEROTH_ARM64_STEPS:-2}" >/dev/null 2>"$out.log" ||
     { tail -n 20 "$out.log"; fail "training"; }
 }
 train "$work/here" "$build/zeroth"

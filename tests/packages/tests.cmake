@@ -8,7 +8,7 @@ endforeach()
 # What scripts/cross-arm64 built, by qemu-user. Skipped where either is missing.
 add_test(NAME packages/arm64 COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/arm64.sh ${PROJECT_BINARY_DIR}
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-set_tests_properties(packages/arm64 PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1800)
+set_tests_properties(packages/arm64 PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 7200)
 
 add_test(NAME packages/module COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/module_test.py $<TARGET_FILE:zeroth>
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
