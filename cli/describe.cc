@@ -188,11 +188,9 @@ Json describe_adapter(const std::filesystem::path& path, const PolicyConfig& c) 
   const std::unique_ptr<LoraAdapter> adapter = read_adapter(path, c);
   int64_t values = 0;
   for (const ParameterInfo& info : adapter->parameters().infos()) values += info.count;
-  return {{"base", adapter_base(path).string()},
-          {"matrices", adapter->pairs().size()},
-          {"rank", adapter->pairs().front().rank},
-          {"alpha", adapter->alpha()},
-          {"parameters", values}};
+  return {{"base", adapter_base(path).string()},      {"matrices", adapter->pairs().size()},
+          {"rank", adapter->pairs().front().rank},    {"alpha", adapter->alpha()},
+          {"base_bits", name_of(adapter_bits(path))}, {"parameters", values}};
 }
 
 Json describe(const std::filesystem::path& path, const DescribeOptions& options) {

@@ -8,9 +8,12 @@
 #include "cli/output.h"
 #include "cli/usage.h"
 #include "core/config.h"
+#include "core/files.h"
 #include "model/formats/checkpoint.h"
 #include "model/formats/gguf_model.h"
 #include "model/formats/gguf_write.h"
+#include "model/formats/peft.h"
+#include "model/formats/provenance.h"
 #include "text/tokenizer.h"
 
 namespace zeroth {
@@ -63,6 +66,14 @@ void export_folder(const ExportOptions& options, const ModelValues& weights) {
   SaveOptions save;
   save.bfloat16 = options.type == "bf16";
   write_checkpoint(options.out, weights.config, weights.parameters, save);
+  Json stage = new_stage("export");
+  stage["model"] = options.model;
+  if (!options.adapter.empty()) {
+    stage["adapter"] = options.adapter;
+    stage["adapter_base"] = name_of(adapter_bits(options.adapter));
+  }
+  write_file_atomic(std::filesystem::path(options.out) / kProvenanceFile,
+                    provenance_text(stages_of(options.model), std::move(stage)));
 }
 
 }  // namespace

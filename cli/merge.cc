@@ -10,6 +10,7 @@
 #include "core/config.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "model/formats/peft.h"
 #include "model/formats/provenance.h"
 
 namespace zeroth {
@@ -42,7 +43,10 @@ void write_provenance(const Args& models, const Options& options) {
   for (const std::string& model : all) lines.push_back(stages_of(model));
   stage["models"] = models;
   if (!options.base.empty()) stage["base"] = options.base;
-  if (!options.adapter.empty()) stage["adapter"] = options.adapter;
+  if (!options.adapter.empty()) {
+    stage["adapter"] = options.adapter;
+    stage["adapter_base"] = name_of(adapter_bits(options.adapter));
+  }
   stage["weights"] = options.weights;
   stage["lines"] = std::move(lines);
   write_file_atomic(std::filesystem::path(options.out) / kProvenanceFile,

@@ -69,6 +69,12 @@ void GradientTree::begin() {
   summed_ = static_cast<int64_t>(floats_);
 }
 
+void GradientTree::release() {
+  begin();
+  idle_.clear();
+  copies_.clear();
+}
+
 std::vector<TreeNode> GradientTree::nodes() const {
   std::vector<TreeNode> nodes;
   for (const Node& node : stack_) nodes.push_back({node.begin, node.end});

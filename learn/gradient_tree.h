@@ -42,6 +42,8 @@ class GradientTree {
   int branches() const { return branches_; }
 
   void begin();
+  // Gives its memory back until the next begin().
+  void release();
   // Where branch b is accumulated, zeros at first; valid until another one is asked for. Branches
   // ascend: those below are complete.
   kernels::View<float> branch(int b);

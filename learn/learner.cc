@@ -56,7 +56,8 @@ Learner::Learner(Policy& policy, const OptimizerConfig& optimizer, const Learner
                  own_branches(config.branches, collective_->rank(), collective_->size()),
                  policy.operators()),
       inputs_(policy.operators()),
-      activations_(config.mode),
+      mode_(config.mode),
+      activations_(std::make_unique<Activations>(mode_)),
       dhidden_(policy.operators().device()),
       dresponses_(policy.operators().device()) {
   if (collective_->size() > 1) optimizer_.use_small_pages();
@@ -107,13 +108,13 @@ void Learner::forward(const TargetBatch& batch, float* logprob, float* entropy,
                       RouterStats* stats) {
   scorer_.forward(
       *policy_.weights(), batch,
-      {.save = &activations_, .save_from = policy_.first_trainable_layer(), .stats = stats});
+      {.save = activations_.get(), .save_from = policy_.first_trainable_layer(), .stats = stats});
   score(batch, batch.responses(), logprob, entropy);
 }
 
 void Learner::recall(const TargetBatch& batch, const ActivationStore& store,
                      std::span<const int32_t> store_rows, RouterStats* stats) {
-  scorer_.recall(*policy_.weights(), batch, activations_, stats, store, store_rows);
+  scorer_.recall(*policy_.weights(), batch, *activations_, stats, store, store_rows);
 }
 
 void Learner::score(const TargetBatch& batch, int64_t rows, float* logprob, float* entropy) const {
@@ -157,7 +158,7 @@ void Learner::accumulate(const TargetBatch& batch, const float* dlogprob, const 
   if (last) {
     complete = [&](int layer) { collective_->contribute(gradients_, complete_from_[layer]); };
   }
-  policy_.backward(batch.view(), scorer_.cache(), activations_, dhidden, grads, aux, &inputs_,
+  policy_.backward(batch.view(), scorer_.cache(), *activations_, dhidden, grads, aux, &inputs_,
                    complete);
 }
 
@@ -183,8 +184,7 @@ void Learner::abandon() { collective_->abandon(); }
 
 double Learner::step(double lr) {
   const double norm = optimizer_.step(updated(), reduced_, lr, collective_.get());
-  if (low_rank_) collective_->await(Collective::kAll);
-  if (low_rank_) low_rank_->merge();
+  if (low_rank_) collective_->await(Collective::kAll);  // publish() merges
   return norm;
 }
 
@@ -196,6 +196,13 @@ WeightsPtr Learner::publish() {
       policy_.publish(optimizer_.steps(), [&](int64_t end) { collective_->await(end); });
   collective_->await(Collective::kAll);
   return weights;
+}
+
+void Learner::rest() {
+  reduced_ = {};
+  gradients_.release();
+  activations_ = std::make_unique<Activations>(mode_);
+  policy_.withdraw();
 }
 
 std::vector<std::vector<float>> differentiate_sequences(

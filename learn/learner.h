@@ -77,6 +77,9 @@ class Learner {
   double step(double lr);
   // Publishes the parameters as version optimizer().steps().
   WeightsPtr publish();
+  // Between updates: gives back what the next one takes anew, gradients, activations and the
+  // published weights, which are none until publish().
+  void rest();
 
   Policy& policy() { return policy_; }
   LowRankUpdate* low_rank() { return low_rank_.get(); }  // null without an adapter
@@ -104,7 +107,8 @@ class Learner {
   EmbeddingGradient inputs_;                              // of branch_
   int branch_ = 0;
   std::span<const float> reduced_;
-  Activations activations_;
+  const Activations::Mode mode_;
+  std::unique_ptr<Activations> activations_;
   Scorer scorer_;
   kernels::Array<float> dhidden_, dresponses_;
 };

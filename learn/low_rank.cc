@@ -14,12 +14,6 @@ constexpr int64_t kColumns = 256;  // of A's gradient, summed by one thread at a
 
 int64_t values_of(const LoraPair& pair) { return int64_t{pair.matrix.out} * pair.matrix.in; }
 
-int64_t values_of(const LoraAdapter& adapter) {
-  int64_t n = 0;
-  for (const LoraPair& pair : adapter.pairs()) n += values_of(pair);
-  return n;
-}
-
 std::vector<ParameterBlock> blocks_of(const LoraAdapter& adapter) {
   std::vector<ParameterBlock> blocks;
   for (const LoraPair& pair : adapter.pairs())
@@ -66,17 +60,43 @@ void differentiate_a(const LoraPair& pair, const float* dw, const float* b, floa
 
 }  // namespace
 
+void LoraConfig::check() const {
+  if (on()) {
+    base_bits();
+    return;
+  }
+  if (base != "float32") {
+    fail_usage("lora.base = " + base + " without an adapter: all weights learn, in float32",
+               "set lora.rank, or leave lora.base out");
+  }
+}
+
+std::unique_ptr<Policy> load_policy(const LoraConfig& config, const std::filesystem::path& path,
+                                    kernels::Element element, const kernels::Operators& ops,
+                                    std::shared_ptr<ExpertExchange> experts) {
+  if (!config.on()) return Policy::load(path, element, ops, std::move(experts));
+  return Policy::load_frozen(path, config.base_bits(), element, ops);
+}
+
 std::unique_ptr<LoraAdapter> make_adapter(const LoraConfig& config, const Policy& policy,
                                           uint64_t seed) {
   if (!config.on()) return nullptr;
   const auto& infos = policy.parameters().infos();
-  if (config.adapter.empty())
-    return make_lora(infos, config.rank, config.alpha, config.targets, seed);
+  if (config.adapter.empty()) {
+    return make_lora(infos, config.rank, config.alpha, config.targets,
+                     config.seed < 0 ? seed : static_cast<uint64_t>(config.seed));
+  }
   if (config.rank > 0 || !config.targets.empty()) {
     fail_usage("lora.adapter = " + config.adapter + " has its own rank and layers, beside " +
                    (config.rank > 0 ? "lora.rank = " + std::to_string(config.rank)
                                     : std::string("lora.targets")),
                "leave lora.rank and lora.targets out to go on from it");
+  }
+  const BaseBits bits = adapter_bits(config.adapter);
+  if (bits != config.base_bits()) {
+    fail_usage("lora.adapter = " + config.adapter + " was learnt over a base in " + name_of(bits) +
+                   ", and lora.base is " + config.base,
+               std::string("set lora.base to ") + name_of(bits));
   }
   auto adapter = read_adapter(config.adapter, policy.config());
   for (const ParameterInfo& info : infos) {
@@ -91,35 +111,23 @@ std::unique_ptr<LoraAdapter> make_adapter(const LoraConfig& config, const Policy
 LowRankUpdate::LowRankUpdate(Policy& policy, std::unique_ptr<LoraAdapter> adapter)
     : policy_(policy),
       adapter_(std::move(adapter)),
-      base_(static_cast<size_t>(values_of(*adapter_))),
       gradient_(adapter_->parameters().values().size()),
       shards_(blocks_of(*adapter_)) {
   Parameters& parameters = policy.parameters();
   for (const ParameterInfo& info : parameters.infos())
     parameters.set_trainable(info.name, adapter_->find(info.offset) != nullptr && !info.exact());
-  int64_t at = 0;
-  for (const LoraPair& pair : adapter_->pairs()) {
-    base_at_.push_back(at);
-    std::copy_n(parameters.values().begin() + pair.matrix.weight, values_of(pair),
-                base_.span().begin() + at);
-    at += values_of(pair);
-  }
-  merge();
+  if (!policy.base()) policy.freeze(BaseBits::kFloat32);
+  policy.adapt(adapter_);
   policy.publish(policy.weights()->version());
 }
 
-void LowRankUpdate::merge() {
-  const std::span<float> values = policy_.parameters().values();
-  for (size_t i = 0; i < adapter_->pairs().size(); ++i) {
-    const LoraPair& pair = adapter_->pairs()[i];
-    const int64_t in = pair.matrix.in;
-    parallel_for(pair.matrix.out, 64, [&](int64_t begin, int64_t end) {
-      const std::span<float> rows =
-          values.subspan(pair.matrix.weight + begin * in, (end - begin) * in);
-      std::copy_n(base_.span().begin() + base_at_[i] + begin * in, rows.size(), rows.begin());
-      adapter_->add_rows(pair, begin, rows);
-    });
+std::vector<std::span<std::byte>> LowRankUpdate::base() const {
+  std::vector<std::span<std::byte>> out;
+  const auto& infos = policy_.parameters().infos();
+  for (size_t i = 0; i < infos.size(); ++i) {
+    if (adapter_->find(infos[i].offset) != nullptr) out.push_back(policy_.base()->bytes(i));
   }
+  return out;
 }
 
 std::span<const float> LowRankUpdate::differentiate(std::span<const float> gradient) {
@@ -147,13 +155,26 @@ std::string describe_update(const LowRankUpdate& update, const Policy& policy) {
   for (const ParameterInfo& info : policy.parameters().infos())
     all += static_cast<double>(info.count);
   constexpr double kMoments = 2 * sizeof(float);
-  char text[240];
+  char text[400];
   std::snprintf(text, sizeof text,
                 "LoRA: rank %d on %zu matrices, %.2fM of %.2fM parameters learn; moments take %.2f "
                 "MB, not %.2f MB\n",
                 update.adapter().pairs().front().rank, update.adapter().pairs().size(),
                 millions(own), millions(all), millions(own * kMoments), millions(all * kMoments));
-  return text;
+  std::string out = text;
+  if (update.bits() == BaseBits::kFloat32) return out;
+  const FrozenBase& base = *policy.base();
+  const auto& infos = policy.parameters().infos();
+  size_t matrices = 0, narrow = 0;
+  for (size_t i = 0; i < infos.size(); ++i) {
+    matrices += infos[i].shape.size() > 1;
+    narrow += base.type(i) != GgmlType::kF32;
+  }
+  std::snprintf(text, sizeof text,
+                "base: %zu of %zu matrices in %s, frozen; it takes %.2f MB, not %.2f MB\n", narrow,
+                matrices, name_of(update.bits()), millions(static_cast<double>(base.total_bytes())),
+                millions(all * sizeof(float)));
+  return out + text;
 }
 
 }  // namespace zeroth

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/parallel.h"
 #include "model/formats/checkpoint.h"
 #include "policy/decoder.h"
 #include "policy/embedding_gradient.h"
@@ -39,14 +40,76 @@ void Activations::Impl::resize(const kernels::Device& on, int count, int states)
   for (LayerState& state : layers) state.on(on);
 }
 
+namespace {
+
+// A base's values, with an adapter merged into them; exact() ones are the masters'.
+class MergedSource : public WeightSource {
+ public:
+  MergedSource(const Parameters& masters, std::shared_ptr<const FrozenBase> base,
+               std::shared_ptr<const LoraAdapter> adapter)
+      : masters_(masters), base_(std::move(base)), adapter_(std::move(adapter)) {}
+
+  void read(size_t i, int64_t first, std::span<float> out) const override {
+    const ParameterInfo& info = masters_.infos()[i];
+    const int64_t offset = info.offset + first;
+    if (info.exact()) {
+      std::copy_n(masters_.values().begin() + offset, out.size(), out.begin());
+      return;
+    }
+    base_->read(i, first, out);
+    if (!adapter_) return;
+    if (const LoraPair* pair = adapter_->find(offset))
+      adapter_->add_rows(*pair, (offset - pair->matrix.weight) / pair->matrix.in, out);
+  }
+  uint64_t place(size_t i) const override { return base_->place(i); }
+
+ private:
+  const Parameters& masters_;
+  std::shared_ptr<const FrozenBase> base_;
+  std::shared_ptr<const LoraAdapter> adapter_;
+};
+
+// Floats [begin, begin + out.size()) of the flat buffer whose values `source` has; zeros between
+// tensors. A source reads whole rows.
+void read_flat(const std::vector<ParameterInfo>& infos, const WeightSource& source, int64_t begin,
+               std::span<float> out) {
+  std::fill(out.begin(), out.end(), 0.0f);
+  const int64_t end = begin + static_cast<int64_t>(out.size());
+  for (size_t i = 0; i < infos.size(); ++i) {
+    const ParameterInfo& info = infos[i];
+    const int64_t from = std::max(begin, info.offset) - info.offset;
+    const int64_t to = std::min(end, info.offset + info.count) - info.offset;
+    if (from >= to) continue;
+    const int64_t row = info.shape.size() > 1 ? info.count / info.shape[0] : 1;
+    const int64_t first = from / row, last = (to + row - 1) / row;
+    const int64_t step = std::max<int64_t>(1, kReadPiece / row);
+    parallel_in_order((last - first + step - 1) / step, [&](int64_t piece) {
+      const int64_t at = (first + piece * step) * row;
+      const int64_t stop = std::min(last, first + (piece + 1) * step) * row;
+      std::vector<float> rows(static_cast<size_t>(stop - at));
+      source.read(i, at, rows);
+      const int64_t a = std::max(at, from), b = std::min(stop, to);
+      std::copy(rows.begin() + (a - at), rows.begin() + (b - at),
+                out.begin() + (info.offset + a - begin));
+    });
+  }
+}
+
+}  // namespace
+
 struct Policy::Impl {
   std::shared_ptr<const Architecture> architecture;
   Parameters parameters;
-  mutable std::mutex mutex;  // guards `weights`
+  std::shared_ptr<FrozenBase> base;  // in place of masters
+  bool shared_base = false;
+  std::unique_ptr<const WeightSource> merged;  // with a base: what is published
+  mutable std::mutex mutex;                    // guards `weights`
   WeightsPtr weights;
   std::vector<FloatRanges> expert_masters;  // by rank, where each has its share
   FloatRanges distant;                      // those of the others
 
+  explicit Impl(std::shared_ptr<const Architecture> a)
+      : architecture(std::move(a)), parameters(architecture->layout.infos) {}
   Impl(const PolicyConfig& config, kernels::Element element, const kernels::Operators& ops,
        std::shared_ptr<ExpertExchange> experts)
       : architecture(
@@ -77,6 +140,16 @@ struct Policy::Impl {
     std::lock_guard lock(mutex);
     return weights;
   }
+  void take(std::shared_ptr<FrozenBase> values, std::shared_ptr<const LoraAdapter> adapter) {
+    base = std::move(values);
+    merged = std::make_unique<MergedSource>(parameters, base, std::move(adapter));
+  }
+  void take_exact(const WeightSource& source) {
+    const auto& infos = parameters.infos();
+    for (size_t i = 0; i < infos.size(); ++i) {
+      if (infos[i].exact()) source.read(i, 0, parameters.view(infos[i]));
+    }
+  }
 };
 
 Policy::Policy() = default;
@@ -100,6 +173,33 @@ WeightsPtr load_weights(const std::filesystem::path& path, kernels::Element elem
                       *model.source, nullptr, 0);
 }
 
+std::unique_ptr<Policy> Policy::load_frozen(const std::filesystem::path& path, BaseBits bits,
+                                            kernels::Element element,
+                                            const kernels::Operators& ops) {
+  const OpenModel model = open_model(path);
+  std::unique_ptr<Policy> policy(new Policy);
+  policy->impl_ = std::make_unique<Impl>(
+      std::make_shared<const Architecture>(model.config, element, ops));
+  Impl& impl = *policy->impl_;
+  impl.take(std::make_shared<FrozenBase>(impl.architecture->layout.infos, bits, *model.source),
+            nullptr);
+  impl.take_exact(*impl.base);
+  policy->publish(0);
+  return policy;
+}
+
+std::unique_ptr<Policy> Policy::over(const Policy& other, std::shared_ptr<FrozenBase> base) {
+  if (other.experts() != nullptr)
+    fail("a base of experts that are elsewhere", "leave ranks.expert_parallel out");
+  std::unique_ptr<Policy> policy(new Policy);
+  policy->impl_ = std::make_unique<Impl>(other.impl_->architecture);
+  policy->impl_->take(std::move(base), nullptr);
+  policy->impl_->shared_base = true;
+  policy->impl_->take_exact(*policy->impl_->base);
+  policy->publish(0);
+  return policy;
+}
+
 std::unique_ptr<Policy> Policy::init(const PolicyConfig& config, uint64_t seed,
                                      kernels::Element element, const kernels::Operators& ops,
                                      std::shared_ptr<ExpertExchange> experts) {
@@ -119,12 +219,49 @@ WeightsPtr Policy::publish(WeightsVersion version,
                            const std::function<void(int64_t end)>& arrived) {
   std::lock_guard lock(impl_->mutex);
   impl_->weights = nullptr;  // unless somebody reads them, their memory is that of the next
+  if (impl_->base) {
+    // The adapter has arrived as a whole, before it could be merged.
+    if (arrived) arrived(static_cast<int64_t>(impl_->parameters.values().size()));
+    impl_->weights = publish_from(impl_->architecture, *impl_->merged, nullptr, version);
+    return impl_->weights;
+  }
   impl_->weights =
       publish_values(impl_->architecture, impl_->parameters.values().data(), version, arrived);
   return impl_->weights;
 }
 
 WeightsPtr Policy::weights() const { return impl_->current(); }
+
+const std::shared_ptr<FrozenBase>& Policy::base() const { return impl_->base; }
+bool Policy::shares_base() const { return impl_->shared_base; }
+
+void Policy::freeze(BaseBits bits) {
+  if (experts() != nullptr)
+    fail("a base of experts that are elsewhere", "leave ranks.expert_parallel out");
+  const std::vector<ParameterInfo> infos = impl_->parameters.infos();
+  auto base = std::make_shared<FrozenBase>(infos, bits);
+  base->fill(*flat_source(infos, std::as_const(impl_->parameters).values()));
+  impl_->parameters = Parameters(infos);  // what learns stays what it is
+  impl_->take(std::move(base), nullptr);
+  impl_->take_exact(*impl_->base);
+}
+
+void Policy::adapt(std::shared_ptr<const LoraAdapter> adapter) {
+  if (!impl_->base) fail("an adapter over masters", "freeze() them first");
+  impl_->take(impl_->base, std::move(adapter));
+}
+
+const WeightSource& Policy::merged() const {
+  if (!impl_->merged) fail("a policy with masters has no base");
+  return *impl_->merged;
+}
+
+void Policy::take_exact(const WeightSource& source) { impl_->take_exact(source); }
+
+void Policy::withdraw() {
+  std::lock_guard lock(impl_->mutex);
+  impl_->weights = nullptr;
+}
 
 ExpertExchange* Policy::experts() const { return impl_->architecture->experts.exchange.get(); }
 std::vector<FloatRanges> Policy::expert_masters() const { return impl_->expert_masters; }
@@ -134,6 +271,7 @@ FloatRanges Policy::own_masters() const {
 }
 
 void Policy::read_masters(int64_t begin, std::span<float> out) const {
+  if (impl_->base) return read_flat(parameters().infos(), *impl_->merged, begin, out);
   const FloatRanges all = {{begin, begin + static_cast<int64_t>(out.size())}};
   const auto part = [&](const FloatRange& range) {
     return out.subspan(range.begin - begin, range.end - range.begin);
@@ -294,7 +432,7 @@ void Policy::save(const std::filesystem::path& dir, const SaveOptions& options) 
   const Parameters& values = parameters();
   const auto read = [&](const ParameterInfo& info,
                         std::vector<float>& room) -> std::span<const float> {
-    if (common({{info.offset, info.offset + info.count}}, impl_->distant).empty())
+    if (!impl_->base && common({{info.offset, info.offset + info.count}}, impl_->distant).empty())
       return values.view(info);
     room.resize(info.count);
     read_masters(info.offset, room);

@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "model/float_ranges.h"
+#include "model/formats/frozen_base.h"
 #include "model/formats/save_options.h"
+#include "model/lora.h"
 #include "model/parameters.h"
 #include "policy/weights.h"
 
@@ -39,11 +41,22 @@ class Policy {
                                       kernels::Element element = kernels::Element::kFloat32,
                                       const kernels::Operators& ops = kernels::cpu_operators(),
                                       std::shared_ptr<ExpertExchange> experts = nullptr);
+  // load() without masters: the values are kept in these bits alone (base()), and are read as exactly
+  // those.
+  static std::unique_ptr<Policy> load_frozen(
+      const std::filesystem::path& path, BaseBits bits,
+      kernels::Element element = kernels::Element::kFloat32,
+      const kernels::Operators& ops = kernels::cpu_operators());
+  // A policy of the same shape, element and operators over a base that others have too. Of all such
+  // policies the memory of published weights that nobody holds is one.
+  static std::unique_ptr<Policy> over(const Policy& other, std::shared_ptr<FrozenBase> base);
   ~Policy();
 
   const PolicyConfig& config() const;
   const kernels::Operators& operators() const;
-  Parameters& parameters();  // float32 masters, one flat buffer
+  // float32 masters, one flat buffer. With a base() they are zeros that take no memory, but for those
+  // that are exact(): they learn by load, and are this policy's own.
+  Parameters& parameters();
   const Parameters& parameters() const;
   // Where experts are that are not here; null: all are.
   ExpertExchange* experts() const;
@@ -51,8 +64,23 @@ class Policy {
   std::vector<FloatRanges> expert_masters() const;
   // Those that are here.
   FloatRanges own_masters() const;
-  // Masters [begin, begin + out.size()), wherever they are.
+  // Masters [begin, begin + out.size()), wherever they are: with a base() its values, merged with
+  // the adapter.
   void read_masters(int64_t begin, std::span<float> out) const;
+  // The values that stand still, in place of masters; null: there are masters.
+  const std::shared_ptr<FrozenBase>& base() const;
+  bool shares_base() const;  // made by over()
+  // Masters become a base in these bits, and their memory goes.
+  void freeze(BaseBits bits);
+  // From the next publish() on values are the base's plus scale B A, merged whenever they are read;
+  // null: the base's. Needs a base().
+  void adapt(std::shared_ptr<const LoraAdapter> adapter);
+  // What is published where there is a base().
+  const WeightSource& merged() const;
+  // Exact() values from another source. Needs a base().
+  void take_exact(const WeightSource& source);
+  // Nothing is published until publish(): weights() are null.
+  void withdraw();
   // Packs the current parameters as the weights of a version. What was published before stays as it
   // is for those who hold it; when nobody does, its memory is taken for the new one.
   // `arrived`: parameters may still be on their way; arrived(end) returns when those in front of

@@ -138,9 +138,13 @@ void write_checkpoint(const fs::path& folder, int64_t step, const CheckpointSour
   }
   if (source.low_rank != nullptr) {
     fs::create_directory(folder / kAdapterFolder);
-    write_adapter(folder / kAdapterFolder, source.low_rank->adapter(), source.base);
+    write_adapter(folder / kAdapterFolder, source.low_rank->adapter(), source.base,
+                  source.low_rank->bits());
     sync_path(folder / kAdapterFolder);
-    write_floats(folder / kBaseFile, {source.low_rank->base()});
+    FileWriter writer(folder / kBaseFile);
+    for (const std::span<std::byte> bits : source.low_rank->base())
+      writer.write(bits.data(), bits.size());
+    writer.close();
   }
   for (const auto& [name, content] : source.files) {
     FileWriter writer(folder / name);
@@ -387,6 +391,33 @@ bool has_reference(const TrainingCheckpoint& checkpoint) {
   return fs::exists(checkpoint.folder / kReferenceFile);
 }
 
+// The base that the adapter is merged into. One that runs share is restored already: it must be the
+// same.
+static void restore_base(const fs::path& path, LowRankUpdate& low_rank) {
+  const MappedFile file(path);
+  const std::vector<std::span<std::byte>> parts = low_rank.base();
+  size_t expected = 0;
+  for (const std::span<std::byte> part : parts) expected += part.size();
+  if (file.bytes().size() != expected) {
+    fail(path.string() + " has " + std::to_string(file.bytes().size()) + " bytes, a base in " +
+             name_of(low_rank.bits()) + " needs " + std::to_string(expected),
+         "resume with the build and the config that wrote this run");
+  }
+  uint64_t at = 0;
+  std::vector<std::byte> found;
+  for (const std::span<std::byte> part : parts) {
+    found.resize(part.size());
+    file.read(at, found);
+    at += part.size();
+    if (!low_rank.shares_base()) {
+      std::copy(found.begin(), found.end(), part.begin());
+    } else if (!std::equal(found.begin(), found.end(), part.begin())) {
+      fail(path.string() + " is another base than that of the runs beside this one",
+           "resume each of them alone");
+    }
+  }
+}
+
 // The adapter and the base that it is merged into.
 static void restore_adapter(const fs::path& folder, const Policy& policy, LowRankUpdate& low_rank) {
   if (!fs::exists(folder / kBaseFile)) {
@@ -407,9 +438,22 @@ static void restore_adapter(const fs::path& folder, const Policy& policy, LowRan
   }
   const std::span<const float> values = std::as_const(*found).parameters().values();
   std::copy(values.begin(), values.end(), own.values().begin());
-  read_floats(folder / kBaseFile, {low_rank.base()},
-              {{0, static_cast<int64_t>(low_rank.base().size())}});
-  low_rank.merge();
+  restore_base(folder / kBaseFile, low_rank);
+}
+
+// A reference with a base: the policy's own, which is restored, or one that was refreshed.
+static void restore_over_base(const fs::path& path, const Policy& policy, Policy& reference) {
+  const MappedFile file(path);
+  const size_t floats = reference.parameters().values().size();
+  if (file.bytes().size() != floats * sizeof(float)) {
+    fail(path.string() + " has " + std::to_string(file.bytes().size()) +
+             " bytes, this policy needs " + std::to_string(floats * sizeof(float)),
+         "resume with the build and the config that wrote this run");
+  }
+  const auto source = flat_source(reference.parameters().infos(),
+                                  {reinterpret_cast<const float*>(file.bytes().data()), floats});
+  if (reference.base() != policy.base()) reference.base()->fill(*source);
+  reference.take_exact(*source);
 }
 
 void restore_trainer(const TrainingCheckpoint& checkpoint, const Policy& policy, AdamW& optimizer,
@@ -435,8 +479,12 @@ void restore_trainer(const TrainingCheckpoint& checkpoint, const Policy& policy,
          "resume with loss.beta = 0, as the run was started, or with --change loss.beta=..: the "
          "reference is then the base checkpoint");
   }
-  read_floats(checkpoint.folder / kReferenceFile, {reference->parameters().values()},
-              reference->own_masters());
+  if (reference->base() != nullptr) {
+    restore_over_base(checkpoint.folder / kReferenceFile, policy, *reference);
+  } else {
+    read_floats(checkpoint.folder / kReferenceFile, {reference->parameters().values()},
+                reference->own_masters());
+  }
   reference->publish(checkpoint.step);
 }
 

@@ -76,6 +76,7 @@ void check_async(const RunConfig& config) {
 
 void check_run_config(const RunConfig& config) {
   config.shaping.check();
+  config.lora.check();
   config.advantage.check();
   if (config.advantage.baseline == "pass_at_k" &&
       config.advantage.pass_k > config.samples_per_prompt) {

@@ -55,6 +55,14 @@ void check_same_tokens(const Tokenizer& ours, const Tokenizer& theirs, const std
                "choose a teacher with the policy's tokenizer");
 }
 
+// With an adapter the base is the reference, and is kept once; one that is refreshed has values of
+// its own from then on.
+std::unique_ptr<Policy> reference_over(const Policy& policy, bool refreshed) {
+  if (!refreshed) return Policy::over(policy, policy.base());
+  return Policy::over(policy, std::make_shared<FrozenBase>(policy.parameters().infos(),
+                                                           BaseBits::kFloat32, *policy.base()));
+}
+
 void say_on_screen(const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); }
 
 }  // namespace
@@ -79,7 +87,10 @@ void RunParts::open_policy(const RunConfig& config, const PartsSource& source, b
   tokenizer_files = read_tokenizer_files(*tokenizer);
   if (source.team != nullptr && config.ranks.expert_parallel)
     experts = std::make_shared<ExpertTeam>(*source.team);
-  policy = Policy::load(source.model, config.policy.element(), config.device.operators(), experts);
+  policy = source.base != nullptr ? Policy::over(*source.base, source.base->base())
+                                  : load_policy(config.lora, source.model, config.policy.element(),
+                                                config.device.operators(), experts);
+  if (source.base != nullptr) policy->take_exact(*open_model(source.model).source);
   if (config.ranks.expert_parallel && !policy->config().is_moe()) {
     fail_usage("ranks.expert_parallel is set, but a " +
                    std::string(to_string(policy->config().family)) + " model has no experts",
@@ -108,7 +119,9 @@ void RunParts::open_policy(const RunConfig& config, const PartsSource& source, b
 
 void RunParts::open_trainer(const RunConfig& config, const PartsSource& source) {
   std::unique_ptr<Policy> reference;
-  if (config.loss.beta > 0) {
+  if (config.loss.beta > 0 && config.lora.on()) {
+    reference = reference_over(*policy, config.trainer.reference_refresh > 0);
+  } else if (config.loss.beta > 0) {
     reference =
         Policy::load(source.reference, config.policy.element(), config.device.operators(), experts);
   }

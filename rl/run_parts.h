@@ -27,6 +27,7 @@ struct PartsSource {
   std::filesystem::path folder;     // of the run
   std::filesystem::path model;      // a checkpoint folder or GGUF file
   std::filesystem::path reference;  // the reference policy's, when loss.beta asks for one
+  const Policy* base = nullptr;     // with lora: one whose base is this run's too; null: its own
   std::filesystem::path replay;     // a run to be made again from its journal; empty: none
   Team* team = nullptr;             // see TrainingRun::create
 };

@@ -1,5 +1,8 @@
 #include "rl/same_inputs.h"
 
+#include <algorithm>
+#include <vector>
+
 #include "core/error.h"
 #include "core/sha256.h"
 #include "rl/inputs.h"
@@ -10,9 +13,15 @@ void check_same_weights(Team& team, const Policy& policy, const std::string& wha
   FloatRanges shared = policy.own_masters();
   for (const FloatRanges& experts : policy.expert_masters()) shared = without(shared, experts);
   Sha256 hash;
-  const std::span<const float> values = policy.parameters().values();
-  for (const auto& [begin, end] : shared)
-    hash.update(values.data() + begin, (end - begin) * sizeof(float));
+  constexpr int64_t kPiece = int64_t{1} << 22;
+  std::vector<float> values;
+  for (const auto& [begin, end] : shared) {
+    for (int64_t at = begin; at < end; at += kPiece) {
+      values.resize(static_cast<size_t>(std::min(kPiece, end - at)));
+      policy.read_masters(at, values);
+      hash.update(values.data(), values.size() * sizeof(float));
+    }
+  }
   const auto all = team.gather("loaded " + what, hash.hex());
   for (int r = 1; r < team.size(); ++r) {
     if (all[r] == all[0]) continue;

@@ -21,6 +21,7 @@ namespace zeroth {
 struct Trainer::Impl {
   Policy& policy;
   std::unique_ptr<Policy> reference;
+  WeightsVersion reference_version = 0;  // while it rests
   const TrainerConfig config;
   const LossConfig loss_config;
   const OptimizerConfig schedule;
@@ -167,10 +168,15 @@ void Trainer::Impl::ask_teacher(StepReport& report) {
 
 void Trainer::Impl::refresh_reference(int64_t step) {
   if (config.reference_refresh == 0 || step == 0 || step % config.reference_refresh != 0) return;
-  const auto now = policy.parameters().values();
-  for (const auto& [begin, end] : policy.own_masters())
-    std::copy(now.begin() + begin, now.begin() + end,
-              reference->parameters().values().begin() + begin);
+  if (reference->base()) {
+    reference->base()->fill(policy.merged());
+    reference->take_exact(policy.merged());
+  } else {
+    const auto now = policy.parameters().values();
+    for (const auto& [begin, end] : policy.own_masters())
+      std::copy(now.begin() + begin, now.begin() + end,
+                reference->parameters().values().begin() + begin);
+  }
   reference->publish(step);
 }
 
@@ -382,6 +388,17 @@ void Trainer::distil(std::unique_ptr<Policy> teacher, const DistillConfig& confi
   }
   impl_->teacher = std::move(teacher);
   impl_->distill = config;
+}
+void Trainer::rest() {
+  impl_->learner.rest();
+  if (!impl_->reference || !impl_->reference->weights()) return;
+  impl_->reference_version = impl_->reference->weights()->version();
+  impl_->reference->withdraw();
+}
+void Trainer::wake() {
+  impl_->learner.publish();
+  if (impl_->reference && !impl_->reference->weights())
+    impl_->reference->publish(impl_->reference_version);
 }
 double Trainer::entropy_coef() const { return impl_->loss.entropy_coef(); }
 void Trainer::set_entropy_coef(double coef) { impl_->loss.set_entropy_coef(coef); }

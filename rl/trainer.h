@@ -74,6 +74,10 @@ class Trainer {
   // Tokens have the advantages of rl/distill.h from now on. A teacher of another vocabulary is an
   // Error.
   void distil(std::unique_ptr<Policy> teacher, const DistillConfig& config);
+  // Between steps: gives back memory that the next one takes anew. No weights are published until
+  // wake(), which publishes those of now, under their version.
+  void rest();
+  void wake();
   // Where loss.entropy_target has brought the coefficient, for checkpoints.
   double entropy_coef() const;
   void set_entropy_coef(double coef);

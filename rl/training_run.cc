@@ -81,8 +81,10 @@ TrainingRun::TrainingRun(const fs::path& path, const RunConfig& run_config, Team
   if (team != nullptr) team->gather("opening the run", "");
 }
 
-void TrainingRun::open(const fs::path& model, const fs::path& reference, const fs::path& replay) {
-  parts = std::make_unique<RunParts>(config, PartsSource{folder, model, reference, replay, team});
+void TrainingRun::open(const fs::path& model, const fs::path& reference, const fs::path& replay,
+                       const Policy* base) {
+  parts =
+      std::make_unique<RunParts>(config, PartsSource{folder, model, reference, base, replay, team});
   end_step = config.steps;
   if (!replay.empty()) end_step = std::min(end_step, parts->elastic->replayed_steps());
   peak_flops = kernels::limits_of(config.device.device, 0.2).gflops * 1e9;
@@ -120,7 +122,7 @@ Json TrainingRun::fingerprint() const {
 }
 
 std::unique_ptr<TrainingRun> TrainingRun::create(const fs::path& folder, const RunConfig& config,
-                                                 Team* team) {
+                                                 Team* team, const Policy* base) {
   std::unique_ptr<TrainingRun> run(new TrainingRun(folder, config, team));
   // A chat template may write the date: the run keeps the one it began with.
   std::string& date = run->config.prompt.date;
@@ -129,7 +131,7 @@ std::unique_ptr<TrainingRun> TrainingRun::create(const fs::path& folder, const R
   if (team != nullptr) date = team->from_first("the date of the run", date);
   run->before_ = stages_of(config.model);
   run->check_zero();
-  run->open(config.model, config.model);
+  run->open(config.model, config.model, {}, base);
   run->check_same_ranks();
   if (run->leads()) run->history.begin(run->config, run->fingerprint());
   return run;
@@ -164,7 +166,8 @@ std::unique_ptr<TrainingRun> TrainingRun::replay(const fs::path& other, const fs
 // ---- resuming
 
 std::unique_ptr<TrainingRun> TrainingRun::resume(const fs::path& folder, const RunConfig& config,
-                                                 const ResumeOptions& options, Team* team) {
+                                                 const ResumeOptions& options, Team* team,
+                                                 const Policy* base) {
   std::unique_ptr<TrainingRun> run(new TrainingRun(folder, config, team));
   const auto checkpoint = checkpoint_to_resume(folder, "train");
   if (team != nullptr) check_same_checkpoint(*team, folder, checkpoint);
@@ -182,7 +185,7 @@ std::unique_ptr<TrainingRun> TrainingRun::resume(const fs::path& folder, const R
   run->before_ = checkpoint ? stages_before(checkpoint->folder) : stages_of(config.model);
   run->check_zero();
   const bool new_reference = checkpoint && changes_reference(*checkpoint, config, options);
-  run->open(model, new_reference ? fs::path(config.model) : model);
+  run->open(model, new_reference ? fs::path(config.model) : model, {}, base);
   // A change of the task's options is asked for, and may well name other files.
   run->history.check_inputs(run->fingerprint(),
                             options.accept_changed_data || changes_part(options, "task"),
@@ -214,6 +217,12 @@ void TrainingRun::restore(const TrainingCheckpoint& checkpoint, const ResumeOpti
   restore_trainer(checkpoint, *parts->policy, parts->trainer->optimizer(),
                   new_reference ? nullptr : parts->trainer->reference(), team,
                   parts->trainer->low_rank());
+  if (new_reference && config.lora.on()) {
+    Policy& reference = *parts->trainer->reference();
+    if (reference.base() != parts->policy->base()) reference.base()->fill(*parts->policy->base());
+    reference.take_exact(*open_model(config.model).source);
+    reference.publish(checkpoint.optimizer_steps);
+  }
   parts->sampler->publish(nullptr);  // of the model as it was loaded
   parts->sampler->publish(parts->policy->publish(checkpoint.optimizer_steps));
   first_step = checkpoint.step;

@@ -38,9 +38,11 @@ struct ResumeOptions {
 struct TrainingRun {
   // A new run in `folder`, which is created and must not hold a run yet. `team`: the ranks that
   // make the run together, each with such an object, all with the same arguments; the folder is
-  // on a file system that all see. Only rank 0 writes. Null: this process is alone.
+  // on a file system that all see. Only rank 0 writes. Null: this process is alone. `base`: see
+  // PartsSource.
   static std::unique_ptr<TrainingRun> create(const std::filesystem::path& folder,
-                                             const RunConfig& config, Team* team = nullptr);
+                                             const RunConfig& config, Team* team = nullptr,
+                                             const Policy* base = nullptr);
   // Goes on from the folder's newest intact checkpoint. Metrics and traces are cut back to it; what
   // is cut stays in RUN/set-aside until the next checkpoint is safe. `config` is what to run from
   // now on (usually read from RUN/config.json); a field that would make it another run is refused
@@ -52,7 +54,7 @@ struct TrainingRun {
   static std::unique_ptr<TrainingRun> resume(const std::filesystem::path& folder,
                                              const RunConfig& config,
                                              const ResumeOptions& options = {},
-                                             Team* team = nullptr);
+                                             Team* team = nullptr, const Policy* base = nullptr);
 
   // A new run in `folder` that makes the steps of the run `other` again from its journal (async.
   // max_staleness), in this process: the same bytes of weights, metrics (timings aside) and traces.
@@ -93,7 +95,7 @@ struct TrainingRun {
   // `reference`: where the reference policy's weights come from, when there is one. `replay`: see
   // PartsSource.
   void open(const std::filesystem::path& model, const std::filesystem::path& reference,
-            const std::filesystem::path& replay = {});
+            const std::filesystem::path& replay = {}, const Policy* base = nullptr);
   // The recorded config, which the new one may go on from; null: none is there yet.
   Json check_recorded(const ResumeOptions& options);
   void restore(const TrainingCheckpoint& checkpoint, const ResumeOptions& options);

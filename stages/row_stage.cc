@@ -92,8 +92,8 @@ RowStage::RowStage(const std::string& command, Json resolved, const RowStageConf
     : config_(config),
       data_(data),
       tokenizer_(load_tokenizer(from ? from->folder : fs::path(config.model))),
-      policy_(Policy::load(from ? from->folder : fs::path(config.model), config.policy.element(),
-                           config.device.operators())),
+      policy_(load_policy(config.lora, from ? from->folder : fs::path(config.model),
+                          config.policy.element(), config.device.operators())),
       learner_(*policy_, config.optimizer, {}, nullptr,
                make_adapter(config.lora, *policy_, config.seed)),
       command_(command),
@@ -183,6 +183,7 @@ void check_row_stage(const RowStageConfig& config, const RowsConfig& data,
                config.model.empty() ? "name the folder of the checkpoint to start from"
                                     : "name the file with the rows");
   }
+  config.lora.check();
   if (config.epochs <= 0) {
     fail_usage(file + ": epochs = " + Json(config.epochs).dump() + " learns nothing",
                "set epochs to 1");

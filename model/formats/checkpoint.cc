@@ -449,7 +449,7 @@ OpenModel open_model(const std::filesystem::path& path, const std::filesystem::p
     if (dir.empty() || (dir == path && !is_adapter(path))) continue;
     OpenModel model = open_model(dir == path ? adapter_base(path) : path);
     auto values = read_adapter(dir, model.config);
-    return adapted(std::move(model), std::move(values));
+    return adapted(rounded(std::move(model), adapter_bits(dir)), std::move(values));
   }
   check_model_path(path);
   if (is_gguf(path)) return open_gguf(path);

@@ -19,6 +19,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* kConfig = "adapter_config.json";
 constexpr const char* kWeights = "adapter_model.safetensors";
+constexpr const char* kOwnFile = "zeroth.json";
 constexpr std::string_view kPrefix = "base_model.model.";
 constexpr const char* kRefit = "save it again with PEFT as plain LoRA, or merge it with PEFT";
 
@@ -336,11 +337,22 @@ fs::path adapter_base(const fs::path& dir) {
        "give its folder as the model, and the adapter with --adapter");
 }
 
+BaseBits adapter_bits(const fs::path& dir) {
+  if (!fs::exists(dir / kOwnFile)) return BaseBits::kFloat32;
+  const Json facts = read_json_file(dir / kOwnFile);
+  if (!facts.is_object() || !facts.contains("base") || !facts["base"].is_string()) {
+    fail((dir / kOwnFile).string() + " names no \"base\"",
+         "bring the file back; without it the adapter counts as one over a base in float32");
+  }
+  return base_bits_named(facts["base"].get<std::string>());
+}
+
 std::unique_ptr<LoraAdapter> read_adapter(const fs::path& dir, const PolicyConfig& model) {
   return Reader(dir, model).read();
 }
 
-void write_adapter(const fs::path& dir, const LoraAdapter& adapter, const std::string& base) {
+void write_adapter(const fs::path& dir, const LoraAdapter& adapter, const std::string& base,
+                   BaseBits bits) {
   std::map<std::string, std::vector<const LoraPair*>> modules;
   int rank = 0;
   bool root = false;
@@ -383,6 +395,9 @@ void write_adapter(const fs::path& dir, const LoraAdapter& adapter, const std::s
   FileWriter writer(dir / kConfig);
   writer.write(config.dump(2) + "\n");
   writer.close();
+  if (bits == BaseBits::kFloat32) return;
+  const Json facts = {{"base", std::string(name_of(bits))}};
+  write_file_atomic(dir / kOwnFile, facts.dump() + "\n");
 }
 
 OpenModel adapted(OpenModel model, std::unique_ptr<LoraAdapter> adapter) {

@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "model/formats/checkpoint.h"
+#include "model/formats/frozen_base.h"
 #include "model/lora.h"
 
 namespace zeroth {
@@ -25,10 +25,15 @@ std::filesystem::path adapter_base(const std::filesystem::path& dir);
 std::unique_ptr<LoraAdapter> read_adapter(const std::filesystem::path& dir,
                                           const PolicyConfig& model);
 
+// The bits of the base that the adapter in `dir` was learnt over (zeroth.json beside it); float32
+// where nothing says so. Throws Error for a file that is damaged.
+BaseBits adapter_bits(const std::filesystem::path& dir);
+
 // Writes both files, in float32, into the folder, which must exist. What was read from fused
-// tensors is written as such. `base` becomes base_model_name_or_path.
+// tensors is written as such. `base` becomes base_model_name_or_path. Fewer bits than float32 are
+// noted in zeroth.json, which PEFT does not look at.
 void write_adapter(const std::filesystem::path& dir, const LoraAdapter& adapter,
-                   const std::string& base);
+                   const std::string& base, BaseBits bits = BaseBits::kFloat32);
 
 // `model` with the adapter merged: values are the base's plus scale B A, as LoraAdapter::add_rows
 // has them, whenever they are read.

@@ -43,6 +43,10 @@ std::string describe(const Json& stage) {
         std::pair{" on corpus ", text_at(stage, {"config", "corpus", "name"})}}) {
     if (!fact.empty()) text += word + fact;
   }
+  for (const std::string& bits :
+       {text_at(stage, {"config", "lora", "base"}), text_at(stage, {"adapter_base"})}) {
+    if (!bits.empty() && bits != "float32") text += ", an adapter over the base in " + bits;
+  }
   if (stage.contains("step") && stage["step"].is_number_integer())
     text += ", " + stage["step"].dump() + " steps";
   return text;

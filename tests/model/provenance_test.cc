@@ -31,6 +31,9 @@ TEST_CASE("stages of a checkpoint are those of its base and its own") {
   CHECK(supervised_stages(stages) == std::vector<std::string>{"sft on rows.jsonl"});
   CHECK(describe_stages(stages) ==
         std::vector<std::string>{"pretrain of m, 40 steps", "sft of m on rows.jsonl, 3 steps"});
+  const Json over = new_stage("train", 2, {{"model", "m"}, {"lora", {{"base", "q8_0"}}}}, {});
+  CHECK(describe_stages(Json::array({over})) ==
+        std::vector<std::string>{"train of m, an adapter over the base in q8_0, 2 steps"});
   Json merge = new_stage("merge");
   merge["lines"] = Json::array({stages_of(base.path()), stages});
   CHECK(supervised_stages(Json::array({merge})).size() == 1);

@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "model/formats/gguf_model.h"
 #include "model/formats/peft.h"
+#include "policy/adapted.h"
 #include "rl/checkpoint.h"
 #include "rl/trainer.h"
 #include "rollout/local_sampler.h"
@@ -59,8 +60,9 @@ struct Run {
   }
   StepReport step(int64_t number) { return trainer.update(sample_groups(*policy, number), number); }
   std::vector<float> values() const {
-    const auto span = policy->parameters().values();
-    return {span.begin(), span.end()};
+    std::vector<float> all(policy->parameters().values().size());
+    policy->read_masters(0, all);
+    return all;
   }
 };
 
@@ -153,4 +155,66 @@ TEST_CASE("the moments of an optimizer that is reset begin again") {
   for (int64_t step = 0; step < 3; ++step) trainer.update(sample_groups(*policy, step), step);
   CHECK(trainer.optimizer().steps() == 3);
   CHECK(trainer.optimizer().moment_steps() == 1);
+}
+
+TEST_CASE(
+    "over a base in fewer bits: one forward, the base stands still, the checkpoint is exact") {
+  const TemporaryFolder folder;
+  const fs::path base = make_tiny_base(folder.path() / "base");
+  const auto tokenizer = load_tokenizer(kTinyBase);
+  for (const char* bits : {"float32", "bfloat16", "q8_0"}) {
+    CAPTURE(bits);
+    LoraConfig lora = lora_of(2);
+    lora.base = bits;
+    const auto policy =
+        load_policy(lora, base, kernels::Element::kFloat32, kernels::cpu_operators());
+    Trainer trainer(
+        *policy, Policy::over(*policy, policy->base()), Run::config_of(8192),
+        [] {
+          LossConfig loss;
+          loss.beta = 0.05;
+          return loss;
+        }(),
+        Run::optimizer(), 9, 10, kMaxTokens, 1, nullptr, lora);
+    const FrozenBase before(policy->parameters().infos(), lora.base_bits(), *policy->base());
+    for (int64_t step = 0; step < 3; ++step) {
+      const StepReport report = trainer.update(sample_groups(*policy, step), step);
+      CHECK(report.updates == 1);
+      CHECK(report.logp_difference_max == 0);
+    }
+    for (size_t i = 0; i < before.size(); ++i)
+      CHECK(std::ranges::equal(before.bytes(i), std::as_const(*policy->base()).bytes(i)));
+    CHECK(std::ranges::all_of(std::as_const(*policy).parameters().values(),
+                              [](float x) { return x == 0; }));  // no masters
+    CheckpointSource source{*policy, read_tokenizer_files(*tokenizer), trainer.optimizer()};
+    source.low_rank = trainer.low_rank();
+    source.base = base.string();
+    const fs::path run = folder.path() / bits;
+    save_checkpoint(run, 3, source, {});
+    // The checkpoint, and the base with the adapter of the checkpoint, are what was published.
+    const fs::path saved = newest_checkpoint(run)->folder;
+    CHECK(load_weights(saved)->sha256() == policy->weights()->sha256());
+    CHECK(load_adapted_weights(base, saved / "adapter")->sha256() == policy->weights()->sha256());
+    CHECK(adapter_bits(saved / "adapter") == lora.base_bits());
+    CHECK(fs::file_size(saved / "lora_base.bin") == [&] {
+      size_t bytes = 0;
+      for (const auto part : trainer.low_rank()->base()) bytes += part.size();
+      return bytes;
+    }());
+    // It rests and wakes with the same weights, and one that shares the base has it in common.
+    const std::string hash = policy->weights()->sha256();
+    trainer.rest();
+    CHECK(policy->weights() == nullptr);
+    trainer.wake();
+    CHECK(policy->weights()->sha256() == hash);
+    CHECK(trainer.reference()->base() == policy->base());
+    // A learner over other bits than the adapter's is refused.
+    LoraConfig other;
+    other.adapter = (saved / "adapter").string();
+    other.base = std::string(bits) == "q8_0" ? "bfloat16" : "q8_0";
+    CHECK_THROWS_WITH_AS(make_adapter(other, *policy, 1), doctest::Contains("lora.base"), Error);
+  }
+  LoraConfig none;
+  none.base = "q8_0";
+  CHECK_THROWS_WITH_AS(none.check(), doctest::Contains("lora.base"), Error);
 }

@@ -34,6 +34,15 @@ add_test(NAME rl/kill_resume_lora
                  lora.rank=2 lora.alpha=4 loss.entropy_target=3 loss.entropy_coef=0.01 trainer.optimizer_reset=5
          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(rl/kill_resume_lora PROPERTIES TIMEOUT 900)
+# The same over a base in fewer bits, with a reference that is that base, and one that is refreshed.
+add_test(NAME rl/kill_resume_lora_q8_0
+         COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/kill_resume.sh $<TARGET_FILE:zeroth> 3
+                 lora.rank=2 lora.alpha=4 lora.base=q8_0 loss.beta=0.05)
+add_test(NAME rl/kill_resume_lora_bfloat16
+         COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/kill_resume.sh $<TARGET_FILE:zeroth> 2
+                 lora.rank=2 lora.base=bfloat16 policy.weights=bfloat16 loss.beta=0.05 trainer.reference_refresh=7)
+set_tests_properties(rl/kill_resume_lora_q8_0 rl/kill_resume_lora_bfloat16 PROPERTIES
+                     WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} TIMEOUT 900)
 # With groups of earlier steps in the update, which checkpoints keep. The base answers at once or thinks, so groups of two
 # agree in every second step or so.
 add_test(NAME rl/kill_resume_replay
@@ -108,6 +117,7 @@ if(ZEROTH_GLOO)
   ranks_test(mla_bfloat16 bits mla policy.weights=bfloat16)
   ranks_test(fleet fleet moe policy.weights=bfloat16)
   ranks_test(lora bits moe lora.rank=2 lora.alpha=4)
+  ranks_test(lora_q8_0 bits moe lora.rank=2 lora.base=q8_0 loss.beta=0.05)
   ranks_test(experts bits moe ranks.expert_parallel=true loss.beta=0.05 trainer.reference_refresh=2 trainer.router_aux_coef=0.01)
   ranks_test(experts_bfloat16 bits mla ranks.expert_parallel=true policy.weights=bfloat16 trainer.recompute=true)
   ranks_test(kills kills 4)
