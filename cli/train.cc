@@ -1,4 +1,5 @@
 // `zeroth train`: reinforcement learning from a config, new or resumed.
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
 #include <optional>
@@ -13,7 +14,7 @@
 #include "cli/usage.h"
 #include "core/error.h"
 #include "ranks/team.h"
-#include "rl/train_loop.h"
+#include "rl/adapter_runs.h"
 
 namespace zeroth {
 namespace {
@@ -118,6 +119,8 @@ RunConfig wanted_config(const TrainOptions& options, const std::vector<std::stri
     config.model = find_shipped(config.model);
     return config;
   }
+  if (!options.resume.empty() && holds_adapter_runs(options.resume))
+    return recorded_adapters(options.resume, overrides);
   if (options.resume.empty()) {
     fail_usage("zeroth train needs a config",
                "zeroth train CONFIG.json, for example configs/smoke.json");
@@ -139,6 +142,12 @@ ResumeOptions resume_options(const TrainOptions& options) {
     resume.changed.push_back(name);
   }
   return resume;
+}
+
+// Of runs of adapters the first one, which was started where all were.
+std::filesystem::path one_of(const std::filesystem::path& folder) {
+  if (!holds_adapter_runs(folder)) return folder;
+  return folder / recorded_adapters(folder, {}).adapters.at(0).value("name", "");
 }
 
 std::string text_of(RunConfig config) { return dump_config(config).dump(); }
@@ -188,6 +197,47 @@ int train_run(TrainingRun& run, const std::atomic<bool>& stop, const std::string
                               : std::string());
 }
 
+// Runs of several adapters, which take turns.
+int train_adapters(const TrainOptions& options, const RunConfig& config, const Launch& launch,
+                   const std::atomic<bool>& stop) {
+  if (launch.size > 1)
+    fail_usage("adapters, and " + std::to_string(launch.size) +
+                   " ranks: they take turns in one "
+                   "process",
+               "start one process, or a job an adapter");
+  if (!options.metrics_listen.empty())
+    fail_usage("--metrics-listen follows one run, and there are several",
+               "leave it out; each run's metrics.jsonl is in its folder");
+  const auto all = options.resume.empty()
+                       ? AdapterRuns::create(options.out, config)
+                       : AdapterRuns::resume(options.out, config, resume_options(options));
+  std::string names;
+  for (const std::string& name : all->names()) names += (names.empty() ? "" : ", ") + name;
+  std::fprintf(stderr, "runs %s/: %s, over one base\n", options.out.c_str(), names.c_str());
+  print_task_notes(*all->runs().front()->parts->task);
+  std::fputs(all->runs().front()->prompt_report().c_str(), stderr);
+  bool interrupted = false;
+  int64_t least = config.steps;
+  const std::vector<TrainSummary> summaries = all->train(&stop, note_progress);
+  for (size_t i = 0; i < summaries.size(); ++i) {
+    const TrainSummary& summary = summaries[i];
+    const Json result = {{"run", all->runs()[i]->folder.string()},
+                         {"steps", summary.steps},
+                         {"seconds", summary.seconds},
+                         {"max_logp_difference", summary.max_logp_difference},
+                         {"interrupted", summary.interrupted}};
+    std::printf("%s\n", result.dump().c_str());
+    interrupted |= summary.interrupted;
+    least = std::min(least, summary.steps);
+  }
+  if (!interrupted) return 0;
+  for (size_t i = 0; i < summaries.size(); ++i)
+    write_run_state(all->runs()[i]->folder, "stopped", interrupt_name(), summaries[i].steps,
+                    config.steps);
+  end_interrupted("saved step " + std::to_string(least) + "; go on with: zeroth train --resume " +
+                  options.out);
+}
+
 // The whole of one rank: the others hear of it when it fails.
 int train_rank(TrainOptions& options, const RunConfig& config, const Launch& launch,
                const std::atomic<bool>& stop) {
@@ -219,9 +269,10 @@ int run_train(const Args& args) {
   }
   if (!options.resume.empty() && files.empty()) {
     const std::string absolute = std::filesystem::absolute(options.resume).string();
-    if (enter_run_directory(options.resume)) options.resume = absolute;
+    if (enter_run_directory(one_of(options.resume))) options.resume = absolute;
   }
   RunConfig config = wanted_config(options, files);
+  adapter_runs(config);  // what is wrong with one of them is said before anything begins
   if (options.dry_run) {
     std::printf("%s\n", dump_config(config).dump(2).c_str());
     return 0;
@@ -233,6 +284,7 @@ int run_train(const Args& args) {
   if (options.out.empty()) options.out = default_folder(files[0]);
   const std::atomic<bool>& stop = save_on_interrupt();  // not before the question about plug-ins
   const Launch launch = find_launch();
+  if (!config.adapters.empty()) return train_adapters(options, config, launch, stop);
   if (launch.size > 1) return train_rank(options, config, launch, stop);
   return train_run(*open_run(options, config, nullptr), stop, options.metrics_listen);
 }

@@ -18,6 +18,7 @@
 #include "rl/alarms.h"
 #include "rl/async_config.h"
 #include "rl/distill.h"
+#include "rl/dynamic_sampling_config.h"
 #include "rl/evaluation_config.h"
 #include "rl/loss.h"
 #include "rl/prompt_screen.h"
@@ -38,18 +39,6 @@ struct TaskConfig {
   void fields(V& v) {
     v("name", name, "task to train on; see zeroth task list");
     v("options", options, "options of the task");
-  }
-};
-
-// Other problems in place of groups whose rewards are all equal (DAPO, arXiv 2503.14476, 3.2).
-struct DynamicSamplingConfig {
-  int max_rounds = 0;
-  template <class V>
-  void fields(V& v) {
-    v("max_rounds", max_rounds,
-      "extra rounds of drawing per step in place of groups whose rewards are all equal; when they "
-      "do not fill the step, it goes on with such groups; 0 = off",
-      Range{0, 1000});
   }
 };
 
@@ -78,6 +67,7 @@ struct RunConfig {
   ReplayConfig replay;
   TrainerConfig trainer;
   LoraConfig lora;
+  Json adapters = Json::array();
   OptimizerConfig optimizer;
   EvaluationConfig evaluation;
   ProbeConfig probe;
@@ -118,6 +108,8 @@ struct RunConfig {
     v("distill", distill, "a teacher of the policy's own samples");
     v("trainer", trainer, "mini-batches, packing, router");
     v("lora", lora, "a low-rank adapter that learns in place of the weights");
+    v("adapters", adapters,
+      "runs over one base that take turns (docs/lora.md): [{\"name\": .., fields}, ..]; [] = one");
     v("optimizer", optimizer, "AdamW and its schedule");
     v("evaluation", evaluation, "held-out accuracy during the run");
     v("probe", probe, "fixed problems whose samples are kept to compare steps");

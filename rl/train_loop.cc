@@ -25,28 +25,57 @@ bool make(TrainStep& step) {
   return true;
 }
 
-// `finished`: the number of finished steps, kept up to date.
-TrainSummary run_steps(TrainingRun& run, const std::atomic<bool>* stop,
-                       const std::function<void(int64_t, int64_t)>& progress, int64_t& finished) {
-  const double begin = steady_now();
-  TrainSummary summary;
-  const auto stopped = [&] { return stop != nullptr && stop->load(); };
-  const auto tell = [&] {
-    if (progress) progress(finished, run.saved_step);
-  };
-  const auto checkpoint = [&] {
-    run.save(finished);
-    tell();
-  };
-  if (finished == 0) checkpoint();
+}  // namespace
 
-  double recording = 0;  // seconds that metrics, scanners and traces of the step before took
-  while (finished < run.end_step && !stopped()) {
-    TrainStep step(run, finished, stop, recording);
-    if (!make(step)) break;
-    recording = step.recording_seconds();
-    ++finished;
-    summary.interrupted = !step.complete();
+TrainLoop::TrainLoop(TrainingRun& run, const std::atomic<bool>* stop,
+                     const std::function<void(int64_t, int64_t)>& progress)
+    : run_(run),
+      stop_(run.team != nullptr ? run.team->follow(stop) : stop),
+      progress_(progress),
+      finished_(run.first_step) {}
+
+void TrainLoop::state(const char* name, const std::string& by) {
+  if (run_.leads()) write_run_state(run_.folder, name, by, finished_, run_.config.steps);
+}
+
+void TrainLoop::tell() {
+  if (progress_) progress_(finished_, run_.saved_step);
+}
+
+void TrainLoop::checkpoint() {
+  run_.save(finished_);
+  tell();
+}
+
+template <class F>
+auto TrainLoop::watched(const F& action) {
+  const Stopwatch watch(seconds_);
+  try {
+    return action();
+  } catch (const std::exception& error) {
+    if (run_.watch && !run_.watch->gone()) state("failed", error.what());
+    throw;
+  }
+}
+
+void TrainLoop::begin() {
+  state("running", "");
+  watched([&] {
+    if (finished_ == 0) checkpoint();
+  });
+}
+
+bool TrainLoop::more() const {
+  return finished_ < run_.end_step && !(stop_ != nullptr && stop_->load());
+}
+
+bool TrainLoop::once() {
+  return watched([&] {
+    TrainStep step(run_, finished_, stop_, recording_);
+    if (!make(step)) return false;
+    recording_ = step.recording_seconds();
+    ++finished_;
+    incomplete_ = !step.complete();
     tell();
     if (!step.fatal().empty()) {
       // Weights that a fault may have reached must not replace the last good checkpoint.
@@ -54,37 +83,36 @@ TrainSummary run_steps(TrainingRun& run, const std::atomic<bool>* stop,
       fail(step.fatal());
     }
     step.consider_last();
-    if (finished % run.config.checkpoint_every == 0) checkpoint();
-  }
-  checkpoint();
-  if (run.team != nullptr) run.team->gather("the end of the run", "");
-  summary.interrupted |= stopped() && finished < run.end_step;
-  summary.steps = finished;
-  // Otherwise workers stay and join the resumed run.
-  if (run.parts->fleet != nullptr && !summary.interrupted) run.parts->fleet->coordinator().finish();
-  summary.max_logp_difference = run.counters.max_logp_difference;
-  summary.seconds = steady_now() - begin;
+    if (finished_ % run_.config.checkpoint_every == 0) checkpoint();
+    return true;
+  });
+}
+
+TrainSummary TrainLoop::end() {
+  TrainSummary summary;
+  watched([&] {
+    checkpoint();
+    if (run_.team != nullptr) run_.team->gather("the end of the run", "");
+    const bool stopped = stop_ != nullptr && stop_->load();
+    summary.interrupted = incomplete_ || (stopped && finished_ < run_.end_step);
+    // Otherwise workers stay and join the resumed run.
+    if (run_.parts->fleet != nullptr && !summary.interrupted)
+      run_.parts->fleet->coordinator().finish();
+  });
+  summary.steps = finished_;
+  summary.max_logp_difference = run_.counters.max_logp_difference;
+  summary.seconds = seconds_;
+  state(summary.interrupted || finished_ < run_.config.steps ? "stopped" : "finished", "");
   return summary;
 }
 
-}  // namespace
-
 TrainSummary train(TrainingRun& run, const std::atomic<bool>* stop,
                    const std::function<void(int64_t, int64_t)>& progress) {
-  int64_t finished = run.first_step;
-  if (run.team != nullptr) stop = run.team->follow(stop);
-  const auto state = [&](const char* name, const std::string& by) {
-    if (run.leads()) write_run_state(run.folder, name, by, finished, run.config.steps);
-  };
-  state("running", "");
-  try {
-    const TrainSummary summary = run_steps(run, stop, progress, finished);
-    state(summary.interrupted || finished < run.config.steps ? "stopped" : "finished", "");
-    return summary;
-  } catch (const std::exception& error) {
-    if (run.watch && !run.watch->gone()) state("failed", error.what());
-    throw;
+  TrainLoop loop(run, stop, progress);
+  loop.begin();
+  while (loop.more() && loop.once()) {
   }
+  return loop.end();
 }
 
 }  // namespace zeroth

@@ -26,4 +26,35 @@ struct TrainSummary {
 TrainSummary train(TrainingRun& run, const std::atomic<bool>* stop = nullptr,
                    const std::function<void(int64_t finished, int64_t saved)>& progress = {});
 
+// The same step by step, for runs that take turns: begin(), once() while it is true, end(). What
+// throws leaves the run as it is, and has said so in its folder.
+class TrainLoop {
+ public:
+  // All must outlive it.
+  TrainLoop(TrainingRun& run, const std::atomic<bool>* stop,
+            const std::function<void(int64_t finished, int64_t saved)>& progress);
+  void begin();
+  // Whether a step is left and nobody has asked to stop.
+  bool more() const;
+  // A step; false when a stop gave it up.
+  bool once();
+  TrainSummary end();
+  int64_t finished() const { return finished_; }
+
+ private:
+  void checkpoint();
+  void tell();
+  void state(const char* name, const std::string& by);
+  template <class F>
+  auto watched(const F& action);
+
+  TrainingRun& run_;
+  const std::atomic<bool>* const stop_;
+  const std::function<void(int64_t, int64_t)>& progress_;
+  int64_t finished_;
+  double recording_ = 0;  // seconds that metrics, scanners and traces of the step before took
+  double seconds_ = 0;    // of all calls
+  bool incomplete_ = false;
+};
+
 }  // namespace zeroth

@@ -71,6 +71,10 @@ TrainingRun::TrainingRun(const fs::path& path, const RunConfig& run_config, Team
       best(run_config.keep_best),
       alarms(run_config.alarms, run_config.trainer.patience) {
   check_run_config(config);
+  if (!config.adapters.empty()) {
+    fail_usage("adapters: a config of several runs, where one is wanted",
+               "start it with zeroth train");
+  }
   config.device.operators();  // one that is not there is refused before there is a folder
   if (team != nullptr) check_ranks(config, team->size());
   if (leads()) {

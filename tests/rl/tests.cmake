@@ -41,7 +41,8 @@ add_test(NAME rl/kill_resume_lora_q8_0
 add_test(NAME rl/kill_resume_lora_bfloat16
          COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/kill_resume.sh $<TARGET_FILE:zeroth> 2
                  lora.rank=2 lora.base=bfloat16 policy.weights=bfloat16 loss.beta=0.05 trainer.reference_refresh=7)
-set_tests_properties(rl/kill_resume_lora_q8_0 rl/kill_resume_lora_bfloat16 PROPERTIES
+add_test(NAME rl/adapters COMMAND ${PROJECT_SOURCE_DIR}/tests/rl/adapters.sh $<TARGET_FILE:zeroth> 3 q8_0)
+set_tests_properties(rl/kill_resume_lora_q8_0 rl/kill_resume_lora_bfloat16 rl/adapters PROPERTIES
                      WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} TIMEOUT 900)
 # With groups of earlier steps in the update, which checkpoints keep. The base answers at once or thinks, so groups of two
 # agree in every second step or so.
