@@ -40,6 +40,7 @@ struct SampleOptions {
   uint64_t seed = 0;
   int cache_mb = 1024;
   int draft_tokens = EngineConfig().draft_tokens;
+  bool draft_layer = false;
   SamplingConfig sampling;
   PublishConfig publish;
   DeviceConfig device;
@@ -62,6 +63,7 @@ struct SampleOptions {
     v("seed", seed, "names the random draws");
     v("cache_mb", cache_mb, "memory bound of the KV cache in MiB", Range{1, 1 << 20});
     v("draft_tokens", draft_tokens, EngineConfig::kDraftHelp, EngineConfig::kDraftRange);
+    v("draft_layer", draft_layer, EngineConfig::kLayerHelp);
     sampling.fields(v);
     publish.fields(v);
     device.fields(v);
@@ -161,6 +163,7 @@ int run_sample(const Args& args) {
   config.max_batch = options.batch;
   config.cache_mb = options.cache_mb;
   config.draft_tokens = options.draft_tokens;
+  config.draft_layer = options.draft_layer;
   LocalSampler sampler(weights, tokenizer.get(), config);
   const std::atomic<bool>& interrupted = stop_on_interrupt();
   InOrder printer(options.json);

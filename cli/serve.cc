@@ -27,6 +27,7 @@ struct ServeFlags {
   DeviceConfig device;
   int batch = 64, cache_mb = 1024, queue = 1024;
   int draft_tokens = EngineConfig().draft_tokens;
+  bool draft_layer = false;
   template <class V>
   void fields(V& v) {
     v("model", model, "folder of the checkpoint, or a .gguf file");
@@ -41,6 +42,7 @@ struct ServeFlags {
     v("batch", batch, "completions decoded together; never changes them", Range{1, 65536});
     v("cache_mb", cache_mb, "memory bound of the KV cache in MiB", Range{1, 1 << 20});
     v("draft_tokens", draft_tokens, EngineConfig::kDraftHelp, EngineConfig::kDraftRange);
+    v("draft_layer", draft_layer, EngineConfig::kLayerHelp);
     v("queue", queue, "completions that run or wait; further requests are told to try again",
       Range{1, 1 << 20});
   }
@@ -135,6 +137,7 @@ int run_serve(const Args& args) {
   service_options.engine.max_batch = flags.batch;
   service_options.engine.cache_mb = flags.cache_mb;
   service_options.engine.draft_tokens = flags.draft_tokens;
+  service_options.engine.draft_layer = flags.draft_layer;
   service_options.queue = flags.queue;
 
   std::signal(SIGPIPE, SIG_IGN);

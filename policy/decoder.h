@@ -57,6 +57,10 @@ struct Pass {
   }
 };
 
+// weights.forward() of rows `x` [m, width] in place of embeddings: of the batch's tokens none is read.
+void forward_rows(const Weights& weights, const ForwardBatch& batch, KvCache& cache,
+                  At<const float> x, At<float> hidden);
+
 // What embeddings are multiplied by where the family scales them.
 float embedding_scale(const PolicyConfig& config);
 // Rows of the rotary table that a batch needs, and what its queries and keys are rotated by.

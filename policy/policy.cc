@@ -10,6 +10,7 @@
 #include "core/parallel.h"
 #include "model/formats/checkpoint.h"
 #include "policy/decoder.h"
+#include "policy/draft_layer.h"
 #include "policy/embedding_gradient.h"
 
 namespace zeroth {
@@ -111,9 +112,9 @@ struct Policy::Impl {
   explicit Impl(std::shared_ptr<const Architecture> a)
       : architecture(std::move(a)), parameters(architecture->layout.infos) {}
   Impl(const PolicyConfig& config, kernels::Element element, const kernels::Operators& ops,
-       std::shared_ptr<ExpertExchange> experts)
-      : architecture(
-            std::make_shared<const Architecture>(config, element, ops, join(std::move(experts)))),
+       std::shared_ptr<ExpertExchange> experts, std::shared_ptr<const DraftLayer> drafts = nullptr)
+      : architecture(std::make_shared<const Architecture>(
+            config, element, ops, join(std::move(experts)), std::move(drafts))),
         parameters(architecture->layout.infos) {
     if (ExpertExchange* exchange = architecture->experts.exchange.get()) {
       const int all = config.router.experts;
@@ -160,7 +161,8 @@ std::unique_ptr<Policy> Policy::load(const std::filesystem::path& path, kernels:
                                      std::shared_ptr<ExpertExchange> experts) {
   const OpenModel model = open_model(path);
   std::unique_ptr<Policy> policy(new Policy);
-  policy->impl_ = std::make_unique<Impl>(model.config, element, ops, std::move(experts));
+  policy->impl_ = std::make_unique<Impl>(model.config, element, ops, std::move(experts),
+                                         DraftLayer::open(path, model.config));
   Impl& impl = *policy->impl_;
   impl.weights = publish_from(impl.architecture, *model.source, impl.parameters.values().data(), 0);
   return policy;
@@ -169,7 +171,8 @@ std::unique_ptr<Policy> Policy::load(const std::filesystem::path& path, kernels:
 WeightsPtr load_weights(const std::filesystem::path& path, kernels::Element element,
                         const kernels::Operators& ops) {
   const OpenModel model = open_model(path);
-  return publish_from(std::make_shared<const Architecture>(model.config, element, ops),
+  return publish_from(std::make_shared<const Architecture>(model.config, element, ops, ExpertLink(),
+                                                           DraftLayer::open(path, model.config)),
                       *model.source, nullptr, 0);
 }
 
@@ -178,8 +181,8 @@ std::unique_ptr<Policy> Policy::load_frozen(const std::filesystem::path& path, B
                                             const kernels::Operators& ops) {
   const OpenModel model = open_model(path);
   std::unique_ptr<Policy> policy(new Policy);
-  policy->impl_ = std::make_unique<Impl>(
-      std::make_shared<const Architecture>(model.config, element, ops));
+  policy->impl_ = std::make_unique<Impl>(std::make_shared<const Architecture>(
+      model.config, element, ops, ExpertLink(), DraftLayer::open(path, model.config)));
   Impl& impl = *policy->impl_;
   impl.take(std::make_shared<FrozenBase>(impl.architecture->layout.infos, bits, *model.source),
             nullptr);
@@ -438,7 +441,28 @@ void Policy::save(const std::filesystem::path& dir, const SaveOptions& options) 
     read_masters(info.offset, room);
     return room;
   };
-  write_checkpoint(dir, config(), values.infos(), read, options);
+  const DraftLayer* drafts = impl_->architecture->drafts.get();
+  if (drafts == nullptr) return write_checkpoint(dir, config(), values.infos(), read, options);
+  // The layer for multi-token prediction stays as it was; its tables are the model's.
+  std::vector<ParameterInfo> infos = values.infos();
+  const size_t own = infos.size();
+  for (const DraftLayer::Tensor& tensor : drafts->tensors()) infos.push_back(tensor.info);
+  const auto read_any = [&](const ParameterInfo& info,
+                            std::vector<float>& room) -> std::span<const float> {
+    const size_t i = static_cast<size_t>(&info - infos.data());
+    if (i < own) return read(info, room);
+    const DraftLayer::Tensor& tensor = drafts->tensors()[i - own];
+    const Layout& layout = impl_->architecture->layout;
+    room.resize(static_cast<size_t>(info.count));
+    if (tensor.shared == DraftLayer::Tensor::Shared::kNo) {
+      drafts->read(i - own, room);
+    } else {
+      const bool head = tensor.shared == DraftLayer::Tensor::Shared::kHead;
+      read_masters(head ? layout.head.weight : layout.embedding, room);
+    }
+    return room;
+  };
+  write_checkpoint(dir, config(), infos, read_any, options);
 }
 
 }  // namespace zeroth

@@ -57,6 +57,7 @@ struct PublishedModel {
 };
 
 struct Scratch;
+class DraftLayer;  // policy/draft_layer.h
 
 // A rotary table for operators.
 struct RopeRows {
@@ -70,7 +71,7 @@ struct RopeRows {
 // What all versions of a policy's weights share. Thread safe.
 struct Architecture {
   Architecture(const PolicyConfig& config, kernels::Element element, const kernels::Operators& ops,
-               ExpertLink experts = {});
+               ExpertLink experts = {}, std::shared_ptr<const DraftLayer> drafts = nullptr);
   ~Architecture();
 
   const PolicyConfig config;
@@ -88,6 +89,7 @@ struct Architecture {
   // a key.
   kernels::Array<float> delta_scales;
   const ExpertLink experts;
+  const std::shared_ptr<const DraftLayer> drafts;  // null: the checkpoint has none
 
   // Concurrent calls take one scratch each; a finished call leaves it for the next.
   std::unique_ptr<Scratch> take_scratch() const;

@@ -190,13 +190,13 @@ kernels::Stretch stretch_of(const WeightsImpl& impl, const Pass& pass, const Rop
   return out;
 }
 
-// Embedding, every layer by `through`, final norm. `computes`: states of gated delta nets, too.
+// Embedding (or the rows `inputs`), every layer by `through`, final norm. `computes`: states of gated delta nets, too.
 // `repeats`: `through` depends on its arguments alone.
 using Through = std::function<void(const Pass&, int layer, At<const float> x, LayerState& state,
                                    At<float> next)>;
 void run(const WeightsImpl& impl, const ForwardBatch& rows, KvCache& cache, At<float> hidden,
          Activations::Impl* kept, int first, RouterStats* stats, uint8_t* routing, bool computes,
-         bool repeats, const Through& through) {
+         bool repeats, const Through& through, At<const float> inputs = {}) {
   const Architecture& a = *impl.architecture;
   const PolicyConfig& c = a.config;
   check_batch(c, rows, cache.pages());
@@ -272,12 +272,14 @@ void run(const WeightsImpl& impl, const ForwardBatch& rows, KvCache& cache, At<f
                                  : hidden;
   const auto compute = [&] {
     At<float> x = stream(0);
-    if (images) {
+    if (inputs) {
+      a.ops.copy(inputs, x, m * width);
+    } else if (images) {
       scratch.images.embed(pass, x);
     } else {
       a.ops.embedding(impl.model.embedding, width, staged.tokens.data(), x, m);
     }
-    if (c.scaled_embedding) a.ops.scale_rows(x, width, m, width, embedding_scale(c));
+    if (c.scaled_embedding && !inputs) a.ops.scale_rows(x, width, m, width, embedding_scale(c));
     for (int l = 0, moe = 0; l < c.layers; ++l) {
       LayerState& state = !kept || l < first ? scratch.layer : kept->layers[full ? l : 0];
       const At<float> next = stream(l + 1);
@@ -332,7 +334,7 @@ RopeRows::RopeRows(const kernels::Device& device, std::shared_ptr<const RopeTabl
       sin(staged_sin.put(device, std::span(host->sin)).data()) {}
 
 Architecture::Architecture(const PolicyConfig& c, kernels::Element e, const kernels::Operators& o,
-                           ExpertLink x)
+                           ExpertLink x, std::shared_ptr<const DraftLayer> d)
     : config(c),
       element(e),
       ops(o),
@@ -346,6 +348,7 @@ Architecture::Architecture(const PolicyConfig& c, kernels::Element e, const kern
                               : nullptr),
       delta_scales(o.device()),
       experts(std::move(x)),
+      drafts(std::move(d)),
       spare_(o.device()) {
   const std::vector<float> constants = zeroth::image_constants(c, codes);
   if (!constants.empty()) {
@@ -435,6 +438,16 @@ void Weights::forward(const ForwardBatch& batch, KvCache& cache, At<float> hidde
         layer_forward(pass, layer, x, state, next);
         if (store) store_layer(pass, layer, state, next, *store, extras.store_rows);
       });
+}
+
+void forward_rows(const Weights& weights, const ForwardBatch& batch, KvCache& cache,
+                  At<const float> x, At<float> hidden) {
+  run(
+      weights.impl(), batch, cache, hidden, nullptr, 0, nullptr, nullptr, true, false,
+      [](const Pass& pass, int layer, At<const float> in, LayerState& state, At<float> out) {
+        layer_forward(pass, layer, in, state, out);
+      },
+      x);
 }
 
 void Weights::recall(const ForwardBatch& batch, KvCache& cache, At<float> hidden, Activations& save,

@@ -12,13 +12,14 @@
 
 namespace zeroth {
 
-inline constexpr int kDraftKinds = 25;
+inline constexpr int kDraftKinds = 25;          // of guesses by what followed the same tokens
+inline constexpr int kLayerKind = kDraftKinds;  // the checkpoint's own layer guesses
 
 // One guessed token. `kind` says what the guess rests on: how many tokens before it agree, and how
 // far those that agree agree on it.
 struct DraftGuess {
   TokenId token = 0;
-  int kind = 0;  // 0 .. kDraftKinds - 1
+  int kind = 0;  // 0 .. kDraftKinds - 1, or kLayerKind
 };
 
 // How often guesses of each kind were right, of late.
@@ -29,7 +30,7 @@ class DraftOdds {
   void score(int kind, bool right);
 
  private:
-  std::array<int32_t, kDraftKinds> right_ = {}, tries_ = {};
+  std::array<int32_t, kDraftKinds + 1> right_ = {}, tries_ = {};
 };
 
 // The texts of one prompt: it and what was sampled behind it, also what still grows. A place in a

@@ -90,6 +90,7 @@ void Drafter::begin() {
   resting_ = false;
   indices_.clear();
   lines_.clear();
+  suggested_.clear();
 }
 
 // A request's index is made when the first of its sequences is considered: while the batch is large
@@ -124,7 +125,9 @@ Drafter::Line& Drafter::catch_up(const Live& live, DraftIndex& index) {
 
 void Drafter::consider(const Live& live, int running) {
   const auto known = lines_.find(live.sequence);
-  if (known != lines_.end() && known->second.rests > 0) {
+  const auto suggested = suggested_.find(live.sequence);
+  const bool told = suggested != suggested_.end();
+  if (!told && known != lines_.end() && known->second.rests > 0) {
     --known->second.rests;
     return;
   }
@@ -132,6 +135,14 @@ void Drafter::consider(const Live& live, int running) {
   Line& line = catch_up(live, index);
   const double least = least_odds_[running];
   index.guess(line.text, std::min(live.room, longest_), odds_, least, line.guesses);
+  // The layer tells one token; where the texts tell the same they may tell more.
+  if (told) {
+    const TokenId token = suggested->second;
+    const bool better =
+        line.guesses.empty() || (line.guesses[0].token != token &&
+                                 odds_.odds(kLayerKind) > odds_.odds(line.guesses[0].kind));
+    if (better) line.guesses.assign(1, {token, kLayerKind});
+  }
   const size_t before = tokens_.size();
   double odds = 1;
   for (const DraftGuess& guess : line.guesses) {
@@ -139,7 +150,7 @@ void Drafter::consider(const Live& live, int running) {
     if (odds < least) break;
     tokens_.push_back({odds, considered_.size(), guess.token});
   }
-  if (tokens_.size() == before) line.rests = kRests;
+  if (tokens_.size() == before && !told) line.rests = kRests;
   considered_.push_back(live.sequence);
 }
 
@@ -155,6 +166,7 @@ const std::vector<Drafter::Draft>& Drafter::choose(int running) {
   std::erase_if(drafts_, [](const Draft& draft) { return draft.tokens.empty(); });
   tokens_.clear();
   considered_.clear();
+  suggested_.clear();
   return drafts_;
 }
 

@@ -72,6 +72,9 @@ class Drafter {
     int sequence;
     std::vector<TokenId> tokens;
   };
+  // What the checkpoint's own layer (policy/draft_layer.h) takes for the next token of a sequence;
+  // for the step that is considered next.
+  void suggest(int sequence, TokenId token) { suggested_[sequence] = token; }
   // For each sequence that may have a draft, `running` being live in the step (and wanted).
   void consider(const Live& live, int running);
   // Then once: of what was considered the tokens that are likeliest to be kept, as many as there are
@@ -98,6 +101,7 @@ class Drafter {
   DraftOdds odds_;
   std::unordered_map<int, std::unique_ptr<DraftIndex>> indices_;  // by request
   std::unordered_map<int, Line> lines_;                           // by sequence
+  std::unordered_map<int, TokenId> suggested_;                    // the same
   struct Token {                                                  // one that may be tried
     double odds;                                                  // that it is kept
     size_t draft;

@@ -17,11 +17,15 @@ struct EngineConfig {
   int draft_tokens = 8;         // longest draft of a sequence; 0 = none
   int draft_batch = 16;         // rows of a step that drafts may fill up
   int draft_mb = 64;            // memory of earlier samples
+  bool draft_layer = false;     // guess by the checkpoint's own layer too
   // Also of the commands that have this field alone.
   static constexpr char kDraftHelp[] =
       "most tokens tried ahead when few sequences are left, guessed from their group and from "
       "earlier samples of the prompt; 0 = none; never changes a sample";
   static constexpr Range kDraftRange{0, 1024};
+  static constexpr char kLayerHelp[] =
+      "guess also with the checkpoint's layer for multi-token prediction (DeepSeek-V3), which then "
+      "runs for every token; a checkpoint without one is an error; never changes a sample";
   template <class V>
   void fields(V& v) {
     v("max_batch", max_batch, "sequences decoded together", Range{1, 65536});
@@ -40,6 +44,7 @@ struct EngineConfig {
       Range{1, 65536});
     v("draft_mb", draft_mb, "memory bound in MiB of the earlier samples that guesses are made from",
       Range{0, 1 << 20});
+    v("draft_layer", draft_layer, kLayerHelp);
   }
 };
 

@@ -178,6 +178,30 @@ void Generation::draft(Scheduler& scheduler) {
     scheduler.draft(draft.sequence, draft.tokens);
 }
 
+Generation::Follower Generation::follower(const StepPlan& plan, size_t row) const {
+  const auto& [request, sequence] = plan.sources[plan.sequence[row]];
+  const std::vector<TokenId>& prompt = requests_[request].prompt;
+  const size_t next = static_cast<size_t>(plan.positions[row]) + 1;
+  if (next < prompt.size()) return {prompt[next]};
+  if (sequence < 0) {
+    for (const Draw& draw : plan.draws) {
+      const Live& live = live_[draw.sequence];
+      if (draw.request != request || live.finished) continue;
+      const std::vector<TokenId>& tokens = samples_[request][live.sample].tokens;
+      if (!tokens.empty()) return {tokens[0]};
+    }
+    return {prompt.back()};
+  }
+  const Live& live = live_[sequence];
+  if (live.finished) return {};
+  const std::vector<TokenId>& tokens = samples_[request][live.sample].tokens;
+  const size_t at = next - prompt.size();
+  if (at >= tokens.size()) return {};
+  // Behind the first other token of a draft its rows are of no use.
+  if (at > 0 && tokens[at - 1] != plan.tokens[row]) return {};
+  return {tokens[at], at + 1 == tokens.size()};
+}
+
 void Generation::settle(const StepPlan& plan, DrawBatch& batch) {
   batch.stands.assign(plan.draws.size(), 1);
   for (size_t i = 0; i < plan.draws.size(); ++i) {

@@ -63,6 +63,14 @@ class Generation {
   // Before plan(): gives the scheduler drafts for the next step.
   void draft(Scheduler& scheduler);
 
+  // After record(): the token behind row `row` of the step (-1: not known), and whether it is the
+  // newest of a sequence that goes on. Behind a prompt it is that of its first sample in the step.
+  struct Follower {
+    TokenId token = -1;
+    bool newest = false;
+  };
+  Follower follower(const StepPlan& plan, size_t row) const;
+
   // Before the forward call of a step: takes a row of the store for every row that none was taken
   // for yet. rows [rows of the step], -1: not kept, or kept before a preemption.
   void take_rows(const StepPlan& plan, ActivationStore& store, std::vector<int32_t>& rows);

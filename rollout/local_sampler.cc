@@ -6,6 +6,7 @@
 #include <limits>
 #include <mutex>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -14,6 +15,7 @@
 #include "model/image_codes.h"
 #include "policy/activation_store.h"
 #include "rollout/generation.h"
+#include "rollout/layer_drafts.h"
 #include "rollout/roofline.h"
 #include "rollout/scheduler.h"
 #include "rollout/start_order.h"
@@ -75,6 +77,7 @@ struct LocalSampler::Impl {
                 Roofline(model, weights->element() == kernels::Element::kBfloat16 ? 2 : 4)),
         published(std::move(weights)) {
     check_config(config, model);
+    if (config.draft_layer && config.draft_tokens > 0) layer.emplace(*published);
     const int64_t page_bytes = KvCache(model, 1).bytes();
     const int64_t wanted = std::max<int64_t>(1, config.cache_pages);
     max_pages = std::min<int64_t>((int64_t{config.cache_mb} << 20) / page_bytes,
@@ -101,6 +104,7 @@ struct LocalSampler::Impl {
       cache.reset();  // never two caches at once
       cache = std::make_unique<KvCache>(model, pages, weights->operators());
     }
+    if (layer) layer->begin(*weights, pages);
     return pages;
   }
 
@@ -129,7 +133,10 @@ struct LocalSampler::Impl {
             bool keep) {
     generation.draft(scheduler);
     const StepPlan& plan = scheduler.plan();
-    for (const auto& [from, to] : plan.copies) cache->copy_page(from, to);
+    for (const auto& [from, to] : plan.copies) {
+      cache->copy_page(from, to);
+      if (layer) layer->copy_page(from, to);
+    }
     if (keep) generation.take_rows(plan, *store, store_rows);
     if (!plan.tokens.empty()) forward(plan, keep);
     generation.gather(plan, weights->operators(), hidden.data(), routing.data(), draws);
@@ -138,7 +145,11 @@ struct LocalSampler::Impl {
     const bool usable = check_finite(plan);
     generation.record(plan, draws, routing.data(), outcomes, options.done, options.drew);
     count(plan);
-    scheduler.commit(outcomes);
+    scheduler.commit(outcomes);  // leaves the plan as it is
+    if (layer && !plan.tokens.empty()) {
+      layer->follow(*weights, plan, generation, hidden.data(), drafter.wanted(scheduler.running()),
+                    drafter);
+    }
     if (!usable) forget_cache(scheduler);
   }
 
@@ -222,9 +233,10 @@ struct LocalSampler::Impl {
   EngineConfig config;
   ActivationStore* store;
   Drafter drafter;
-  std::mutex mutex;      // guards `published`
-  WeightsPtr published;  // what the next generate() samples with
-  WeightsPtr weights;    // of the generate() that runs
+  std::optional<LayerDrafts> layer;  // with config.draft_layer
+  std::mutex mutex;                  // guards `published`
+  WeightsPtr published;              // what the next generate() samples with
+  WeightsPtr weights;                // of the generate() that runs
   int64_t max_pages = 0;
   std::unique_ptr<KvCache> cache;
   kernels::Array<float> hidden;     // [rows of the step, width]
@@ -270,6 +282,7 @@ void LocalSampler::publish(WeightsPtr weights) {
              " is of another model than the weights before",
          "make a sampler for it");
   }
+  if (weights && impl_->layer) LayerDrafts{*weights};  // an Error for weights that have none
   std::lock_guard lock(impl_->mutex);
   impl_->published.swap(weights);  // the old version may die behind the lock, not under it
 }
