@@ -56,10 +56,17 @@ def gold_of(task, prompt):
     return f"{value.numerator}/{value.denominator}"
 
 
+def answer_of(text):
+    """What the last answer block holds, in a text of any form; None without one."""
+    closed = re.search(r"(.*?)</answer>", text.rpartition("<answer>")[2], re.S) if "<answer>" in text else None
+    return closed and closed[1].strip()
+
+
 def rewards_of(task, text, gold):
     """(accuracy, format, whether it thinks)"""
-    found = parts_of(text)
-    return (right(task, found[1], gold), 1.0, float(bool(found[0]))) if found else (0.0, 0.0, 0.0)
+    found, answer = parts_of(text), answer_of(text)
+    accuracy = right(task, answer, gold) if answer else 0.0
+    return (accuracy, 1.0, float(bool(found[0]))) if found else (accuracy, 0.0, 0.0)
 
 
 # ---- the run that is copied ----

@@ -28,7 +28,7 @@ cmp "$dir/run1/checkpoints/latest/model.safetensors" "$dir/run2/checkpoints/late
 for file in "$dir"/run1/traces/*; do cmp "$file" "$dir/run2/traces/$(basename "$file")"; done
 grep -q 'held-out Countdown' "$dir/err1"
 
-for config in configs/*.json; do
+for config in configs/*.json configs/algorithms/*.json; do
   case $config in
     configs/sft* | configs/dpo*)
       command=$(basename "$config" .json)
