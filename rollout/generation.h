@@ -11,27 +11,13 @@
 #include "model/image_codes.h"
 #include "policy/activation_store.h"
 #include "rollout/completion_text.h"
+#include "rollout/draw_batch.h"
 #include "rollout/drafter.h"
 #include "rollout/sampler.h"
 #include "rollout/scheduler.h"
 #include "text/tokenizer.h"
 
 namespace zeroth {
-
-// The arguments and results of one Weights::sample call; m = keys.size().
-struct DrawBatch {
-  kernels::Array<float> hidden;  // [m, width]
-  std::vector<kernels::SampleParams> params;
-  std::vector<StreamKey> keys;
-  std::vector<uint32_t> positions;  // of the token inside its sample
-  std::vector<TokenId> tokens;
-  // Whether the draw stands: no draft before it, or drafts that came true. The others are as if they
-  // had not been made.
-  std::vector<char> stands;
-  std::vector<float> logprobs, entropies;
-  std::vector<std::vector<int32_t>> kept;
-  bool truncated = false;  // some row has a kept set
-};
 
 // Not thread safe. The tokenizer must outlive it.
 class Generation {
