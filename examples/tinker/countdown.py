@@ -115,6 +115,11 @@ def rate(args, step):
     return args.learning_rate * (1 - 0.9 * (step - begin) / (last - begin))
 
 
+def sampling(args, step, group):
+    seed = None if args.seed is None else (args.seed * args.steps + step) * args.groups + group
+    return types.SamplingParams(max_tokens=args.max_tokens, temperature=1.0, seed=seed)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base-url", help="of the server; else TINKER_BASE_URL")
@@ -126,22 +131,22 @@ def main():
     parser.add_argument("--rank", type=int, default=0, help="of the adapter that learns; 0: all weights learn, which servers other than Zeroth's do not offer")
     parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument("--max-tokens", type=int, default=224)
+    parser.add_argument("--seed", type=int, help="names the draws; without it the server counts them")
     parser.add_argument("--save", help="name of the weights to save at the end")
     parser.add_argument("--log", help="file that gets a JSON line a step")
     args = parser.parse_args()
 
     service = tinker.ServiceClient(base_url=args.base_url)
-    training = service.create_lora_training_client(base_model=args.base_model, rank=args.rank, seed=0).result()
+    training = service.create_lora_training_client(base_model=args.base_model, rank=args.rank, seed=args.seed or 0).result()
     tokenizer = training.get_tokenizer()
     problems = problems_of(args.zeroth, args.steps * args.groups, "train")
     log = open(args.log, "w") if args.log else None
-    params = types.SamplingParams(max_tokens=args.max_tokens, temperature=1.0)
     for step in range(args.steps):
         begin = time.time()
         sampler = training.save_weights_and_get_sampling_client().result()
         batch = problems[step * args.groups:(step + 1) * args.groups]
         prompts = [tokenizer.encode(problem["prompt"], add_special_tokens=False) for problem in batch]
-        futures = [sampler.sample(types.ModelInput.from_ints(prompt), args.samples, params) for prompt in prompts]
+        futures = [sampler.sample(types.ModelInput.from_ints(prompt), args.samples, sampling(args, step, i)) for i, prompt in enumerate(prompts)]
         data, rewards, right = [], [], []
         tokens = 0
         for problem, prompt, future in zip(batch, prompts, futures):
