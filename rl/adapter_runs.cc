@@ -147,12 +147,13 @@ std::unique_ptr<AdapterRuns> AdapterRuns::resume(const fs::path& folder, const R
                                                  const ResumeOptions& options) {
   const std::vector<AdapterRun> wanted = adapter_runs(config);
   make_run_folder(folder);
-  write_list(folder, config);
+  if (!holds_adapter_runs(folder)) write_list(folder, config);
   std::unique_ptr<AdapterRuns> all(new AdapterRuns);
   for (const AdapterRun& run : wanted) {
     all->add(run.name,
              TrainingRun::resume(folder / run.name, run.config, options, nullptr, all->base()));
   }
+  write_list(folder, config);  // not one that a run has refused
   return all;
 }
 

@@ -66,6 +66,9 @@ while :; do
   wait "$pid" || { cat "$work/killed.log"; echo "resume failed"; exit 1; }
   break
 done
+# What the runs refuse does not stay in their list.
+if "$zeroth" train --resume "$work/together" --set seed=5 > /dev/null 2> "$work/refused.log"; then echo "another seed was taken"; exit 1; fi
+grep -q 'another value of: seed' "$work/refused.log" || { cat "$work/refused.log"; exit 1; }
 # Without the config, where nothing is left to do.
 "$zeroth" train --resume "$work/together" > /dev/null 2> "$work/again.log" || { cat "$work/again.log"; exit 1; }
 
