@@ -58,8 +58,8 @@ using DeviceRows = AttentionRowsIn<OnDevice>;
 // backward when not null.
 void attention(const float* q, int64_t ldq, const KvPages& cache, const AttentionRows& rows,
                float scale, int heads, float* out, int64_t ldout, float* lse);
-// dq = ; dcache += (caller zeroes it), which has pages of both whatever the cache has. Deterministic: every page of a head is accumulated by one
-// task in row order.
+// dq = ; dcache += (caller zeroes it), which has pages of both whatever the cache has.
+// Deterministic: every page of a head is accumulated by one task in row order.
 void attention_backward(const float* q, int64_t ldq, const KvPages& cache,
                         const AttentionRows& rows, float scale, int heads, const float* out,
                         int64_t ldout, const float* lse, const float* dout, int64_t lddout,

@@ -1,7 +1,6 @@
 #include "policy/image_rows.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "policy/decoder.h"
 #include "policy/embedding_gradient.h"
@@ -13,19 +12,6 @@ using namespace kernels;
 namespace {
 
 constexpr Gate kActivation = Gate::kGelu;
-
-// At least n values that are all zero, or that count up.
-View<const int32_t> zeros(IndexList& list, int64_t n, const Device& device) {
-  if (list.size() < n) list.host.assign(static_cast<size_t>(n), 0);
-  return list.put(device).subspan(0, static_cast<size_t>(n));
-}
-View<const int32_t> ascending(IndexList& list, int64_t n, const Device& device) {
-  if (list.size() < n) {
-    list.host.resize(static_cast<size_t>(n));
-    std::iota(list.host.begin(), list.host.end(), 0);
-  }
-  return list.put(device).subspan(0, static_cast<size_t>(n));
-}
 
 // How many ones stand in Architecture::image_constants in front of what completes a row.
 int64_t ones_of(const PolicyConfig& c, const ImageCodes& codes) {
@@ -77,7 +63,7 @@ void derive_images(const Architecture& a, PublishedImages& images) {
   const At<float> gated = images.gated.get(n * 2 * width);
   images.aligner_in(ops, images.embed.data(), codes.code_width, gated, 2 * width, n);
   IndexList none;
-  ops.take_rows(a.image_constants.data(), width, zeros(none, n, ops.device()), gated + width,
+  ops.take_rows(a.image_constants.data(), width, none.zeros(n, ops.device()), gated + width,
                 2 * width, width);
   const Array<float> acts(ops.device(), n * width);
   ops.swiglu(gated, 2 * width, acts.data(), width, n, width, kActivation);
@@ -228,7 +214,7 @@ At<float> ImageRows::gate(const Pass& pass, At<const float> rows) {
   const int64_t n = features_.size(), wide = codes_.head_width;
   const At<float> gate = gate_.get(n * 2 * wide);
   pass.model.images.projector(pass.ops, rows, pass.config.width, gate, 2 * wide, n);
-  pass.ops.take_rows(pass.image_constants, wide, zeros(zeros_, n, device_), gate + wide, 2 * wide,
+  pass.ops.take_rows(pass.image_constants, wide, zeros_.zeros(n, device_), gate + wide, 2 * wide,
                      wide);
   return gate;
 }
@@ -252,9 +238,9 @@ void ImageRows::finish(const Pass& pass, At<const float> normed, At<float> hidde
       ops.scale_rows(other, wide, images, wide, 1 - codes_.guidance);
       ops.add(mixed, other, mixed, images * wide);
     }
-    ops.take_rows(mixed, wide, ascending(ascending_, images, device_), table, row, wide);
+    ops.take_rows(mixed, wide, ascending_.ascending(images, device_), table, row, wide);
     ops.take_rows(pass.image_constants + ones_of(pass.config, codes_), row - wide,
-                  zeros(zeros_, images, device_), table + wide, row, row - wide);
+                  zeros_.zeros(images, device_), table + wide, row, row - wide);
   }
   if (texts > 0) {
     const At<float> to = table + images * row;

@@ -43,7 +43,20 @@ class IndexList {
   }
   int64_t size() const { return static_cast<int64_t>(host.size()); }
 
+  // The first n of a list that is all zeros, or that counts up, and nothing else; it grows.
+  kernels::View<const int32_t> zeros(int64_t n, const kernels::Device& device) {
+    return grown(n, 0, device);
+  }
+  kernels::View<const int32_t> ascending(int64_t n, const kernels::Device& device) {
+    return grown(n, 1, device);
+  }
+
  private:
+  kernels::View<const int32_t> grown(int64_t n, int32_t step, const kernels::Device& device) {
+    while (size() < n) host.push_back(static_cast<int32_t>(size()) * step);
+    return put(device).subspan(0, static_cast<size_t>(n));
+  }
+
   kernels::Staged<int32_t> staged_;
 };
 

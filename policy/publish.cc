@@ -84,10 +84,17 @@ struct OwnExperts {
   }
 };
 
-// Calls v.matrix(packed, matrix), by a matrix that may be gone afterwards, v.vector(values, offset, count), and once v.table(table, offset,
-// rows, width), for every part that is published;
-// matrices in the order in which forward reads them. Layer: PublishedLayer, const or not.
-// `latents` may be null.
+template <class Visitor, class L>
+void visit_linear(Visitor& v, L& to, const Matrix& from) {
+  if (!from.present()) return;
+  v.matrix(to.weight, from);
+  v.vector(to.bias, from.bias, from.out);
+}
+
+// Calls v.matrix(packed, matrix) with a matrix that may be gone afterwards, v.vector(values, offset,
+// count), and once v.table(table, offset, rows, width), for every part that is published; matrices
+// in the order in which forward reads them. Layer: PublishedLayer, const or not. `latents` may be
+// null.
 template <class Visitor, class Layer, class Latents>
 void visit_layer(Visitor& v, const PolicyConfig& c, OwnExperts own, const LayerLayout& from,
                  Layer& to, Latents* latents) {
@@ -109,11 +116,7 @@ void visit_layer(Visitor& v, const PolicyConfig& c, OwnExperts own, const LayerL
   v.vector(to.expert_gate_up_bias, from.expert_gate_up_bias,
            2 * int64_t{c.router.experts} * c.expert_width);
   v.vector(to.expert_down_bias, from.expert_down_bias, int64_t{c.router.experts} * c.width);
-  const auto linear = [&](auto& matrix, const Matrix& place) {
-    if (!place.present()) return;
-    v.matrix(matrix.weight, place);
-    v.vector(matrix.bias, place.bias, place.out);
-  };
+  const auto linear = [&](auto& matrix, const Matrix& place) { visit_linear(v, matrix, place); };
   linear(to.delta_in, from.delta_in);
   linear(to.qkv, from.qkv);
   linear(to.q_in, from.q_in);
@@ -144,14 +147,10 @@ void visit_images(Visitor& v, const Architecture& architecture, Images& to) {
   const CodeLayout& from = architecture.images;
   const ImageCodes& codes = architecture.codes;
   v.vector(to.embed, from.embed, int64_t{codes.codes} * codes.code_width);
-  const auto linear = [&](auto& matrix, const Matrix& place) {
-    v.matrix(matrix.weight, place);
-    v.vector(matrix.bias, place.bias, place.out);
-  };
-  linear(to.aligner_in, from.aligner_in);
-  linear(to.aligner_out, from.aligner_out);
-  linear(to.projector, from.projector);
-  linear(to.head, from.head);
+  visit_linear(v, to.aligner_in, from.aligner_in);
+  visit_linear(v, to.aligner_out, from.aligner_out);
+  visit_linear(v, to.projector, from.projector);
+  visit_linear(v, to.head, from.head);
 }
 
 template <class Visitor, class Model>
@@ -413,6 +412,7 @@ class Published {
       use(std::span<const float>(values, rows * width));
     }
   }
+
   const Operators& ops_;
   std::vector<Part> parts_;
 };

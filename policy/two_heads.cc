@@ -1,7 +1,6 @@
 #include "policy/two_heads.h"
 
 #include <algorithm>
-#include <numeric>
 #include <string>
 
 #include "core/error.h"
@@ -35,21 +34,13 @@ const PackedMatrix& head_of(const WeightsImpl& weights, bool image) {
   return image ? weights.model.images.with_bias : weights.model.head;
 }
 
-View<const int32_t> ascending(IndexList& list, int64_t n, const Device& device) {
-  if (list.size() < n) {
-    list.host.resize(static_cast<size_t>(n));
-    std::iota(list.host.begin(), list.host.end(), 0);
-  }
-  return list.put(device).subspan(0, static_cast<size_t>(n));
-}
-
 }  // namespace
 
 void TwoHeads::split(const WeightsImpl& weights, At<const float> hidden, int64_t m) {
   const Architecture& a = *weights.architecture;
   const int64_t row = hidden_width(a.config);
   const At<float> marks = marks_.get(m);
-  a.ops.take_rows(hidden + (row - 1), row, ascending(ascending_, m, device_), marks, 1, 1);
+  a.ops.take_rows(hidden + (row - 1), row, ascending_.ascending(m, device_), marks, 1, 1);
   const OnHost<float> of(device_, marks, m);
   for (Group& group : groups_) {
     group.image = &group != groups_;
@@ -154,7 +145,7 @@ void TwoHeads::image_backward(const WeightsImpl& weights, const Group& group,
   const int64_t row = hidden_width(a.config), wide = bias_in(a.codes), in = a.codes.head_width;
   const int64_t codes = a.codes.codes;
   const At<float> dhead = dhead_.get(codes * wide), sum = sum_.get(codes * in);
-  const View<const int32_t> all = ascending(ascending_, codes, device_);
+  const View<const int32_t> all = ascending_.ascending(codes, device_);
   for (size_t p = 0; p + 1 < parts.size(); ++p) {
     const int64_t begin = parts[p], n = parts[p + 1] - begin;
     if (n == 0) continue;

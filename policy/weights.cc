@@ -190,7 +190,8 @@ kernels::Stretch stretch_of(const WeightsImpl& impl, const Pass& pass, const Rop
   return out;
 }
 
-// Embedding (or the rows `inputs`), every layer by `through`, final norm. `computes`: states of gated delta nets, too.
+// Embedding (or the rows `inputs`), every layer by `through`, final norm. `computes`: states of gated
+// delta nets, too.
 // `repeats`: `through` depends on its arguments alone.
 using Through = std::function<void(const Pass&, int layer, At<const float> x, LayerState& state,
                                    At<float> next)>;
