@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -26,21 +27,62 @@ struct Entry {  // of getdents64(2)
   char name[1];
 };
 
-// True when a variable of the process begins with `mark`. Reads pieces that overlap by the longest
-// mark.
-bool is_marked(const char* pid, const char* mark, size_t length) {
+constexpr int kLooks = 400;  // at most at a process amid exec, kLookEvery apart
+constexpr int kLooksAtEmpty = 3;
+constexpr timespec kLookEvery{0, 1'000'000};
+
+// A file of the process, opened to be read; -1 when it cannot be.
+int open_of(const char* pid, const char* file) {
   char path[64] = "/proc/";
-  if (std::strlen(pid) > 16) return false;
+  if (std::strlen(pid) > 16) return -1;
   std::strcat(path, pid);
-  std::strcat(path, "/environ");
-  const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
+  std::strcat(path, file);
+  return ::open(path, O_RDONLY | O_CLOEXEC);
+}
+
+// Bytes of variables that the process holds, by fields 50 and 51 of its stat (proc(5)). -1 amid
+// exec, when the new program has none yet, and for what has no memory: a kernel's thread, a zombie.
+int64_t size_of_environ(const char* pid) {
+  const int fd = open_of(pid, "/stat");
+  if (fd < 0) return -1;
+  char text[2048];
+  const ssize_t n = ::read(fd, text, sizeof text - 1);
+  ::close(fd);
+  if (n <= 0) return -1;
+  text[n] = '\0';
+  const char* at = std::strrchr(text, ')');  // the name, field 2, may hold anything
+  uint64_t start = 0, end = 0;
+  for (int field = 2; at != nullptr && field < 50; ++field) {
+    at = std::strchr(at + 1, ' ');
+  }
+  if (at == nullptr) return -1;
+  for (++at; *at >= '0' && *at <= '9'; ++at) start = start * 10 + static_cast<uint64_t>(*at - '0');
+  for (++at; *at >= '0' && *at <= '9'; ++at) end = end * 10 + static_cast<uint64_t>(*at - '0');
+  return end == 0 ? -1 : static_cast<int64_t>(end - start);
+}
+
+// True when the process runs a program, so it has variables or is about to have them.
+bool runs_program(const char* pid) {
+  char path[64] = "/proc/", target[8];
+  std::strcat(path, pid);
+  std::strcat(path, "/exe");
+  return ::readlink(path, target, sizeof target) > 0;
+}
+
+// Reads all variables of the process in pieces that overlap by the longest mark: true when one
+// begins with `mark`. `total` becomes the bytes read, -1 when they may not be read.
+bool holds_mark(const char* pid, const char* mark, size_t length, int64_t& total) {
+  total = -1;
+  const int fd = open_of(pid, "/environ");
   if (fd < 0) return false;
+  total = 0;
   char bytes[8192];
   size_t kept = 0;
   bool start = true, found = false;  // the piece begins with a variable
   while (!found) {
     const ssize_t n = ::read(fd, bytes + kept, sizeof bytes - kept);
     if (n <= 0) break;
+    total += n;
     const size_t size = kept + static_cast<size_t>(n);
     for (size_t i = 0; i + length <= size && !found; ++i) {
       const bool first = i == 0 ? start : bytes[i - 1] == '\0';
@@ -52,6 +94,23 @@ bool is_marked(const char* pid, const char* mark, size_t length) {
   }
   ::close(fd);
   return found;
+}
+
+// True when a variable of the process begins with `mark`. While a process is amid exec its old
+// variables are gone and its new ones not there: the kernel answers nothing, or a part. Such a
+// process is looked at again, else it would outlive the walk.
+bool is_marked(const char* pid, const char* mark, size_t length) {
+  for (int look = 0; look < kLooks; ++look) {
+    if (look > 0) ::nanosleep(&kLookEvery, nullptr);
+    int64_t total = 0;
+    if (holds_mark(pid, mark, length, total)) return true;
+    if (total < 0) return false;
+    const int64_t size = size_of_environ(pid);
+    if (size < 0 && !runs_program(pid)) return false;
+    // The range is empty for an instant of exec, and always in a process that cleared it.
+    if (size == total && (size > 0 || look >= kLooksAtEmpty)) return false;
+  }
+  return false;
 }
 
 // One walk over /proc; true when something was killed.

@@ -317,7 +317,7 @@ TEST_CASE("plug-in: what it started ends with it, also in a session of its own")
   // Killed, and reaped by whoever adopted it.
   const pid_t pid = std::stoi(folder.lines("daemons")[0]);
   bool gone = false;
-  for (int i = 0; i < 500 && !gone; ++i) {
+  for (int i = 0; i < 3000 && !gone; ++i) {
     std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
     std::string line;
     std::getline(stat, line);
