@@ -70,6 +70,7 @@ std::string progress_text(const StepProgress& step, double eta_seconds, int bar_
                        bar_width, unicode);
     }
   }
+  if (!step.run.empty()) out = step.run + "  " + out;
   out += format("  reward %.3f", step.reward) + format("  solved %3.0f%%", 100 * step.solve_rate) +
          format("  len %.0f", step.length) + format("  entropy %.2f", step.entropy) +
          format("  zero-std %.0f%%", 100 * step.zero_std) + "  " + rate(step.tokens_per_s);

@@ -9,6 +9,7 @@
 namespace zeroth {
 
 struct StepProgress {
+  std::string run;          // its name, among several that one process makes; empty: the only one
   int64_t step = 0;         // finished
   int64_t total_steps = 0;  // 0: unknown, no bar and no ETA
   double reward = 0;

@@ -182,6 +182,7 @@ struct RunRecorder::Impl {
   TensorBoardWriter tensorboard;
   std::unique_ptr<TraceWriter> traces;
   ProgressLine progress;
+  std::string name;  // see set_name
   SampleScanner scanner;
 
   Impl(const fs::path& dir, RecorderOptions with)
@@ -254,7 +255,9 @@ void RunRecorder::record(int64_t step, const Json& metrics, const std::vector<Gr
   all.update(impl_->scan(groups));
   impl_->metrics->write(row_of(step, all));
   impl_->tensorboard.write(step, unix_time(), scalars_of(all));
-  impl_->progress.show(progress_of(step, impl_->options.total_steps, metrics, groups));
+  StepProgress progress = progress_of(step, impl_->options.total_steps, metrics, groups);
+  progress.run = impl_->name;
+  impl_->progress.show(progress);
   const int every = impl_->options.record.print_every;
   if (every > 0 && step % every == 0 && !groups.empty()) note(group_text(step, groups.front()));
 }
@@ -273,9 +276,14 @@ void RunRecorder::annotate(int64_t step, int64_t group, const std::string& name,
   }
 }
 
+void RunRecorder::set_name(std::string name) {
+  if (impl_) impl_->name = std::move(name);
+}
+
 void RunRecorder::note(const std::string& text) {
   if (!impl_) return;
   impl_->progress.end_line();
+  if (!impl_->name.empty()) std::cerr << printable(impl_->name) << ": ";
   std::cerr << printable(text);  // an alarm may quote what a plug-in wrote
   if (text.empty() || text.back() != '\n') std::cerr << '\n';
   std::cerr.flush();

@@ -84,6 +84,9 @@ class RunRecorder {
   void annotate(int64_t step, int64_t group, const std::string& name,
                 const std::vector<std::vector<float>>& values);
 
+  // What begins each line on stderr from now on: several runs of one process say whose it is.
+  void set_name(std::string name);
+
   // A line of text on stderr that does not tear the progress bar.
   void note(const std::string& text);
 

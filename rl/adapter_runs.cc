@@ -124,6 +124,7 @@ RunConfig recorded_adapters(const fs::path& folder, const std::vector<std::strin
 
 void AdapterRuns::add(const std::string& name, std::unique_ptr<TrainingRun> run) {
   rest(*run);
+  run->parts->recorder->set_name(name);
   names_.push_back(name);
   runs_.push_back(std::move(run));
 }

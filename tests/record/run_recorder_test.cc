@@ -172,7 +172,7 @@ TEST_CASE("TensorBoard files are cut back to a step and continued in a new file"
 }
 
 TEST_CASE("the progress line") {
-  StepProgress step{12, 100, 0.431, 0.36, 82.1, 1.02, 0.125, 20000, 7234, 0.31};
+  StepProgress step{"", 12, 100, 0.431, 0.36, 82.1, 1.02, 0.125, 20000, 7234, 0.31};
   CHECK(progress_text(step, 130, 10, false) ==
         "step  12/100 [#.........]  reward 0.431  solved  36%  len 82  entropy 1.02  zero-std 12%  "
         "7.2k tok/s  mfu 31%  eta 2m10s");
@@ -184,6 +184,8 @@ TEST_CASE("the progress line") {
   step.workers = 3;
   CHECK(
       progress_text(step, 130, 10, false).ends_with("7.2k tok/s  stale 1.4  workers 3  eta 2m10s"));
+  step.run = "rank8";
+  CHECK(progress_text(step, -1, 0, false).starts_with("rank8  step 12  reward"));
   CHECK(short_duration(59.4) == "59s");
   CHECK(short_duration(3600 * 2 + 200) == "2h03m");
 }

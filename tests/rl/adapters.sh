@@ -23,7 +23,6 @@ cat > "$work/config.json" <<JSON
   "lora": {"rank": 2, "base": "$bits"},
   "probe": {"every": 7, "problems": 2, "samples": 2},
   "checkpoint_every": 3,
-  "record": {"progress": false},
   "adapters": [
     {"name": "small"},
     {"name": "large", "lora": {"rank": 6, "alpha": 12, "seed": 77}, "optimizer": {"lr": 3e-3}},
@@ -46,6 +45,9 @@ one held --set 'lora.targets=["q_proj","down_proj"]' --set loss.beta=0.05 --set 
 start=$(date +%s%N)
 "$zeroth" train "$work/config.json" --out "$work/together" > "$work/together.out" 2> "$work/together.log" || { cat "$work/together.log"; exit 1; }
 millis=$((($(date +%s%N) - start) / 1000000))
+for name in small large held; do  # each line says whose it is
+  [ "$(grep -c "^$name  step .*reward" "$work/together.log")" -eq 12 ] || { cat "$work/together.log"; echo "lines of $name"; exit 1; }
+done
 [ "$(grep -c '"max_logp_difference":0' "$work/together.out")" -eq 3 ] || { cat "$work/together.out"; echo "log-probs differ"; exit 1; }
 
 done_kills=0
