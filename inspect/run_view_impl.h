@@ -61,6 +61,9 @@ struct RunView::Impl {
                              int64_t offset, int64_t* total);
 };
 
+// The index speaks of samples that the stream does not hold.
+[[noreturn]] void fail_stale();
+
 // Without throwing away what UTF-8 cannot hold: control characters and broken bytes stay visible on
 // the page.
 Json sample_summary(const Sample& sample, const SampleScan& scan);
