@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/trajectory.h"
-#include "rewards/code/sandbox_pool.h"
+#include "rewards/sandbox/sandbox_pool.h"
 #include "rewards/code/value.h"
 
 namespace zeroth {

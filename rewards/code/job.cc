@@ -6,7 +6,7 @@
 
 #include "core/config.h"
 #include "core/error.h"
-#include "rewards/code/sandbox_pool.h"
+#include "rewards/sandbox/sandbox_pool.h"
 #include "rewards/code/scripts.h"
 
 namespace zeroth {

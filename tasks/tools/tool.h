@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "rewards/code/sandbox_pool.h"
+#include "rewards/sandbox/sandbox_pool.h"
 
 namespace zeroth {
 
@@ -36,7 +36,7 @@ struct PythonToolOptions {
   int memory_mb = 256;
   int max_output = 4096;  // bytes
 };
-// Runs a program in the sandbox (rewards/code/sandbox.h), each call in a fresh one, and gives what it
+// Runs a program in the sandbox (rewards/sandbox/sandbox.h), each call in a fresh one, and gives what it
 // printed; for a program that fails also the last line of its error, for one that runs out of time
 // or memory a line that says so. The pool must outlive it.
 std::unique_ptr<Tool> make_python_tool(SandboxPool& pool, const PythonToolOptions& options);

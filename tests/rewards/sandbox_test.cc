@@ -1,4 +1,4 @@
-#include "rewards/code/sandbox.h"
+#include "rewards/sandbox/sandbox.h"
 
 #include <doctest/doctest.h>
 #include <signal.h>
@@ -7,9 +7,9 @@
 
 #include <filesystem>
 
-#include "rewards/code/cgroup.h"
-#include "rewards/code/patience.h"
-#include "rewards/code/sandbox_pool.h"
+#include "rewards/sandbox/cgroup.h"
+#include "rewards/sandbox/patience.h"
+#include "rewards/sandbox/sandbox_pool.h"
 
 using namespace zeroth;
 

@@ -3,7 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "core/error.h"
-#include "rewards/code/sandbox.h"
+#include "rewards/sandbox/sandbox.h"
 #include "tests/tasks/plugin_support.h"
 
 using namespace zeroth;

@@ -4,8 +4,8 @@
 
 #include <linux/filter.h>
 
-#include "rewards/code/sandbox.h"
-#include "rewards/code/system_folders.h"
+#include "rewards/sandbox/sandbox.h"
+#include "rewards/sandbox/system_folders.h"
 
 namespace zeroth::sandbox_detail {
 

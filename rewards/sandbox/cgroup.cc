@@ -1,4 +1,4 @@
-#include "rewards/code/cgroup.h"
+#include "rewards/sandbox/cgroup.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -2,11 +2,11 @@
 
 #include <cstdlib>
 
-#include "rewards/code/cgroup.h"
-#include "rewards/code/process_tree.h"
-#include "rewards/code/sandbox.h"
-#include "rewards/code/sandbox_pool.h"
-#include "rewards/code/system_folders.h"
+#include "rewards/sandbox/cgroup.h"
+#include "rewards/sandbox/process_tree.h"
+#include "rewards/sandbox/sandbox.h"
+#include "rewards/sandbox/sandbox_pool.h"
+#include "rewards/sandbox/system_folders.h"
 
 namespace zeroth {
 namespace {

@@ -1,4 +1,4 @@
-#include "rewards/code/sandbox.h"
+#include "rewards/sandbox/sandbox.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -17,11 +17,11 @@
 #include <thread>
 
 #include "core/error.h"
-#include "rewards/code/cgroup.h"
-#include "rewards/code/collector.h"
-#include "rewards/code/pipe.h"
-#include "rewards/code/process_tree.h"
-#include "rewards/code/sandbox_child.h"
+#include "rewards/sandbox/cgroup.h"
+#include "rewards/sandbox/collector.h"
+#include "rewards/sandbox/pipe.h"
+#include "rewards/sandbox/process_tree.h"
+#include "rewards/sandbox/sandbox_child.h"
 
 namespace zeroth {
 namespace {

@@ -7,10 +7,10 @@
 #include <optional>
 #include <random>
 
-#include "rewards/code/patience.h"
-#include "rewards/code/pipe.h"
-#include "rewards/code/process_tree.h"
-#include "rewards/code/sandbox.h"
+#include "rewards/sandbox/patience.h"
+#include "rewards/sandbox/pipe.h"
+#include "rewards/sandbox/process_tree.h"
+#include "rewards/sandbox/sandbox.h"
 
 namespace zeroth::sandbox_detail {
 

@@ -1,4 +1,4 @@
-#include "rewards/code/collector.h"
+#include "rewards/sandbox/collector.h"
 
 #include <fcntl.h>
 #include <poll.h>

@@ -1,4 +1,4 @@
-#include "rewards/code/process_tree.h"
+#include "rewards/sandbox/process_tree.h"
 
 #include <dirent.h>
 #include <fcntl.h>

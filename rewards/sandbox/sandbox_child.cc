@@ -1,4 +1,4 @@
-#include "rewards/code/sandbox_child.h"
+#include "rewards/sandbox/sandbox_child.h"
 
 #include <fcntl.h>
 #include <grp.h>

@@ -1,4 +1,4 @@
-#include "rewards/code/sandbox_pool.h"
+#include "rewards/sandbox/sandbox_pool.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -17,7 +17,7 @@
 #include <thread>
 
 #include "core/error.h"
-#include "rewards/code/cgroup.h"
+#include "rewards/sandbox/cgroup.h"
 
 namespace zeroth {
 namespace {

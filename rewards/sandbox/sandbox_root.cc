@@ -13,7 +13,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "rewards/code/sandbox_child.h"
+#include "rewards/sandbox/sandbox_child.h"
 
 namespace zeroth::sandbox_detail {
 namespace {

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "rewards/code/sandbox_child.h"
+#include "rewards/sandbox/sandbox_child.h"
 
 namespace zeroth::sandbox_detail {
 namespace {

@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "rewards/code/sandbox.h"
+#include "rewards/sandbox/sandbox.h"
 
 namespace zeroth {
 

@@ -1,4 +1,4 @@
-#include "rewards/code/system_folders.h"
+#include "rewards/sandbox/system_folders.h"
 
 #include <sys/stat.h>
 #include <unistd.h>

@@ -1,4 +1,4 @@
-#include "rewards/code/patience.h"
+#include "rewards/sandbox/patience.h"
 
 #include <unistd.h>
 
@@ -7,7 +7,7 @@
 #include <limits>
 #include <string>
 
-#include "rewards/code/process_tree.h"
+#include "rewards/sandbox/process_tree.h"
 
 namespace zeroth::sandbox_detail {
 namespace {
