@@ -10,6 +10,7 @@
 #include "cli/usage.h"
 #include "core/parallel.h"
 #include "core/stopwatch.h"
+#include "core/system.h"
 #include "kernels/back_ends.h"
 #include "policy/policy.h"
 #include "rl/trainer.h"
@@ -18,10 +19,6 @@
 
 namespace zeroth {
 namespace {
-
-// Measuring the limits takes memory that the work does not need. Where the system forbids this, the
-// peak covers the measurement too.
-void reset_peak_memory() { std::ofstream("/proc/self/clear_refs") << "5"; }
 
 class Bench {
  public:
@@ -34,7 +31,9 @@ class Bench {
   Json run() {
     const ParameterCounts counts = count_parameters(policy_.config());
     limits_ = kernels::limits_of(options_.device.device);
-    reset_peak_memory();
+    // Measuring the limits takes memory that the work does not need. Where the system has no such
+    // thing, the peak covers the measurement too.
+    system::reset_peak_memory();
     peak_ = limits_.gflops * 1e9;
     Json out;
     out["parameters"] = counts.total;
@@ -185,13 +184,7 @@ void print_table(const Json& out) {
 
 }  // namespace
 
-double peak_memory_mb() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.rfind("VmHWM:", 0) == 0) return std::atof(line.c_str() + 6) / 1024;
-  }
-  return 0;
-}
+double peak_memory_mb() { return std::max(0.0, system::own_memory().peak_mb); }
 
 std::unique_ptr<Policy> bench_policy(const BenchOptions& options,
                                      std::shared_ptr<ExpertExchange> experts) {

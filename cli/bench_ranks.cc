@@ -6,7 +6,6 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +21,7 @@
 #include "core/process_cost.h"
 #include "core/sha256.h"
 #include "core/stopwatch.h"
+#include "core/system.h"
 #include "learn/expert_team.h"
 #include "learn/tree_collective.h"
 #include "ranks/team.h"
@@ -219,7 +219,7 @@ class RankBench {
 };
 
 uint16_t free_port() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int fd = system::stream_socket(AF_INET, true);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -233,7 +233,7 @@ uint16_t free_port() {
 }
 
 [[noreturn]] void become_rank(const Args& args, int rank, int ranks, uint16_t port, int out) {
-  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  system::end_with_parent(SIGTERM);
   ::dup2(out, STDOUT_FILENO);
   const auto set = [](const char* name, const std::string& value) {
     ::setenv(name, value.c_str(), 1);
@@ -250,7 +250,7 @@ uint16_t free_port() {
   argv.reserve(words.size() + 1);
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
-  ::execv("/proc/self/exe", argv.data());
+  system::run_program_anew(argv.data());
   ::_exit(127);
 }
 
@@ -258,7 +258,7 @@ uint16_t free_port() {
 Json run_job(const Args& args, int ranks) {
   const uint16_t port = free_port();
   int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) fail("cannot make a pipe");
+  if (!system::open_pipe(ends)) fail("cannot make a pipe");
   std::vector<pid_t> children;
   for (int r = 0; r < ranks; ++r) {
     const pid_t pid = ::fork();

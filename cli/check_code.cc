@@ -1,9 +1,6 @@
-#include <dirent.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -12,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/grade_code.h"
 #include "cli/usage.h"
+#include "core/system.h"
 #include "core/terminal.h"
 
 namespace zeroth {
@@ -24,35 +22,13 @@ struct CheckCodeFlags : SandboxOptions {
   }
 };
 
-// Parent of every process that can be seen.
-std::map<int, int> parents() {
-  std::map<int, int> all;
-  if (DIR* folder = ::opendir("/proc")) {
-    while (const dirent* entry = ::readdir(folder)) {
-      if (!std::isdigit(static_cast<unsigned char>(entry->d_name[0]))) continue;
-      const std::string path = std::string("/proc/") + entry->d_name + "/stat";
-      FILE* file = std::fopen(path.c_str(), "r");
-      if (file == nullptr) continue;
-      char text[512] = {};
-      const size_t size = std::fread(text, 1, sizeof(text) - 1, file);
-      std::fclose(file);
-      // The name in parentheses may hold anything; state and parent follow the last one.
-      const std::string stat(text, size);
-      const size_t close = stat.rfind(')');
-      if (close == std::string::npos || close + 4 > stat.size()) continue;
-      all[std::atoi(entry->d_name)] = std::atoi(stat.c_str() + close + 3);
-    }
-    ::closedir(folder);
-  }
-  return all;
-}
-
 // Descendants of this process that are none of the pool's workers: something outlived its job. We
 // are their subreaper, so none can hide by losing its parents, and what other programs run at the
 // same time does not count.
 std::vector<int> leftovers(const SandboxPool& pool) {
   const std::vector<int> workers = pool.worker_pids();
-  const std::map<int, int> parent = parents();
+  std::map<int, int> parent;
+  for (const auto& [pid, up] : system::parents()) parent[pid] = up;
   std::vector<int> left;
   for (const auto& [pid, ignored] : parent) {
     if (std::find(workers.begin(), workers.end(), pid) != workers.end()) continue;
@@ -75,7 +51,7 @@ int run_check_code(const Args& args) {
   if (rest.size() != 1)
     fail_usage("zeroth check code takes one file", "see zeroth check code --help");
   std::printf("layers of the sandbox here:\n%s", probe_sandbox().text().c_str());
-  ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+  system::adopt_orphans();
   const std::unique_ptr<SandboxPool> pool = make_sandbox_pool(flags);
   const std::vector<CodeRow> rows = read_code_rows(rest[0], *pool);
   int wrong = 0, uncontained = 0;

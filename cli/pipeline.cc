@@ -1,8 +1,8 @@
 // `zeroth pipeline`: stages one after another, each a command of its own.
 #include "stages/pipeline.h"
+#include "core/system.h"
 
 #include <fcntl.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -79,7 +79,7 @@ int run_command(const std::vector<std::string>& words, const fs::path& output) {
     // The terminal's Ctrl-C reaches the parent alone, which passes it on; without the parent the
     // stage saves and ends.
     ::setpgid(0, 0);
-    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    system::end_with_parent(SIGTERM);
     if (::getppid() != parent) ::_exit(127);
     const int null = ::open("/dev/null", O_RDONLY);
     if (null >= 0) ::dup2(null, STDIN_FILENO);
@@ -89,7 +89,7 @@ int run_command(const std::vector<std::string>& words, const fs::path& output) {
     } else if (::dup2(STDERR_FILENO, STDOUT_FILENO) < 0) {  // standard output is the pipeline's
       ::_exit(127);
     }
-    ::execv("/proc/self/exe", argv.data());
+    system::run_program_anew(argv.data());
     ::_exit(127);
   }
   bool told = false;

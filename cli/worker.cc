@@ -17,6 +17,7 @@
 #include "core/files.h"
 #include "core/host_name.h"
 #include "core/parallel.h"
+#include "core/system.h"
 #include "policy/device_config.h"
 #include "rollout/fleet/access.h"
 #include "rollout/fleet/worker.h"
@@ -137,7 +138,7 @@ class Spawned {
     const pid_t pid = ::fork();
     if (pid < 0) fail("cannot start a worker: the system has no more processes", "lower --spawn");
     if (pid == 0) {
-      ::execv("/proc/self/exe", argv.data());
+      system::run_program_anew(argv.data());
       ::_exit(127);
     }
     children_[pid] = name;

@@ -6,6 +6,8 @@
 #include <new>
 #include <utility>
 
+#include "core/system.h"
+
 namespace zeroth {
 namespace {
 
@@ -18,7 +20,7 @@ size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 // Only whole pages: the rest of a last one would be memory that nobody uses. Where the system says
 // no, small pages do.
 void ask_for_large_pages(void* memory, size_t bytes) {
-  ::madvise(memory, bytes / kLargePage * kLargePage, MADV_HUGEPAGE);
+  system::ask_for_large_pages(memory, bytes, kLargePage);
 }
 
 }  // namespace

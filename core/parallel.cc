@@ -16,6 +16,7 @@
 
 #include "core/background_threads.h"
 #include "core/error.h"
+#include "core/system.h"
 
 namespace zeroth {
 namespace {
@@ -29,9 +30,7 @@ int default_threads() {
     }
     return n;
   }
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::clamp(CPU_COUNT(&set), 1, 256);
+  if (const int cores = system::usable_cores(); cores > 0) return std::clamp(cores, 1, 256);
   return static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 256u));
 }
 

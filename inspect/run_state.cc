@@ -10,6 +10,7 @@
 
 #include "core/files.h"
 #include "core/json_text.h"
+#include "core/system.h"
 
 namespace zeroth {
 namespace {
@@ -95,24 +96,7 @@ Json fleet_state(const fs::path& run_dir) {
   return state.is_object() ? state : Json(nullptr);
 }
 
-bool is_running(const fs::path& run_dir) {
-  struct stat info;
-  if (::lstat((run_dir / "lock").c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return false;
-  // "12: FLOCK  ADVISORY  WRITE 4711 fe:01:123456 0 EOF"
-  std::ifstream locks("/proc/locks");
-  for (std::string line; std::getline(locks, line);) {
-    char kind[16] = {};
-    unsigned major_number = 0;
-    unsigned minor_number = 0;
-    unsigned long long inode = 0;
-    if (std::sscanf(line.c_str(), "%*s %15s %*s %*s %*d %x:%x:%llu", kind, &major_number,
-                    &minor_number, &inode) != 4)
-      continue;
-    // The device of an overlay is not the one of its files, so that the inode has to do there.
-    if (std::string_view(kind) == "FLOCK" && inode == info.st_ino) return true;
-  }
-  return false;
-}
+bool is_running(const fs::path& run_dir) { return system::is_flocked(run_dir / "lock"); }
 
 Json run_state(const fs::path& run_dir, const Json& config, const MetricsFile& metrics) {
   const int64_t steps = whole(config, "steps", 0);

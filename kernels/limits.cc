@@ -10,6 +10,7 @@
 #include <string>
 
 #include "core/parallel.h"
+#include "core/system.h"
 #include "kernels/cpu/table.h"
 #include "kernels/scratch.h"
 
@@ -32,21 +33,6 @@ double best_rate(double seconds, double work, const Round& round) {
   return best;
 }
 
-// The size that this process may use: in a virtual machine sysconf may name the host's whole cache,
-// while the system's table names the share that this machine sees. 0: unknown.
-int64_t last_level_cache_bytes() {
-  int64_t bytes = 0;
-  for (int index = 0; index < 8; ++index) {
-    std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(index) +
-                       "/size");
-    int64_t size = 0;
-    char unit = 0;
-    if (file >> size >> unit) bytes = std::max(bytes, size << (unit == 'M' ? 20 : 10));
-  }
-  if (bytes > 0) return bytes;
-  return std::max({sysconf(_SC_LEVEL3_CACHE_SIZE), sysconf(_SC_LEVEL2_CACHE_SIZE), 0L});
-}
-
 }  // namespace
 
 Limits measure_limits(double seconds) {
@@ -62,7 +48,7 @@ Limits measure_limits(double seconds) {
     });
   });
 
-  const int64_t cache = last_level_cache_bytes();
+  const int64_t cache = system::last_cache_bytes();
   limits.cache_mb = static_cast<double>(cache) / (1 << 20);
   const int64_t cache_floats = (cache > 0 ? cache : 32 << 20) / 4;
   const int64_t floats = std::min<int64_t>(4 * cache_floats, int64_t{1} << 26);

@@ -1,4 +1,4 @@
-// Reading the memory of another process on this machine (Linux, process_vm_readv), which copies once
+// Reading the memory of another process on this machine (core/system.h), which copies once
 // where a connection over the loopback interface copies twice and wakes threads.
 #pragma once
 

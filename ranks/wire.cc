@@ -16,6 +16,7 @@
 
 #include "core/error.h"
 #include "core/message_pack.h"
+#include "core/system.h"
 
 namespace zeroth::ranks {
 namespace {
@@ -99,7 +100,7 @@ bool Wire::send(const Json& message) {
   const auto deadline = Clock::now() + std::chrono::milliseconds(kSendMillis);
   size_t sent = 0;
   while (sent < bytes.size()) {
-    const ssize_t n = ::send(fd_, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
+    const ssize_t n = system::send_quietly(fd_, bytes.data() + sent, bytes.size() - sent);
     if (n > 0) sent += static_cast<size_t>(n);
     if (n >= 0 || errno == EINTR) continue;
     if (errno != EAGAIN && errno != EWOULDBLOCK) return false;
@@ -152,7 +153,7 @@ int listen_at(const std::string& host, uint16_t port, int backlog) {
     found = resolve("", port, true, why);
   int fd = -1;
   if (found) {
-    fd = ::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    fd = system::stream_socket(found->ai_family, true);
     const int on = 1;
     if (fd >= 0) ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (fd < 0 || ::bind(fd, found->ai_addr, found->ai_addrlen) != 0 ||
@@ -174,7 +175,7 @@ int listen_at(const std::string& host, uint16_t port, int backlog) {
 int connect_to(const std::string& host, uint16_t port, std::string& why) {
   const Addresses found = resolve(host, port, false, why);
   for (const addrinfo* one = found.get(); one != nullptr; one = one->ai_next) {
-    const int fd = ::socket(one->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    const int fd = system::stream_socket(one->ai_family, false);
     if (fd < 0) continue;
     int error = ::connect(fd, one->ai_addr, one->ai_addrlen) == 0 ? 0 : errno;
     if (error == EINPROGRESS) {
@@ -200,8 +201,6 @@ std::string local_address(int fd) {
   return text;
 }
 
-int accept_at(int listener) {
-  return ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-}
+int accept_at(int listener) { return system::accept_stream(listener); }
 
 }  // namespace zeroth::ranks

@@ -1,10 +1,13 @@
 # FLINT, Arb and GMP are LGPL and linked dynamically.
-find_library(FLINT_LIBRARY NAMES libflint.so REQUIRED)
-find_library(ARB_LIBRARY NAMES libflint-arb.so libarb.so REQUIRED)
-find_library(GMP_LIBRARY NAMES libgmp.so REQUIRED)
+find_library(FLINT_LIBRARY NAMES libflint.so flint REQUIRED)
+find_library(ARB_LIBRARY NAMES libflint-arb.so libarb.so arb flint REQUIRED)
+find_library(GMP_LIBRARY NAMES libgmp.so gmp REQUIRED)
 find_path(FLINT_INCLUDE flint/fmpq.h REQUIRED)
 target_include_directories(${target} SYSTEM PRIVATE ${FLINT_INCLUDE})
-target_link_libraries(${target} PRIVATE ${ARB_LIBRARY} ${FLINT_LIBRARY} ${GMP_LIBRARY} PkgConfig::SECCOMP)
+target_link_libraries(${target} PRIVATE ${ARB_LIBRARY} ${FLINT_LIBRARY} ${GMP_LIBRARY})
+if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
+  target_link_libraries(${target} PRIVATE PkgConfig::SECCOMP)
+endif()
 
 # The Python that runs inside the sandbox is compiled in as strings.
 set(code_scripts "#include \"rewards/code/scripts.h\"\n\nnamespace zeroth {\n")

@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/interrupted.h"
+#include "core/system.h"
 #include "core/temporary_folder.h"
 #include "core/terminal.h"
 #include "rl/advantage.h"
@@ -18,15 +19,6 @@ namespace zeroth {
 namespace {
 
 namespace fs = std::filesystem;
-
-// A line "NAME: 123 kB" of a file of /proc, in MiB; -1 when there is none.
-double proc_mb(const char* file, const std::string& name) {
-  std::ifstream lines(file);
-  for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with(name + ":")) return std::atof(line.c_str() + name.size() + 1) / 1024;
-  }
-  return -1;
-}
 
 std::string percent(double share) {
   char text[32];
@@ -59,7 +51,7 @@ class Doctor {
   }
 
   Diagnosis run() {
-    before_mb_ = proc_mb("/proc/self/status", "VmRSS");
+    before_mb_ = system::own_memory().now_mb;
     double seconds = step(few_, false);
     const double scale = static_cast<double>(asked_.prompts_per_step) / few_.prompts_per_step;
     result_.whole_step = scale <= 1;
@@ -71,7 +63,7 @@ class Doctor {
       result_.whole_step = true;
     }
     result_.seconds_per_step = seconds * (result_.whole_step ? 1 : scale) * rounds();
-    const double peak = proc_mb("/proc/self/status", "VmHWM");
+    const double peak = system::own_memory().peak_mb;
     // Weights, moments and gradients are there whatever the size of a step; the rest grows with it,
     // up to the bounds of cache and micro-batches, so this is an upper estimate.
     result_.memory_mb = result_.whole_step ? peak : loaded_mb_ + (peak - loaded_mb_) * scale;
@@ -85,7 +77,7 @@ class Doctor {
     const TemporaryFolder folder("doctor");
     const auto run = TrainingRun::create(folder.path() / "run", config);
     RunParts& parts = *run->parts;
-    loaded_mb_ = proc_mb("/proc/self/status", "VmRSS");
+    loaded_mb_ = system::own_memory().now_mb;
     result_.context = parts.policy->config().max_position;
     if (!again) {
       for (const auto* lines : {&parts.screen->lines(), &parts.evaluations->lines()})
@@ -161,7 +153,7 @@ class Doctor {
                          std::to_string(asked_.sampling.max_tokens) +
                          " tokens: raise sampling.max_tokens");
     }
-    const double available = proc_mb("/proc/meminfo", "MemAvailable");
+    const double available = system::free_memory_mb();
     if (available >= 0 && result_.memory_mb - before_mb_ > available + loaded_mb_) {
       warnings.push_back("a step needs about " + number(result_.memory_mb) + " MiB, " +
                          number(available) +

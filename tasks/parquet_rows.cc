@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "core/error.h"
+#include "core/system.h"
 #include "parquet/parquet_module.h"
 
 namespace zeroth {
@@ -23,7 +24,7 @@ const Module& module() {
   static const Module loaded = [] {
     Module found;
     std::error_code error;
-    const fs::path folder = fs::read_symlink("/proc/self/exe", error).parent_path();
+    const fs::path folder = system::program_file().parent_path();
     for (const fs::path& file : {folder / "zeroth_parquet.so",
                                  folder.parent_path() / "lib" / "zeroth" / "zeroth_parquet.so"}) {
       if (!fs::exists(file, error)) continue;

@@ -13,6 +13,7 @@
 
 #include "core/error.h"
 #include "core/regular_file.h"
+#include "core/system.h"
 #include "tasks/line_index.h"
 #include "tasks/parquet_rows.h"
 
@@ -63,7 +64,7 @@ struct Block {
 int unnamed_file() {
   const char* named = std::getenv("TMPDIR");
   const std::string folder = named && *named ? named : "/var/tmp";
-  int fd = ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  int fd = system::open_unnamed_file(folder);
   if (fd >= 0) return fd;
   std::string pattern = folder + "/zeroth-rows-XXXXXX";  // a file system without such files
   fd = ::mkostemp(pattern.data(), O_CLOEXEC);

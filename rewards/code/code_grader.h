@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "core/trajectory.h"
-#include "rewards/sandbox/sandbox_pool.h"
 #include "rewards/code/value.h"
+#include "rewards/sandbox/sandbox_pool.h"
 
 namespace zeroth {
 

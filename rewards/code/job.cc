@@ -6,8 +6,8 @@
 
 #include "core/config.h"
 #include "core/error.h"
-#include "rewards/sandbox/sandbox_pool.h"
 #include "rewards/code/scripts.h"
+#include "rewards/sandbox/sandbox_pool.h"
 
 namespace zeroth {
 namespace {

@@ -10,6 +10,7 @@
 #include "core/files.h"
 #include "core/json_text.h"
 #include "core/sha256.h"
+#include "core/system.h"
 #include "core/terminal.h"
 #include "net/http_server.h"
 
@@ -91,13 +92,13 @@ std::string TokenList::name_of(const std::string& token) const {
 }
 
 std::string random_hex(size_t bytes) {
+  std::vector<std::byte> random(bytes);
+  if (!system::fill_random(random))
+    fail("the system gives no random bytes", "give fleet.token_file");
   std::string out;
-  for (size_t i = 0; i < bytes; ++i) {
-    unsigned char byte = 0;
-    if (::getrandom(&byte, 1, 0) != 1)
-      fail("the system gives no random bytes", "give fleet.token_file");
+  for (const std::byte byte : random) {
     char digits[3];
-    std::snprintf(digits, sizeof digits, "%02x", byte);
+    std::snprintf(digits, sizeof digits, "%02x", std::to_integer<unsigned>(byte));
     out += digits;
   }
   return out;

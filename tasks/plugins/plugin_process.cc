@@ -3,8 +3,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,7 +13,10 @@
 
 #include "core/error.h"
 #include "core/stopwatch.h"
+#include "core/system.h"
 #include "tasks/plugins/plugin_children.h"
+
+extern "C" char** environ;  // not every system declares it
 
 namespace zeroth {
 namespace {
@@ -50,21 +51,23 @@ std::vector<char*> environment(std::string& mark) {
 }
 
 // Between fork and exec: nothing that allocates.
-[[noreturn]] void run_child(char* const* argv, char* const* variables, int in, int out, int status,
+[[noreturn]] void run_child(char* const* argv, char** variables, int in, int out, int status,
                             pid_t parent) {
   ::setpgid(0, 0);
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  system::end_with_parent(SIGKILL);
   if (::getppid() != parent) ::_exit(1);
   ::dup2(in, 0);
   ::dup2(out, 1);
-  ::dup3(status, 3, O_CLOEXEC);
-  ::syscall(SYS_close_range, 4u, ~0u, 0u);
+  ::dup2(status, 3);
+  ::fcntl(3, F_SETFD, FD_CLOEXEC);
+  system::close_from(4);
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::signal(SIGPIPE, SIG_DFL);
   ::signal(SIGINT, SIG_DFL);
-  ::execvpe(argv[0], argv, variables);
+  ::environ = variables;
+  ::execvp(argv[0], argv);
   const int code = errno;
   if (::write(3, &code, sizeof code) < 0) ::_exit(1);
   ::_exit(127);
@@ -84,7 +87,7 @@ void ProcessChannel::open() {
   if (pid_ > 0) return;
   Pipe in, out, status;
   for (Pipe* pipe : {&in, &out, &status}) {
-    if (::pipe2(pipe->fd, O_CLOEXEC) != 0)
+    if (!system::open_pipe(pipe->fd))
       throw PluginFault(PluginFaultKind::kUnreachable, error_text("cannot make a pipe"));
     // Keeps clear of the numbers that the child places its ends at.
     for (int& end : pipe->fd) {
@@ -98,7 +101,7 @@ void ProcessChannel::open() {
   for (std::string& word : argv_) argv.push_back(word.data());
   argv.push_back(nullptr);
   mark_ = new_worker_mark();
-  const std::vector<char*> variables = environment(mark_);
+  std::vector<char*> variables = environment(mark_);
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
   if (pid < 0) throw PluginFault(PluginFaultKind::kUnreachable, error_text("cannot fork"));

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <sstream>
 
+#include "core/system.h"
 #include "tasks/plugins/plugin_http.h"
 #include "tasks/plugins/plugin_process.h"
 
@@ -430,7 +431,7 @@ std::unique_ptr<Task> make_so_task(SoOptions options) {
   if (!std::filesystem::exists(options.path))
     fail_usage("task so: there is no file " + options.path, "correct the path, or build it first");
   std::string host = options.host;
-  if (host.empty()) host = std::filesystem::read_symlink("/proc/self/exe").string();
+  if (host.empty()) host = system::program_file().string();
   const std::vector<std::string> argv = {host, "task", "serve",
                                          std::filesystem::absolute(options.path).string()};
   return std::make_unique<PluginTask>(
