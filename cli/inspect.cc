@@ -43,9 +43,18 @@ struct InspectOptions {
 using Folders = std::vector<std::filesystem::path>;
 
 int export_run(const InspectOptions& options, const std::string& run, const Folders& lists) {
-  RunView view(run, lists);
-  view.update();
-  const std::string html = exported_page(view, options.traces);
+  RunSet runs({run}, lists);
+  if (runs.size() > 1) {
+    std::string names;
+    for (const Json& one : runs.list())
+      names += (names.empty() ? "" : ", ") + one["path"].get<std::string>();
+    fail_usage("--export writes one run, and " + run + " holds " + std::to_string(runs.size()) +
+                   ": " + names,
+               "give one of them");
+  }
+  const std::shared_ptr<RunView> view = runs.view(0);
+  view->update();
+  const std::string html = exported_page(*view, options.traces);
   write_file_atomic(options.export_file, html);
   std::printf("%s\n", options.export_file.c_str());
   std::fprintf(stderr, "%.2f MB, opens without a network\n",

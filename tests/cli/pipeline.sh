@@ -51,6 +51,9 @@ grep -q '"stage":"mean_eval","task":"parity"' "$work/result" || fail "the merged
 grep -q '^| mean *| [0-9.]*% ([0-9.]* to [0-9.]*) ' "$work/out/summary.md" || { cat "$work/out/summary.md"; fail "a row lacks its accuracy"; }
 [ "$(grep -c '"after"' "$work/out/summary.json")" = 3 ] || fail "not a row for every measurement in summary.json"
 [ "$(tail -5 "$work/log")" = "$(cat "$work/out/summary.md")" ] || { tail -5 "$work/log"; fail "the table was not shown"; }
+"$zeroth" inspect --export "$work/page.html" "$work/out" 2> "$work/log" && fail "one page for several runs"
+grep -q "holds 2: .*$work/out/" "$work/log" || { cat "$work/log"; fail "--export does not say which runs there are"; }
+"$zeroth" inspect --export "$work/page.html" "$work/out/rl" > /dev/null 2> "$work/log" || { cat "$work/log"; fail "no page of a stage"; }
 mv "$work/out" "$work/straight"
 
 for stage in cold rl; do
