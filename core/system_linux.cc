@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cctype>
 #include <cerrno>
 #include <cstdio>
@@ -193,7 +194,7 @@ bool read_memory(pid_t process, uint64_t address, std::span<std::byte> to) {
   constexpr size_t kMostBytes = size_t{1} << 30;  // a kernel reads at most 2 GiB in a call
   while (!to.empty()) {
     const iovec here{to.data(), std::min(to.size(), kMostBytes)};
-    const iovec there{reinterpret_cast<void*>(static_cast<uintptr_t>(address)), here.iov_len};
+    const iovec there{std::bit_cast<void*>(static_cast<uintptr_t>(address)), here.iov_len};
     const ssize_t n = ::process_vm_readv(process, &here, 1, &there, 1, 0);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return false;
