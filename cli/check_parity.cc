@@ -13,8 +13,9 @@ int run_check_parity(const Args& args) {
     std::printf(
         "usage: zeroth check parity DIR..\n\nEvery DIR holds a checkpoint and expected.json "
         "(sequences of ids, logprobs, last_logits,\ngreedy; total_grad_norm). Bounds: log-probs "
-        "and logits %g, gradient norm %g relative,\ngreedy ids equal.\n",
-        kParityLogprobBound, kParityGradBound);
+        "and logits %g, gradient norm %g relative,\n%g for all of them with gated delta nets; "
+        "greedy ids equal.\n",
+        kParityLogprobBound, kParityGradBound, kDeltaNetParityBound);
     return args.empty() ? static_cast<int>(ExitCode::kUsage) : 0;
   }
   bool good = true;

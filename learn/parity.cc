@@ -70,6 +70,7 @@ ParityGap measure_parity(const std::filesystem::path& dir) {
   }
   const std::unique_ptr<Policy> policy = Policy::load(dir);
   ParityGap d;
+  d.delta_net = policy->config().recurrent_layers() > 0;
   std::vector<std::vector<TokenId>> sequences;
   for (const Json& row : expected["sequences"]) {
     sequences.push_back(numbers<TokenId>(row, "ids", where));

@@ -20,6 +20,14 @@ std::string read_architecture(const ConfigReader& in) {
   return list->front().get<std::string>();
 }
 
+// Classes of transformers that are a family under another name. A Ministral is a Mistral with
+// layer_types.
+struct OtherName {
+  Family family;
+  const char *model_type, *architecture;
+};
+constexpr OtherName kOtherNames[] = {{Family::kMistral, "ministral", "MinistralForCausalLM"}};
+
 // As transformers: model_type decides. Without one the class does, and a class whose model_type is
 // unknown is taken for a derived model that needs the change said.
 Family read_family(const ConfigReader& in, std::vector<std::string>& notes) {
@@ -33,6 +41,10 @@ Family read_family(const ConfigReader& in, std::vector<std::string>& notes) {
     known += std::string(known.empty() ? "" : ", ") + name.architecture;
     if (architecture == name.architecture) by_class = &name;
     if (model_type == name.model_type) by_type = &name;
+  }
+  for (const OtherName& name : kOtherNames) {
+    if (architecture == name.architecture) by_class = &names_of(name.family);
+    if (model_type == name.model_type) by_type = &names_of(name.family);
   }
   if (by_class != nullptr && by_type == nullptr && !model_type.empty()) {
     in.bad("model_type", "is '" + model_type + "' beside architecture " + architecture,
@@ -120,6 +132,7 @@ PolicyConfig PolicyConfig::from_json(const Json& json, const std::string& source
   if (const auto part = language_part(json, source_name)) {
     PolicyConfig c = from_json(part->config, source_name + ": " + part->key);
     c.names = part->names;
+    c.notes.insert(c.notes.end(), part->notes.begin(), part->notes.end());
     if (asks_for_image_codes(json)) add_image_codes(json, source_name, c);
     return c;
   }

@@ -127,9 +127,11 @@ void read_attention(const ConfigReader& in, PolicyConfig& c) {
 void read_windows(const ConfigReader& in, PolicyConfig& c) {
   c.window.assign(c.layers, 0);
   if (c.delta_net) return;  // their layer_types are read_delta_nets'
-  const bool by_layer = facts_of(c.family).window_by_layer;
-  const int window = read_window(in, facts_of(c.family));
+  const FamilyFacts& facts = facts_of(c.family);
+  const int window = read_window(in, facts);
   std::vector<char> types = read_layer_types(in, c.layers);
+  // transformers takes a Mistral that has layer_types for a Ministral.
+  const bool by_layer = facts.window_by_layer || (c.family == Family::kMistral && !types.empty());
   if (types.empty() && by_layer) types = default_sliding(in, c, window);
   const bool any = std::find(types.begin(), types.end(), 1) != types.end();
   if (any && window == 0) {

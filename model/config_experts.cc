@@ -45,9 +45,13 @@ void read_sparse_layers(const ConfigReader& in, PolicyConfig& c) {
   }
 }
 
-void read_groups(const ConfigReader& in, kernels::RouterConfig& router) {
-  router.groups = in.integer({"n_group"}, 1, 1, kMaxExperts);
-  router.top_groups = in.integer({"topk_group"}, 1, 1, kMaxExperts);
+// DeepseekV3Config has groups where the file does not speak of them.
+void read_groups(const ConfigReader& in, Family family, kernels::RouterConfig& router) {
+  const auto absent = [&](const char* key, int value) {
+    return family == Family::kDeepseekV3 && !in.is_null(key) ? value : 1;
+  };
+  router.groups = in.integer({"n_group"}, absent("n_group", 8), 1, kMaxExperts);
+  router.top_groups = in.integer({"topk_group"}, absent("topk_group", 4), 1, kMaxExperts);
   if (router.experts % router.groups != 0 || router.top_groups > router.groups) {
     in.bad("n_group",
            "is " + std::to_string(router.groups) + " with topk_group " +
@@ -78,14 +82,14 @@ void read_deepseek_router(const ConfigReader& in, PolicyConfig& c) {
   if (biased) {
     router.sigmoid = router.group_sum_top2 = c.selection_bias = true;
     router.normalize = in.boolean("norm_topk_prob", v3);
-    read_groups(in, router);
+    read_groups(in, c.family, router);
     if (router.experts / router.groups < 2) {
       in.bad("n_group", "leaves one expert a group", "a group is scored by its best two experts");
     }
   } else if (v3) {
     in.bad("topk_method", "is '" + method + "'", "use noaux_tc");
   } else if (method == "group_limited_greedy") {
-    read_groups(in, router);
+    read_groups(in, c.family, router);
   } else if (method != "greedy") {
     in.bad("topk_method", "is '" + method + "'", "use greedy, group_limited_greedy or noaux_tc");
   }
@@ -118,8 +122,10 @@ void read_experts(const ConfigReader& in, PolicyConfig& c) {
   }
   if (deepseek) {
     c.router.normalize = false;
-    const int shared =
-        in.integer({"n_shared_experts"}, c.family == Family::kGlm4Moe ? 1 : 0, 0, 1024);
+    const int absent_shared = in.is_null("n_shared_experts")    ? 0
+                              : c.family == Family::kDeepseekV2 ? 2
+                                                                : 1;
+    const int shared = in.integer({"n_shared_experts"}, absent_shared, 0, 1024);
     if (int64_t{shared} * c.expert_width > kMaxSize) {
       in.bad("n_shared_experts", "is " + std::to_string(shared), "lower it");
     }

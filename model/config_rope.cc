@@ -1,6 +1,7 @@
 // Rotary embedding, its scalings and who is rotated, as config.json names them.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <optional>
 
 #include "model/config_parts.h"
@@ -16,9 +17,27 @@ double yarn_mscale(double scale, double mscale) {
   return scale <= 1 ? 1.0 : 0.1 * mscale * std::log(scale) + 1.0;
 }
 
-void read_yarn(const ConfigReader& in, int max_position, RopeConfig& rope) {
-  rope.original_max_position = in.real({"original_max_position_embeddings"}, max_position, 1, 1e9);
-  rope.factor = in.real({"factor"}, max_position / rope.original_max_position, 1e-3, 1e6);
+// The length of pre-training. transformers 5 takes one outside of the object first, where Phi3Config
+// has it (4096 when absent) and version 4 does not look for other families.
+double read_original_length(const ConfigReader& top, const ConfigReader& in,
+                            const PolicyConfig& c) {
+  const char* const key = "original_max_position_embeddings";
+  const bool phi3 = c.family == Family::kPhi3, by_layer = facts_of(c.family).local_theta > 0;
+  const bool outside = phi3 || (!by_layer && top.has(key));
+  const double absent = phi3 ? 4096 : c.max_position;
+  const double outer = outside ? top.real({key}, absent, 2, 1e9) : in.real({key}, absent, 2, 1e9);
+  const double inner = in.real({key}, outer, 2, 1e9);
+  if (inner != outer) {
+    in.bad(key, "is " + Json(inner).dump() + " and " + Json(outer).dump() + " outside",
+           "make them equal");
+  }
+  return outer;
+}
+
+void read_yarn(const ConfigReader& top, const ConfigReader& in, const PolicyConfig& c,
+               RopeConfig& rope) {
+  rope.original_max_position = read_original_length(top, in, c);
+  rope.factor = in.real({"factor"}, c.max_position / rope.original_max_position, 1e-3, 1e6);
   rope.beta_fast = in.real({"beta_fast"}, 32, 1e-6, 1e6);
   rope.beta_slow = in.real({"beta_slow"}, 1, 1e-6, 1e6);
   rope.truncate = in.boolean("truncate", true);
@@ -31,14 +50,15 @@ void read_yarn(const ConfigReader& in, int max_position, RopeConfig& rope) {
   rope.cos_sin_scale = in.real({"attention_factor"}, derived, 1e-3, 1e3);
 }
 
-void read_llama3(const ConfigReader& in, int max_position, RopeConfig& rope) {
+void read_llama3(const ConfigReader& top, const ConfigReader& in, const PolicyConfig& c,
+                 RopeConfig& rope) {
   rope.factor = in.real({"factor"}, std::nullopt, 1, 1e6);
   rope.low_freq_factor = in.real({"low_freq_factor"}, std::nullopt, 1e-6, 1e6);
   rope.high_freq_factor = in.real({"high_freq_factor"}, std::nullopt, 1e-6, 1e6);
   if (rope.high_freq_factor <= rope.low_freq_factor) {
     in.bad("high_freq_factor", "is not above low_freq_factor", "llama3 scaling needs it larger");
   }
-  rope.original_max_position = in.real({"original_max_position_embeddings"}, max_position, 1, 1e9);
+  rope.original_max_position = read_original_length(top, in, c);
 }
 
 // One divisor a pair of rotated values.
@@ -58,26 +78,14 @@ std::vector<double> read_divisors(const ConfigReader& in, const char* key, int p
   return out;
 }
 
-// Phi3Config takes the length from outside, 4096 when it is absent there.
-double read_original_length(const ConfigReader& top, const ConfigReader& in) {
-  const char* const key = "original_max_position_embeddings";
-  const double outer = top.real({key}, 4096, 2, 1e9);
-  const double inner = in.real({key}, outer, 2, 1e9);
-  if (inner != outer) {
-    in.bad(key, "is " + Json(inner).dump() + " and " + Json(outer).dump() + " outside",
-           "make them equal");
-  }
-  return outer;
-}
-
 // Beyond the length of pre-training transformers rotates a whole sequence by other frequencies, its
 // earlier tokens too, so a log-prob would depend on what follows. Here the context ends there,
 // unless both lists are one.
 void read_longrope(const ConfigReader& top, const ConfigReader& in, PolicyConfig& c,
                    RopeConfig& rope) {
-  rope.original_max_position = read_original_length(top, in);
-  rope.short_factors = read_divisors(in, "short_factor", c.rotary_dim / 2);
-  rope.long_factors = read_divisors(in, "long_factor", c.rotary_dim / 2);
+  rope.original_max_position = read_original_length(top, in, c);
+  rope.short_factors = read_divisors(in, "short_factor", c.rope_dim() / 2);
+  rope.long_factors = read_divisors(in, "long_factor", c.rope_dim() / 2);
   const double factor = in.real({"factor"}, c.max_position / rope.original_max_position, 1e-3, 1e6);
   const double derived =
       factor <= 1 ? 1 : std::sqrt(1 + std::log(factor) / std::log(rope.original_max_position));
@@ -92,6 +100,23 @@ void read_longrope(const ConfigReader& top, const ConfigReader& in, PolicyConfig
       std::to_string(c.max_position) +
       ": the context ends there, so that no log-prob depends on what follows; to train beyond it, "
       "write long_factor as short_factor too, which is then used at every length");
+}
+
+// Up to max_position_embeddings transformers rotates as without it; beyond that it stretches the
+// frequencies of a whole sequence with its length, earlier tokens too. The context ends before.
+void read_dynamic(const ConfigReader& in, PolicyConfig& c, RopeConfig& rope) {
+  rope.type = RopeType::kDefault;
+  rope.factor = in.real({"factor"}, std::nullopt, 1e-3, 1e6);
+  if (in.has("alpha")) {
+    in.bad("alpha", "stands beside a rope_type 'dynamic'",
+           "only factor is read, as in transformers: remove it, or raise rope_theta instead");
+  }
+  c.notes.push_back(
+      "dynamic rotary scaling rotates all tokens of a sequence otherwise once it is longer than "
+      "max_position_embeddings, " +
+      std::to_string(c.max_position) +
+      ": the context ends there, where nothing is scaled, so that no log-prob depends on what "
+      "follows");
 }
 
 // `rope_parameters` (new) or `rope_scaling` (old), refused where both say something and not the
@@ -146,6 +171,67 @@ double read_rope_theta(const ConfigReader& top, const ConfigReader& in, const ch
   return theta;
 }
 
+// How much of a head is rotated: what the file says, inside or outside.
+double read_rotary_part(const ConfigReader& top, const ConfigReader& in, const PolicyConfig& c) {
+  const double outer = top.real({"partial_rotary_factor"}, facts_of(c.family).rotary, 0, 1);
+  return in.real({"partial_rotary_factor"}, outer, 0, 1);
+}
+
+int read_rotary_dim(const ConfigReader& top, const ConfigReader& in, const PolicyConfig& c) {
+  // Heads are whole there, and some of their pairs stand still.
+  if (in.text({"rope_type", "type"}, "default") == "proportional") return c.head_dim;
+  const FamilyFacts& facts = facts_of(c.family);
+  const double part = read_rotary_part(top, in, c);
+  if (part != 1 && !facts.partial_rotary) {
+    in.bad("partial_rotary_factor", "is " + Json(part).dump(),
+           std::string("only whole heads are rotated in ") + facts.names.model_type + ": use 1");
+  }
+  const int dim = static_cast<int>(c.head_dim * part);
+  if (dim < 1) {
+    in.bad("partial_rotary_factor",
+           "is " + Json(part).dump() + ", none of the " + std::to_string(c.head_dim) +
+               " values of a head",
+           "one of them is rotated at least");
+  }
+  return dim + dim % 2;
+}
+
+// Frequencies that no other type has, as divisors of the default ones.
+template <class F>
+void divide_frequencies(const PolicyConfig& c, RopeConfig& rope, const F& divisor) {
+  rope.type = RopeType::kLongrope;
+  rope.original_max_position = c.max_position;
+  for (int i = 0; i < c.rope_dim() / 2; ++i) rope.short_factors.push_back(divisor(i));
+  rope.long_factors = rope.short_factors;
+}
+
+// Whole heads, of which the first so many pairs turn and the others stand still.
+void read_proportional(const ConfigReader& top, const ConfigReader& in, const PolicyConfig& c,
+                       RopeConfig& rope) {
+  const double factor = in.real({"factor"}, 1, 1e-3, 1e6);
+  const int turning = static_cast<int>(read_rotary_part(top, in, c) * c.rope_dim() / 2);
+  divide_frequencies(c, rope, [&](int i) {
+    return i < turning ? factor : std::numeric_limits<double>::infinity();
+  });
+}
+
+// An odd part of a head is rounded up to pairs, whose frequencies have the odd number in their
+// exponents, as in transformers.
+void read_odd_part(const ConfigReader& top, const ConfigReader& in, const PolicyConfig& c,
+                   RopeConfig& rope) {
+  const double part = read_rotary_part(top, in, c);
+  const int dim = static_cast<int>(c.head_dim * part);
+  if (dim == c.rotary_dim) return;
+  if (rope.type != RopeType::kDefault) {
+    in.bad("partial_rotary_factor",
+           "is " + Json(part).dump() + ", " + std::to_string(dim) + " of the " +
+               std::to_string(c.head_dim) + " values of a head",
+           "with this scaling an even number of them is rotated");
+  }
+  divide_frequencies(
+      c, rope, [&](int i) { return std::pow(rope.theta, 2.0 * i / dim - 2.0 * i / c.rotary_dim); });
+}
+
 // Frequencies of one kind of layer, from its object of parameters.
 RopeConfig read_frequencies(const ConfigReader& top, const ConfigReader& in, PolicyConfig& c,
                             const char* theta_key, double default_theta) {
@@ -159,25 +245,27 @@ RopeConfig read_frequencies(const ConfigReader& top, const ConfigReader& in, Pol
     rope.factor = in.real({"factor"}, std::nullopt, 1e-3, 1e6);
   } else if (type == "llama3") {
     rope.type = RopeType::kLlama3;
-    read_llama3(in, c.max_position, rope);
+    read_llama3(top, in, c, rope);
   } else if (type == "yarn") {
     rope.type = RopeType::kYarn;
-    read_yarn(in, c.max_position, rope);
+    read_yarn(top, in, c, rope);
     if (in.has("attn_factor")) {
       c.notes.push_back(
           "attn_factor of the YaRN scaling is not read, as in transformers (which "
           "reads attention_factor); vLLM multiplies by it");
     }
-  } else if (type == "longrope" && c.family == Family::kPhi3) {
+  } else if (type == "longrope") {
     rope.type = RopeType::kLongrope;
     read_longrope(top, in, c, rope);
-  } else if (type == "dynamic" || type == "longrope") {
-    in.bad("rope_type", "is '" + type + "'",
-           "this scaling changes the rotation of earlier tokens as a sequence grows, so a log-prob "
-           "would depend on what follows; use default, linear, llama3 or yarn");
+  } else if (type == "dynamic") {
+    read_dynamic(in, c, rope);
+  } else if (type == "proportional") {
+    read_proportional(top, in, c, rope);
   } else {
-    in.bad("rope_type", "is " + ConfigReader::shown(type), "use default, linear, llama3 or yarn");
+    in.bad("rope_type", "is " + ConfigReader::shown(type),
+           "use default, linear, dynamic, llama3, yarn, longrope or proportional");
   }
+  if (!c.is_latent() && type != "proportional") read_odd_part(top, in, c, rope);
   // DeepSeek raises the softmax temperature with the stretch, whatever the type of scaling.
   const double all_dim = in.real({"mscale_all_dim"}, 0, 0, 100);
   if (c.is_latent() && type != "default" && all_dim > 0) {
@@ -185,25 +273,6 @@ RopeConfig read_frequencies(const ConfigReader& top, const ConfigReader& in, Pol
     rope.softmax_scale = mscale * mscale;
   }
   return rope;
-}
-
-// How much of a head is rotated.
-int read_rotary_dim(const ConfigReader& top, const ConfigReader& in, const PolicyConfig& c) {
-  const FamilyFacts& facts = facts_of(c.family);
-  const double part = in.real({"partial_rotary_factor"},
-                              top.real({"partial_rotary_factor"}, facts.rotary, 0, 1), 0, 1);
-  if (part != 1 && !facts.partial_rotary) {
-    in.bad("partial_rotary_factor", "is " + Json(part).dump(),
-           std::string("only whole heads are rotated in ") + facts.names.model_type + ": use 1");
-  }
-  const int dim = static_cast<int>(c.head_dim * part);
-  if (dim < 2 || dim % 2 != 0) {
-    in.bad("partial_rotary_factor",
-           "is " + Json(part).dump() + ", " + std::to_string(dim) + " of the " +
-               std::to_string(c.head_dim) + " values of a head",
-           "an even number of them is rotated, 2 at least");
-  }
-  return dim;
 }
 
 bool same_rotation(const RopeConfig& a, const RopeConfig& b) {
@@ -226,6 +295,12 @@ void read_by_layer(const ConfigReader& top, PolicyConfig& c) {
     top.bad("rope_scaling", "stands beside rope_parameters " + all.shown_all(), "keep one of them");
   }
   const ConfigReader full = nested ? all.object(kFull) : top.object("rope_scaling");
+  if (!nested && full.has("type") && !full.has("rope_type") &&
+      full.text({"type"}, "") != "default") {
+    full.bad("type", "is " + ConfigReader::shown(*full.find({"type"})),
+             "transformers 5 does not look at it in this family, and transformers 4 does: write "
+             "rope_type in its place");
+  }
   if (nested && !full.boolean("truncate", true)) {
     full.bad("truncate", "is false", "transformers does not look for it here: remove it");
   }

@@ -198,6 +198,13 @@ std::optional<LanguagePart> language_part(const Json& config, const std::string&
                      to_string(wrapper.text) + " is read");
     }
     complete(wrapper, config, text);
+    if (wrapper.text == Family::kGemma3 &&
+        text.value("final_logit_softcapping", Json()) != Json()) {
+      text.erase("final_logit_softcapping");
+      part.notes.push_back(
+          std::string("final_logit_softcapping is not read of a ") + wrapper.architecture +
+          ", as in transformers, which caps the logits of Gemma3ForCausalLM alone");
+    }
     return part;
   }
   return std::nullopt;

@@ -11,9 +11,10 @@
 namespace zeroth {
 
 struct LanguagePart {
-  Json config;                    // a config.json of its own
-  std::string key;                // where it was found
-  std::vector<NamePrefix> names;  // of its tensors in the file; other names: other modalities
+  Json config;                          // a config.json of its own
+  std::string key;                      // where it was found
+  std::vector<NamePrefix> names;        // of its tensors in the file; other names: other modalities
+  std::vector<std::string> notes = {};  // as PolicyConfig's
 };
 
 // The text model of a checkpoint that holds one among others; docs/models.md lists them. What the

@@ -125,7 +125,11 @@ class Matcher {
     }
     std::vector<std::string> unused;
     for (const auto& [name, stored] : stock_) {
-      if (!used_.count(name)) (skippable(name) ? skipped : unused).push_back(name);
+      if (used_.count(name)) continue;
+      // Parts of no width, as transformers has shared experts where there are none of them.
+      const auto& shape = stored.entry->shape;
+      const bool empty = std::find(shape.begin(), shape.end(), 0) != shape.end();
+      (empty || skippable(name) ? skipped : unused).push_back(name);
     }
     std::sort(skipped.begin(), skipped.end());
     std::sort(unused.begin(), unused.end());

@@ -226,7 +226,8 @@ void refuse_what_llama_cpp_ignores(const PolicyConfig& c) {
 
 std::string rope_difference(const RopeConfig& p, const RopeConfig& q) {
   if (p.interleaved != q.interleaved) return "rope_interleave false";
-  if (p.type != q.type || !near(p.theta, q.theta) || !near(p.factor, q.factor) ||
+  const bool scaled = p.type != RopeType::kDefault;
+  if (p.type != q.type || !near(p.theta, q.theta) || (scaled && !near(p.factor, q.factor)) ||
       !near(p.cos_sin_scale, q.cos_sin_scale) || !near(p.softmax_scale, q.softmax_scale) ||
       p.truncate != q.truncate || p.original_max_position != q.original_max_position ||
       !near(p.beta_fast, q.beta_fast) || !near(p.beta_slow, q.beta_slow) ||

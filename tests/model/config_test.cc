@@ -221,11 +221,27 @@ TEST_CASE("Mistral is Llama with a window") {
   json.erase("sliding_window");
   CHECK(parse(json).window == std::vector<int>{4096, 4096});
   CHECK(parse(json).notes.empty());
-  // The class reads no layer_types.
+  // With layer_types it is a Ministral.
   json["sliding_window"] = 16;
   json["layer_types"] = {"full_attention", "sliding_attention"};
+  CHECK(parse(json).window == std::vector<int>{0, 16});
+  CHECK(parse(json).notes.empty());
+  json["architectures"] = {"MinistralForCausalLM"};
+  json["model_type"] = "ministral";
+  CHECK(parse(json).family == Family::kMistral);
+  CHECK(parse(json).window == std::vector<int>{0, 16});
+  CHECK(parse(json).notes.empty());
+  json.erase("layer_types");
   CHECK(parse(json).window == std::vector<int>{16, 16});
-  CHECK(contains(parse(json).notes.at(0), "layer_types"));
+  json["num_attention_heads"] = 32;
+  json.erase("num_key_value_heads");
+  CHECK(parse(json).kv_heads == 8);
+  // Other classes do not read them.
+  Json mixtral = read("mixtral");
+  mixtral["sliding_window"] = 16;
+  mixtral["layer_types"] = {"full_attention", "sliding_attention"};
+  CHECK(parse(mixtral).window == std::vector<int>{16, 16});
+  CHECK(contains(parse(mixtral).notes.at(0), "layer_types"));
 }
 
 TEST_CASE("Python's NaN and Infinity are numbers that no range admits") {
@@ -299,8 +315,7 @@ TEST_CASE("what cannot be run is refused with its reason") {
   CHECK(contains(with("num_experts_per_tok", 9), "num_experts_per_tok"));
   CHECK(contains(with("mlp_only_layers", {2}), "mlp_only_layers"));
   CHECK(contains(with("quantization_config", {{"quant_method", "gptq"}}), "gptq"));
-  CHECK(contains(with("rope_parameters", {{"rope_type", "dynamic"}, {"factor", 2}}),
-                 "changes the rotation"));
+  CHECK(contains(with("rope_parameters", {{"rope_type", "dynamic"}}), "factor"));
   CHECK(contains(with("rope_parameters", {{"rope_type", "su"}}), "su"));
   CHECK(contains(with("rope_parameters", {{"rope_type", "linear"}}), "factor"));
   CHECK(contains(with("rope_parameters", {{"partial_rotary_factor", 0.5}}), "partial_rotary"));
@@ -350,6 +365,77 @@ TEST_CASE("longrope: divisors of the length of pre-training, which ends the cont
   CHECK(parse(json).notes.empty());
   CHECK(rope_frequencies(parse(json).rope, 8)[3] ==
         doctest::Approx(std::pow(10000.0, -0.75) / 7.5));
+}
+
+TEST_CASE("the length of pre-training may stand outside, and a contradiction is refused") {
+  Json json = read("llama");
+  json["rope_parameters"] = {{"rope_type", "yarn"}, {"rope_theta", 1e4}, {"factor", 4.0}};
+  json["original_max_position_embeddings"] = 64;
+  CHECK(parse(json).rope.original_max_position == 64);
+  json["rope_parameters"]["original_max_position_embeddings"] = 64;
+  CHECK(parse(json).rope.original_max_position == 64);
+  json["rope_parameters"]["original_max_position_embeddings"] = 128;
+  CHECK(contains(refusal(json), "128"));
+  json.erase("original_max_position_embeddings");
+  CHECK(parse(json).rope.original_max_position == 128);
+}
+
+TEST_CASE("dynamic scaling is none up to the context, which ends where it would begin") {
+  Json json = read("llama");
+  json["rope_parameters"] = {{"rope_type", "dynamic"}, {"rope_theta", 1e4}, {"factor", 4.0}};
+  const PolicyConfig c = parse(json);
+  json["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 1e4}};
+  const PolicyConfig plain = parse(json);
+  CHECK(rope_frequencies(c.rope, 16) == rope_frequencies(plain.rope, 16));
+  CHECK(c.max_position == plain.max_position);
+  REQUIRE(c.notes.size() == 1);
+  CHECK(contains(c.notes[0], "the context ends there"));
+}
+
+TEST_CASE("frequencies of an odd part of a head, and of pairs that stand still") {
+  Json json = read("glm4");
+  json["rope_parameters"] = {{"rope_theta", 1e4}, {"partial_rotary_factor", 0.7}};  // 5 of 8
+  PolicyConfig c = parse(json);
+  CHECK(c.rope_dim() == 6);
+  std::vector<float> f = rope_frequencies(c.rope, 6);
+  CHECK(f[0] == 1.0f);
+  CHECK(f[1] == doctest::Approx(std::pow(1e4, -2.0 / 5)));
+  CHECK(f[2] == doctest::Approx(std::pow(1e4, -4.0 / 5)));
+  json["rope_parameters"]["rope_type"] = "proportional";
+  json["rope_parameters"]["factor"] = 2.0;
+  c = parse(json);
+  CHECK(c.rope_dim() == 8);
+  f = rope_frequencies(c.rope, 8);
+  CHECK(f[0] == 0.5f);
+  CHECK(f[1] == doctest::Approx(std::pow(1e4, -2.0 / 8) / 2));
+  CHECK(f[2] == 0.0f);
+  CHECK(f[3] == 0.0f);
+}
+
+TEST_CASE("Gemma 3 caps logits, with images it does not") {
+  Json text = read("gemma3_text");
+  text["final_logit_softcapping"] = 30.0;
+  CHECK(parse(text).logit_cap == 30);
+  const Json whole = {{"architectures", {"Gemma3ForConditionalGeneration"}},
+                      {"model_type", "gemma3"},
+                      {"text_config", text}};
+  CHECK(parse(whole).logit_cap == 0);
+  CHECK(contains(parse(whole).notes.at(0), "final_logit_softcapping"));
+}
+
+TEST_CASE("what absent keys of DeepSeek-V3's router mean") {
+  Json json = read("deepseek_v3");
+  json["n_routed_experts"] = 64;
+  for (const char* key : {"n_group", "topk_group", "n_shared_experts"}) json.erase(key);
+  CHECK(parse(json).router.groups == 8);
+  CHECK(parse(json).router.top_groups == 4);
+  CHECK(parse(json).shared_width == parse(json).expert_width);
+  json["n_group"] = json["topk_group"] = json["n_shared_experts"] = nullptr;
+  CHECK(parse(json).router.groups == 1);
+  CHECK(parse(json).shared_width == 0);
+  Json v2 = read("deepseek_v2");
+  v2.erase("n_shared_experts");
+  CHECK(parse(v2).shared_width == 2 * parse(v2).expert_width);
 }
 
 TEST_CASE("layers with a window have frequencies of their own") {
