@@ -35,7 +35,14 @@ int run_check_lora(const Args& args) {
                "name folders with base/, adapter/ and expected.json");
   int bad = 0;
   for (const std::string& folder : folders) {
-    const LoraCaseResult r = evaluate_lora_case(folder);
+    LoraCaseResult r;
+    try {
+      r = evaluate_lora_case(folder);
+    } catch (const Error& error) {
+      std::printf("%-40s FAILED: %s\n", folder.c_str(), error.what());
+      ++bad;
+      continue;
+    }
     // Written so that a NaN counts as bad.
     const bool good =
         r.base_logprobs <= options.logprob_bound && r.logprobs <= options.logprob_bound &&

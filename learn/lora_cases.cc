@@ -10,6 +10,7 @@
 #include "core/json.h"
 #include "learn/learner.h"
 #include "model/formats/peft.h"
+#include "model/multimodal.h"
 #include "policy/policy.h"
 
 namespace zeroth {
@@ -34,24 +35,54 @@ double squares(std::span<const float> values) {
   return sum;
 }
 
+// As the model has it here, where the file is of a checkpoint with other parts, too.
+std::string own_name(const PolicyConfig& config, const std::string& name) {
+  return text_name(config.names, name).value_or(name);
+}
+
 void compare_gradients(const LoraAdapter& adapter, std::span<const float> gradient,
-                       const Json& expected, LoraCaseResult& result) {
+                       const PolicyConfig& config, const Json& expected, LoraCaseResult& result) {
   std::map<std::string, double> found;  // squares by the name in the file
   const auto& infos = adapter.parameters().infos();
   for (const LoraPair& pair : adapter.pairs()) {
     for (const auto& [at, end] :
          {std::pair{pair.a, ".lora_A.weight"}, std::pair{pair.b, ".lora_B.weight"}}) {
       const ParameterInfo& info = infos[at];
-      found["base_model.model." + pair.module + end] +=
-          squares(gradient.subspan(info.offset, info.count));
+      found[pair.module + end] += squares(gradient.subspan(info.offset, info.count));
     }
   }
-  for (const auto& [name, norm] : expected.items()) {
-    if (!found.contains(name)) fail("no gradient of " + name);
+  constexpr std::string_view kPrefix = "base_model.model.";
+  for (const auto& [full, norm] : expected.items()) {
+    const std::string name =
+        own_name(config, full.starts_with(kPrefix) ? full.substr(kPrefix.size()) : full);
+    if (!found.contains(name)) fail("no gradient of " + full);
     const auto value = norm.get<double>();
     widen(result.gradient_norms, std::abs(std::sqrt(found[name]) - value) / value);
     ++result.gradients;
   }
+}
+
+// Sum of squares of a tensor of the file, which may be the experts of a layer, and the gates and
+// ups of each, in one.
+double squares_of(const Policy& policy, std::span<const float> values, const std::string& name) {
+  constexpr std::string_view kExperts = ".experts.";
+  const size_t at = name.find(kExperts);
+  const std::string stem = at == std::string::npos ? "" : name.substr(0, at + kExperts.size());
+  const std::string end = stem.empty() ? "" : name.substr(stem.size()) + ".weight";
+  double sum = 0;
+  bool found = false;
+  for (const ParameterInfo& info : policy.parameters().infos()) {
+    const auto ends_with = [&](const char* part) { return info.name.ends_with(part); };
+    const bool part = !stem.empty() && info.name.starts_with(stem) &&
+                      (end == "gate_up_proj.weight"
+                           ? ends_with(".gate_proj.weight") || ends_with(".up_proj.weight")
+                           : info.name.ends_with("." + end));
+    if (info.name != name && !part) continue;
+    found = true;
+    sum += squares(values.subspan(static_cast<size_t>(info.offset), info.count));
+  }
+  if (!found) fail("the model has no tensor " + name);
+  return sum;
 }
 
 }  // namespace
@@ -69,15 +100,15 @@ LoraCaseResult evaluate_lora_case(const std::filesystem::path& folder) {
   learner.begin();
   compare(differentiate_sequences(learner, sequences), expected.at("sequences"), "adapter_logprobs",
           result.logprobs);
-  compare_gradients(learner.low_rank()->adapter(), learner.reduce(), expected.at("grad_norms"),
-                    result);
+  compare_gradients(learner.low_rank()->adapter(), learner.reduce(), policy->config(),
+                    expected.at("grad_norms"), result);
   std::vector<float> merged(policy->parameters().values().size());
   policy->read_masters(0, merged);
   for (const auto& [name, norm] : expected.at("merged_tensor_norms").items()) {
     const auto value = norm.get<double>();
-    const ParameterInfo& info = policy->parameters().info(name);
-    const double found = std::sqrt(squares(std::span(merged).subspan(
-        static_cast<size_t>(info.offset), static_cast<size_t>(info.count))));
+    const std::vector<NamePrefix>& prefixes = policy->config().names;
+    if (!prefixes.empty() && !text_name(prefixes, name)) continue;  // of another part
+    const double found = std::sqrt(squares_of(*policy, merged, own_name(policy->config(), name)));
     widen(result.merged_norms, std::abs(found - value) / value);
     ++result.tensors;
   }

@@ -4,13 +4,17 @@
 #include <charconv>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <set>
+#include <utility>
 
 #include "core/error.h"
 #include "core/files.h"
 #include "core/json.h"
+#include "model/formats/peft_options.h"
 #include "model/formats/safetensors.h"
 #include "model/layout.h"
+#include "model/multimodal.h"
 
 namespace zeroth {
 namespace {
@@ -21,7 +25,10 @@ constexpr const char* kConfig = "adapter_config.json";
 constexpr const char* kWeights = "adapter_model.safetensors";
 constexpr const char* kOwnFile = "zeroth.json";
 constexpr std::string_view kPrefix = "base_model.model.";
-constexpr const char* kRefit = "save it again with PEFT as plain LoRA, or merge it with PEFT";
+constexpr const char* kGateUp = "mlp.experts.gate_up_proj";
+constexpr const char* kDown = "mlp.experts.down_proj";
+// gpt-oss: rows of gate and up are next to each other in the file.
+constexpr const char* kInterleavedGateUp = "mlp.experts.gate_up_proj, interleaved";
 
 Json read_config(const fs::path& dir) {
   const fs::path file = dir / kConfig;
@@ -32,32 +39,6 @@ Json read_config(const fs::path& dir) {
   const Json config = read_json_file(file);
   if (!config.is_object()) fail(file.string() + " is not an object", "fetch the file again");
   return config;
-}
-
-// Whether an option is there and says something.
-bool says(const Json& config, const char* name) {
-  const auto at = config.find(name);
-  if (at == config.end() || at->is_null()) return false;
-  if (at->is_boolean()) return at->get<bool>();
-  return !at->empty();
-}
-
-// Options that change what a pair means.
-void refuse_options(const Json& config, const std::string& where) {
-  if (config.value("peft_type", Json()) != "LORA") {
-    fail(where + ": peft_type is " + config.value("peft_type", Json()).dump() + ", not \"LORA\"",
-         "take an adapter of LoRA");
-  }
-  if (says(config, "bias") && config["bias"] != "none")
-    fail(where + ": bias = " + config["bias"].dump() + " trains biases", kRefit);
-  for (const char* name :
-       {"use_dora", "use_qalora", "lora_bias", "fan_in_fan_out", "modules_to_save", "alpha_pattern",
-        "layer_replication", "trainable_token_indices", "alora_invocation_tokens", "use_bdlora",
-        "arrow_config", "kasa_config", "velora_config", "monteclora_config"}) {
-    if (says(config, name))
-      fail(where + ": " + name + " = " + config[name].dump().substr(0, 80) + " is not read here",
-           kRefit);
-  }
 }
 
 double number_of(const Json& config, const char* name, const std::string& where) {
@@ -74,8 +55,13 @@ struct Tensors {
   const TensorEntry* b = nullptr;
 };
 
-// The tensors by the name of their layer.
-std::map<std::string, Tensors> by_module(const SafetensorsFile& file) {
+// Names of a checkpoint with images, too, whose text model this is.
+std::string own_name(const std::string& module, const PolicyConfig& model) {
+  return text_name(model.names, module).value_or(module);
+}
+
+// The tensors by the name of their layer here.
+std::map<std::string, Tensors> by_module(const SafetensorsFile& file, const PolicyConfig& model) {
   std::map<std::string, Tensors> modules;
   for (const TensorEntry& entry : file.tensors()) {
     std::string name = entry.name;
@@ -88,17 +74,37 @@ std::map<std::string, Tensors> by_module(const SafetensorsFile& file) {
     const bool a = in_model && (strip(".lora_A.weight") || strip(".lora_A.default.weight"));
     const bool b = in_model && !a && (strip(".lora_B.weight") || strip(".lora_B.default.weight"));
     if (!a && !b) {
+      const bool base = entry.name.ends_with(".base_layer.weight");
       fail(file.path().string() + ": tensor '" + entry.name.substr(0, 200) +
                "' is no lora_A or lora_B of a linear layer",
-           kRefit);
+           base
+               ? "it is a part of the base: save the adapter again with save_embedding_layers=False"
+               : kRefitAdapter);
     }
     if (entry.shape.size() != 2 || entry.count() == 0)
       fail(file.path().string() + ": tensor '" + entry.name + "' is no matrix",
            "fetch the file again");
-    Tensors& tensors = modules[name.substr(kPrefix.size())];
+    Tensors& tensors = modules[own_name(name.substr(kPrefix.size()), model)];
     (a ? tensors.a : tensors.b) = &entry;
   }
   return modules;
+}
+
+std::string parameter_of(const std::string& parameter) {
+  return parameter == kInterleavedGateUp ? kGateUp : parameter;
+}
+
+// What PEFT's patterns of ranks and alphas are matched with.
+std::string pattern_name(const std::string& module, const std::string& parameter) {
+  if (parameter.empty()) return module;
+  return module.substr(0, module.rfind(".mlp.") + 1) + parameter_of(parameter);
+}
+
+// Gates first here.
+int64_t row_in_file(const LoraPair& pair, int64_t row) {
+  if (pair.parameter != kInterleavedGateUp) return row;
+  const int64_t width = pair.matrix.out / 2;
+  return row < width ? 2 * row : 2 * (row - width) + 1;
 }
 
 // The number of the layer that a name belongs to, or -1.
@@ -114,16 +120,19 @@ int layer_of(const std::string& module) {
 class Reader {
  public:
   Reader(const fs::path& dir, const PolicyConfig& model)
-      : file_(dir / kWeights), layout_(make_layout(model)) {
-    const Json config = read_config(dir);
+      : config_(read_config(dir)),
+        file_(weights_of(dir)),
+        model_(model),
+        layout_(make_layout(model)),
+        pattern_(config_, (dir / kConfig).string()) {
     const std::string where = (dir / kConfig).string();
-    refuse_options(config, where);
-    alpha_ = number_of(config, "lora_alpha", where);
-    root_ = says(config, "use_rslora");
+    refuse_other_adapters(config_, where);
+    alpha_ = number_of(config_, "lora_alpha", where);
+    root_ = says(config_, "use_rslora");
   }
 
   std::unique_ptr<LoraAdapter> read() {
-    const auto modules = by_module(file_);
+    const auto modules = by_module(file_, model_);
     if (modules.empty()) fail(file_.path().string() + " holds no tensor", "fetch the file again");
     for (const auto& [module, tensors] : modules) {
       if (tensors.a == nullptr || tensors.b == nullptr) {
@@ -134,7 +143,10 @@ class Reader {
       if (!place_matrix(module, tensors) && !place_experts(module, tensors)) {
         fail(file_.path().string() + ": the model has no linear layer " + module.substr(0, 200) +
                  " of " + shape(tensors),
-             "the adapter belongs to another model");
+             module == "lm_head" && model_.tied_embeddings
+                 ? "the head of this model is its embedding, which an adapter cannot change alone: "
+                   "merge it with PEFT into an untied model"
+                 : "the adapter belongs to another model");
       }
     }
     auto adapter = std::make_unique<LoraAdapter>(pairs_, alpha_);
@@ -143,6 +155,13 @@ class Reader {
   }
 
  private:
+  static fs::path weights_of(const fs::path& dir) {
+    if (!fs::exists(dir / kWeights) && fs::exists(dir / "adapter_model.bin")) {
+      fail((dir / "adapter_model.bin").string() + " is a pickled file, which is not read",
+           std::string("save the adapter again with PEFT, as ") + kWeights);
+    }
+    return dir / kWeights;
+  }
   static std::string shape(const Tensors& t) {
     const auto one = [](const TensorEntry& e) {
       return "[" + std::to_string(e.shape[0]) + ", " + std::to_string(e.shape[1]) + "]";
@@ -153,13 +172,14 @@ class Reader {
   // False when the matrix is not one of this rank.
   bool add(const std::string& module, const Matrix& matrix, int64_t rank,
            const std::string& parameter = "", int expert = -1) {
-    if (rank < 1 || rank > std::max(matrix.out, matrix.in)) return false;
+    if (rank < 1 || rank > kMaxRank) return false;
     LoraPair pair;
     pair.module = module;
     pair.matrix = matrix;
     pair.rank = static_cast<int>(rank);
     const auto divisor = static_cast<double>(rank);
-    pair.scale = alpha_ / (root_ ? std::sqrt(divisor) : divisor);
+    pair.scale =
+        pattern_(pattern_name(module, parameter), alpha_) / (root_ ? std::sqrt(divisor) : divisor);
     pair.parameter = parameter;
     pair.expert = expert;
     pairs_.push_back(std::move(pair));
@@ -203,10 +223,11 @@ class Reader {
     };
     const bool gate_up = fits(experts[0].gate_up);
     if (!gate_up && !fits(experts[0].down)) return false;
+    const bool interleaved = names_of(model_.family).tensors.stacked_experts;
+    const char* const parameter = !gate_up ? kDown : interleaved ? kInterleavedGateUp : kGateUp;
     for (size_t e = 0; e < experts.size(); ++e) {
       if (!add(module, gate_up ? experts[e].gate_up : experts[e].down, t.a->shape[0] / count,
-               gate_up ? "mlp.experts.gate_up_proj" : "mlp.experts.down_proj",
-               static_cast<int>(e))) {
+               parameter, static_cast<int>(e))) {
         return false;
       }
     }
@@ -241,13 +262,19 @@ class Reader {
                 to_a.begin());
     const int64_t columns = tensors.b->shape[1], experts = columns / pair.rank;
     for (int64_t row = 0; row < pair.matrix.out; ++row) {
+      const int64_t from = row_in_file(pair, row);
       for (int k = 0; k < pair.rank; ++k)
-        to_b[row * pair.rank + k] = b[row * columns + k * experts + pair.expert];
+        to_b[row * pair.rank + k] = b[from * columns + k * experts + pair.expert];
     }
   }
 
+  static constexpr int64_t kMaxRank = 1 << 16;
+
+  const Json config_;
   const SafetensorsFile file_;
+  const PolicyConfig& model_;
   const Layout layout_;
+  const AlphaPattern pattern_;
   double alpha_ = 0;
   bool root_ = false;
   std::vector<LoraPair> pairs_;
@@ -273,11 +300,28 @@ Written joined(const LoraAdapter& adapter, const std::vector<const LoraPair*>& p
     out.a.insert(out.a.end(), a.begin(), a.end());
     const int64_t e = std::max(pair->expert, 0);
     for (int64_t row = 0; row < first.matrix.out; ++row) {
+      const int64_t to = row_in_file(*pair, row);
       for (int k = 0; k < first.rank; ++k)
-        out.b[row * columns + k * experts + e] = b[row * first.rank + k];
+        out.b[to * columns + k * experts + e] = b[row * first.rank + k];
     }
   }
   return out;
+}
+
+double divisor_of(const LoraPair& pair, bool root) {
+  const auto rank = static_cast<double>(pair.rank);
+  return root ? std::sqrt(rank) : rank;
+}
+
+// Whether more pairs have alpha / sqrt(rank) for their scale than alpha / rank.
+bool divides_by_root(const LoraAdapter& adapter) {
+  int64_t more = 0;
+  for (const LoraPair& pair : adapter.pairs()) {
+    if (pair.rank == 1) continue;
+    more += pair.scale == adapter.alpha() / divisor_of(pair, true);
+    more -= pair.scale == adapter.alpha() / divisor_of(pair, false);
+  }
+  return more > 0;
 }
 
 // Names of layers, and of fused tensors, that the adapter is for.
@@ -287,7 +331,7 @@ Json targets_of(const LoraAdapter& adapter) {
     if (pair.expert < 0) {
       modules.insert(pair.module.substr(pair.module.rfind('.') + 1));
     } else {
-      parameters.insert(pair.parameter);
+      parameters.insert(parameter_of(pair.parameter));
     }
   }
   Json targets = {{"target_modules", modules}};
@@ -355,12 +399,11 @@ void write_adapter(const fs::path& dir, const LoraAdapter& adapter, const std::s
                    BaseBits bits) {
   std::map<std::string, std::vector<const LoraPair*>> modules;
   int rank = 0;
-  bool root = false;
   for (const LoraPair& pair : adapter.pairs()) {
     modules[pair.module].push_back(&pair);
     rank = pair.rank;
-    root = pair.rank > 1 && pair.scale != adapter.alpha() / pair.rank;
   }
+  const bool root = divides_by_root(adapter);
   for (auto& [module, pairs] : modules) {
     std::sort(pairs.begin(), pairs.end(),
               [](const LoraPair* x, const LoraPair* y) { return x->expert < y->expert; });
@@ -369,13 +412,17 @@ void write_adapter(const fs::path& dir, const LoraAdapter& adapter, const std::s
   for (const auto& [module, pairs] : modules) values.push_back(joined(adapter, pairs));
   std::vector<TensorToWrite> tensors;
   size_t next = 0;
-  Json ranks = Json::object();
+  Json ranks = Json::object(), alphas = Json::object();
   for (const auto& [module, pairs] : modules) {
     const Written& of = values[next++];
     const std::string name = std::string(kPrefix) + module;
     tensors.push_back({name + ".lora_A.weight", of.a_shape, of.a});
     tensors.push_back({name + ".lora_B.weight", of.b_shape, of.b});
-    if (pairs.front()->rank != rank) ranks[module] = pairs.front()->rank;
+    const LoraPair& first = *pairs.front();
+    const std::string key = pattern_name(module, first.parameter);
+    if (first.rank != rank) ranks[key] = first.rank;
+    if (first.scale != adapter.alpha() / divisor_of(first, root))
+      alphas[key] = first.scale * divisor_of(first, root);
   }
   write_safetensors(dir / kWeights, tensors);
   Json config = {{"peft_type", "LORA"},
@@ -389,6 +436,7 @@ void write_adapter(const fs::path& dir, const LoraAdapter& adapter, const std::s
                  {"inference_mode", true},
                  {"init_lora_weights", true},
                  {"rank_pattern", ranks},
+                 {"alpha_pattern", alphas},
                  {"modules_to_save", Json()},
                  {"base_model_name_or_path", base}};
   config.update(targets_of(adapter));

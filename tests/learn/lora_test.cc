@@ -20,7 +20,9 @@ namespace {
 namespace fs = std::filesystem;
 
 const fs::path kFolder = "tests/data/lora";
-constexpr const char* kCases[] = {"llama", "qwen3_moe_fused", "qwen3_moe_per_expert"};
+// gpt_oss, gemma3 (with images): alphas by layer, interleaved experts, other names.
+constexpr const char* kCases[] = {"llama", "qwen3_moe_fused", "qwen3_moe_per_expert", "gpt_oss",
+                                  "gemma3"};
 
 std::vector<std::vector<TokenId>> some_sequences() { return {{5, 9, 31, 2, 77, 4}, {8, 1, 1, 60}}; }
 
@@ -64,6 +66,8 @@ TEST_CASE("an adapter that is read and written again is the same") {
     const auto again = read_adapter(out.path(), policy->config());
     REQUIRE(again->pairs().size() == adapter->pairs().size());
     CHECK(values_of(again->parameters()) == values_of(adapter->parameters()));
+    for (size_t i = 0; i < adapter->pairs().size(); ++i)
+      CHECK(again->pairs()[i].scale == doctest::Approx(adapter->pairs()[i].scale).epsilon(1e-15));
     const Json ours = read_json_file(out.path() / "adapter_config.json");
     const Json theirs = read_json_file(kFolder / name / "adapter" / "adapter_config.json");
     for (const char* key : {"r", "lora_alpha", "target_modules", "target_parameters", "peft_type"})
@@ -175,7 +179,12 @@ TEST_CASE("adapters that are no plain LoRA, or of another model, are refused by 
                          Error);
   };
   refused([](Json& c) { c["use_dora"] = true; }, "use_dora");
+  refused([](Json& c) { c["use_something_new"] = true; }, "use_something_new");
   refused([](Json& c) { c["bias"] = "all"; }, "bias");
+  for (const char* init : {"pissa", "pissa_niter_4", "olora", "corda", "lora_ga", "loftq"})
+    refused([&](Json& c) { c["init_lora_weights"] = init; }, init);
+  refused([](Json& c) { c["alpha_pattern"] = {{"q_proj", "much"}}; }, "alpha_pattern");
+  refused([](Json& c) { c["alpha_pattern"] = {{"q_(proj", 2}}; }, "alpha_pattern");
   refused([](Json& c) { c["peft_type"] = "IA3"; }, "IA3");
   refused([](Json& c) { c["lora_alpha"] = "much"; }, "lora_alpha");
   refused([](Json& c) { c["modules_to_save"] = {"lm_head"}; }, "modules_to_save");
