@@ -114,11 +114,20 @@ std::vector<Sample*> batch_samples(std::vector<Group>& groups, const Wanted& wan
   return samples;
 }
 
+bool alone(const Group& group) {
+  return std::count_if(group.samples.begin(), group.samples.end(),
+                       [](const Sample& sample) { return !sample.masked; }) < 2;
+}
+
 // What depends on more than a group.
 void normalize_batch(std::vector<Group>& groups, const AdvantageConfig& config) {
   const Normalization kind = config.normalization();
   if (kind == Normalization::kNone) return;
-  const auto samples = batch_samples(groups, [](const Group&) { return true; });
+  // Where there are no others to be compared with there is no advantage: neither one of 0.
+  const bool by_others =
+      kind == Normalization::kBatchAdvantages && config.baseline_kind() == Baseline::kLeaveOneOut;
+  const auto samples =
+      batch_samples(groups, [&](const Group& group) { return !by_others || !alone(group); });
   std::vector<double> values;
   for (const Sample* sample : samples) {
     values.push_back(kind == Normalization::kBatchRewards ? bounded(*sample, config)

@@ -12,6 +12,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Rows that are not packed with others, and of which only the first token would be learnt.
+void drop_without_targets(EncodedRows& rows) {
+  const auto dropped = static_cast<int64_t>(
+      std::erase_if(rows.rows, [](const LearntRow& row) { return row.targets() == 0; }));
+  if (rows.counts.dropped == 0) rows.counts.first_dropped = rows.first_without;
+  rows.counts.dropped += dropped;
+}
+
 class SftStage : public RowStage {
  public:
   SftStage(const SftConfig& config, const std::optional<TrainingCheckpoint>& from)
@@ -23,6 +31,7 @@ class SftStage : public RowStage {
     const int64_t length = row_length();
     const bool packed = data.packing != "none";
     EncodedRows rows = read_sft_rows(data.path, encoder, packed ? 0 : length, data.truncation);
+    if (!packed) drop_without_targets(rows);
     report_ = count_line(data.path, rows.counts, length);
     const PromptEncoder prompts(*tokenizer_, config.prompt.bos);
     report_ += prompts.report("row 0", rows.rows.front().tokens);
@@ -39,6 +48,7 @@ class SftStage : public RowStage {
     std::vector<PackedRow> held_out;
     if (!data.held_out.empty()) {
       EncodedRows more = read_sft_rows(data.held_out, encoder, length, data.truncation);
+      drop_without_targets(more);
       report_ += count_line(data.held_out, more.counts, length);
       held_out = pack_rows(std::move(more.rows), "none", 0);
     }

@@ -9,6 +9,7 @@
 #include "policy/policy.h"
 #include "stages/row_calls.h"
 #include "stages/sft.h"
+#include "tasks/rows.h"
 
 namespace zeroth {
 namespace {
@@ -21,18 +22,25 @@ void widen(double& largest, double got, double expected) {
   if (!(d <= largest)) largest = d;
 }
 
+// TRL goes by the columns of the first row.
+bool has_prompts(const std::string& path) {
+  bool first = true, has = false;
+  for_each_row(path, [&](const Json& row, const std::string&) {
+    if (first) has = row.contains("prompt");
+    first = false;
+  });
+  return has;
+}
+
 SftDataConfig data_of(const Json& set, const fs::path& folder) {
   const Json& options = set.at("options");
   SftDataConfig data;
   data.path = (folder / set.at("rows_file").get<std::string>()).string();
+  const Json& completion_only = options.at("completion_only_loss");
   if (options.at("assistant_only_loss").get<bool>()) {
-    data.loss_on = "assistant";
-  } else if (options.at("completion_only_loss").is_null()) {
-    data.loss_on = set.at("rows_file").get<std::string>().find("prompt") != std::string::npos
-                       ? "completion"
-                       : "all";
+    data.loss_on = completion_only == false ? "turns" : "assistant";
   } else {
-    data.loss_on = options.at("completion_only_loss").get<bool>() ? "completion" : "all";
+    data.loss_on = completion_only != false && has_prompts(data.path) ? "completion" : "all";
   }
   if (!options.at("max_length").is_null())
     data.max_length = options.at("max_length").get<int64_t>();
@@ -71,10 +79,8 @@ std::string compare_rows(const std::vector<PackedRow>& ours, const Json& theirs)
   return "";
 }
 
-SftCaseResult evaluate(const Json& set, const fs::path& folder, const Tokenizer& tokenizer,
-                       Policy& policy) {
-  SftCaseResult result;
-  result.name = set.at("name").get<std::string>();
+void compare(const Json& set, const fs::path& folder, const Tokenizer& tokenizer, Policy& policy,
+             SftCaseResult& result) {
   const SftDataConfig data = data_of(set, folder);
   const RowEncoder encoder(data, data.loss_on, PromptConfig{}, tokenizer);
   const bool packed = data.packing != "none";
@@ -109,6 +115,18 @@ SftCaseResult evaluate(const Json& set, const fs::path& folder, const Tokenizer&
     widen(result.loss_difference, part, batches[b].get<double>());
   }
   widen(result.loss_difference, sum.total, set.at("loss").get<double>());
+}
+
+// Rows that are refused here are a difference of their set and not the end of the others.
+SftCaseResult evaluate(const Json& set, const fs::path& folder, const Tokenizer& tokenizer,
+                       Policy& policy) {
+  SftCaseResult result;
+  result.name = set.at("name").get<std::string>();
+  try {
+    compare(set, folder, tokenizer, policy, result);
+  } catch (const Error& error) {
+    if (result.difference.empty()) result.difference = std::string("refused: ") + error.what();
+  }
   result.rows_equal = result.difference.empty();
   return result;
 }

@@ -18,8 +18,10 @@ struct SftDataConfig : RowsConfig {
     RowsConfig::fields(v);
     v("loss_on", loss_on,
       "learnt tokens: auto = completions, assistant turns of messages, all of a text; completion; "
-      "assistant; all",
-      Choice{{"auto", "completion", "assistant", "all"}});
+      "assistant = its turns, of a completion where there is one; turns = its turns in a prompt "
+      "too; "
+      "all",
+      Choice{{"auto", "completion", "assistant", "turns", "all"}});
     v("packing", packing,
       "several rows in one of max_length: bfd = best fit decreasing, longer rows are cut; "
       "bfd_split "

@@ -85,7 +85,7 @@ LearntRow RowEncoder::encode(const Json& row, const std::string& place) const {
            "use data.loss_on = assistant or auto, or rows with prompt and completion");
     }
   } else if (text && text->is_string()) {
-    if (loss_on_ == "completion" || loss_on_ == "assistant") {
+    if (loss_on_ != "all" && loss_on_ != "auto") {
       fail(place + ": data.loss_on = " + loss_on_ + ", and the row is a text without either",
            "use data.loss_on = all or auto, or rows with prompt and completion");
     }
@@ -123,8 +123,8 @@ LearntRow RowEncoder::encode_completion(const Json& row, const std::string& plac
   LearntRow out;
   std::vector<TokenId> front;
   if (prompt.is_string()) {
-    if (loss_on_ == "assistant") {
-      fail(place + ": data.loss_on = assistant, and prompt and completion are texts",
+    if (loss_on_ == "assistant" || loss_on_ == "turns") {
+      fail(place + ": data.loss_on = " + loss_on_ + ", and prompt and completion are texts",
            "use data.loss_on = completion or auto");
     }
     const auto text = prompt.get<std::string>();
@@ -134,10 +134,10 @@ LearntRow RowEncoder::encode_completion(const Json& row, const std::string& plac
   } else {
     const Json asked = with_roles(prompt);
     front = prompts_.encode(render(asked, row, true, place), true);
-    out = encode_messages(joined(asked, with_roles(*completion)), row, loss_on_ == "assistant",
-                          place);
+    out = encode_messages(joined(asked, with_roles(*completion)), row,
+                          loss_on_ == "assistant" || loss_on_ == "turns", place);
   }
-  if (loss_on_ != "all") {
+  if (loss_on_ != "all" && loss_on_ != "turns") {
     std::fill_n(out.learnt.begin(), common_prefix(front, out.tokens), 0);
   }
   return out;
@@ -249,9 +249,17 @@ EncodedRows read_sft_rows(const std::string& path, const RowEncoder& encoder, in
     LearntRow row = encoder.encode(json, place);
     out.counts.cut += cut_row(row, max_length, truncation);
     const bool any = std::count(row.learnt.begin(), row.learnt.end(), 1) > 0;
-    if (out.counts.keeps(any && row.tokens.size() > 1, place)) out.rows.push_back(std::move(row));
+    if (!out.counts.keeps(any, place)) return;
+    out.targets += row.targets();
+    if (row.targets() == 0 && out.first_without.empty()) out.first_without = place;
+    out.rows.push_back(std::move(row));
   });
   out.counts.check_some(path, "rows, none with a token to learn", kRowKinds);
+  if (out.targets == 0) {
+    fail(path + ": " + std::to_string(out.counts.read) +
+             " rows, none with a learnt token that another precedes",
+         "raise data.max_length, or look at " + out.first_without);
+  }
   return out;
 }
 

@@ -54,8 +54,10 @@ class RowEncoder {
 
 // Rows of a file, encoded and cut to `max_length` (0 = not cut).
 struct EncodedRows {
-  std::vector<LearntRow> rows;
+  std::vector<LearntRow> rows;  // of one token too, as TRL keeps them: they are packed with others
   RowCounts counts;
+  int64_t targets = 0;        // learnt tokens of all rows that another precedes
+  std::string first_without;  // place of the first row without one
 };
 
 // Which end of a row of more than `max_length` tokens is kept; whether it was cut.

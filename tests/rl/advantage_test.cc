@@ -92,6 +92,21 @@ TEST_CASE("masked samples neither count nor get an advantage") {
   CHECK(groups[0].samples[0].advantage == 0);
 }
 
+TEST_CASE("leave-one-out over the batch: a sample without others is no advantage of 0") {
+  // As TRL's RLOOTrainer with normalize_advantages: deviation of {1, -1}, not of {1, -1, 0}.
+  Group single = group_of({1, 0});
+  single.samples[1].masked = true;
+  AdvantageConfig config;
+  config.baseline = "leave_one_out";
+  config.normalize = "batch_advantages";
+  std::vector<Group> groups = {group_of({1, 0}), single};
+  assign_advantages(groups, config);
+  CHECK(groups[0].samples[0].advantage == doctest::Approx(1 / (std::sqrt(2.0) + 1e-4)));
+  CHECK(groups[0].samples[1].advantage == doctest::Approx(-1 / (std::sqrt(2.0) + 1e-4)));
+  CHECK(groups[1].samples[0].advantage == 0);
+  CHECK(groups[1].zero_variance);
+}
+
 TEST_CASE("per_reward gives distinct reward mixes distinct advantages") {
   const auto sample_of = [](double accuracy, double format) {
     Sample sample;

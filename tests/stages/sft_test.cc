@@ -89,6 +89,50 @@ TEST_CASE("packing: the tightest row takes a document, else a new one") {
   CHECK_THROWS_WITH_AS(pack_rows(rows, "bfd", 0), doctest::Contains("max_length"), Error);
 }
 
+TEST_CASE("a text without a word is an end token among others, and alone nothing to learn") {
+  TemporaryFolder folder;
+  SftConfig config = tiny_sft("rows_text.jsonl");
+  config.data.path = (folder.path() / "rows.jsonl").string();
+  config.epochs = 1;
+  write_file_atomic(config.data.path, R"({"text": "a"}
+{"text": ""}
+{"text": "b"}
+)");
+  const auto tokenizer = load_tokenizer(kFixture);
+  const RowEncoder encoder(config.data, "auto", PromptConfig{}, *tokenizer);
+  const EncodedRows rows = read_sft_rows(config.data.path, encoder, 0, "");
+  CHECK(rows.targets == 2);
+  CHECK(tokens_of(pack_rows(rows.rows, "wrapped", 8)) ==
+        std::vector<std::vector<TokenId>>{{67, 2, 2, 68, 2}});
+  CHECK(sft(config, folder.path() / "run", false).num_tokens == 4);
+  write_file_atomic(config.data.path, "{\"text\": \"\"}\n");
+  CHECK_THROWS_WITH_AS(sft(config, folder.path() / "none", false),
+                       doctest::Contains("rows.jsonl:1"), Error);
+}
+
+TEST_CASE("assistant learns the completion's turns, turns those of the prompt too") {
+  TemporaryFolder folder;
+  SftDataConfig data;
+  data.path = (folder.path() / "rows.jsonl").string();
+  write_file_atomic(data.path, R"({"prompt": [{"role": "user", "content": "a"},)"
+                               R"( {"role": "assistant", "content": "b"},)"
+                               R"( {"role": "user", "content": "c"}],)"
+                               R"( "completion": [{"role": "assistant", "content": "d"}]})");
+  const auto tokenizer = load_tokenizer(kFixture);
+  const auto learnt = [&](const std::string& loss_on) {
+    const LearntRow row =
+        read_sft_rows(data.path, RowEncoder(data, loss_on, PromptConfig{}, *tokenizer), 0, "")
+            .rows.at(0);
+    std::vector<TokenId> out;
+    for (size_t i = 0; i < row.tokens.size(); ++i) {
+      if (row.learnt[i]) out.push_back(row.tokens[i]);
+    }
+    return out;
+  };
+  CHECK(learnt("assistant") == std::vector<TokenId>{70, 2});
+  CHECK(learnt("turns") == std::vector<TokenId>{68, 2, 70, 2});
+}
+
 TEST_CASE("an epoch takes every row once, in an order of its own") {
   std::vector<std::vector<int64_t>> epochs(2);
   RowOrder order(11, 3, true, 5);
