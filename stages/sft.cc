@@ -1,5 +1,6 @@
 #include "stages/sft.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
@@ -12,12 +13,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Rows that are not packed with others, and of which only the first token would be learnt.
-void drop_without_targets(EncodedRows& rows) {
-  const auto dropped = static_cast<int64_t>(
-      std::erase_if(rows.rows, [](const LearntRow& row) { return row.targets() == 0; }));
+// Leaves out rows with nothing to learn. Of a row alone the first token is not: nothing precedes it.
+void leave_out(EncodedRows& rows, bool packed) {
+  const auto idle = [&](const LearntRow& row) {
+    return packed ? std::count(row.learnt.begin(), row.learnt.end(), 1) == 0 : row.targets() == 0;
+  };
+  const auto left_out = static_cast<int64_t>(std::erase_if(rows.rows, idle));
   if (rows.counts.dropped == 0) rows.counts.first_dropped = rows.first_without;
-  rows.counts.dropped += dropped;
+  rows.counts.dropped += left_out;
 }
 
 class SftStage : public RowStage {
@@ -31,7 +34,7 @@ class SftStage : public RowStage {
     const int64_t length = row_length();
     const bool packed = data.packing != "none";
     EncodedRows rows = read_sft_rows(data.path, encoder, packed ? 0 : length, data.truncation);
-    if (!packed) drop_without_targets(rows);
+    leave_out(rows, packed);
     report_ = count_line(data.path, rows.counts, length);
     const PromptEncoder prompts(*tokenizer_, config.prompt.bos);
     report_ += prompts.report("row 0", rows.rows.front().tokens);
@@ -48,7 +51,7 @@ class SftStage : public RowStage {
     std::vector<PackedRow> held_out;
     if (!data.held_out.empty()) {
       EncodedRows more = read_sft_rows(data.held_out, encoder, length, data.truncation);
-      drop_without_targets(more);
+      leave_out(more, false);
       report_ += count_line(data.held_out, more.counts, length);
       held_out = pack_rows(std::move(more.rows), "none", 0);
     }

@@ -249,7 +249,7 @@ EncodedRows read_sft_rows(const std::string& path, const RowEncoder& encoder, in
     LearntRow row = encoder.encode(json, place);
     out.counts.cut += cut_row(row, max_length, truncation);
     const bool any = std::count(row.learnt.begin(), row.learnt.end(), 1) > 0;
-    if (!out.counts.keeps(any, place)) return;
+    if (!out.counts.keeps(any || max_length <= 0, place)) return;
     out.targets += row.targets();
     if (row.targets() == 0 && out.first_without.empty()) out.first_without = place;
     out.rows.push_back(std::move(row));

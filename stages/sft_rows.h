@@ -63,6 +63,7 @@ struct EncodedRows {
 // Which end of a row of more than `max_length` tokens is kept; whether it was cut.
 bool cut_row(LearntRow& row, int64_t max_length, const std::string& truncation);
 
+// With `max_length` rows without a learnt token are left out, as TRL does once it has cut rows.
 // Throws Error that names the place of a malformed row, or the file when no row is left.
 EncodedRows read_sft_rows(const std::string& path, const RowEncoder& encoder, int64_t max_length,
                           const std::string& truncation);

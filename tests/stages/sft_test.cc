@@ -110,6 +110,24 @@ TEST_CASE("a text without a word is an end token among others, and alone nothing
                        doctest::Contains("rows.jsonl:1"), Error);
 }
 
+TEST_CASE("rows that are not cut all stay for packing; a run leaves the idle ones out") {
+  TemporaryFolder folder;
+  SftConfig config = tiny_sft("rows_text.jsonl");
+  config.data.path = (folder.path() / "rows.jsonl").string();
+  config.epochs = 1;
+  write_file_atomic(config.data.path,
+                    R"({"prompt": [{"role": "user", "content": "a"}], "completion": []}
+{"prompt": "a", "completion": "b"}
+)");
+  const auto tokenizer = load_tokenizer(kFixture);
+  const RowEncoder encoder(config.data, "completion", PromptConfig{}, *tokenizer);
+  CHECK(read_sft_rows(config.data.path, encoder, 0, "").rows.size() == 2);
+  CHECK(read_sft_rows(config.data.path, encoder, 64, "").rows.size() == 1);
+  config.data.packing = "bfd";
+  config.data.max_length = 64;
+  CHECK(sft(config, folder.path() / "run", false).num_tokens == 3);
+}
+
 TEST_CASE("assistant learns the completion's turns, turns those of the prompt too") {
   TemporaryFolder folder;
   SftDataConfig data;
