@@ -198,6 +198,11 @@ std::optional<LanguagePart> language_part(const Json& config, const std::string&
                      to_string(wrapper.text) + " is read");
     }
     complete(wrapper, config, text);
+    if (wrapper.text == Family::kMistral && text.contains("layer_types")) {
+      text.erase("layer_types");
+      part.notes.push_back(std::string("layer_types is not read of a ") + wrapper.architecture +
+                           ": all layers have the window, as in transformers");
+    }
     if (wrapper.text == Family::kGemma3 &&
         text.value("final_logit_softcapping", Json()) != Json()) {
       text.erase("final_logit_softcapping");

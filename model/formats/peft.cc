@@ -4,9 +4,6 @@
 #include <charconv>
 #include <cmath>
 #include <map>
-#include <optional>
-#include <set>
-#include <utility>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -25,10 +22,6 @@ constexpr const char* kConfig = "adapter_config.json";
 constexpr const char* kWeights = "adapter_model.safetensors";
 constexpr const char* kOwnFile = "zeroth.json";
 constexpr std::string_view kPrefix = "base_model.model.";
-constexpr const char* kGateUp = "mlp.experts.gate_up_proj";
-constexpr const char* kDown = "mlp.experts.down_proj";
-// gpt-oss: rows of gate and up are next to each other in the file.
-constexpr const char* kInterleavedGateUp = "mlp.experts.gate_up_proj, interleaved";
 
 Json read_config(const fs::path& dir) {
   const fs::path file = dir / kConfig;
@@ -88,16 +81,6 @@ std::map<std::string, Tensors> by_module(const SafetensorsFile& file, const Poli
     (a ? tensors.a : tensors.b) = &entry;
   }
   return modules;
-}
-
-std::string parameter_of(const std::string& parameter) {
-  return parameter == kInterleavedGateUp ? kGateUp : parameter;
-}
-
-// What PEFT's patterns of ranks and alphas are matched with.
-std::string pattern_name(const std::string& module, const std::string& parameter) {
-  if (parameter.empty()) return module;
-  return module.substr(0, module.rfind(".mlp.") + 1) + parameter_of(parameter);
 }
 
 // Gates first here.
@@ -308,37 +291,6 @@ Written joined(const LoraAdapter& adapter, const std::vector<const LoraPair*>& p
   return out;
 }
 
-double divisor_of(const LoraPair& pair, bool root) {
-  const auto rank = static_cast<double>(pair.rank);
-  return root ? std::sqrt(rank) : rank;
-}
-
-// Whether more pairs have alpha / sqrt(rank) for their scale than alpha / rank.
-bool divides_by_root(const LoraAdapter& adapter) {
-  int64_t more = 0;
-  for (const LoraPair& pair : adapter.pairs()) {
-    if (pair.rank == 1) continue;
-    more += pair.scale == adapter.alpha() / divisor_of(pair, true);
-    more -= pair.scale == adapter.alpha() / divisor_of(pair, false);
-  }
-  return more > 0;
-}
-
-// Names of layers, and of fused tensors, that the adapter is for.
-Json targets_of(const LoraAdapter& adapter) {
-  std::set<std::string> modules, parameters;
-  for (const LoraPair& pair : adapter.pairs()) {
-    if (pair.expert < 0) {
-      modules.insert(pair.module.substr(pair.module.rfind('.') + 1));
-    } else {
-      parameters.insert(parameter_of(pair.parameter));
-    }
-  }
-  Json targets = {{"target_modules", modules}};
-  targets["target_parameters"] = parameters.empty() ? Json() : Json(parameters);
-  return targets;
-}
-
 class AdaptedSource : public WeightSource {
  public:
   AdaptedSource(OpenModel& base, std::unique_ptr<LoraAdapter> adapter)
@@ -398,12 +350,7 @@ std::unique_ptr<LoraAdapter> read_adapter(const fs::path& dir, const PolicyConfi
 void write_adapter(const fs::path& dir, const LoraAdapter& adapter, const std::string& base,
                    BaseBits bits) {
   std::map<std::string, std::vector<const LoraPair*>> modules;
-  int rank = 0;
-  for (const LoraPair& pair : adapter.pairs()) {
-    modules[pair.module].push_back(&pair);
-    rank = pair.rank;
-  }
-  const bool root = divides_by_root(adapter);
+  for (const LoraPair& pair : adapter.pairs()) modules[pair.module].push_back(&pair);
   for (auto& [module, pairs] : modules) {
     std::sort(pairs.begin(), pairs.end(),
               [](const LoraPair* x, const LoraPair* y) { return x->expert < y->expert; });
@@ -412,34 +359,24 @@ void write_adapter(const fs::path& dir, const LoraAdapter& adapter, const std::s
   for (const auto& [module, pairs] : modules) values.push_back(joined(adapter, pairs));
   std::vector<TensorToWrite> tensors;
   size_t next = 0;
-  Json ranks = Json::object(), alphas = Json::object();
   for (const auto& [module, pairs] : modules) {
     const Written& of = values[next++];
     const std::string name = std::string(kPrefix) + module;
     tensors.push_back({name + ".lora_A.weight", of.a_shape, of.a});
     tensors.push_back({name + ".lora_B.weight", of.b_shape, of.b});
-    const LoraPair& first = *pairs.front();
-    const std::string key = pattern_name(module, first.parameter);
-    if (first.rank != rank) ranks[key] = first.rank;
-    if (first.scale != adapter.alpha() / divisor_of(first, root))
-      alphas[key] = first.scale * divisor_of(first, root);
   }
   write_safetensors(dir / kWeights, tensors);
   Json config = {{"peft_type", "LORA"},
                  {"task_type", "CAUSAL_LM"},
-                 {"r", rank},
                  {"lora_alpha", adapter.alpha()},
                  {"lora_dropout", 0.0},
                  {"bias", "none"},
-                 {"use_rslora", root},
                  {"fan_in_fan_out", false},
                  {"inference_mode", true},
                  {"init_lora_weights", true},
-                 {"rank_pattern", ranks},
-                 {"alpha_pattern", alphas},
                  {"modules_to_save", Json()},
                  {"base_model_name_or_path", base}};
-  config.update(targets_of(adapter));
+  name_adapted(adapter, config);
   FileWriter writer(dir / kConfig);
   writer.write(config.dump(2) + "\n");
   writer.close();

@@ -1,6 +1,9 @@
 #include "model/formats/peft_options.h"
 
+#include <algorithm>
 #include <cmath>
+#include <initializer_list>
+#include <set>
 
 #include "core/error.h"
 
@@ -8,6 +11,39 @@ namespace zeroth {
 namespace {
 
 constexpr size_t kMostPatterns = 10000, kLongestPattern = 1000;
+
+std::string parameter_of(const std::string& parameter) {
+  return parameter == kInterleavedGateUp ? kGateUp : parameter;
+}
+
+double divisor_of(const LoraPair& pair, bool root) {
+  const auto rank = static_cast<double>(pair.rank);
+  return root ? std::sqrt(rank) : rank;
+}
+
+// Whether more pairs have alpha / sqrt(rank) for their scale than alpha / rank.
+bool divides_by_root(const LoraAdapter& adapter) {
+  int64_t more = 0;
+  for (const LoraPair& pair : adapter.pairs()) {
+    if (pair.rank == 1) continue;
+    more += pair.scale == adapter.alpha() / divisor_of(pair, true);
+    more -= pair.scale == adapter.alpha() / divisor_of(pair, false);
+  }
+  return more > 0;
+}
+
+std::string last_part(const std::string& module) { return module.substr(module.rfind('.') + 1); }
+
+// The matrix of a single expert: how its layer begins, or nothing.
+std::string layer_of_expert(const LoraPair& pair) {
+  const size_t at = pair.module.find(".experts.");
+  if (pair.expert >= 0 || at == std::string::npos) return "";
+  return pair.module.substr(0, pair.module.rfind('.', at - 1) + 1);
+}
+
+bool is_part(const std::string& part, std::initializer_list<const char*> names) {
+  return std::find(names.begin(), names.end(), part) != names.end();
+}
 
 }  // namespace
 
@@ -77,6 +113,53 @@ double AlphaPattern::operator()(const std::string& name, double otherwise) const
     if (!matches.empty()) return alpha;
   }
   return otherwise;
+}
+
+std::string pattern_name(const std::string& module, const std::string& parameter) {
+  if (parameter.empty()) return module;
+  return module.substr(0, module.rfind(".mlp.") + 1) + parameter_of(parameter);
+}
+
+void name_adapted(const LoraAdapter& adapter, Json& config) {
+  const bool root = divides_by_root(adapter);
+  const auto& pairs = adapter.pairs();
+  const int rank = pairs.empty() ? 1 : pairs.back().rank;
+  std::set<std::string> modules, parameters;
+  Json ranks = Json::object(), alphas = Json::object();
+  bool experts = false;
+  for (const LoraPair& pair : pairs)
+    experts = experts || pair.expert >= 0 || !layer_of_expert(pair).empty();
+  for (const LoraPair& pair : pairs) {
+    // Of gate and up together PEFT makes one pair of both ranks.
+    const auto note = [&](const std::string& key, int parts) {
+      const int of_all = parts * pair.rank;
+      const double divisor = root ? std::sqrt(of_all) : of_all;
+      if (of_all != rank) ranks[key] = of_all;
+      const double alpha = pair.scale * divisor;
+      if (pair.scale != adapter.alpha() / divisor) alphas[key] = alpha;
+    };
+    note(pattern_name(pair.module, pair.parameter), 1);
+    const std::string part = last_part(pair.module), layer = layer_of_expert(pair);
+    if (pair.expert >= 0) {
+      parameters.insert(parameter_of(pair.parameter));
+    } else if (!layer.empty()) {
+      const bool down = is_part(part, {"down_proj", "w2"});
+      parameters.insert(down ? kDown : kGateUp);
+      note(layer + (down ? kDown : kGateUp), down ? 1 : 2);
+    } else if (experts && is_part(part, {"gate_proj", "up_proj", "down_proj", "gate", "router"})) {
+      const size_t block = pair.module.rfind(".mlp.");
+      parameters.insert(
+          (block == std::string::npos ? "mlp." + part : pair.module.substr(block + 1)) + ".weight");
+    } else {
+      modules.insert(part);
+    }
+  }
+  config["r"] = rank;
+  config["use_rslora"] = root;
+  config["rank_pattern"] = ranks;
+  config["alpha_pattern"] = alphas;
+  config["target_modules"] = modules;
+  config["target_parameters"] = parameters.empty() ? Json() : Json(parameters);
 }
 
 }  // namespace zeroth

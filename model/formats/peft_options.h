@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/json.h"
+#include "model/lora.h"
 #include "text/tokenizer_regex.h"
 
 namespace zeroth {
@@ -30,5 +31,20 @@ class AlphaPattern {
  private:
   std::vector<std::pair<Regex, double>> keys_;
 };
+
+// LoraPair::parameter of fused experts; gpt-oss's have rows of gate and up next to each other in
+// the file.
+inline constexpr const char* kGateUp = "mlp.experts.gate_up_proj";
+inline constexpr const char* kInterleavedGateUp = "mlp.experts.gate_up_proj, interleaved";
+inline constexpr const char* kDown = "mlp.experts.down_proj";
+
+// What PEFT matches its patterns of ranks and alphas with.
+std::string pattern_name(const std::string& module, const std::string& parameter);
+
+// Writes ranks, alphas and names of layers and tensors that the adapter is for into an
+// adapter_config.json. Where it has experts, one by one or fused, it says what PEFT with
+// transformers 5 makes of them: there they are parameters, and names of their matrices among
+// target_modules would be taken for the experts' alone, dropping those of shared and dense layers.
+void name_adapted(const LoraAdapter& adapter, Json& adapter_config);
 
 }  // namespace zeroth

@@ -412,6 +412,17 @@ TEST_CASE("frequencies of an odd part of a head, and of pairs that stand still")
   CHECK(f[3] == 0.0f);
 }
 
+TEST_CASE("Mistral 3 is a Mistral whatever its layer_types say") {
+  Json text = read("mistral");
+  text["layer_types"] = {"full_attention", "sliding_attention"};
+  CHECK(parse(text).window == std::vector<int>{0, 8});
+  const Json whole = {{"architectures", {"Mistral3ForConditionalGeneration"}},
+                      {"model_type", "mistral3"},
+                      {"text_config", text}};
+  CHECK(parse(whole).window == std::vector<int>{8, 8});
+  CHECK(contains(parse(whole).notes.at(0), "layer_types"));
+}
+
 TEST_CASE("Gemma 3 caps logits, with images it does not") {
   Json text = read("gemma3_text");
   text["final_logit_softcapping"] = 30.0;
