@@ -7,6 +7,7 @@
 
 #include "cli/bench.h"
 #include "cli/commands.h"
+#include "cli/shipped.h"
 #include "cli/usage.h"
 #include "core/parallel.h"
 #include "core/stopwatch.h"
@@ -239,6 +240,8 @@ int run_bench(const Args& args) {
                             : "zeroth bench: unexpected argument \"" + rest[0] + "\"",
                "zeroth bench --model DIR, or --config FILE for random weights");
   }
+  options.model = find_shipped(options.model);
+  options.config = find_shipped(options.config);
   if (options.ranks > 0) return bench_ranks(options, args);
   const std::unique_ptr<Policy> policy = bench_policy(options);
   const Json out = Bench(*policy, options).run();

@@ -5,6 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "cli/shipped.h"
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/terminal.h"
@@ -255,7 +256,7 @@ int run_describe(const Args& args) {
   if (asks_for_help(args)) return print_usage("zeroth describe DIR [--json]", options);
   const Args rest = parse_flags(options, args, "describe");
   if (rest.size() != 1) fail_usage("zeroth describe: give one folder", "zeroth describe DIR");
-  const Json description = describe(rest[0], options);
+  const Json description = describe(find_shipped(rest[0]), options);
   if (options.json) {
     print_json(description);
   } else {

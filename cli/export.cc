@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/model_files.h"
 #include "cli/output.h"
+#include "cli/shipped.h"
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/files.h"
@@ -90,6 +91,7 @@ int run_export(const Args& args) {
                std::string("usage: ") + kUsage);
   }
   const bool gguf = has_gguf_name(options.out);
+  options.model = find_shipped(options.model);
   const ModelValues weights = load_values(options.model, options.adapter);
   print_notes(weights.config.notes);
   gguf ? export_gguf(options, weights) : export_folder(options, weights);

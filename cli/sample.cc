@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
+#include "cli/shipped.h"
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/files.h"
@@ -149,6 +150,7 @@ int run_sample(const Args& args) {
     fail_usage("zeroth sample: no --model", "give the folder of a checkpoint, --model DIR");
   }
   const kernels::Operators& operators = options.device.operators();  // refused before all else
+  options.model = find_shipped(options.model);
   const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(options.model);
   GenerationRequest request;
   request.prompt = prompt_tokens(options, *tokenizer);

@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "cli/shipped.h"
 #include "cli/usage.h"
 #include "core/json_lines.h"
 #include "core/sha256.h"
@@ -78,6 +79,7 @@ int run_score(const Args& args) {
                             : "zeroth score: unexpected argument \"" + rest[0] + "\"",
                "usage: zeroth score --model DIR --in FILE.jsonl [--grad-norm]");
   }
+  options.model = find_shipped(options.model);
   std::unique_ptr<Policy> policy;  // only gradients need masters
   if (options.grad_norm)
     policy = Policy::load(options.model, options.publish.element(), options.device.operators());

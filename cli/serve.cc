@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/http_command.h"
 #include "cli/interrupt.h"
+#include "cli/shipped.h"
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/files.h"
@@ -123,6 +124,7 @@ int run_serve(const Args& args) {
     fail_usage("zeroth serve: no --model", "give the folder of a checkpoint, --model DIR");
   const HttpServerOptions options = listening(flags.listen, flags.certificate, flags.key);
 
+  flags.model = find_shipped(flags.model);
   const std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(flags.model);
   const WeightsPtr weights = load_adapted_weights(
       flags.model, flags.adapter, flags.publish.element(), flags.device.operators());

@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/http_command.h"
 #include "cli/interrupt.h"
+#include "cli/shipped.h"
 #include "cli/usage.h"
 #include "core/config.h"
 #include "policy/device_config.h"
@@ -124,6 +125,7 @@ int run_tinker(const Args& args) {
   if (!rest.empty()) fail_usage("zeroth tinker: unexpected argument \"" + rest[0] + "\"");
   if (flags.model.empty())
     fail_usage("zeroth tinker: no --model", "give the folder of a checkpoint, --model DIR");
+  flags.model = find_shipped(flags.model);
   const HttpServerOptions options = listening(flags.listen, flags.certificate, flags.key);
 
   std::signal(SIGPIPE, SIG_IGN);

@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "cli/shipped.h"
 #include "cli/tokenize_build.h"
 #include "cli/usage.h"
 #include "core/config.h"
@@ -80,7 +81,7 @@ int run_tokenize(const Args& args) {
   if (options.model.empty()) fail_usage("tokenize: --model is missing", usage);
   const int inputs = !options.text.empty() + !options.file.empty() + !options.ids.empty();
   if (inputs > 1) fail_usage("tokenize: --text, --file and --ids exclude each other", usage);
-  const auto tokenizer = load_tokenizer(options.model);
+  const auto tokenizer = load_tokenizer(find_shipped(options.model));
   if (!options.ids.empty()) {
     print_decoded(*tokenizer, options);
     return 0;

@@ -5,6 +5,7 @@
 #include "cli/commands.h"
 #include "cli/model_files.h"
 #include "cli/output.h"
+#include "cli/shipped.h"
 #include "cli/usage.h"
 #include "core/config.h"
 #include "model/formats/upcycle.h"
@@ -43,6 +44,7 @@ int run_upcycle(const Args& args) {
                             : "zeroth upcycle: unexpected argument \"" + rest[0] + "\"",
                std::string("usage: ") + kUsage);
   }
+  options.model = find_shipped(options.model);
   const ModelValues dense = load_values(options.model);
   print_notes(dense.config.notes);
   const ModelValues sparse = upcycle(dense, options.upcycle);
