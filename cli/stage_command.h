@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/shipped.h"
 #include "cli/usage.h"
 #include "core/error.h"
 #include "stages/stage_run.h"
@@ -25,6 +26,9 @@ struct StageOptions {
     v("dry_run", dry_run, "print the resolved config and end");
   }
 };
+
+// The folder of the run of `command`; goes to where it was started if its files are there alone.
+std::string run_to_resume(const std::string& folder, const std::string& command);
 
 // `read`: of a file and overrides, see read_pretrain_config(). `run`: see pretrain().
 template <class Config, class Read, class Run>
@@ -46,9 +50,15 @@ int run_stage_command(const std::string& name, const Args& args, Read read, Run 
     fail_usage(command + " takes one config, got " + std::to_string(files.size()),
                command + " CONFIG.json --out RUN");
   }
-  const std::string folder = resume ? options.resume : options.out;
-  const std::string file = files.empty() ? folder + "/config.json" : files[0];
+  if (resume && !options.out.empty() && options.out != options.resume) {
+    fail_usage(
+        "--out " + options.out + " and --resume " + options.resume + " name different folders",
+        "give one of them");
+  }
+  const std::string folder = resume ? run_to_resume(options.resume, name) : options.out;
+  const std::string file = files.empty() ? folder + "/config.json" : find_shipped(files[0]);
   Config config = read(file, options.set);
+  config.model = find_shipped(config.model);
   if (options.dry_run) {
     std::printf("%s\n", dump_config(config).dump(2).c_str());
     return 0;

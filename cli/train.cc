@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "ranks/team.h"
 #include "rl/adapter_runs.h"
+#include "rl/run_origin.h"
 
 namespace zeroth {
 namespace {
@@ -269,6 +270,7 @@ int run_train(const Args& args) {
   }
   if (!options.resume.empty() && files.empty()) {
     const std::string absolute = std::filesystem::absolute(options.resume).string();
+    refuse_other_command(options.resume, "train");
     if (enter_run_directory(one_of(options.resume))) options.resume = absolute;
   }
   RunConfig config = wanted_config(options, files);

@@ -11,7 +11,9 @@
 #include "core/files.h"
 #include "core/version.h"
 #include "kernels/ops.h"
+#include "model/formats/provenance.h"
 #include "record/trace_store.h"
+#include "rl/run_origin.h"
 
 namespace zeroth {
 namespace {
@@ -144,16 +146,15 @@ RunNotes read_run_notes(const fs::path& folder) {
   return notes;
 }
 
-bool enter_run_directory(const fs::path& folder) {
+bool enter_run_directory(const fs::path& folder, const std::vector<std::string>& files) {
   const RunNotes notes = read_run_notes(folder);
-  if (!notes.provenance.is_object() || !notes.inputs.is_object()) return false;
+  if (!notes.provenance.is_object()) return false;
   const Json directory = notes.provenance.value("directory", Json());
-  const Json files = notes.inputs.value("files", Json());
-  if (!directory.is_string() || !files.is_object()) return false;
+  if (!directory.is_string()) return false;
   const fs::path there = directory.get<std::string>();
-  for (const auto& [name, facts] : files.items()) {
+  for (const std::string& name : files) {
     std::error_code error;
-    if (fs::path(name).is_absolute() || fs::exists(name, error)) continue;
+    if (name.empty() || fs::path(name).is_absolute() || fs::exists(name, error)) continue;
     if (!fs::exists(there / name, error)) continue;
     fs::current_path(there, error);
     if (error) return false;
@@ -162,6 +163,28 @@ bool enter_run_directory(const fs::path& folder) {
     return true;
   }
   return false;
+}
+
+bool enter_run_directory(const fs::path& folder) {
+  const RunNotes notes = read_run_notes(folder);
+  if (!notes.inputs.is_object()) return false;
+  const Json files = notes.inputs.value("files", Json());
+  if (!files.is_object()) return false;
+  std::vector<std::string> names;
+  for (const auto& [name, facts] : files.items()) names.push_back(name);
+  return enter_run_directory(folder, names);
+}
+
+void refuse_other_command(const fs::path& folder, const std::string& command) {
+  const fs::path checkpoint = folder / "checkpoints" / "latest";
+  if (!fs::exists(checkpoint / kProvenanceFile)) return;
+  const Json stages = stages_of(checkpoint);
+  const std::string maker = stages.empty() ? "" : stages.back().value("made_by", std::string());
+  for (const char* other : {"pretrain", "train", "sft", "dpo"}) {
+    if (maker != other || maker == command) continue;
+    fail_usage(folder.string() + " is a run of zeroth " + maker + ", not of zeroth " + command,
+               "zeroth " + maker + " --resume " + folder.string());
+  }
 }
 
 std::vector<std::string> differing_fields(const Json& a, const Json& b) {
@@ -185,9 +208,11 @@ Json config_changes(const Json& recorded, const Json& wanted) {
   return changes;
 }
 
-void refuse_other_run(const fs::path& folder, const Json& recorded, const Json& wanted,
-                      const std::vector<std::string>& free,
-                      const std::vector<std::string>& changed) {
+namespace {
+
+void refuse_differing(const fs::path& folder, const Json& recorded, const Json& wanted,
+                      const std::vector<std::string>& free, const std::vector<std::string>& changed,
+                      bool has_change) {
   std::string list, first;
   for (const std::string& name : differing_fields(recorded, wanted)) {
     if (covered(name, free) || covered(name, changed)) continue;
@@ -195,12 +220,27 @@ void refuse_other_run(const fs::path& folder, const Json& recorded, const Json& 
     list += (list.empty() ? "" : ", ") + name;
   }
   if (list.empty()) return;
+  const std::string change =
+      has_change ? "change the run from here on, which is recorded in its history: --change " +
+                       first + "=" + value_at(wanted, first).dump() + "; or "
+                 : std::string();
   fail_usage(folder.string() + " was started with another value of: " + list,
-             "resume without changing it; or change the run from here on, which is recorded in its "
-             "history: --change " +
-                 first + "=" + value_at(wanted, first).dump() +
-                 "; or start a new run from its last checkpoint: --set model=" +
+             "resume without changing it; or " + change +
+                 "start a new run from its last checkpoint: --set model=" +
                  (folder / "checkpoints" / "latest").string() + " --out NEW");
+}
+
+}  // namespace
+
+void refuse_other_run(const fs::path& folder, const Json& recorded, const Json& wanted,
+                      const std::vector<std::string>& free,
+                      const std::vector<std::string>& changed) {
+  refuse_differing(folder, recorded, wanted, free, changed, true);
+}
+
+void refuse_other_stage(const fs::path& folder, const Json& recorded, const Json& wanted,
+                        const std::vector<std::string>& free) {
+  refuse_differing(folder, recorded, wanted, free, {}, false);
 }
 
 std::string utc_time() {

@@ -9,6 +9,7 @@
 #include "record/progress.h"
 #include "record/run_recorder.h"
 #include "rl/run_folder.h"
+#include "rl/run_origin.h"
 
 namespace zeroth {
 namespace {
@@ -120,7 +121,7 @@ StageSummary run_stage(const StageRun& run, const MakeStage& make, const std::at
   const FolderLock lock(make_run_folder(folder));
   if (!run.resume) refuse_old_run(folder, run.command);
   if (run.resume && holds_run(folder)) {
-    refuse_other_run(folder, run.recorded_config(), run.config, run.free);
+    refuse_other_stage(folder, run.recorded_config(), run.config, run.free);
   }
   const auto checkpoint = run.resume ? checkpoint_to_resume(folder, run.command) : std::nullopt;
   const std::unique_ptr<Stage> stage = make(checkpoint);
