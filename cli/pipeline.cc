@@ -15,6 +15,7 @@
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/shipped.h"
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/error.h"
@@ -102,6 +103,33 @@ int run_command(const std::vector<std::string>& words, const fs::path& output) {
 }
 
 constexpr const char* kFile = "pipeline.json";  // in the folder
+constexpr const char* kState = "finished.json";
+
+Json read_state(const fs::path& folder) {
+  Json state = fs::exists(folder / kState) ? read_json_file(folder / kState) : Json::object();
+  if (!state.is_object()) state = Json::object();
+  if (!state["finished"].is_array()) state["finished"] = Json::array();
+  return state;
+}
+
+// The folder of a pipeline to go on with, as it was named when it was started, and from where: its
+// files may name others relatively, and what stages record is then what they would have recorded.
+fs::path enter_started(const fs::path& folder) {
+  const Json state = read_state(folder);
+  const auto text = [&](const char* name) {
+    return state.contains(name) && state[name].is_string() ? state[name].get<std::string>()
+                                                           : std::string();
+  };
+  const fs::path directory = text("directory"), out = text("out");
+  std::error_code error;
+  if (directory.empty() || out.empty() || !fs::equivalent(directory / out, folder, error) || error)
+    return folder;
+  if (fs::equivalent(directory, ".", error)) return out;
+  fs::current_path(directory, error);
+  if (error) return folder;
+  std::fprintf(stderr, "working in %s, where the pipeline was started\n", directory.c_str());
+  return out;
+}
 
 void check_folder(const fs::path& folder, bool resume) {
   if (fs::exists(folder / kFile) == resume) return;
@@ -118,10 +146,17 @@ class Runner {
         folder_(std::move(folder)),
         lock_(make_run_folder(folder_)) {
     check_folder(folder_, resume);  // again: it is ours only now
-    if (!resume) write_file_atomic(folder_ / kFile, pipeline_.file.dump(2) + "\n");
-    if (fs::exists(folder_ / kState)) state_ = read_json_file(folder_ / kState);
-    if (!state_.is_object() || !state_.contains("finished") || !state_["finished"].is_array())
-      state_ = {{"finished", Json::array()}};
+    if (resume) {
+      state_ = read_state(folder_);
+      return;
+    }
+    refuse_old_stages();
+    check_configs();
+    state_ = {{"finished", Json::array()},
+              {"directory", fs::current_path().string()},
+              {"out", folder_.string()}};
+    write_state();
+    write_file_atomic(folder_ / kFile, pipeline_.file.dump(2) + "\n");
   }
 
   // Returns the exit code of the first stage that did not end well, or 0.
@@ -145,7 +180,37 @@ class Runner {
   }
 
  private:
-  static constexpr const char* kState = "finished.json";
+  // A stage clears the folder that it begins in, which must not be somebody else's.
+  void refuse_old_stages() const {
+    for (const PipelineStage& stage : pipeline_.stages) {
+      if (!fs::exists(stage.folder)) continue;
+      fail(stage.folder.string() + " is already there, where the stage " + stage.name +
+               " of a new pipeline would write",
+           "choose another folder with --out, or move it away");
+    }
+  }
+
+  void write_config(const PipelineStage& stage) const {
+    if (!stage.config_file.empty())
+      write_file_atomic(stage.config_file, stage.config.dump(2) + "\n");
+  }
+
+  // What is wrong with the last stage's config is said before the first one has run for hours.
+  void check_configs() const {
+    for (const PipelineStage& stage : pipeline_.stages) {
+      const bool made_later =
+          stage.config_file.empty() && stage.words.at(1).starts_with(folder_.string() + "/");
+      if (!stage.resumes() || made_later) continue;
+      write_config(stage);
+      std::vector<std::string> words = stage.words;
+      words.emplace_back("--dry-run");
+      if (run_command(words, "/dev/null") == 0) continue;
+      fail("the config of stage " + stage.name + " is refused, as said above",
+           "mend the file of the pipeline and start it again; no stage has begun");
+    }
+  }
+
+  void write_state() const { write_file_atomic(folder_ / kState, state_.dump(2) + "\n"); }
 
   bool finished(const PipelineStage& stage) const {
     const Json& names = state_["finished"];
@@ -157,8 +222,7 @@ class Runner {
   }
 
   int run(const PipelineStage& stage) {
-    if (!stage.config_file.empty())
-      write_file_atomic(stage.config_file, stage.config.dump(2) + "\n");
+    write_config(stage);
     const bool again = stage.resumes() && holds_run(stage.folder);
     if (!again) fs::remove_all(stage.folder);  // half of it, of a stage that begins anew
     if (!stage.resumes()) make_run_folder(stage.folder);
@@ -167,7 +231,7 @@ class Runner {
     const int code = run_command(words, result_of(stage));
     if (code != 0 || finished(stage)) return code;
     state_["finished"].push_back(stage.name);
-    write_file_atomic(folder_ / kState, state_.dump(2) + "\n");
+    write_state();
     if (stage.command == "eval") std::fprintf(stderr, "\n%s", summarise().c_str());
     return 0;
   }
@@ -225,10 +289,11 @@ int run_pipeline(const Args& args) {
                       : "zeroth pipeline takes one file and --out",
                std::string("usage: ") + kUsage);
   }
-  const fs::path folder = resume ? options.resume : options.out;
+  fs::path folder = resume ? options.resume : options.out;
   check_folder(folder, resume);
-  Pipeline pipeline =
-      read_pipeline(resume ? folder / kFile : fs::path(files[0]), options.set, folder);
+  if (resume) folder = enter_started(folder);
+  Pipeline pipeline = read_pipeline(resume ? folder / kFile : fs::path(find_shipped(files[0])),
+                                    options.set, folder);
   if (options.dry_run) {
     for (const PipelineStage& stage : pipeline.stages)
       std::printf("%s: %s\n", stage.name.c_str(), command_line(stage.begin()).c_str());

@@ -46,7 +46,8 @@ class Reader {
       pipeline.stages.push_back(read_stage(stages[i]));
       // Whoever reads the copy in the folder finds the same files.
       Json& config = pipeline.file["stages"][i]["config"];
-      if (config.is_string()) config = fs::absolute(pipeline.stages.back().words[1]).string();
+      const fs::path used = config.is_string() ? pipeline.stages.back().words[1] : std::string();
+      if (!used.empty() && fs::exists(used)) config = fs::absolute(used).string();
       if (config.is_null()) pipeline.file["stages"][i].erase("config");
       if (!pipeline.file.contains("measure") || !pipeline.stages.back().makes_model()) continue;
       const PipelineStage measured = pipeline.stages.back();
@@ -73,8 +74,10 @@ class Reader {
 
   void set_value(Json& own, const std::string& assignment) const {
     const size_t equals = assignment.find('=');
+    if (equals == std::string::npos)
+      fail_usage("--set " + assignment + " has no '='", "give NAME=VALUE");
     const std::string name = assignment.substr(0, equals);
-    if (equals == std::string::npos || !own.contains(name)) {
+    if (!own.contains(name)) {
       std::vector<std::string> known;
       for (const auto& [key, value] : own.items()) known.push_back(key);
       const std::string near = nearest(name, known);
@@ -143,6 +146,9 @@ class Reader {
     if (std::find(known.begin(), known.end(), stage.command) == known.end())
       wrong(where + ": \"" + stage.command + "\" is no command of a pipeline");
     if (!is_name(stage.name)) wrong("\"" + stage.name.substr(0, 80) + "\" is no name of a stage");
+    for (const char* own : {"pipeline", "finished", "summary", "lock"}) {
+      if (stage.name == own) wrong("a stage cannot be called " + stage.name + ", as a file is");
+    }
     place(stage);
     stage.words = {stage.command};
     if (stage.resumes()) {
