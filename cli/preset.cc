@@ -1,11 +1,13 @@
 #include "cli/preset.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 
 #include "cli/shipped.h"
 #include "core/error.h"
 #include "rl/run_config.h"
+#include "tasks/row_files.h"
 
 namespace zeroth {
 namespace {
@@ -22,6 +24,14 @@ std::string spec_of(const std::string& task, const Json& options) {
     separator = ',';
   }
   return text;
+}
+
+// Of a folder with several splits the test one: a model is not measured on what it may have learnt.
+std::string test_split_of(const std::string& data) {
+  std::error_code error;
+  if (!fs::is_directory(data, error) || row_files_if_any(data + "#test").empty()) return data;
+  std::fprintf(stderr, "the split test of %s; another is %s#NAME\n", data.c_str(), data.c_str());
+  return data + "#test";
 }
 
 }  // namespace
@@ -42,6 +52,10 @@ void apply_preset(const PresetFlags& flags, TaskSamples& what) {
   if (std::find(names.begin(), names.end(), name) == names.end()) {
     std::string all;
     for (const std::string& known : names) all += (all.empty() ? "" : ", ") + known;
+    if (names.empty()) {
+      fail(std::string(kFolder) + " is neither here nor beside the program",
+           "run the program from its package or its source tree");
+    }
     const std::string near = nearest(name, names);
     fail_usage(
         "no preset \"" + name + "\"",
@@ -51,8 +65,9 @@ void apply_preset(const PresetFlags& flags, TaskSamples& what) {
     fail_usage("--preset " + name + " without its rows", "give --data FILE, as published");
   RunConfig config = read_run_config(find_shipped(std::string(kFolder) + "/" + name + ".json"), {});
   // The rows as held-out problems; the same file as the training split leaves nothing there.
-  config.task.options["path"] = flags.data;
-  config.task.options["held_out_path"] = flags.data;
+  const std::string data = test_split_of(flags.data);
+  config.task.options["path"] = data;
+  config.task.options["held_out_path"] = data;
   if (!flags.prompt_template.empty()) config.task.options["template"] = flags.prompt_template;
   what.task = spec_of(config.task.name, config.task.options);
   what.split = "held_out";

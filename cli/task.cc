@@ -133,7 +133,9 @@ int sample(const Args& args) {
   }
   if (options.first >= size) {
     fail("the split has " + std::to_string(size) + " problems; none at index " +
-         std::to_string(options.first));
+             std::to_string(options.first),
+         size == 0 ? "look at the task's data and at what was said of it, or take another --split"
+                   : "give a smaller --first");
   }
   return 0;
 }

@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <set>
 
 #include "core/error.h"
+#include "text/lfs_pointer.h"
 
 namespace zeroth {
 namespace {
@@ -81,7 +83,11 @@ std::vector<Found> files_below(const fs::path& folder) {
 
 std::string listed(const std::set<std::string>& names) {
   std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  size_t shown = 0;
+  for (const std::string& name : names) {
+    if (++shown > 12) return text + " and " + std::to_string(names.size() - 12) + " more";
+    text += (text.empty() ? "" : ", ") + name;
+  }
   return text;
 }
 
@@ -112,8 +118,8 @@ std::vector<std::string> of_folder(const fs::path& folder, std::string split) {
                               *splits.begin());
   }
   if (folders.size() > 1) {
-    fail("the split " + split + " of " + folder.string() +
-             " lies in several folders: " + listed(folders),
+    fail((split.empty() ? "the files of " : "the split " + split + " of ") + folder.string() +
+             (split.empty() ? " lie" : " lies") + " in several folders: " + listed(folders),
          "they are subsets: name the folder of one");
   }
   return files;
@@ -134,7 +140,9 @@ std::vector<std::string> matches(const std::string& pattern) {
 
 }  // namespace
 
-std::vector<std::string> row_files(const std::string& path) {
+namespace {
+
+std::vector<std::string> found_files(const std::string& path) {
   if (fs::is_directory(path)) return of_folder(path, "");
   if (fs::exists(path)) return {path};
   if (const size_t hash = path.rfind('#'); hash != std::string::npos) {
@@ -143,6 +151,22 @@ std::vector<std::string> row_files(const std::string& path) {
   }
   if (path.find_first_of("*?[") != std::string::npos) return matches(path);
   return {path};  // whoever opens it says that it is missing
+}
+
+}  // namespace
+
+std::vector<std::string> row_files(const std::string& path) {
+  std::vector<std::string> files = found_files(path);
+  for (const std::string& file : files) {
+    std::error_code error;
+    if (!fs::is_regular_file(file, error)) continue;
+    std::string begin(64, '\0');
+    std::ifstream stream(file, std::ios::binary);
+    stream.read(begin.data(), static_cast<std::streamsize>(begin.size()));
+    begin.resize(static_cast<size_t>(stream.gcount()));
+    refuse_lfs_pointer(begin, file);  // a data set cloned without LFS
+  }
+  return files;
 }
 
 std::vector<std::string> row_files_if_any(const std::string& path) noexcept {

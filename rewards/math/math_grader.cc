@@ -143,6 +143,38 @@ bool same_with_unit(math::Pool& pool, math::Comparer& comparer, const Side& g, c
   return gold != math::kNoRef && comparer.equivalent(gold, p.parsed.ref);
 }
 
+// What the completion says last, as a whole: behind "answer is" or "answer:", else all of it, up to
+// the end of its sentence or line.
+std::string_view last_words(std::string_view region) {
+  size_t begin = 0;
+  for (size_t at = 0; at < region.size(); ++at) {
+    for (const std::string_view mark : {"answer is", "answer:"}) {
+      if (ascii::starts_ignoring_case(region, at, mark)) begin = at + mark.size();
+    }
+  }
+  region = trim(region.substr(begin));
+  region = trim(region.substr(0, std::min(region.find('\n'), region.find(". "))));
+  while (region.ends_with('.') || region.ends_with('*')) region.remove_suffix(1);
+  while (region.starts_with('*')) region.remove_prefix(1);
+  return trim(region);
+}
+
+// "June 20" for a gold \text{June 20}: words with a number in them, of which prose gave the number.
+bool says_words(math::Pool& pool, math::Comparer& comparer, const Side& g,
+                std::string_view region) {
+  if (!g.parsed.as_text || !pool.is(g.parsed.ref, math::Op::kText)) return false;
+  const std::string& words = pool.name(g.parsed.ref);
+  if (std::none_of(words.begin(), words.end(), ascii::is_digit) ||
+      std::none_of(words.begin(), words.end(), ascii::is_letter) ||
+      region.find("\\boxed") != std::string_view::npos)
+    return false;
+  const std::string_view said = last_words(region);
+  if (said.empty() || said.size() > 2 * g.raw.size() + 40) return false;
+  const math::ParsedAnswer answer = math::parse_answer(pool, math::to_ascii_latex(said), false);
+  return answer.as_text && answer.ref != math::kNoRef && pool.is(answer.ref, math::Op::kText) &&
+         comparer.equivalent(g.parsed.ref, answer.ref);
+}
+
 bool same_answer(math::Pool& pool, math::Comparer& comparer, const Side& g, const Side& p,
                  const MathOptions& options) {
   if (p.denied)
@@ -215,7 +247,8 @@ MathVerdict grade_math(std::string_view gold, std::string_view completion,
   }
   if (options.forms) result.pred_form = math::format_expr(pool, p.parsed.ref, kShown);
   math::Comparer comparer(pool, options);
-  if (verbatim || same_answer(pool, comparer, g, p, options)) {
+  if (verbatim || same_answer(pool, comparer, g, p, options) ||
+      (!p.denied && says_words(pool, comparer, g, region))) {
     result.score = 1;
     result.reason = Reason::kCorrect;
   } else if (comparer.exhausted() || pool.full() || p.parsed.over_budget) {

@@ -34,6 +34,14 @@ with tempfile.TemporaryDirectory() as folder:
         assert code == 0 and report["n"] == count and report["samples"] == 2, name + out + said
         code, out, said = run("train", "configs/presets/%s.json" % name, "--set", "model=models/base", "--set", "task.options.path=" + rows, "--dry-run")
         assert code == 0 and json.loads(out)["task"]["options"]["path"] == rows, name + said
+    # A folder as published: its test split is what is measured.
+    for split in ("train", "test"):
+        with open(os.path.join(folder, "%s-00000-of-00001.jsonl" % split), "w") as file:
+            file.write(json.dumps({"question": "Which split?", "answer": "#### %d" % len(split)}) + "\n")
+    code, out, said = run("task", "sample", "--preset", "gsm8k", "--data", folder, "--split", "held_out", "--json")
+    assert code == 0 and [json.loads(line)["answer"] for line in out.splitlines()] == ["#### 4"] and "split test" in said, out + said
+    code, out, said = run("task", "sample", "--preset", "gsm8k", "--data", folder + "#train", "--split", "held_out", "--json")
+    assert code == 0 and [json.loads(line)["answer"] for line in out.splitlines()] == ["#### 5"], out + said
     code, _, said = run("eval", "--model", "models/base", "--preset", "gsm9k", "--data", rows)
     assert code == 2 and 'did you mean "gsm8k"' in said, said
     code, _, said = run("eval", "--model", "models/base", "--preset", "gsm8k")

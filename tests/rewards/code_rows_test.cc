@@ -101,6 +101,10 @@ TEST_CASE("code rows: tests that check nothing are an error of the row") {
       R"({"tests": {"inputs": ["1"], "outputs": [null]}})",
       R"({"tests": [{"input": "1"}]})",
       R"({"tests": {"entry_point": "f", "calls": [], "expected_values": []}})",
+      // Public tests alone would be easier to pass than what was published.
+      R"({"public_test_cases": "[{\"input\": \"1\", \"output\": \"2\", \"testtype\": \"stdin\"}]", "private_test_cases": "!!!"})",
+      R"({"public_test_cases": "[{\"input\": \"1\", \"output\": \"2\", \"testtype\": \"stdin\"}]", "private_test_cases": "eJxrYJmqzAABPfLR1UqZeQ"})",
+      R"({"public_test_cases": "[{\"input\": \"1\", \"output\": \"2\", \"testtype\": \"stdin\"}]", "private_test_cases": "eNprYJmqzAABPfLR1UqZeQ"})",
   };
   const std::vector<LoadedTests> loaded = load_code_tests(rows, pool);
   for (size_t i = 0; i < rows.size(); ++i) {

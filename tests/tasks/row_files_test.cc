@@ -89,3 +89,13 @@ TEST_CASE("a folder without a word of a split is all there is, subsets have to b
   CHECK(Folder({"trainer.jsonl", "latest.jsonl"}).of("") == "latest.jsonl trainer.jsonl");
   CHECK(has(Folder({"data-00000.arrow", "state.json"}).of(""), "to_parquet"));
 }
+
+TEST_CASE("a pointer that Git LFS left in place of a file is said, whatever the file should be") {
+  const Folder folder({"test.jsonl", "test.parquet"});
+  for (const char* name : {"test.jsonl", "test.parquet"}) {
+    std::ofstream(folder.path / name)
+        << "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n";
+    CHECK(has(folder.of(name), "is a Git LFS pointer"));
+  }
+  CHECK(has(folder.of("#test"), "git lfs pull"));
+}
