@@ -74,10 +74,15 @@ class Reward:
         """The value of "task" in a config."""
         if self.function is None:
             raise TypeError("zeroth.Reward(..) decorates a function; this one has none")
-        file = os.path.abspath(sys.modules[self.function.__module__].__file__)
+        file = getattr(sys.modules.get(self.function.__module__), "__file__", None)
+        name = self.function.__qualname__
+        if file is None or "<" in name:
+            raise TypeError("zeroth.Reward: workers import %s from its file, which %s: write it with a name of its own at the top of a .py file"
+                            % (name, "a prompt or notebook is not" if file is None else "a lambda and a function within a function cannot be"))
+        file = os.path.abspath(file)
         package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         worker = os.path.join(package, "zeroth", "reward_worker.py")
-        return {"name": "process", "options": {"command": [sys.executable, worker, file, self.function.__qualname__], **self.options}}
+        return {"name": "process", "options": {"command": [sys.executable, worker, file, name], **self.options}}
 
     @property
     def spec(self):
@@ -92,6 +97,8 @@ def _flags(options):
         if isinstance(value, dict):
             for key, inner in value.items():
                 yield from (flag, "%s=%s" % (key, inner if isinstance(inner, str) else json.dumps(inner)))
+        elif isinstance(value, (list, tuple)) and value and all(isinstance(inner, (int, float)) for inner in value):
+            yield from (flag, json.dumps(list(value)))
         elif isinstance(value, (list, tuple)):
             for inner in value:
                 yield from (flag, str(inner))

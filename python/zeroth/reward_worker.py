@@ -52,12 +52,20 @@ def plain(value):
     return value.item() if hasattr(value, "item") else str(value)
 
 
+def checked(result):
+    """The result as JSON that the program reads: NaN and what is no JSON are an error of this sample alone."""
+    try:
+        return json.loads(json.dumps(result, default=plain, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        return {"error": "the reward returned %.200r: %s" % (result, error)}
+
+
 def main(file, name):
-    replies = os.fdopen(os.dup(1), "w")
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what the function prints is no reply
     sys.stdout = sys.stderr
     reward = load(file, name)
-    for line in sys.stdin:
+    for line in sys.stdin.buffer:  # UTF-8 whatever the locale
         message = json.loads(line)
         if message["op"] == "hello":
             reply = {"name": name, "train": 0, "held_out": 0}
@@ -69,7 +77,9 @@ def main(file, name):
             reply = {"results": [graded(reward.function, item) for item in message["batch"]]}
         else:
             reply = {"problems": []}
-        replies.write(json.dumps({"id": message["id"], **reply}, default=plain) + "\n")
+        if "results" in reply:
+            reply["results"] = [checked(result) for result in reply["results"]]
+        replies.write(json.dumps({"id": message["id"], **reply}) + "\n")
         replies.flush()
 
 

@@ -28,6 +28,11 @@ def first_of_all(items):
 def fails(item):
     return 1 / 0
 
+@zeroth.Reward(problems="countdown")
+def odd(item):
+    odd.calls = getattr(odd, "calls", -1) + 1
+    return [float("nan"), {1, 2}, 0.25][odd.calls % 3]
+
 def plain(item):
     return {"score": 0.5, "parts": {"length": len(item["completion"])}}
 named = zeroth.Reward(problems="countdown", part_weights={"length": 0.001})(plain)
@@ -80,6 +85,17 @@ def main():
         [[failed, *_], *_] = verdicts(rewards.fails)
         assert "ZeroDivisionError" in str(failed) and failed["reason"] == "checker_error", failed
         assert all(v[0]["score"] == 0.5 and any(p["name"] == "length" for p in v) for v in verdicts(rewards.named))
+        kinds = [v[0]["reason"] if v[0]["reason"] == "checker_error" else v[0]["score"] for v in verdicts(rewards.odd, n=1)]
+        assert sorted(map(str, kinds)) == ["0.25", "checker_error", "checker_error"], kinds
+        for nameless in (zeroth.Reward(problems="countdown")(lambda item: 1), zeroth.Reward(problems="countdown")(verdicts.__class__)):
+            try:
+                nameless.task
+            except TypeError as error:
+                assert "top of a .py file" in str(error), error
+            else:
+                raise AssertionError("a function that no worker can import is an error")
+        merged = zeroth.run("merge", "models/base", "models/base", weights=[0.25, 0.75], out=os.path.join(folder, "merged"), quiet=True)
+        assert "2 models merged" in merged, merged
         assert rewards.short({"answer": "1", "completion": "x"}) is True
         script = os.path.join(folder, "train.py")
         with open(script, "w") as file:
