@@ -15,6 +15,8 @@
 namespace zeroth {
 namespace {
 
+constexpr const char* kFix = "give files that `zeroth eval --save` wrote";
+
 struct LadderOptions {
   int resamples = 400;
   uint64_t seed = 0;
@@ -39,9 +41,9 @@ double score_of(const Json& row, const std::string& place) {
     }
   }
   if (verdict == nullptr || !row.contains("problem") || !row["problem"].is_string())
-    fail(place + " is no row of `zeroth eval --save`: it lacks \"problem\" or \"verdicts\"");
+    fail(place + " is no row of `zeroth eval --save`: it lacks \"problem\" or \"verdicts\"", kFix);
   const Json reason = verdict->value("reason", Json());
-  if (!reason.is_string()) fail(place + ": a verdict without a reason");
+  if (!reason.is_string()) fail(place + ": a verdict without a reason", kFix);
   const bool graded =
       reason != "checker_error" && reason != "bad_gold" && reason != "not_applicable";
   return graded ? (*verdict)["score"].get<double>() : -1;
@@ -50,6 +52,8 @@ double score_of(const Json& row, const std::string& place) {
 LadderEntry read_entry(const std::string& argument) {
   const size_t equals = argument.find('=');
   const std::string file = equals == std::string::npos ? argument : argument.substr(equals + 1);
+  if (equals == 0 || file.empty())
+    fail_usage("\"" + argument + "\" lacks its name or its file", "write NAME=FILE");
   LadderEntry entry;
   entry.name = equals == std::string::npos ? std::filesystem::path(file).stem().string()
                                            : argument.substr(0, equals);
@@ -57,7 +61,8 @@ LadderEntry read_entry(const std::string& argument) {
     const double score = score_of(row, file + ":" + std::to_string(line));
     if (score >= 0) entry.scores[row["problem"].get<std::string>()].push_back(score);
   });
-  if (entry.scores.empty()) fail(file + " has no graded sample");
+  if (entry.scores.empty())
+    fail(file + " has no graded sample", "evaluate again: zeroth eval --save " + file);
   return entry;
 }
 

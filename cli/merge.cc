@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/model_files.h"
 #include "cli/output.h"
+#include "cli/shipped.h"
 #include "cli/usage.h"
 #include "core/config.h"
 #include "core/error.h"
@@ -60,12 +61,14 @@ int run_merge(const Args& args) {
       "zeroth merge MODEL.. --out DIR [--weights W] [--base DIR2] [--adapter DIR3]";
   Options options;
   if (asks_for_help(args)) return print_usage(kUsage, options);
-  const Args models = parse_flags(options, args, "merge");
+  Args models = parse_flags(options, args, "merge");
   if (models.empty() || options.out.empty()) {
     fail_usage(
         models.empty() ? "zeroth merge: no model is named" : "zeroth merge: --out is missing",
         std::string("usage: ") + kUsage);
   }
+  for (std::string& model : models) model = find_shipped(model);
+  options.base = find_shipped(options.base);
   const ModelValues merged =
       merge({models.begin(), models.end()}, {options.weights, options.base, options.adapter});
   print_notes(merged.config.notes);

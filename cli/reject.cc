@@ -1,6 +1,9 @@
 // `zeroth reject`: rejection sampling from a run's traces or by sampling anew.
 #include "stages/reject.h"
 
+#include <unistd.h>
+
+#include <cstdint>
 #include <cstdio>
 #include <filesystem>
 
@@ -20,7 +23,8 @@ namespace {
 struct RejectOptions {
   std::string out;
   RejectConfig reject;
-  int64_t from = 0, to = INT64_MAX / 2;
+  static constexpr int64_t kEnd = INT64_MAX / 2;
+  int64_t from = 0, to = kEnd;
   bool probes = false;
   TaskSamples what;  // sampling anew
   RejectOptions() {
@@ -54,6 +58,27 @@ void collect(const std::string& run, const RejectOptions& options, Rejection& re
   }
 }
 
+// Options that the other source of samples does not have.
+void check_source(const RejectOptions& options, bool run) {
+  if (run && !options.what.task.empty())
+    fail_usage("zeroth reject: --task with a run, whose task is its own", "leave --task out");
+  if (!run && (options.from != 0 || options.to != RejectOptions::kEnd || options.probes)) {
+    fail_usage("zeroth reject: --from, --to and --probes choose among a run's steps",
+               "leave them out with --model");
+  }
+}
+
+// A file that cannot be written is said before hours of sampling.
+void check_writable(const std::filesystem::path& file) {
+  const std::filesystem::path trial = file.string() + ".tmp." + std::to_string(::getpid());
+  std::error_code error;
+  if (std::filesystem::is_directory(file, error)) {
+    fail("cannot write " + file.string() + ": it is a folder", "name a file with --out");
+  }
+  FileWriter(trial).close();
+  std::filesystem::remove(trial, error);
+}
+
 }  // namespace
 
 int run_reject(const Args& args) {
@@ -71,6 +96,8 @@ int run_reject(const Args& args) {
   if (!options.what.model.empty() && options.what.task.empty()) {
     fail_usage("zeroth reject: --model without --task", "name the task that is sampled");
   }
+  check_source(options, !runs.empty());
+  check_writable(options.out);
   Rejection rejection(options.reject);
   if (runs.empty()) {
     try {

@@ -31,9 +31,16 @@ Json with_prompt(const Json& row, const std::string& place) {
   if (!row.contains("chosen") || !row.contains("rejected")) {
     fail(place + ": a pair lacks \"chosen\" or \"rejected\"", kPairKinds);
   }
-  if (row.contains("prompt") && !row.at("prompt").is_null()) return row;
   const Json& chosen = row.at("chosen");
   const Json& rejected = row.at("rejected");
+  if (row.contains("prompt") && !row.at("prompt").is_null()) {
+    const Json& prompt = row.at("prompt");
+    const bool texts = prompt.is_string() && chosen.is_string() && rejected.is_string();
+    const bool lists = prompt.is_array() && chosen.is_array() && rejected.is_array();
+    if (texts || lists) return row;
+    fail(place + ": \"prompt\", \"chosen\" and \"rejected\" are neither all texts nor all lists",
+         kPairKinds);
+  }
   if (!chosen.is_array() || !rejected.is_array()) {
     fail(place + ": a pair of texts lacks \"prompt\"", kPairKinds);
   }

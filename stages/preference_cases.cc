@@ -114,6 +114,8 @@ std::vector<PreferenceCaseResult> evaluate_preference_cases(const std::filesyste
            "see stages/preference_cases.h for the fields");
     }
   });
+  if (results.empty())
+    fail(file.string() + " holds no case", "name a JSON-lines file of recorded losses of pairs");
   return results;
 }
 

@@ -183,6 +183,10 @@ void check_row_stage(const RowStageConfig& config, const RowsConfig& data,
                config.model.empty() ? "name the folder of the checkpoint to start from"
                                     : "name the file with the rows");
   }
+  if (!data.chat_variables.is_object()) {
+    fail_usage(file + ": data.chat_variables is no object",
+               "write variables for the chat template, {\"enable_thinking\": false}");
+  }
   config.lora.check();
   if (config.epochs <= 0) {
     fail_usage(file + ": epochs = " + Json(config.epochs).dump() + " learns nothing",

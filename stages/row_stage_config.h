@@ -64,7 +64,8 @@ struct RowsConfig {
 
   template <class V>
   void fields(V& v) {
-    v("path", path, "rows, JSON Lines (.gz too) or one JSON array");
+    v("path", path,
+      "rows: JSON Lines or one JSON array (.gz and .zst too), Parquet, a pattern or a folder");
     v("held_out", held_out, "rows that are only measured (eval/..); empty: none");
     v("chat_template", chat_template,
       "file of the Jinja template for messages; empty: the checkpoint's own");

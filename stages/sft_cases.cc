@@ -146,6 +146,8 @@ std::vector<SftCaseResult> evaluate_sft_cases(const fs::path& folder) {
   } catch (const Json::exception& error) {
     fail(file.string() + ": " + error.what(), "see stages/sft_cases.h for the layout");
   }
+  if (results.empty())
+    fail(file.string() + " holds no set", "see stages/sft_cases.h for the layout");
   return results;
 }
 

@@ -154,7 +154,13 @@ std::string RowEncoder::render(const Json& messages, const Json& row, bool ask,
   conversation.messages = messages;
   conversation.add_generation_prompt = ask;
   conversation.variables = data_.chat_variables;
-  if (const Json* own = member(row, "chat_template_kwargs")) conversation.variables.update(*own);
+  if (const Json* own = member(row, "chat_template_kwargs")) {
+    if (!own->is_object()) {
+      fail(place + ": \"chat_template_kwargs\" is no object",
+           "write an object of variables for the chat template");
+    }
+    conversation.variables.update(*own);
+  }
   if (const Json* tools = member(row, "tools")) {
     conversation.tools =
         tools->is_string() ? try_parse_json(tools->get<std::string>()).value_or(Json()) : *tools;

@@ -130,9 +130,8 @@ Ladder make_ladder(std::span<const LadderEntry> entries, int resamples, uint64_t
   check(entries);
   const std::vector<std::string> problems = common_problems(entries);
   if (problems.empty())
-    fail(
-        "the checkpoints of the ladder have no problem in common: evaluate all with one task, one "
-        "seed and one --n");
+    fail("the checkpoints of the ladder have no problem in common",
+         "evaluate all with one task, one seed and one --n");
   const size_t n = entries.size(), count = problems.size();
   const Games games(entries, problems);
   const Points none(n, std::vector<double>(n, 0));

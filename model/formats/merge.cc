@@ -55,8 +55,11 @@ std::vector<double> shares(size_t models, const MergeOptions& options) {
   if (!options.base.empty()) return weights;
   double sum = 0;
   for (const double weight : weights) sum += weight;
-  if (sum == 0)
-    fail_usage("the weights of an average add up to 0", "give weights with another sum");
+  if (sum == 0 || !std::isfinite(sum)) {
+    fail_usage(std::string("the weights of an average add up to ") +
+                   (sum == 0 ? "0" : "more than a double holds"),
+               "give weights with another sum");
+  }
   for (double& weight : weights) weight /= sum;
   return weights;
 }
@@ -102,7 +105,13 @@ ModelValues merge(const std::vector<fs::path>& models, const MergeOptions& optio
         sum[k] += part.weight * (static_cast<double>(values[k]) - static_cast<double>(base[k]));
       }
     }
-    for (int64_t k = 0; k < n; ++k) target[k] = static_cast<float>(sum[k]);
+    for (int64_t k = 0; k < n; ++k) {
+      target[k] = static_cast<float>(sum[k]);
+      if (std::isfinite(target[k])) continue;
+      fail("value " + std::to_string(at + k) + " of " + infos[i].name + " comes to " +
+               std::to_string(sum[k]) + ", which is no finite float32",
+           "give smaller weights, or look for the model that holds such values");
+    }
   });
   return out;
 }

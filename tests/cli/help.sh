@@ -5,7 +5,7 @@ set -euo pipefail
 zeroth=$1
 bad=0
 mapfile -t commands < <("$zeroth" --help | awk '/^  [a-z]/ {print $1}')
-parts=("check "{parity,backends,losses,sft,dpo,tokenizer,math,code} "task "{list,sample,check,new,serve} "tokenize build"
+parts=("check "{parity,backends,losses,advantages,lora,ranks,sft,dpo,tokenizer,math,code} "fleet "{status,evidence} "task "{list,sample,check,new,serve} "tokenize build"
        "grade --kind code" "traces "{ls,show,grep,diff,top,stats,export,judge,reindex})
 [ ${#commands[@]} -ge 18 ] || { echo "zeroth --help names ${#commands[@]} commands only"; exit 1; }
 for command in "${commands[@]}" "${parts[@]}"; do

@@ -1,5 +1,5 @@
 # The binary as a user runs it.
-foreach(script deep_json.sh demo.sh device.sh errors.sh hardening.sh help.sh ladder.sh pipeline.sh score.sh start_plugins.sh terminal.sh signals.sh)
+foreach(script deep_json.sh demo.sh device.sh errors.sh hardening.sh help.sh ladder.sh pipeline.sh score.sh start_plugins.sh terminal.sh signals.sh stage_errors.sh)
   get_filename_component(stem ${script} NAME_WE)
   add_test(NAME cli/${stem} COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/${script} $<TARGET_FILE:zeroth>
            WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
