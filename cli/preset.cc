@@ -29,7 +29,9 @@ std::string spec_of(const std::string& task, const Json& options) {
 // Of a folder with several splits the test one: a model is not measured on what it may have learnt.
 std::string test_split_of(const std::string& data) {
   std::error_code error;
-  if (!fs::is_directory(data, error) || row_files_if_any(data + "#test").empty()) return data;
+  if (!fs::is_directory(data, error)) return data;
+  const std::set<std::string> splits = row_splits(data);
+  if (splits.size() < 2 || !splits.contains("test")) return data;
   std::fprintf(stderr, "the split test of %s; another is %s#NAME\n", data.c_str(), data.c_str());
   return data + "#test";
 }

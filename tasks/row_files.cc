@@ -169,6 +169,14 @@ std::vector<std::string> row_files(const std::string& path) {
   return files;
 }
 
+std::set<std::string> row_splits(const std::string& folder) {
+  std::set<std::string> splits;
+  for (const Found& file : files_below(folder)) {
+    if (!file.split.empty()) splits.insert(file.split);
+  }
+  return splits;
+}
+
 std::vector<std::string> row_files_if_any(const std::string& path) noexcept {
   try {
     return row_files(path);

@@ -1,6 +1,7 @@
 // Which files a data path means: one file, several by a pattern, or a folder of a data set.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,5 +22,9 @@ std::vector<std::string> row_files(const std::string& path);
 
 // The same, empty where row_files would throw: for those who only look.
 std::vector<std::string> row_files_if_any(const std::string& path) noexcept;
+
+// The splits that the files below a folder say, subsets together. Throws Error when it cannot be
+// read.
+std::set<std::string> row_splits(const std::string& folder);
 
 }  // namespace zeroth

@@ -172,7 +172,10 @@ class traces:
 
     def frame(self):
         """A pandas.DataFrame: a row a sample, verdicts as NAME/score and NAME/reason."""
-        import pandas
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError("frame() needs pandas: pip install pandas") from error
 
         rows = []
         for sample in self:

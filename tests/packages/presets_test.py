@@ -42,6 +42,11 @@ with tempfile.TemporaryDirectory() as folder:
     assert code == 0 and [json.loads(line)["answer"] for line in out.splitlines()] == ["#### 4"] and "split test" in said, out + said
     code, out, said = run("task", "sample", "--preset", "gsm8k", "--data", folder + "#train", "--split", "held_out", "--json")
     assert code == 0 and [json.loads(line)["answer"] for line in out.splitlines()] == ["#### 5"], out + said
+    os.mkdir(os.path.join(folder, "sanitized"))
+    with open(os.path.join(folder, "sanitized", "test.jsonl"), "w") as file:
+        file.write(json.dumps({"question": "Which subset?", "answer": "#### 1"}) + "\n")
+    code, _, said = run("task", "sample", "--preset", "gsm8k", "--data", folder, "--split", "held_out", "--json")
+    assert code == 1 and "several folders" in said, said
     code, _, said = run("eval", "--model", "models/base", "--preset", "gsm9k", "--data", rows)
     assert code == 2 and 'did you mean "gsm8k"' in said, said
     code, _, said = run("eval", "--model", "models/base", "--preset", "gsm8k")

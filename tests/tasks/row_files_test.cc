@@ -85,6 +85,8 @@ TEST_CASE("a folder without a word of a split is all there is, subsets have to b
   const Folder subsets({"main/train.jsonl", "socratic/train.jsonl"});
   CHECK(has(subsets.of(""), "several folders"));
   CHECK(subsets.of("main") == "main/train.jsonl");
+  CHECK(row_splits(Folder({"a/train.jsonl", "b/test.jsonl", "c.jsonl"}).path.string()) ==
+        std::set<std::string>{"test", "train"});
   CHECK(Folder({"train/a.jsonl", "test/a.jsonl"}).of("#test") == "test/a.jsonl");
   CHECK(Folder({"trainer.jsonl", "latest.jsonl"}).of("") == "latest.jsonl trainer.jsonl");
   CHECK(has(Folder({"data-00000.arrow", "state.json"}).of(""), "to_parquet"));
