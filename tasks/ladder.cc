@@ -57,7 +57,8 @@ std::vector<double> ratings(Points points, double games) {
 
 std::vector<std::string> common_problems(std::span<const LadderEntry> entries) {
   std::vector<std::string> common;
-  for (const auto& [problem, scores] : entries[0].scores) {
+  for (const auto& one : entries[0].scores) {
+    const std::string& problem = one.first;
     if (std::all_of(entries.begin(), entries.end(),
                     [&](const LadderEntry& entry) { return entry.scores.contains(problem); }))
       common.push_back(problem);

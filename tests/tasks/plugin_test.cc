@@ -123,9 +123,9 @@ TEST_CASE("plug-in: a worker killed in mid-batch loses nothing, and nothing is g
   std::map<std::string, int> graded;
   for (const std::string& line : folder.lines("graded")) ++graded[line];
   CHECK(graded.size() == completions.size());
-  for (const auto& [completion, times] : graded) {
-    INFO(completion);
-    CHECK(times == 1);
+  for (const auto& one : graded) {
+    INFO(one.first);
+    CHECK(one.second == 1);
   }
   CHECK(fs::exists(folder.path / "killed"));
 }
