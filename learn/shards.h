@@ -2,6 +2,7 @@
 // arXiv 1910.02054).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

@@ -188,19 +188,25 @@ TEST_CASE(
   check_equal(fleet.sampler->generate(batch), fleet.expected(batch));
 }
 
-// Requests whose workers follow the weights, which change after every other token that is heard of.
+// Requests whose workers follow the weights, which change every 5 ms, or as much more rarely as the
+// machine is busy: versions that come faster than samples are looked at would pile up for ever.
 struct Followed {
   explicit Followed(Fleet& fleet, int requests_wanted)
       : wanted(requests(requests_wanted, 4, 40)), versions{fleet.policy->weights()} {
     std::atomic<bool> ended{false};
     std::mutex mutex;
     std::thread publisher([&] {
+      using Clock = std::chrono::steady_clock;
+      Clock::duration took{};  // what a change took last
       while (!ended) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        std::this_thread::sleep_for(
+            std::max<Clock::duration>(std::chrono::milliseconds(5), 8 * took));
+        const Clock::time_point begin = Clock::now();
         for (float& value : fleet.policy->parameters().values()) value *= 1.0005f;
         std::lock_guard lock(mutex);
         versions.push_back(fleet.policy->publish(static_cast<WeightsVersion>(versions.size())));
         fleet.sampler->publish(versions.back());
+        took = Clock::now() - begin;
       }
     });
     got.resize(wanted.size());
