@@ -32,7 +32,7 @@ TEST_CASE("one, two and four workers give the bytes of this process, step by ste
       fleet.policy->publish(step + 1);
       fleet.sampler->publish(fleet.policy->weights());
     }
-    CHECK(fleet.errors.empty());
+    CHECK(fleet.said() == "");
     const Json status = fleet.sampler->coordinator().status();
     CHECK(status["workers"].size() == workers);
     CHECK(status["counts"]["results"] == 18);
@@ -53,7 +53,7 @@ TEST_CASE("bfloat16 weights travel as they are published, whole and as what chan
       fleet.policy->publish(step + 1);
       fleet.sampler->publish(fleet.policy->weights());
     }
-    CHECK(fleet.errors.empty());
+    CHECK(fleet.said() == "");
   }
 }
 
@@ -115,7 +115,7 @@ TEST_CASE("weights that are gone before a worker has fetched them cost it nothin
   fleet.sampler->publish(fleet.policy->weights());
   const auto wanted = requests(4, 3, 8);
   check_equal(fleet.sampler->generate(wanted), fleet.expected(wanted));
-  CHECK(fleet.errors.empty());
+  CHECK(fleet.said() == "");
   CHECK(fleet.sampler->coordinator().workers() == 2);
 }
 
@@ -170,7 +170,7 @@ TEST_CASE(
   };
   CHECK(fleet.sampler->generate({}, options).empty());
   CHECK(whole == wanted.size());
-  CHECK(fleet.errors.empty());
+  CHECK(fleet.said() == "");
   std::set<WeightsVersion> seen;
   for (size_t r = 0; r < wanted.size(); ++r) {
     CAPTURE(r);
@@ -266,7 +266,7 @@ TEST_CASE("workers that follow the weights say which drew which token, and every
     fleet.start(fleet.options("b"));
     const Followed followed(fleet, 30);
     CHECK(followed.check(fleet) > 1);
-    CHECK(fleet.errors.empty());
+    CHECK(fleet.said() == "");
     CHECK(fleet.sampler->coordinator().status()["counts"]["mismatches"] == 0);
   }
 }

@@ -57,7 +57,7 @@ struct Fleet {
     WorkerOptions out;
     out.link.url = sampler->coordinator().url();
     out.link.token = kToken;
-    out.link.retry_s = 20;
+    out.link.retry_s = 120;  // on a machine that is busy
     out.name = name;
     return out;
   }
@@ -70,6 +70,13 @@ struct Fleet {
         errors.push_back(error.what());
       }
     });
+  }
+  // What workers ended with, a line each.
+  std::string said() {
+    std::lock_guard lock(mutex);
+    std::string text;
+    for (const std::string& error : errors) text += error + "\n";
+    return text;
   }
   std::vector<std::vector<Sample>> expected(const std::vector<GenerationRequest>& requests) {
     EngineConfig engine;
