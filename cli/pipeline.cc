@@ -1,6 +1,5 @@
 // `zeroth pipeline`: stages one after another, each a command of its own.
 #include "stages/pipeline.h"
-#include "core/system.h"
 
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -20,6 +19,7 @@
 #include "core/config.h"
 #include "core/error.h"
 #include "core/files.h"
+#include "core/system.h"
 #include "rl/run_folder.h"
 #include "stages/pipeline_summary.h"
 

@@ -1,13 +1,9 @@
 #include "kernels/limits.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <fstream>
-#include <string>
 
 #include "core/parallel.h"
 #include "core/system.h"

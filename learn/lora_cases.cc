@@ -35,11 +35,6 @@ double squares(std::span<const float> values) {
   return sum;
 }
 
-// As the model has it here, where the file is of a checkpoint with other parts, too.
-std::string own_name(const PolicyConfig& config, const std::string& name) {
-  return text_name(config.names, name).value_or(name);
-}
-
 void compare_gradients(const LoraAdapter& adapter, std::span<const float> gradient,
                        const PolicyConfig& config, const Json& expected, LoraCaseResult& result) {
   std::map<std::string, double> found;  // squares by the name in the file
@@ -54,7 +49,7 @@ void compare_gradients(const LoraAdapter& adapter, std::span<const float> gradie
   constexpr std::string_view kPrefix = "base_model.model.";
   for (const auto& [full, norm] : expected.items()) {
     const std::string name =
-        own_name(config, full.starts_with(kPrefix) ? full.substr(kPrefix.size()) : full);
+        own_name(config.names, full.starts_with(kPrefix) ? full.substr(kPrefix.size()) : full);
     if (!found.contains(name)) fail("no gradient of " + full);
     const auto value = norm.get<double>();
     widen(result.gradient_norms, std::abs(std::sqrt(found[name]) - value) / value);
@@ -108,7 +103,8 @@ LoraCaseResult evaluate_lora_case(const std::filesystem::path& folder) {
     const auto value = norm.get<double>();
     const std::vector<NamePrefix>& prefixes = policy->config().names;
     if (!prefixes.empty() && !text_name(prefixes, name)) continue;  // of another part
-    const double found = std::sqrt(squares_of(*policy, merged, own_name(policy->config(), name)));
+    const double found =
+        std::sqrt(squares_of(*policy, merged, own_name(policy->config().names, name)));
     widen(result.merged_norms, std::abs(found - value) / value);
     ++result.tensors;
   }

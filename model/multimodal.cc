@@ -226,4 +226,8 @@ std::optional<std::string> text_name(const std::vector<NamePrefix>& names,
   return std::nullopt;
 }
 
+std::string own_name(const std::vector<NamePrefix>& names, const std::string& tensor) {
+  return text_name(names, tensor).value_or(tensor);
+}
+
 }  // namespace zeroth

@@ -25,5 +25,7 @@ std::optional<LanguagePart> language_part(const Json& config, const std::string&
 // The name that a tensor of the file has in the text model; nothing: another modality's.
 std::optional<std::string> text_name(const std::vector<NamePrefix>& names,
                                      const std::string& tensor);
+// The same; a name that is none of the text model's stays as it is.
+std::string own_name(const std::vector<NamePrefix>& names, const std::string& tensor);
 
 }  // namespace zeroth

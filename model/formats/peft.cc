@@ -48,11 +48,6 @@ struct Tensors {
   const TensorEntry* b = nullptr;
 };
 
-// Names of a checkpoint with images, too, whose text model this is.
-std::string own_name(const std::string& module, const PolicyConfig& model) {
-  return text_name(model.names, module).value_or(module);
-}
-
 // The tensors by the name of their layer here.
 std::map<std::string, Tensors> by_module(const SafetensorsFile& file, const PolicyConfig& model) {
   std::map<std::string, Tensors> modules;
@@ -77,7 +72,7 @@ std::map<std::string, Tensors> by_module(const SafetensorsFile& file, const Poli
     if (entry.shape.size() != 2 || entry.count() == 0)
       fail(file.path().string() + ": tensor '" + entry.name + "' is no matrix",
            "fetch the file again");
-    Tensors& tensors = modules[own_name(name.substr(kPrefix.size()), model)];
+    Tensors& tensors = modules[own_name(model.names, name.substr(kPrefix.size()))];
     (a ? tensors.a : tensors.b) = &entry;
   }
   return modules;

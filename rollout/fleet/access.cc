@@ -1,7 +1,6 @@
 #include "rollout/fleet/access.h"
 
 #include <fcntl.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include <sstream>

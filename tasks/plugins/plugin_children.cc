@@ -7,9 +7,7 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
-#include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "core/system.h"
 
